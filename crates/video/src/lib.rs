@@ -1,0 +1,1 @@
+//! Frames out of a video file and pictures into one.
