@@ -1,0 +1,78 @@
+//! The DETR encoder: picture features attend to themselves and to the prompt (reference:
+//! `Sam3DetrEncoder`).
+
+use candle_core::{Result as TensorResult, Tensor};
+
+use super::text::PromptFeatures;
+use crate::config::{DetrEncoderConfig, activation};
+use crate::error::Result;
+use crate::nn::{Attention, DEFAULT_EPS, LayerNorm, Mlp};
+use crate::weights::Weights;
+
+/// `Sam3DetrEncoder`.
+pub(crate) struct DetrEncoder {
+    pub(crate) layers: Vec<Layer>,
+}
+
+impl DetrEncoder {
+    pub(crate) fn new(cfg: &DetrEncoderConfig, w: &Weights) -> Result<Self> {
+        let layers =
+            (0..cfg.num_layers).map(|i| Layer::new(cfg, &w.pp("layers").pp(i))).collect::<Result<_>>()?;
+        Ok(Self { layers })
+    }
+
+    /// picture features and their positions `[1, g·g, c]` → `[1, g·g, c]`.
+    pub(crate) fn forward(
+        &self,
+        features: &Tensor,
+        positions: &Tensor,
+        prompt: &PromptFeatures,
+    ) -> TensorResult<Tensor> {
+        let mut x = features.clone();
+        for layer in &self.layers {
+            x = layer.forward(&x, positions, prompt)?;
+        }
+        Ok(x)
+    }
+}
+
+/// `Sam3DetrEncoderLayer`: pre-norm.
+pub(crate) struct Layer {
+    layer_norm1: LayerNorm,
+    self_attn: Attention,
+    layer_norm2: LayerNorm,
+    cross_attn: Attention,
+    layer_norm3: LayerNorm,
+    mlp: Mlp,
+}
+
+impl Layer {
+    pub(crate) fn new(cfg: &DetrEncoderConfig, w: &Weights) -> Result<Self> {
+        let (c, heads) = (cfg.hidden_size, cfg.num_attention_heads);
+        let act = activation("hidden_act", &cfg.hidden_act)?;
+        Ok(Self {
+            layer_norm1: LayerNorm::new(c, DEFAULT_EPS, &w.pp("layer_norm1"))?,
+            self_attn: Attention::new(c, c, heads, &w.pp("self_attn"))?,
+            layer_norm2: LayerNorm::new(c, DEFAULT_EPS, &w.pp("layer_norm2"))?,
+            cross_attn: Attention::new(c, c, heads, &w.pp("cross_attn"))?,
+            layer_norm3: LayerNorm::new(c, DEFAULT_EPS, &w.pp("layer_norm3"))?,
+            mlp: Mlp::new(c, cfg.intermediate_size, act, &w.pp("mlp"))?,
+        })
+    }
+
+    pub(crate) fn forward(
+        &self,
+        x: &Tensor,
+        positions: &Tensor,
+        prompt: &PromptFeatures,
+    ) -> TensorResult<Tensor> {
+        let normed = self.layer_norm1.forward(x)?;
+        let placed = normed.broadcast_add(positions)?;
+        let x = (x + self.self_attn.forward(&placed, &placed, &normed, None)?)?;
+        let normed = self.layer_norm2.forward(&x)?;
+        let attended =
+            self.cross_attn.forward(&normed, &prompt.tokens, &prompt.tokens, Some(&prompt.mask))?;
+        let x = (x + attended)?;
+        &x + self.mlp.forward(&self.layer_norm3.forward(&x)?)?
+    }
+}

@@ -1,0 +1,109 @@
+//! The prompt encoder: a CLIP text tower and a projection to the detector's width (reference:
+//! `CLIPTextModelWithProjection`, `Sam3Model.get_text_features`). It runs once for each prompt.
+
+use candle_core::{Device, Result as TensorResult, Tensor};
+
+use crate::config::{DetectorConfig, TextConfig, activation};
+use crate::error::Result;
+use crate::nn::{Attention, LayerNorm, Linear, Mlp};
+use crate::weights::Weights;
+
+/// An encoded prompt.
+#[derive(Debug, Clone)]
+pub(crate) struct PromptFeatures {
+    /// `[1, tokens, c]`.
+    pub tokens: Tensor,
+    /// Additive mask `[1, 1, 1, tokens]`: 0 for words, negative infinity for padding.
+    pub mask: Tensor,
+    /// Which tokens are words.
+    pub is_word: Vec<bool>,
+}
+
+/// `text_encoder` and `text_projection`.
+pub(crate) struct TextEncoder {
+    token_embedding: Tensor,
+    position_embedding: Tensor,
+    layers: Vec<Layer>,
+    final_layer_norm: LayerNorm,
+    text_projection: Linear,
+}
+
+impl TextEncoder {
+    /// `w` is the detector's root.
+    pub(crate) fn new(cfg: &DetectorConfig, w: &Weights) -> Result<Self> {
+        let text = &cfg.text_config;
+        let model = w.pp("text_encoder").pp("text_model");
+        let embeddings = model.pp("embeddings");
+        let layers = (0..text.num_hidden_layers)
+            .map(|i| Layer::new(text, &model.pp("encoder").pp("layers").pp(i)))
+            .collect::<Result<_>>()?;
+        let eps = text.layer_norm_eps;
+        Ok(Self {
+            token_embedding: embeddings
+                .pp("token_embedding")
+                .get((text.vocab_size, text.hidden_size), "weight")?,
+            position_embedding: embeddings
+                .pp("position_embedding")
+                .get_f32((text.max_position_embeddings, text.hidden_size), "weight")?,
+            layers,
+            final_layer_norm: LayerNorm::new(text.hidden_size, eps, &model.pp("final_layer_norm"))?,
+            text_projection: Linear::new(
+                text.hidden_size,
+                cfg.detr_encoder_config.hidden_size,
+                &w.pp("text_projection"),
+            )?,
+        })
+    }
+
+    /// Token ids, padded, and which of them are words.
+    pub(crate) fn forward(&self, ids: &[u32], is_word: &[bool]) -> TensorResult<PromptFeatures> {
+        let (n, device) = (ids.len(), self.position_embedding.device());
+        let embedded = self.token_embedding.index_select(&Tensor::new(ids, device)?, 0)?;
+        let embedded = embedded.to_dtype(self.position_embedding.dtype())?;
+        let mut x = (embedded + self.position_embedding.narrow(0, 0, n)?)?.unsqueeze(0)?;
+        let mask = causal_mask(is_word, device)?;
+        for layer in &self.layers {
+            x = layer.forward(&x, &mask)?;
+        }
+        let tokens = self.text_projection.forward(&self.final_layer_norm.forward(&x)?)?;
+        let padding: Vec<f32> = is_word.iter().map(|&w| if w { 0.0 } else { f32::NEG_INFINITY }).collect();
+        let mask = Tensor::from_vec(padding, (1, 1, 1, n), device)?;
+        Ok(PromptFeatures { tokens, mask, is_word: is_word.to_vec() })
+    }
+}
+
+/// `[1, 1, n, n]`: a token sees words up to itself.
+fn causal_mask(is_word: &[bool], device: &Device) -> TensorResult<Tensor> {
+    let n = is_word.len();
+    let data: Vec<f32> =
+        (0..n * n).map(|i| if i % n <= i / n && is_word[i % n] { 0.0 } else { f32::NEG_INFINITY }).collect();
+    Tensor::from_vec(data, (1, 1, n, n), device)
+}
+
+/// `CLIPEncoderLayer`.
+pub(crate) struct Layer {
+    self_attn: Attention,
+    layer_norm1: LayerNorm,
+    mlp: Mlp,
+    layer_norm2: LayerNorm,
+}
+
+impl Layer {
+    pub(crate) fn new(cfg: &TextConfig, w: &Weights) -> Result<Self> {
+        let (c, eps) = (cfg.hidden_size, cfg.layer_norm_eps);
+        let attn = w.pp("self_attn");
+        let act = activation("hidden_act", &cfg.hidden_act)?;
+        Ok(Self {
+            self_attn: Attention::with_output(c, c, cfg.num_attention_heads, "out_proj", &attn)?,
+            layer_norm1: LayerNorm::new(c, eps, &w.pp("layer_norm1"))?,
+            mlp: Mlp::new(c, cfg.intermediate_size, act, &w.pp("mlp"))?,
+            layer_norm2: LayerNorm::new(c, eps, &w.pp("layer_norm2"))?,
+        })
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor, mask: &Tensor) -> TensorResult<Tensor> {
+        let normed = self.layer_norm1.forward(x)?;
+        let x = (x + self.self_attn.forward(&normed, &normed, &normed, Some(mask))?)?;
+        &x + self.mlp.forward(&self.layer_norm2.forward(&x)?)?
+    }
+}

@@ -1,0 +1,144 @@
+//! The picture encoder: a windowed ViT with rotary positions (reference: `Sam3ViTModel`; Perception
+//! Encoder, arXiv:2504.13181).
+
+use candle_core::{Result as TensorResult, Tensor};
+
+use crate::config::{ViTConfig, activation};
+use crate::error::Result;
+use crate::nn::{Attention, Conv2d, LayerNorm, Mlp};
+use crate::ops::{self, ConvGeometry};
+use crate::position::RopeTable;
+use crate::weights::Weights;
+
+/// `Sam3ViTModel`.
+pub(crate) struct ViT {
+    embeddings: Embeddings,
+    layer_norm: LayerNorm,
+    layers: Vec<Layer>,
+    grid: usize,
+}
+
+impl ViT {
+    pub(crate) fn new(cfg: &ViTConfig, w: &Weights) -> Result<Self> {
+        let layers = (0..cfg.num_hidden_layers)
+            .map(|i| Layer::new(cfg, cfg.global_attn_indexes.contains(&i), &w.pp("layers").pp(i)))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            embeddings: Embeddings::new(cfg, &w.pp("embeddings"))?,
+            layer_norm: LayerNorm::new(cfg.hidden_size, cfg.layer_norm_eps, &w.pp("layer_norm"))?,
+            layers,
+            grid: cfg.grid(),
+        })
+    }
+
+    /// pixel values `[n, size, size, 3]` → `[n, grid, grid, c]`.
+    pub(crate) fn forward(&self, pixel_values: &Tensor) -> TensorResult<Tensor> {
+        let x = self.embeddings.forward(pixel_values)?;
+        let (n, _, c) = x.dims3()?;
+        let mut x = self.layer_norm.forward(&x)?.reshape((n, self.grid, self.grid, c))?;
+        for layer in &self.layers {
+            x = layer.forward(&x)?;
+        }
+        Ok(x)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn trace(&self, pixel_values: &Tensor) -> TensorResult<Vec<Tensor>> {
+        let embedded = self.embeddings.forward(pixel_values)?;
+        let (n, _, c) = embedded.dims3()?;
+        let mut x = self.layer_norm.forward(&embedded)?.reshape((n, self.grid, self.grid, c))?;
+        let mut out = vec![embedded];
+        for layer in &self.layers {
+            x = layer.forward(&x)?;
+            out.push(x.clone());
+        }
+        Ok(out)
+    }
+}
+
+/// `Sam3ViTEmbeddings`: patches, and position embeddings tiled over the grid.
+struct Embeddings {
+    projection: Conv2d,
+    /// `[grid·grid, c]`.
+    positions: Tensor,
+}
+
+impl Embeddings {
+    fn new(cfg: &ViTConfig, w: &Weights) -> Result<Self> {
+        let patch = ConvGeometry { kernel: cfg.patch_size, stride: cfg.patch_size, padding: 0 };
+        let projection =
+            Conv2d::without_bias(3, cfg.hidden_size, patch, &w.pp("patch_embeddings").pp("projection"))?;
+        let trained = cfg.pretrain_image_size / cfg.patch_size;
+        let table = w.get_f32((1, trained * trained, cfg.hidden_size), "position_embeddings")?;
+        let positions = tile(&table.reshape((trained, trained, cfg.hidden_size))?, cfg.grid())?;
+        Ok(Self { projection, positions })
+    }
+
+    /// `[n, size, size, 3]` → `[n, grid·grid, c]`.
+    fn forward(&self, pixel_values: &Tensor) -> TensorResult<Tensor> {
+        let patches = self.projection.forward(pixel_values)?;
+        let (n, h, w, c) = patches.dims4()?;
+        patches.reshape((n, h * w, c))?.broadcast_add(&self.positions)
+    }
+}
+
+/// Repeats a table `[t, t, c]` over a `grid` × `grid` area and cuts what is too much.
+fn tile(table: &Tensor, grid: usize) -> TensorResult<Tensor> {
+    let (t, _, c) = table.dims3()?;
+    let repeats = grid.div_ceil(t);
+    let tiled = table.repeat((repeats, repeats, 1))?;
+    tiled.narrow(0, 0, grid)?.narrow(1, 0, grid)?.contiguous()?.reshape((grid * grid, c))
+}
+
+/// `Sam3ViTLayer`: pre-norm attention, in windows or over everything, and MLP.
+pub(crate) struct Layer {
+    layer_norm1: LayerNorm,
+    attention: Attention,
+    layer_norm2: LayerNorm,
+    mlp: Mlp,
+    rope: RopeTable,
+    /// Side of the windows; `None` attends over the whole grid.
+    window: Option<usize>,
+}
+
+impl Layer {
+    pub(crate) fn new(cfg: &ViTConfig, global: bool, w: &Weights) -> Result<Self> {
+        let (width, heads) = (cfg.hidden_size, cfg.num_attention_heads);
+        let side = if global { cfg.grid() } else { cfg.window_size };
+        let step = cfg.window_size as f32 / side as f32;
+        let theta = cfg.rope_parameters.rope_theta;
+        let act = activation("hidden_act", &cfg.hidden_act)?;
+        Ok(Self {
+            layer_norm1: LayerNorm::new(width, cfg.layer_norm_eps, &w.pp("layer_norm1"))?,
+            attention: Attention::new(width, width, heads, &w.pp("attention"))?,
+            layer_norm2: LayerNorm::new(width, cfg.layer_norm_eps, &w.pp("layer_norm2"))?,
+            mlp: Mlp::new(width, cfg.intermediate_size, act, &w.pp("mlp"))?,
+            rope: RopeTable::axial((side, side), width / heads, theta, step, w.device())?,
+            window: (!global).then_some(side),
+        })
+    }
+
+    /// `[n, h, w, c]` → the same.
+    pub(crate) fn forward(&self, x: &Tensor) -> TensorResult<Tensor> {
+        let (n, h, w, c) = x.dims4()?;
+        let normed = self.layer_norm1.forward(x)?;
+        let attended = match self.window {
+            Some(size) => {
+                let windows = self.attend(&ops::window_split(&normed, size)?)?;
+                ops::window_merge(&windows, size, (h, w))?
+            }
+            None => self.attend(&normed.reshape((n, h * w, c))?)?.reshape((n, h, w, c))?,
+        };
+        let x = (x + attended)?;
+        &x + self.mlp.forward(&self.layer_norm2.forward(&x)?)?
+    }
+
+    /// Sequences `[b, l, c]`, each attending to itself.
+    fn attend(&self, x: &Tensor) -> TensorResult<Tensor> {
+        let (a, l) = (&self.attention, x.dim(1)?);
+        let rope = |t: Tensor| ops::rope(&t, &self.rope.cos, &self.rope.sin, a.heads, l);
+        let (q, k) = (rope(a.q_proj.forward(x)?)?, rope(a.k_proj.forward(x)?)?);
+        let v = a.v_proj.forward(x)?;
+        a.o_proj.forward(&ops::sdpa(&q, &k, &v, a.heads, None, a.scale)?)
+    }
+}

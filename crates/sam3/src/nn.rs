@@ -1,0 +1,236 @@
+//! Layers: parameters with a `forward`, named as in the checkpoint.
+
+use candle_core::{Result as TensorResult, Tensor};
+
+use crate::error::Result;
+use crate::ops::{self, Activation, ConvGeometry};
+use crate::weights::Weights;
+
+/// `torch.nn.Linear`, and a 1×1 convolution over channels-last pictures.
+#[derive(Debug, Clone)]
+pub(crate) struct Linear {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Linear {
+    pub(crate) fn new(n_in: usize, n_out: usize, w: &Weights) -> Result<Self> {
+        Ok(Self { weight: w.get((n_out, n_in), "weight")?, bias: w.get_f32(n_out, "bias")? })
+    }
+
+    /// A `Conv2d` of kernel 1.
+    pub(crate) fn conv1x1(n_in: usize, n_out: usize, w: &Weights) -> Result<Self> {
+        let weight = w.get((n_out, n_in, 1, 1), "weight")?.reshape((n_out, n_in))?;
+        Ok(Self { weight, bias: w.get_f32(n_out, "bias")? })
+    }
+
+    /// `[.., in]` → `[.., out]`.
+    pub(crate) fn forward(&self, x: &Tensor) -> TensorResult<Tensor> {
+        self.forward_then(x, Activation::None)
+    }
+
+    pub(crate) fn forward_then(&self, x: &Tensor, activation: Activation) -> TensorResult<Tensor> {
+        ops::linear(x, &self.weight, Some(&self.bias), activation)
+    }
+
+    /// Without the bias.
+    pub(crate) fn project(&self, x: &Tensor) -> TensorResult<Tensor> {
+        ops::linear(x, &self.weight, None, Activation::None)
+    }
+
+    pub(crate) fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    pub(crate) fn bias(&self) -> &Tensor {
+        &self.bias
+    }
+}
+
+/// `torch.nn.LayerNorm` over the last dimension.
+#[derive(Debug, Clone)]
+pub(crate) struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+    eps: f32,
+}
+
+/// `torch.nn.LayerNorm`'s own ε, where the reference does not pass another.
+pub(crate) const DEFAULT_EPS: f64 = 1e-5;
+
+impl LayerNorm {
+    pub(crate) fn new(width: usize, eps: f64, w: &Weights) -> Result<Self> {
+        Ok(Self { weight: w.get_f32(width, "weight")?, bias: w.get_f32(width, "bias")?, eps: eps as f32 })
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor) -> TensorResult<Tensor> {
+        ops::layer_norm(x, &self.weight, &self.bias, self.eps)
+    }
+}
+
+/// `torch.nn.Conv2d` over channels-last pictures `[n, h, w, c]`.
+#[derive(Debug, Clone)]
+pub(crate) struct Conv2d {
+    weight: Tensor,
+    bias: Option<Tensor>,
+    geometry: ConvGeometry,
+}
+
+impl Conv2d {
+    pub(crate) fn new(n_in: usize, n_out: usize, geometry: ConvGeometry, w: &Weights) -> Result<Self> {
+        let bias = Some(w.get_f32(n_out, "bias")?);
+        Ok(Self { bias, ..Self::without_bias(n_in, n_out, geometry, w)? })
+    }
+
+    pub(crate) fn without_bias(
+        n_in: usize,
+        n_out: usize,
+        geometry: ConvGeometry,
+        w: &Weights,
+    ) -> Result<Self> {
+        let k = geometry.kernel;
+        let weight = w.get((n_out, n_in, k, k), "weight")?;
+        let weight = weight.permute((0, 2, 3, 1))?.contiguous()?.reshape((n_out, k * k * n_in))?;
+        Ok(Self { weight, bias: None, geometry })
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor) -> TensorResult<Tensor> {
+        ops::conv2d(x, &self.weight, self.bias.as_ref(), self.geometry)
+    }
+}
+
+/// `torch.nn.ConvTranspose2d` of kernel 2 and stride 2.
+#[derive(Debug, Clone)]
+pub(crate) struct ConvTranspose2x2 {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl ConvTranspose2x2 {
+    pub(crate) fn new(n_in: usize, n_out: usize, w: &Weights) -> Result<Self> {
+        let weight = w.get((n_in, n_out, 2, 2), "weight")?;
+        let weight = weight.permute((2, 3, 1, 0))?.contiguous()?.reshape((4 * n_out, n_in))?;
+        Ok(Self { weight, bias: w.get_f32(n_out, "bias")?.repeat(4)? })
+    }
+
+    /// `[n, h, w, in]` → `[n, 2h, 2w, out]`.
+    pub(crate) fn forward(&self, x: &Tensor) -> TensorResult<Tensor> {
+        ops::conv_transpose2x2(x, &self.weight, &self.bias)
+    }
+}
+
+/// The four projections of multi-head attention (reference: `Sam3Attention`,
+/// `Sam3TrackerVideoAttention`); `output` is called `o_proj`, or `out_proj` in CLIP.
+#[derive(Debug, Clone)]
+pub(crate) struct Attention {
+    pub q_proj: Linear,
+    pub k_proj: Linear,
+    pub v_proj: Linear,
+    pub o_proj: Linear,
+    pub heads: usize,
+    pub scale: f32,
+}
+
+impl Attention {
+    pub(crate) fn new(width: usize, inner: usize, heads: usize, w: &Weights) -> Result<Self> {
+        Self::with_output(width, inner, heads, "o_proj", w)
+    }
+
+    pub(crate) fn with_output(
+        width: usize,
+        inner: usize,
+        heads: usize,
+        output: &str,
+        w: &Weights,
+    ) -> Result<Self> {
+        Ok(Self {
+            q_proj: Linear::new(width, inner, &w.pp("q_proj"))?,
+            k_proj: Linear::new(width, inner, &w.pp("k_proj"))?,
+            v_proj: Linear::new(width, inner, &w.pp("v_proj"))?,
+            o_proj: Linear::new(inner, width, &w.pp(output))?,
+            heads,
+            scale: ((inner / heads) as f32).sqrt().recip(),
+        })
+    }
+
+    /// q `[b, lq, c]`, k and v `[b, lk, c]`, additive bias `[b|1, h|1, lq|1, lk]` → `[b, lq, c]`.
+    pub(crate) fn forward(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        bias: Option<&Tensor>,
+    ) -> TensorResult<Tensor> {
+        let (q, k, v) = (self.q_proj.forward(q)?, self.k_proj.forward(k)?, self.v_proj.forward(v)?);
+        self.o_proj.forward(&ops::sdpa(&q, &k, &v, self.heads, bias, self.scale)?)
+    }
+}
+
+/// Two linear layers with an activation between (reference: `Sam3MLP`, `CLIPMLP`).
+#[derive(Debug, Clone)]
+pub(crate) struct Mlp {
+    fc1: Linear,
+    fc2: Linear,
+    activation: Activation,
+}
+
+impl Mlp {
+    pub(crate) fn new(width: usize, inner: usize, activation: Activation, w: &Weights) -> Result<Self> {
+        Ok(Self {
+            fc1: Linear::new(width, inner, &w.pp("fc1"))?,
+            fc2: Linear::new(inner, width, &w.pp("fc2"))?,
+            activation,
+        })
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor) -> TensorResult<Tensor> {
+        self.fc2.forward(&self.fc1.forward_then(x, self.activation)?)
+    }
+}
+
+/// Linear layers with ReLU between them, named one by one (reference: `Sam3DecoderMLP`,
+/// `Sam3MaskEmbedder`, `Sam3TrackerVideoFeedForward`).
+#[derive(Debug, Clone)]
+pub(crate) struct ReluStack(Vec<Linear>);
+
+impl ReluStack {
+    /// `widths` has one entry more than `names`.
+    pub(crate) fn new(widths: &[usize], names: &[String], w: &Weights) -> Result<Self> {
+        let layers = names.iter().zip(widths.windows(2));
+        Ok(Self(layers.map(|(name, io)| Linear::new(io[0], io[1], &w.pp(name))).collect::<Result<_>>()?))
+    }
+
+    /// `layer1`, `layer2`, …
+    pub(crate) fn numbered(widths: &[usize], w: &Weights) -> Result<Self> {
+        let names: Vec<String> = (1..widths.len()).map(|i| format!("layer{i}")).collect();
+        Self::new(widths, &names, w)
+    }
+
+    /// `proj_in`, `layers.0` …, `proj_out`: `depth` layers in all.
+    pub(crate) fn feed_forward(
+        n_in: usize,
+        inner: usize,
+        n_out: usize,
+        depth: usize,
+        w: &Weights,
+    ) -> Result<Self> {
+        let hidden = depth.saturating_sub(2);
+        let names = std::iter::once("proj_in".to_owned())
+            .chain((0..hidden).map(|i| format!("layers.{i}")))
+            .chain(std::iter::once("proj_out".to_owned()));
+        let widths: Vec<usize> = std::iter::once(n_in)
+            .chain(std::iter::repeat_n(inner, hidden + 1))
+            .chain(std::iter::once(n_out))
+            .collect();
+        Self::new(&widths, &names.collect::<Vec<_>>(), w)
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor) -> TensorResult<Tensor> {
+        let (last, first) = self.0.split_last().expect("a stack has layers");
+        let mut x = x.clone();
+        for layer in first {
+            x = layer.forward_then(&x, Activation::Relu)?;
+        }
+        last.forward(&x)
+    }
+}

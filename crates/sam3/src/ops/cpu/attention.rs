@@ -1,0 +1,195 @@
+//! Softmax attention in blocks, never holding a whole score matrix (the online softmax of Milakov and
+//! Gimelshein, arXiv:1805.02867, as FlashAttention tiles it, arXiv:2205.14135).
+
+use candle_core::{Result, Tensor};
+use rayon::prelude::*;
+
+use super::linear::{Mat, Threads, matmul};
+use super::{math, with_data};
+
+/// Query rows and key rows of one block of scores: 128 × 512 × 4 bytes stay in the second-level cache.
+const Q_BLOCK: usize = 128;
+const K_BLOCK: usize = 512;
+
+/// One attention problem: queries of one batch entry and head against their own keys.
+struct Problem<'a> {
+    q: Mat<'a>,
+    k: Mat<'a>,
+    v: Mat<'a>,
+    /// Additive bias, `[lq, lk]`.
+    bias: Option<Mat<'a>>,
+    scale: f32,
+}
+
+/// `softmax(scale · q kᵀ + bias) v` per head: q `[b, lq, h·d]`, k `[b, lk, h·d]`, v `[b, lk, h·dv]`,
+/// bias `[b or 1, h or 1, lq or 1, lk]` → `[b, lq, h·dv]`.
+pub(crate) fn sdpa(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    heads: usize,
+    bias: Option<&Tensor>,
+    scale: f32,
+) -> Result<Tensor> {
+    let (b, lq, cq) = q.dims3()?;
+    let (_, lk, cv) = v.dims3()?;
+    let (d, dv) = (cq / heads, cv / heads);
+    let mut out = vec![0f32; b * lq * cv];
+    let bias_dims = bias.map(Tensor::dims4).transpose()?;
+    let mut run = |q: &[f32], k: &[f32], v: &[f32], bias: Option<&[f32]>| {
+        attend_all(&mut out, (b, heads, lq, dv), |batch, head| Problem {
+            q: Mat::strided(&q[batch * lq * cq + head * d..], lq, d, cq),
+            k: Mat::strided(&k[batch * lk * cq + head * d..], lk, d, cq),
+            v: Mat::strided(&v[batch * lk * cv + head * dv..], lk, dv, cv),
+            bias: bias.zip(bias_dims).map(|(data, (bb, bh, bq, _))| {
+                let offset = ((batch % bb) * bh + head % bh) * bq * lk;
+                let row_stride = if bq == 1 { 0 } else { lk };
+                Mat { data: &data[offset..], rows: lq, cols: lk, row_stride, col_stride: 1 }
+            }),
+            scale,
+        });
+        Ok(())
+    };
+    with_data(q, |q| {
+        with_data(k, |k| {
+            with_data(v, |v| match bias {
+                Some(bias) => with_data(bias, |bias| run(q, k, v, Some(bias))),
+                None => run(q, k, v, None),
+            })
+        })
+    })?;
+    Tensor::from_vec(out, (b, lq, cv), q.device())
+}
+
+/// Like [`sdpa`] without bias, each batch entry with its own number of keys, which all heads share:
+/// q `[b, lq, h·d]`, k `[Σ lk, h·d]`, v `[Σ lk, dv]`, `key_lens` the b summands → `[b, lq, h·dv]`.
+pub(crate) fn sdpa_varlen(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    heads: usize,
+    key_lens: &[usize],
+    scale: f32,
+) -> Result<Tensor> {
+    let (b, lq, cq) = q.dims3()?;
+    let (_, dv) = v.dims2()?;
+    let d = cq / heads;
+    let mut out = vec![0f32; b * lq * heads * dv];
+    let starts: Vec<usize> = key_lens
+        .iter()
+        .scan(0, |at, len| {
+            *at += len;
+            Some(*at - len)
+        })
+        .collect();
+    with_data(q, |q| {
+        with_data(k, |k| {
+            with_data(v, |v| {
+                attend_all(&mut out, (b, heads, lq, dv), |batch, head| {
+                    let (start, lk) = (starts[batch], key_lens[batch]);
+                    Problem {
+                        q: Mat::strided(&q[batch * lq * cq + head * d..], lq, d, cq),
+                        k: Mat::strided(&k[start * cq + head * d..], lk, d, cq),
+                        v: Mat::rows(&v[start * dv..], lk, dv),
+                        bias: None,
+                        scale,
+                    }
+                });
+                Ok(())
+            })
+        })
+    })?;
+    Tensor::from_vec(out, (b, lq, heads * dv), q.device())
+}
+
+/// Solves every (batch, head) problem in blocks of query rows, over threads.
+fn attend_all<'a>(
+    out: &mut [f32],
+    (b, heads, lq, dv): (usize, usize, usize, usize),
+    problem: impl Fn(usize, usize) -> Problem<'a> + Sync,
+) {
+    let width = heads * dv;
+    let n_blocks = lq.div_ceil(Q_BLOCK);
+    let block_of = |task: usize| {
+        let (batch, block) = (task / (heads * n_blocks), task % n_blocks);
+        let head = (task / n_blocks) % heads;
+        let first = block * Q_BLOCK;
+        (batch, head, first, Q_BLOCK.min(lq - first))
+    };
+    let solve = |task: usize| {
+        let (batch, head, first, n) = block_of(task);
+        attend_block(&problem(batch, head), first, n)
+    };
+    let n_tasks = b * heads * n_blocks;
+    let work = |p: Problem<'_>| p.k.rows * p.q.cols;
+    let serial = n_tasks == 1 || b * heads * lq * work(problem(0, 0)) < 1 << 18;
+    // Results come back in waves, so that memory beyond the output stays a few blocks.
+    let wave = rayon::current_num_threads().max(1) * 4;
+    let mut write = |task: usize, result: &[f32]| {
+        let (batch, head, first, n) = block_of(task);
+        for (row, values) in result.chunks(dv).enumerate().take(n) {
+            let at = (batch * lq + first + row) * width + head * dv;
+            out[at..at + dv].copy_from_slice(values);
+        }
+    };
+    if serial {
+        (0..n_tasks).for_each(|task| write(task, &solve(task)));
+        return;
+    }
+    for start in (0..n_tasks).step_by(wave) {
+        let tasks = start..(start + wave).min(n_tasks);
+        let results: Vec<Vec<f32>> = tasks.clone().into_par_iter().map(solve).collect();
+        tasks.zip(results).for_each(|(task, result)| write(task, &result));
+    }
+}
+
+/// Rows `first..first + n` of one problem: `[n, dv]`.
+fn attend_block(p: &Problem<'_>, first: usize, n: usize) -> Vec<f32> {
+    let (lk, dv) = (p.k.rows, p.v.cols);
+    let k_block = K_BLOCK.min(lk);
+    let q = Mat { data: &p.q.data[first * p.q.row_stride..], rows: n, ..p.q };
+    let mut acc = vec![0f32; n * dv];
+    let mut scores = vec![0f32; n * k_block];
+    let mut row_max = vec![f32::NEG_INFINITY; n];
+    let mut row_sum = vec![0f32; n];
+    for key in (0..lk).step_by(k_block) {
+        let len = k_block.min(lk - key);
+        let k = Mat { data: &p.k.data[key * p.k.row_stride..], rows: len, ..p.k };
+        let v = Mat { data: &p.v.data[key * p.v.row_stride..], rows: len, ..p.v };
+        let scores = &mut scores[..n * len];
+        matmul(scores, len, false, q, k.t(), p.scale, Threads::One);
+        math::dispatch(|| {
+            for (row, scores) in scores.chunks_mut(len).enumerate() {
+                if let Some(bias) = &p.bias {
+                    let at = (first + row) * bias.row_stride + key;
+                    scores.iter_mut().zip(&bias.data[at..at + len]).for_each(|(s, b)| *s += b);
+                }
+                let acc = &mut acc[row * dv..(row + 1) * dv];
+                online_softmax(scores, acc, &mut row_max[row], &mut row_sum[row]);
+            }
+        });
+        matmul(&mut acc, dv, true, Mat::rows(scores, n, len), v, 1.0, Threads::One);
+    }
+    math::dispatch(|| {
+        for (acc, sum) in acc.chunks_mut(dv).zip(&row_sum) {
+            let inv = 1.0 / sum;
+            acc.iter_mut().for_each(|x| *x *= inv);
+        }
+    });
+    acc
+}
+
+/// Turns a row of scores into weights relative to the running maximum and rescales what was summed before.
+#[inline(always)]
+fn online_softmax(scores: &mut [f32], acc: &mut [f32], running_max: &mut f32, running_sum: &mut f32) {
+    let new_max = running_max.max(math::max(scores));
+    // A row whose keys are all masked so far has no maximum: its weights are 0, not NaN.
+    let shift = if new_max == f32::NEG_INFINITY { 0.0 } else { new_max };
+    let sum = math::exp_shifted_sum(scores, shift);
+    let keep = math::exp(*running_max - shift);
+    *running_sum = *running_sum * keep + sum;
+    *running_max = new_max;
+    if keep != 1.0 {
+        acc.iter_mut().for_each(|x| *x *= keep);
+    }
+}

@@ -1,0 +1,173 @@
+//! Matrix products on the CPU: one safe wrapper around `gemm`, and the linear layer made of it.
+
+use candle_core::{CpuStorage, DType, Result, Storage, Tensor};
+use gemm::Parallelism;
+
+use super::{for_each_piece, math, with_data};
+use crate::ops::Activation;
+
+/// A matrix inside a slice: `rows` × `cols`, element (r, c) at `r * row_stride + c * col_stride`.
+#[derive(Clone, Copy)]
+pub(crate) struct Mat<'a> {
+    pub data: &'a [f32],
+    pub rows: usize,
+    pub cols: usize,
+    pub row_stride: usize,
+    pub col_stride: usize,
+}
+
+impl<'a> Mat<'a> {
+    /// Rows one after the other.
+    pub(crate) fn rows(data: &'a [f32], rows: usize, cols: usize) -> Self {
+        Self { data, rows, cols, row_stride: cols, col_stride: 1 }
+    }
+
+    /// Rows `row_stride` elements apart.
+    pub(crate) fn strided(data: &'a [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
+        Self { data, rows, cols, row_stride, col_stride: 1 }
+    }
+
+    /// The same data read with rows and columns exchanged.
+    pub(crate) fn t(self) -> Self {
+        Self {
+            rows: self.cols,
+            cols: self.rows,
+            row_stride: self.col_stride,
+            col_stride: self.row_stride,
+            ..self
+        }
+    }
+
+    fn fits(&self) -> bool {
+        self.rows == 0
+            || self.cols == 0
+            || (self.rows - 1) * self.row_stride + (self.cols - 1) * self.col_stride < self.data.len()
+    }
+}
+
+/// Whether a product may use several threads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// The caller already runs on a worker thread.
+    One,
+    /// The whole pool.
+    All,
+}
+
+/// `out = keep · out + scale · a b`, `out` row-major with rows `out_stride` apart.
+pub(crate) fn matmul(
+    out: &mut [f32],
+    out_stride: usize,
+    keep: bool,
+    a: Mat<'_>,
+    b: Mat<'_>,
+    scale: f32,
+    threads: Threads,
+) {
+    let (m, n, k) = (a.rows, b.cols, a.cols);
+    if m == 0 || n == 0 {
+        return;
+    }
+    assert!(k == b.rows && a.fits() && b.fits() && out_stride >= n, "matmul: shapes do not fit");
+    assert!((m - 1) * out_stride + n <= out.len(), "matmul: the output is too short");
+    let parallelism = match threads {
+        Threads::One => Parallelism::None,
+        Threads::All => Parallelism::Rayon(0),
+    };
+    #[expect(unsafe_code, reason = "gemm takes raw pointers; the bounds of all three were just checked")]
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out.as_mut_ptr(),
+            1,
+            out_stride as isize,
+            keep,
+            a.data.as_ptr(),
+            a.col_stride as isize,
+            a.row_stride as isize,
+            b.data.as_ptr(),
+            b.col_stride as isize,
+            b.row_stride as isize,
+            1.0,
+            scale,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}
+
+/// Runs `f` on a weight's data as f32, widening bf16 storage on the way.
+pub(crate) fn with_weight<T>(w: &Tensor, f: impl FnOnce(&[f32]) -> Result<T>) -> Result<T> {
+    if w.dtype() != DType::BF16 {
+        return with_data(w, f);
+    }
+    let w = w.contiguous()?;
+    let (storage, layout) = w.storage_and_layout();
+    let Storage::Cpu(CpuStorage::BF16(data)) = &*storage else {
+        candle_core::bail!("expected bf16 weights on the CPU")
+    };
+    let start = layout.start_offset();
+    let data = &data[start..start + layout.shape().elem_count()];
+    let mut wide = vec![0f32; data.len()];
+    const PIECE: usize = 64 * 1024;
+    for_each_piece(&mut wide, PIECE, |i, piece| {
+        let source = &data[i * PIECE..];
+        math::dispatch(|| piece.iter_mut().zip(source).for_each(|(w, &x)| *w = x.to_f32()));
+    });
+    f(&wide)
+}
+
+/// `activation(x wᵀ + b)`: x `[.., in]`, w `[out, in]`, b `[out]` → `[.., out]`.
+pub(crate) fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
+    let (n_out, n_in) = w.dims2()?;
+    let mut shape = x.dims().to_vec();
+    if shape.pop() != Some(n_in) {
+        candle_core::bail!("linear: input {:?} does not fit weight {:?}", x.shape(), w.shape())
+    }
+    let n_rows: usize = shape.iter().product();
+    shape.push(n_out);
+    let mut out = vec![0f32; n_rows * n_out];
+    if let Some(b) = b {
+        with_weight(b, |b| {
+            for_each_piece(&mut out, n_out, |_, row| row.copy_from_slice(b));
+            Ok(())
+        })?;
+    }
+    with_data(x, |x| {
+        with_weight(w, |w| {
+            let (x, w) = (Mat::rows(x, n_rows, n_in), Mat::rows(w, n_out, n_in));
+            matmul(&mut out, n_out, b.is_some(), x, w.t(), 1.0, Threads::All);
+            Ok(())
+        })
+    })?;
+    activate(&mut out, activation);
+    Tensor::from_vec(out, shape, x.device())
+}
+
+/// An activation of a whole tensor.
+pub(crate) fn activation(x: &Tensor, activation: Activation) -> Result<Tensor> {
+    let mut out = with_data(x, |x| Ok(x.to_vec()))?;
+    activate(&mut out, activation);
+    Tensor::from_vec(out, x.shape(), x.device())
+}
+
+/// Applies an activation in place.
+pub(crate) fn activate(data: &mut [f32], activation: Activation) {
+    const PIECE: usize = 8 * 1024;
+    match activation {
+        Activation::None => {}
+        Activation::Relu => for_each_piece(data, PIECE, |_, p| {
+            math::dispatch(|| p.iter_mut().for_each(|x| *x = x.max(0.0)));
+        }),
+        Activation::Gelu => for_each_piece(data, PIECE, |_, p| {
+            math::dispatch(|| p.iter_mut().for_each(|x| *x = math::gelu(*x)));
+        }),
+        Activation::Sigmoid => for_each_piece(data, PIECE, |_, p| {
+            math::dispatch(|| p.iter_mut().for_each(|x| *x = math::sigmoid(*x)));
+        }),
+    }
+}

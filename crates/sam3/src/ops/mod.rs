@@ -1,0 +1,192 @@
+//! The operations that the model is made of: the one place that knows devices.
+//!
+//! Model code calls only these functions. Each has a plain composition of candle operations ([`plain`]),
+//! which runs on every device and is the oracle of the tests, and a fast one where it pays ([`cpu`]). A new
+//! backend is another folder beside `cpu` and another arm in the functions below.
+//!
+//! Layout everywhere: sequences `[batch, length, channels]`, images `[batch, height, width, channels]`.
+//! Activations are f32 on the CPU; weights may be stored as bf16 and are widened where they are used.
+
+mod cpu;
+mod plain;
+mod resize;
+
+pub(crate) use resize::{Filter, Taps, bilinear_taps, resize, resize_rgb};
+
+use candle_core::{Result, Tensor};
+
+/// The function after a linear layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// None.
+    None,
+    /// `max(x, 0)`.
+    Relu,
+    /// Exact GELU, with the error function.
+    Gelu,
+    /// Logistic function.
+    Sigmoid,
+}
+
+/// Square kernel, stride and zero padding of a convolution, in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ConvGeometry {
+    pub kernel: usize,
+    pub stride: usize,
+    pub padding: usize,
+}
+
+impl ConvGeometry {
+    /// Length of the output along an axis of `len` pixels.
+    pub(crate) fn output_len(self, len: usize) -> usize {
+        (len + 2 * self.padding).saturating_sub(self.kernel) / self.stride + 1
+    }
+}
+
+/// `activation(x wᵀ + b)`: x `[.., in]`, w `[out, in]`, b `[out]` → `[.., out]`.
+pub(crate) fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
+    if x.device().is_cpu() {
+        cpu::linear::linear(x, w, b, activation)
+    } else {
+        plain::linear(x, w, b, activation)
+    }
+}
+
+/// LayerNorm over the last dimension: weight and bias `[c]`.
+pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> Result<Tensor> {
+    if x.device().is_cpu() {
+        cpu::norm::layer_norm(x, weight, bias, eps)
+    } else {
+        plain::layer_norm(x, weight, bias, eps)
+    }
+}
+
+/// GroupNorm, then ReLU, of one image `[h, w, c]`.
+pub(crate) fn group_norm_relu(
+    x: &Tensor,
+    groups: usize,
+    weight: &Tensor,
+    bias: &Tensor,
+    eps: f64,
+) -> Result<Tensor> {
+    if x.device().is_cpu() {
+        cpu::norm::group_norm_relu(x, groups, weight, bias, eps)
+    } else {
+        plain::group_norm_relu(x, groups, weight, bias, eps)
+    }
+}
+
+/// `softmax(scale · q kᵀ + bias) v` per head, softmax in f32: q, k `[b, l, h·d]`, v `[b, lk, h·dv]`,
+/// bias `[b or 1, h or 1, lq or 1, lk]` → `[b, lq, h·dv]`.
+pub(crate) fn sdpa(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    heads: usize,
+    bias: Option<&Tensor>,
+    scale: f32,
+) -> Result<Tensor> {
+    if q.device().is_cpu() {
+        cpu::attention::sdpa(q, k, v, heads, bias, scale)
+    } else {
+        plain::sdpa(q, k, v, heads, bias, scale)
+    }
+}
+
+/// Attention where each batch entry has its own number of keys and all heads share the values:
+/// q `[b, lq, h·d]`, k `[Σ lk, h·d]`, v `[Σ lk, dv]` → `[b, lq, h·dv]`.
+pub(crate) fn sdpa_varlen(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    heads: usize,
+    key_lens: &[usize],
+    scale: f32,
+) -> Result<Tensor> {
+    if q.device().is_cpu() {
+        cpu::attention::sdpa_varlen(q, k, v, heads, key_lens, scale)
+    } else {
+        plain::sdpa_varlen(q, k, v, heads, key_lens, scale)
+    }
+}
+
+/// Rotates the first `n_rotated` rows of x `[b, l, heads·d]` by the angles of cos, sin `[p, d/2]`, row r by
+/// table row `r % p`, pairs interleaved; the other rows pass.
+pub(crate) fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, heads: usize, n_rotated: usize) -> Result<Tensor> {
+    if x.device().is_cpu() {
+        cpu::rope::rope(x, cos, sin, heads, n_rotated)
+    } else {
+        plain::rope(x, cos, sin, heads, n_rotated)
+    }
+}
+
+/// x `[n, h, w, c]`, w `[out, k·k·c]`, b `[out]` → `[n, oh, ow, out]`.
+pub(crate) fn conv2d(x: &Tensor, w: &Tensor, b: Option<&Tensor>, g: ConvGeometry) -> Result<Tensor> {
+    if x.device().is_cpu() { cpu::conv::conv2d(x, w, b, g) } else { plain::conv2d(x, w, b, g) }
+}
+
+/// Depthwise convolution, stride 1: x `[n, h, w, c]`, w `[k·k, c]`, b `[c]`.
+pub(crate) fn depthwise_conv2d(x: &Tensor, w: &Tensor, b: &Tensor, g: ConvGeometry) -> Result<Tensor> {
+    if x.device().is_cpu() {
+        cpu::conv::depthwise_conv2d(x, w, b, g)
+    } else {
+        plain::depthwise_conv2d(x, w, b, g)
+    }
+}
+
+/// An activation by itself.
+pub(crate) fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
+    if x.device().is_cpu() { cpu::linear::activation(x, activation) } else { plain::activate(x, activation) }
+}
+
+/// Exact GELU.
+pub(crate) fn gelu(x: &Tensor) -> Result<Tensor> {
+    activate(x, Activation::Gelu)
+}
+
+/// Transposed convolution of kernel 2 and stride 2: x `[n, h, w, c]`, w `[2·2·out, c]` (row, column, out),
+/// b `[2·2·out]` → `[n, 2h, 2w, out]`. Kernels do not overlap, so it is one product and a reordering.
+pub(crate) fn conv_transpose2x2(x: &Tensor, w: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let (n, h, width, _) = x.dims4()?;
+    let n_out = w.dim(0)? / 4;
+    linear(x, w, Some(b), Activation::None)?
+        .reshape((n, h, width, 2, 2 * n_out))?
+        .permute((0, 1, 3, 2, 4))?
+        .contiguous()?
+        .reshape((n, 2 * h, 2 * width, n_out))
+}
+
+/// Cuts `[b, h, w, c]` into windows `[b·nh·nw, size·size, c]`, padding right and bottom with zeros.
+pub(crate) fn window_split(x: &Tensor, size: usize) -> Result<Tensor> {
+    let (b, h, w, c) = x.dims4()?;
+    let (nh, nw) = (h.div_ceil(size), w.div_ceil(size));
+    x.pad_with_zeros(1, 0, nh * size - h)?
+        .pad_with_zeros(2, 0, nw * size - w)?
+        .reshape((b, nh, size, nw, size * c))?
+        .permute((0, 1, 3, 2, 4))?
+        .contiguous()?
+        .reshape((b * nh * nw, size * size, c))
+}
+
+/// Undoes [`window_split`]: `[b·nh·nw, size·size, c]` → `[b, h, w, c]`.
+pub(crate) fn window_merge(x: &Tensor, size: usize, (h, w): (usize, usize)) -> Result<Tensor> {
+    let c = x.dim(2)?;
+    let (nh, nw) = (h.div_ceil(size), w.div_ceil(size));
+    let b = x.dim(0)? / (nh * nw);
+    x.reshape((b, nh, nw, size, size * c))?
+        .permute((0, 1, 3, 2, 4))?
+        .contiguous()?
+        .reshape((b, nh * size, nw * size, c))?
+        .narrow(1, 0, h)?
+        .narrow(2, 0, w)?
+        .contiguous()
+}
+
+/// Nearest-neighbour enlargement of `[h, w, c]` to `[2h, 2w, c]`.
+pub(crate) fn upsample_nearest_2x(x: &Tensor) -> Result<Tensor> {
+    let (h, w, c) = x.dims3()?;
+    x.reshape((h, 1, w, 1, c))?.broadcast_as((h, 2, w, 2, c))?.contiguous()?.reshape((2 * h, 2 * w, c))
+}
+
+#[cfg(test)]
+mod tests;

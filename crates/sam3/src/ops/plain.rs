@@ -1,0 +1,161 @@
+//! Every operation as a composition of candle's own: slow, obvious, and right on any device.
+
+use candle_core::{D, DType, Result, Tensor};
+
+use super::{Activation, ConvGeometry};
+
+pub(super) fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
+    let (n_out, n_in) = w.dims2()?;
+    let mut shape = x.dims().to_vec();
+    shape.pop();
+    let rows: usize = shape.iter().product();
+    shape.push(n_out);
+    let w = w.to_dtype(x.dtype())?;
+    let mut out = x.reshape((rows, n_in))?.matmul(&w.t()?)?;
+    if let Some(b) = b {
+        out = out.broadcast_add(&b.to_dtype(x.dtype())?)?;
+    }
+    activate(&out, activation)?.reshape(shape)
+}
+
+pub(super) fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
+    match activation {
+        Activation::None => Ok(x.clone()),
+        Activation::Relu => x.relu(),
+        Activation::Gelu => x.gelu_erf(),
+        Activation::Sigmoid => (x.neg()?.exp()? + 1.0)?.recip(),
+    }
+}
+
+pub(super) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> Result<Tensor> {
+    let wide = x.to_dtype(DType::F32)?;
+    let centred = wide.broadcast_sub(&wide.mean_keepdim(D::Minus1)?)?;
+    let var = centred.sqr()?.mean_keepdim(D::Minus1)?;
+    centred
+        .broadcast_div(&(var + f64::from(eps))?.sqrt()?)?
+        .broadcast_mul(&weight.to_dtype(DType::F32)?)?
+        .broadcast_add(&bias.to_dtype(DType::F32)?)?
+        .to_dtype(x.dtype())
+}
+
+pub(super) fn group_norm_relu(
+    x: &Tensor,
+    groups: usize,
+    weight: &Tensor,
+    bias: &Tensor,
+    eps: f64,
+) -> Result<Tensor> {
+    let (h, w, c) = x.dims3()?;
+    let grouped = x
+        .to_dtype(DType::F32)?
+        .reshape((h * w, groups, c / groups))?
+        .transpose(0, 1)?
+        .contiguous()?
+        .reshape((groups, h * w * (c / groups)))?;
+    let centred = grouped.broadcast_sub(&grouped.mean_keepdim(1)?)?;
+    let var = centred.sqr()?.mean_keepdim(1)?;
+    centred
+        .broadcast_div(&(var + eps)?.sqrt()?)?
+        .reshape((groups, h * w, c / groups))?
+        .transpose(0, 1)?
+        .contiguous()?
+        .reshape((h, w, c))?
+        .broadcast_mul(&weight.to_dtype(DType::F32)?)?
+        .broadcast_add(&bias.to_dtype(DType::F32)?)?
+        .relu()?
+        .to_dtype(x.dtype())
+}
+
+fn softmax(scores: &Tensor) -> Result<Tensor> {
+    let max = scores.max_keepdim(D::Minus1)?;
+    let exp = scores.broadcast_sub(&max)?.exp()?;
+    exp.broadcast_div(&exp.sum_keepdim(D::Minus1)?)
+}
+
+/// `[b, l, h·d]` → `[b, h, l, d]`.
+fn split_heads(x: &Tensor, heads: usize) -> Result<Tensor> {
+    let (b, l, c) = x.dims3()?;
+    x.reshape((b, l, heads, c / heads))?.transpose(1, 2)?.contiguous()
+}
+
+pub(super) fn sdpa(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    heads: usize,
+    bias: Option<&Tensor>,
+    scale: f32,
+) -> Result<Tensor> {
+    let (b, lq, _) = q.dims3()?;
+    let (q, k, v) = (split_heads(q, heads)?, split_heads(k, heads)?, split_heads(v, heads)?);
+    let mut scores = (q.matmul(&k.t()?)?.to_dtype(DType::F32)? * f64::from(scale))?;
+    if let Some(bias) = bias {
+        scores = scores.broadcast_add(&bias.to_dtype(DType::F32)?)?;
+    }
+    let out = softmax(&scores)?.to_dtype(v.dtype())?.matmul(&v)?;
+    out.transpose(1, 2)?.contiguous()?.reshape((b, lq, ()))
+}
+
+pub(super) fn sdpa_varlen(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    heads: usize,
+    key_lens: &[usize],
+    scale: f32,
+) -> Result<Tensor> {
+    let mut start = 0;
+    let mut outs = Vec::with_capacity(key_lens.len());
+    for (i, &len) in key_lens.iter().enumerate() {
+        let keys = k.narrow(0, start, len)?.unsqueeze(0)?;
+        let values = v.narrow(0, start, len)?.unsqueeze(0)?.repeat((1, 1, heads))?;
+        outs.push(sdpa(&q.narrow(0, i, 1)?, &keys, &values, heads, None, scale)?);
+        start += len;
+    }
+    Tensor::cat(&outs, 0)
+}
+
+pub(super) fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, heads: usize, n_rotated: usize) -> Result<Tensor> {
+    let (b, l, c) = x.dims3()?;
+    let (p, half) = cos.dims2()?;
+    let table = |t: &Tensor| t.repeat((n_rotated / p, 1))?.reshape((1, n_rotated, 1, half));
+    let (cos, sin) = (table(cos)?, table(sin)?);
+    let pairs = x.narrow(1, 0, n_rotated)?.to_dtype(DType::F32)?.reshape((b, n_rotated, heads, half, 2))?;
+    let (even, odd) = (pairs.narrow(4, 0, 1)?.squeeze(4)?, pairs.narrow(4, 1, 1)?.squeeze(4)?);
+    let first = (even.broadcast_mul(&cos)? - odd.broadcast_mul(&sin)?)?;
+    let second = (odd.broadcast_mul(&cos)? + even.broadcast_mul(&sin)?)?;
+    let rotated = Tensor::stack(&[first, second], 4)?.reshape((b, n_rotated, c))?.to_dtype(x.dtype())?;
+    Tensor::cat(&[rotated, x.narrow(1, n_rotated, l - n_rotated)?], 1)
+}
+
+pub(super) fn conv2d(x: &Tensor, w: &Tensor, b: Option<&Tensor>, g: ConvGeometry) -> Result<Tensor> {
+    let c = x.dim(3)?;
+    let kernel = w
+        .to_dtype(x.dtype())?
+        .reshape((w.dim(0)?, g.kernel, g.kernel, c))?
+        .permute((0, 3, 1, 2))?
+        .contiguous()?;
+    let out = x.permute((0, 3, 1, 2))?.contiguous()?.conv2d(&kernel, g.padding, g.stride, 1, 1)?;
+    let out = out.permute((0, 2, 3, 1))?.contiguous()?;
+    match b {
+        Some(b) => out.broadcast_add(&b.to_dtype(x.dtype())?),
+        None => Ok(out),
+    }
+}
+
+/// One shifted multiply-add for each tap: candle's grouped convolution runs a kernel for each channel.
+pub(super) fn depthwise_conv2d(x: &Tensor, w: &Tensor, b: &Tensor, g: ConvGeometry) -> Result<Tensor> {
+    let (_, h, width, c) = x.dims4()?;
+    let (oh, ow) = (g.output_len(h), g.output_len(width));
+    let w = w.to_dtype(x.dtype())?;
+    let padded = x.pad_with_zeros(1, g.padding, g.padding)?.pad_with_zeros(2, g.padding, g.padding)?;
+    let mut out = b.to_dtype(x.dtype())?.reshape((1, 1, 1, c))?.broadcast_as((x.dim(0)?, oh, ow, c))?;
+    for ky in 0..g.kernel {
+        for kx in 0..g.kernel {
+            let tap = w.get(ky * g.kernel + kx)?;
+            let shifted = padded.narrow(1, ky, oh)?.narrow(2, kx, ow)?;
+            out = (out + shifted.broadcast_mul(&tap)?)?;
+        }
+    }
+    Ok(out)
+}

@@ -1,0 +1,373 @@
+//! One frame of the procedure, in the order of the reference's `_det_track_one_frame`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use candle_core::Tensor;
+
+use super::association::{Association, Detection, associate};
+use super::lifecycle::{Verdict, is_gone, judge};
+use super::suppression::{hide_recently_occluded, suppress_shrunk};
+use super::track::{Facts, Track};
+use super::{LowResMask, Mode, Session, Unreported};
+use crate::detector::sigmoid;
+use crate::error::Result;
+use crate::mask::{Bitmap, fill_holes_and_remove_specks, suppress_overlapping};
+use crate::tracker::{FrameFeatures, MemoryMask, Propagated};
+
+/// Score of a withdrawn object where the reference still lists it.
+const WITHDRAWN_SCORE: f32 = -1e4;
+
+/// The tracks of the frame before, carried to this one.
+struct Carried {
+    /// Mask logits on the host, cleaned where [`super::Compat`] cleans.
+    masks: Vec<Vec<f32>>,
+    /// As the tracker gave them; `None` without tracks.
+    raw: Option<Propagated>,
+}
+
+impl Carried {
+    fn scores(&self) -> &[f32] {
+        self.raw.as_ref().map_or(&[], |raw| &raw.scores)
+    }
+}
+
+/// What was decided about the frame before anything is written.
+struct Plan {
+    association: Association,
+    verdict: Verdict,
+    /// Detections that become tracks, in the order of their ids.
+    born: Vec<usize>,
+    /// Tracks that are given up to make room.
+    evicted: BTreeSet<usize>,
+    /// Track → detection that confirms it so well that this frame becomes a conditioning frame.
+    reconditioned: BTreeMap<usize, usize>,
+}
+
+impl Session {
+    /// Runs the procedure on the next frame. The state is changed only after everything that can fail.
+    pub(super) fn track_frame(&mut self, pixel_values: &Tensor) -> Result<Unreported> {
+        let frame_idx = self.state.n_frames;
+        let picture = self.model.detector.backbone.forward(pixel_values)?;
+        let detections = self.detect(&picture)?;
+        let features = self.model.tracker.features(&picture)?;
+        let mut carried = self.propagate(&features, frame_idx)?;
+
+        let mut tracks = self.state.tracks.clone();
+        let mut overlaps = self.state.overlaps.clone();
+        let plan = self.plan(&detections, &carried, &mut tracks, &mut overlaps, frame_idx);
+        self.settle_masks(&mut carried, &mut tracks, &plan, &detections, frame_idx);
+        self.remember(&features, &carried, &mut tracks, &plan, frame_idx)?;
+        let born = self.admit(&features, &detections, &plan, frame_idx)?;
+        let unreported = self.describe(&carried, &tracks, &born, &detections, &plan, frame_idx);
+
+        let retire_after = self.retire_after();
+        let mut place = 0;
+        tracks.retain(|track| {
+            let keep = !plan.verdict.removed.contains(&track.facts.id)
+                && !plan.evicted.contains(&place)
+                && !is_gone(track, frame_idx, retire_after);
+            place += 1;
+            keep
+        });
+        self.state.next_id += born.len() as u64;
+        tracks.extend(born);
+        self.state.tracks = tracks;
+        self.state.overlaps = overlaps;
+        self.state.withdrawn.extend(plan.verdict.removed.iter().map(|&id| (id, frame_idx)));
+        Ok(unreported)
+    }
+
+    /// Steps 1 and 2: every prompt on the shared picture.
+    fn detect(&self, picture: &Tensor) -> Result<Vec<Detection>> {
+        let cfg = &self.model.config;
+        let pyramid = self.model.detector.neck.forward(picture)?;
+        let mut all = Vec::new();
+        for (prompt, features) in self.prompt_features.iter().enumerate() {
+            let found = self.model.detector.detect(&pyramid, features, cfg.score_threshold_detection)?;
+            let Some(masks) = found.masks else { continue };
+            let logits = masks.flatten_from(1)?.to_vec2::<f32>()?;
+            let mut detections: Vec<Detection> = logits
+                .into_iter()
+                .zip(found.scores)
+                .map(|(logits, score)| Detection { prompt, score, mask: Bitmap::positive(&logits), logits })
+                .collect();
+            if self.options.compat.cleans_masks() && cfg.det_nms_thresh > 0.0 {
+                let bits: Vec<Bitmap> = detections.iter().map(|d| d.mask.clone()).collect();
+                let scores: Vec<f32> = detections.iter().map(|d| d.score).collect();
+                let kept = suppress_overlapping(&bits, &scores, cfg.det_nms_thresh);
+                let mut i = 0;
+                detections.retain(|_| {
+                    i += 1;
+                    kept.binary_search(&(i - 1)).is_ok()
+                });
+            }
+            all.append(&mut detections);
+        }
+        Ok(all)
+    }
+
+    /// Steps 4 and 5: existing tracks on this frame.
+    fn propagate(&self, features: &FrameFeatures, frame_idx: usize) -> Result<Carried> {
+        if self.state.tracks.is_empty() {
+            return Ok(Carried { masks: Vec::new(), raw: None });
+        }
+        let banks: Vec<_> = self.state.tracks.iter().map(|t| &t.bank).collect();
+        let max_pointers = self.max_pointers(frame_idx);
+        let raw = self.model.tracker.propagate(features, &banks, frame_idx, max_pointers, &self.limits)?;
+        let mut masks = raw.masks.flatten_from(1)?.to_vec2::<f32>()?;
+        for mask in &mut masks {
+            self.clean(mask);
+        }
+        Ok(Carried { masks, raw: Some(raw) })
+    }
+
+    /// Fills holes and removes specks where the session does that.
+    fn clean(&self, logits: &mut [f32]) {
+        let cfg = &self.model.config;
+        if self.options.compat.cleans_masks() {
+            fill_holes_and_remove_specks(logits, cfg.low_res_mask_size, cfg.fill_hole_area);
+        }
+    }
+
+    /// Pointers that an object attends to, the current frame's counted. The reference takes no more than
+    /// there are frames: of the whole video offline, so far in streaming mode.
+    fn max_pointers(&self, frame_idx: usize) -> usize {
+        let configured = self.model.config.tracker_config.max_object_pointers_in_encoder;
+        match self.options.mode {
+            Mode::Offline { n_frames } => configured.min(n_frames.max(frame_idx + 1)),
+            Mode::Streaming if self.options.compat.is_reference() => configured.min(frame_idx + 1),
+            Mode::Streaming => configured,
+        }
+    }
+
+    fn retire_after(&self) -> Option<usize> {
+        if self.options.compat.is_reference() { None } else { self.options.retire_after }
+    }
+
+    /// Steps 6 to 8: matching, births, withdrawals, reconditioning.
+    fn plan(
+        &self,
+        detections: &[Detection],
+        carried: &Carried,
+        tracks: &mut [Track],
+        overlaps: &mut super::Overlaps,
+        frame_idx: usize,
+    ) -> Plan {
+        let cfg = &self.model.config;
+        let bits: Vec<Bitmap> = carried.masks.iter().map(|m| Bitmap::positive(m)).collect();
+        let prompted: Vec<(usize, &Bitmap)> =
+            tracks.iter().zip(&bits).map(|(t, b)| (t.facts.prompt, b)).collect();
+        let association = associate(detections, &prompted, cfg);
+        let (born, evicted) = self.make_room(&association, detections, tracks);
+        let offline = matches!(self.options.mode, Mode::Offline { .. });
+        let verdict = judge(tracks, overlaps, &association, frame_idx, offline, cfg);
+        let every = cfg.recondition_every_nth_frame;
+        let due = every > 0 && frame_idx.is_multiple_of(every);
+        // A logit is compared with a probability's threshold, as in the reference.
+        let confirmed =
+            |(track, _): &(&usize, &usize)| due && carried.scores()[**track] > cfg.high_conf_thresh;
+        let reconditioned = association.confident.iter().filter(confirmed).map(|(&t, &d)| (t, d)).collect();
+        Plan { association, verdict, born, evicted, reconditioned }
+    }
+
+    /// Which new detections become tracks under the limit of objects, and which lost tracks give way.
+    fn make_room(
+        &self,
+        association: &Association,
+        detections: &[Detection],
+        tracks: &[Track],
+    ) -> (Vec<usize>, BTreeSet<usize>) {
+        let new = &association.new;
+        let configured = self.model.config.max_num_objects;
+        let limit = self.options.max_objects.map_or(configured, |n| n.min(configured));
+        let mut evicted = BTreeSet::new();
+        let over = (tracks.len() + new.len()).saturating_sub(limit);
+        if over == 0 {
+            return (new.clone(), evicted);
+        }
+        if !self.options.compat.is_reference() {
+            // Those that are out of sight give way, the longest lost first.
+            let mut lost = association.empty.clone();
+            lost.sort_by_key(|&t| tracks[t].facts.last_matched);
+            evicted.extend(lost.into_iter().take(over));
+        }
+        let room = limit.saturating_sub(tracks.len() - evicted.len());
+        let mut best = new.clone();
+        best.sort_by(|&a, &b| detections[b].score.total_cmp(&detections[a].score));
+        tracing::debug!(limit, dropped = best.len().saturating_sub(room), "limit of objects reached");
+        best.truncate(room);
+        (best, evicted)
+    }
+
+    /// Step 9 and the masks that reconditioning puts in place.
+    fn settle_masks(
+        &self,
+        carried: &mut Carried,
+        tracks: &mut [Track],
+        plan: &Plan,
+        detections: &[Detection],
+        frame_idx: usize,
+    ) {
+        let cfg = &self.model.config;
+        let threshold = cfg.suppress_overlapping_based_on_recent_occlusion_threshold;
+        if threshold > 0.0 {
+            let is_removed = |id| plan.verdict.removed.contains(&id);
+            hide_recently_occluded(&mut carried.masks, tracks, frame_idx, threshold, is_removed);
+        }
+        if !cfg.recondition_on_trk_masks {
+            for (&track, &detection) in &plan.reconditioned {
+                let binary = detections[detection].logits.iter().map(|&x| f32::from(u8::from(x >= 0.5)));
+                carried.masks[track] = binary.collect();
+            }
+        }
+    }
+
+    /// Step 10: what tracks remember of this frame. On frames with births the reference encodes the memory
+    /// of all tracks again, from their raw masks, except where they were reconditioned.
+    fn remember(
+        &self,
+        features: &FrameFeatures,
+        carried: &Carried,
+        tracks: &mut [Track],
+        plan: &Plan,
+        frame_idx: usize,
+    ) -> Result<()> {
+        let Some(raw) = &carried.raw else { return Ok(()) };
+        let again = self.options.compat.is_reference() && !plan.born.is_empty();
+        let (hard, soft): (Vec<usize>, Vec<usize>) =
+            (0..tracks.len()).partition(|t| again && !plan.reconditioned.contains_key(t));
+        let mut memories: Vec<Option<Tensor>> = vec![None; tracks.len()];
+        if !soft.is_empty() {
+            let encoded = self.encode_soft(features, carried, tracks, &soft)?;
+            for (i, &t) in soft.iter().enumerate() {
+                memories[t] = Some(encoded.get(i)?);
+            }
+        }
+        if !hard.is_empty() {
+            let rows: Vec<u32> = hard.iter().map(|&t| t as u32).collect();
+            let masks = raw.masks.index_select(&Tensor::new(rows, raw.masks.device())?, 0)?;
+            let visible: Vec<bool> = hard.iter().map(|&t| raw.scores[t] > 0.0).collect();
+            let enlarged = self.model.tracker.enlarge(&masks)?;
+            let encoded =
+                self.model.tracker.encode_memory(features, MemoryMask::Hard(&enlarged), &visible)?;
+            for (i, &t) in hard.iter().enumerate() {
+                memories[t] = Some(encoded.get(i)?);
+            }
+        }
+        for (t, (track, memory)) in tracks.iter_mut().zip(memories).enumerate() {
+            let is_cond = plan.reconditioned.contains_key(&t);
+            if let Some(memory) = memory {
+                // Copies, so that a bank never keeps the batch alive that a row came from.
+                let pointer = raw.pointers.get(t)?.copy()?;
+                track.bank.store(frame_idx, is_cond, memory.copy()?, pointer, &self.limits);
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_soft(
+        &self,
+        features: &FrameFeatures,
+        carried: &Carried,
+        tracks: &[Track],
+        which: &[usize],
+    ) -> Result<Tensor> {
+        let side = self.model.config.low_res_mask_size;
+        let prompts: Vec<usize> = tracks.iter().map(|t| t.facts.prompt).collect();
+        let masks = suppress_shrunk(&carried.masks, &prompts);
+        let visible: Vec<bool> = which.iter().map(|&t| masks[t].iter().any(|&x| x > 0.0)).collect();
+        let data: Vec<f32> = which.iter().flat_map(|&t| masks[t].iter().copied()).collect();
+        let logits = Tensor::from_vec(data, (which.len(), side, side), &self.model.device)?;
+        Ok(self.model.tracker.encode_memory(features, MemoryMask::Soft(&logits), &visible)?)
+    }
+
+    /// Step 11: tracks from new detections.
+    fn admit(
+        &self,
+        features: &FrameFeatures,
+        detections: &[Detection],
+        plan: &Plan,
+        frame_idx: usize,
+    ) -> Result<Vec<Track>> {
+        if plan.born.is_empty() {
+            return Ok(Vec::new());
+        }
+        let side = self.model.config.low_res_mask_size;
+        let binary = |&d: &usize| detections[d].logits.iter().map(|&x| f32::from(u8::from(x >= 0.5)));
+        let data: Vec<f32> = plan.born.iter().flat_map(binary).collect();
+        let visible: Vec<bool> = data.chunks(side * side).map(|m| m.iter().any(|&x| x > 0.0)).collect();
+        let masks = Tensor::from_vec(data, (plan.born.len(), side, side), &self.model.device)?;
+        let tracker = &self.model.tracker;
+        let (pointers, enlarged) = tracker.init_from_masks(features, &masks)?;
+        let memories = tracker.encode_memory(features, MemoryMask::Hard(&enlarged), &visible)?;
+        let track = |(i, &d): (usize, &usize)| {
+            let facts = Facts {
+                id: self.state.next_id + i as u64,
+                prompt: detections[d].prompt,
+                first_frame: frame_idx,
+                birth_score: detections[d].score,
+                keep_alive: self.model.config.init_trk_keep_alive,
+                n_unmatched: 0,
+                last_matched: frame_idx,
+                last_occluded: None,
+            };
+            let mut bank = crate::tracker::bank::Bank::default();
+            let (memory, pointer) = (memories.get(i)?.copy()?, pointers.get(i)?.copy()?);
+            bank.store(frame_idx, true, memory, pointer, &self.limits);
+            Ok(Track { facts, bank })
+        };
+        plan.born.iter().enumerate().map(track).collect()
+    }
+
+    /// Step 13: masks and scores by id (`build_outputs`).
+    fn describe(
+        &self,
+        carried: &Carried,
+        tracks: &[Track],
+        born: &[Track],
+        detections: &[Detection],
+        plan: &Plan,
+        frame_idx: usize,
+    ) -> Unreported {
+        let reference = self.options.compat.is_reference();
+        let stays = |t: &&Track| !plan.verdict.removed.contains(&t.facts.id);
+        let mut out: BTreeMap<u64, LowResMask> = BTreeMap::new();
+        // The reference pairs the ids that are left, new ones last, with the masks of all that were.
+        let owners: Vec<&Track> = if reference {
+            tracks.iter().filter(stays).chain(born).collect()
+        } else {
+            tracks.iter().collect()
+        };
+        for (owner, (logits, &score)) in owners.iter().zip(carried.masks.iter().zip(carried.scores())) {
+            out.insert(owner.facts.id, self.low_res(&owner.facts, logits.clone(), sigmoid(score)));
+        }
+        for (track, &d) in born.iter().zip(&plan.born) {
+            let mut logits = detections[d].logits.clone();
+            self.clean(&mut logits);
+            let score = out.get(&track.facts.id).map_or(track.facts.birth_score, |m| m.tracker_score);
+            out.insert(track.facts.id, self.low_res(&track.facts, logits, score));
+        }
+        for (&t, &d) in &plan.reconditioned {
+            let facts = &tracks[t].facts;
+            let entry = out.entry(facts.id).or_insert_with(|| LowResMask {
+                score: WITHDRAWN_SCORE,
+                ..self.low_res(facts, Vec::new(), WITHDRAWN_SCORE)
+            });
+            entry.logits.clone_from(&detections[d].logits);
+        }
+        if !reference {
+            out.retain(|id, _| !plan.verdict.removed.contains(id));
+        }
+        Unreported {
+            frame_idx,
+            masks: out.into_values().collect(),
+            removed: plan.verdict.removed.iter().copied().collect(),
+            suppressed: plan.verdict.suppressed.iter().copied().collect(),
+        }
+    }
+
+    fn low_res(&self, facts: &Facts, logits: Vec<f32>, tracker_score: f32) -> LowResMask {
+        let score = if self.options.compat.is_reference() { facts.birth_score } else { tracker_score };
+        LowResMask { id: facts.id, prompt: facts.prompt, logits, score, tracker_score }
+    }
+}

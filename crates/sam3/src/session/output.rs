@@ -1,0 +1,204 @@
+//! From low-resolution masks to boxes and masks in source pixels (reference:
+//! `Sam3VideoProcessor.postprocess_outputs`).
+
+use crate::ops::{Taps, bilinear_taps};
+
+/// What a session says about one frame.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FrameOutput {
+    /// Index of the frame within the session, from 0.
+    pub frame_idx: usize,
+    /// Visible objects, by id.
+    pub objects: Vec<TrackedObject>,
+    /// Every mask of the frame before anything was hidden or withdrawn, by id.
+    pub low_res: Vec<LowResMask>,
+    /// Ids withdrawn on this frame: they appear on no frame.
+    pub removed: Vec<u64>,
+    /// Ids hidden on this frame because nothing has confirmed them for long.
+    pub suppressed: Vec<u64>,
+}
+
+/// One visible object on one frame.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrackedObject {
+    /// Identity over the whole session.
+    pub id: u64,
+    /// Which prompt it belongs to, in the order they were given.
+    pub prompt: usize,
+    /// Confidence in 0..1, see [`crate::Compat`].
+    pub score: f32,
+    /// Left, top, right, bottom in source pixels.
+    pub bbox: [f32; 4],
+    /// Its pixels; where objects of a prompt overlap, only the most confident one's.
+    pub mask: Mask,
+}
+
+/// A mask of logits at the model's resolution.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LowResMask {
+    /// The object.
+    pub id: u64,
+    /// Which prompt it belongs to.
+    pub prompt: usize,
+    /// `low_res_mask_size`² logits, row by row.
+    pub logits: Vec<f32>,
+    /// Confidence, as in [`TrackedObject::score`].
+    pub score: f32,
+    /// The tracker's confidence on this frame, 0 if it has none.
+    pub tracker_score: f32,
+}
+
+/// A binary mask: a rectangle of source pixels, nothing outside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mask {
+    /// Left edge of the rectangle in the frame.
+    pub x: usize,
+    /// Top edge.
+    pub y: usize,
+    /// Width of the rectangle.
+    pub width: usize,
+    /// Height of the rectangle.
+    pub height: usize,
+    /// `width · height` pixels, row by row.
+    pub pixels: Vec<bool>,
+}
+
+impl Mask {
+    /// Number of set pixels.
+    pub fn area(&self) -> usize {
+        self.pixels.iter().filter(|&&p| p).count()
+    }
+
+    /// Whether a pixel of the frame is set.
+    pub fn contains(&self, x: usize, y: usize) -> bool {
+        let (Some(dx), Some(dy)) = (x.checked_sub(self.x), y.checked_sub(self.y)) else { return false };
+        dx < self.width && dy < self.height && self.pixels[dy * self.width + dx]
+    }
+}
+
+/// Enlarges masks of one size to frames of another.
+#[derive(Debug, Clone)]
+pub(crate) struct Enlarger {
+    side: usize,
+    columns: Vec<Taps>,
+    rows: Vec<Taps>,
+}
+
+impl Enlarger {
+    /// From `side` × `side` to `height` × `width`.
+    pub(crate) fn new(side: usize, (height, width): (usize, usize)) -> Self {
+        Self { side, columns: bilinear_taps(side, width), rows: bilinear_taps(side, height) }
+    }
+
+    /// Pixels above 0 of the bilinearly enlarged mask; `None` if there are none. Only the part that can be
+    /// positive is computed.
+    pub(crate) fn enlarge(&self, logits: &[f32]) -> Option<Mask> {
+        let side = self.side;
+        let positive = |i: &usize| logits[*i] > 0.0;
+        let columns_of = |i: usize| i % side;
+        let hits: Vec<usize> = (0..logits.len()).filter(positive).collect();
+        let (top, bottom) = (hits.first()? / side, hits.last()? / side);
+        let left = hits.iter().copied().map(columns_of).min()?;
+        let right = hits.iter().copied().map(columns_of).max()?;
+        let (y0, y1) = span(&self.rows, top, bottom);
+        let (x0, x1) = span(&self.columns, left, right);
+        let mut pixels = Vec::with_capacity((y1 - y0) * (x1 - x0));
+        let row_value = |y: usize, taps: &Taps| taps.apply(&logits[y * side..(y + 1) * side]);
+        for rows in &self.rows[y0..y1] {
+            for columns in &self.columns[x0..x1] {
+                let value: f32 = rows
+                    .weights()
+                    .iter()
+                    .enumerate()
+                    .map(|(k, w)| row_value(rows.first() + k, columns) * w)
+                    .sum();
+                pixels.push(value > 0.0);
+            }
+        }
+        let mask = Mask { x: x0, y: y0, width: x1 - x0, height: y1 - y0, pixels };
+        tight(&mask)
+    }
+}
+
+/// Outputs whose taps touch the inputs `from..=to`.
+fn span(taps: &[Taps], from: usize, to: usize) -> (usize, usize) {
+    let start = taps.partition_point(|t| t.first() + t.weights().len() <= from);
+    let end = taps.partition_point(|t| t.first() <= to);
+    (start, end.max(start))
+}
+
+/// The same mask in the smallest rectangle; `None` if it is empty.
+fn tight(mask: &Mask) -> Option<Mask> {
+    let set = || (0..mask.pixels.len()).filter(|&i| mask.pixels[i]);
+    let (top, bottom) = (set().next()? / mask.width, set().next_back()? / mask.width);
+    let left = set().map(|i| i % mask.width).min()?;
+    let right = set().map(|i| i % mask.width).max()?;
+    let rows = (top..=bottom).flat_map(|y| &mask.pixels[y * mask.width + left..=y * mask.width + right]);
+    Some(Mask {
+        x: mask.x + left,
+        y: mask.y + top,
+        width: right - left + 1,
+        height: bottom - top + 1,
+        pixels: rows.copied().collect(),
+    })
+}
+
+/// Gives every pixel that several objects of a prompt claim to the one with the highest tracker score, the
+/// first of equals (reference: `_apply_object_wise_non_overlapping_constraints`).
+pub(crate) fn resolve_overlaps(masks: &mut [Mask], prompts: &[usize], scores: &[f32]) {
+    if masks.len() < 2 {
+        return;
+    }
+    let original = masks.to_vec();
+    for i in 0..masks.len() {
+        if scores[i] <= 0.0 {
+            masks[i].pixels.fill(false);
+            continue;
+        }
+        for j in (0..original.len()).filter(|&j| j != i && prompts[j] == prompts[i]) {
+            let stronger = scores[j] > scores[i] || (scores[j] == scores[i] && j < i);
+            if stronger {
+                subtract(&mut masks[i], &original[j]);
+            }
+        }
+    }
+}
+
+/// Clears the pixels of `mask` that `other` holds.
+fn subtract(mask: &mut Mask, other: &Mask) {
+    let (x0, x1) = (mask.x.max(other.x), (mask.x + mask.width).min(other.x + other.width));
+    let (y0, y1) = (mask.y.max(other.y), (mask.y + mask.height).min(other.y + other.height));
+    for y in y0..y1 {
+        for x in x0..x1 {
+            if other.pixels[(y - other.y) * other.width + x - other.x] {
+                mask.pixels[(y - mask.y) * mask.width + x - mask.x] = false;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_is_enlarged_in_its_own_rectangle_only() {
+        let mut logits = vec![-1.0; 64];
+        logits[8 * 3 + 5] = 1.0;
+        let mask = Enlarger::new(8, (80, 160)).enlarge(&logits).unwrap();
+        // The pixel's centre is at (110, 35) and the logit is 2·wx·wy - 1: it crosses 0 a little less than
+        // half a low-resolution pixel away.
+        assert_eq!((mask.x, mask.y, mask.width, mask.height), (101, 30, 18, 10));
+        assert!(mask.contains(110, 35) && !mask.contains(99, 35));
+        assert!(Enlarger::new(8, (80, 160)).enlarge(&[-1.0; 64]).is_none());
+    }
+
+    #[test]
+    fn overlaps_go_to_the_more_confident() {
+        let mask = |x: usize| Mask { x, y: 0, width: 4, height: 1, pixels: vec![true; 4] };
+        let mut masks = [mask(0), mask(2), mask(2)];
+        resolve_overlaps(&mut masks, &[0, 0, 1], &[0.5, 0.9, 0.1]);
+        assert_eq!(masks[0].pixels, [true, true, false, false]);
+        assert_eq!((masks[1].area(), masks[2].area()), (4, 4));
+    }
+}

@@ -1,0 +1,103 @@
+//! Tracks that claim the same pixels (reference: `_suppress_overlapping_based_on_recent_occlusion`,
+//! `_suppress_object_pw_area_shrinkage`).
+
+use super::track::{ALWAYS_OCCLUDED, NEVER_OCCLUDED, Track};
+use crate::mask::Bitmap;
+
+/// Mask logit of a hidden track.
+pub(crate) const HIDDEN_LOGIT: f32 = -10.0;
+/// Share of its pixels that a mask must win back from its rivals to be remembered.
+const KEPT_SHARE: f32 = 0.3;
+
+/// Empties the mask of the more recently occluded of two tracks that overlap by `threshold`, and notes on
+/// every track whether it is occluded on this frame.
+pub(crate) fn hide_recently_occluded(
+    masks: &mut [Vec<f32>],
+    tracks: &mut [Track],
+    frame_idx: usize,
+    threshold: f32,
+    is_removed: impl Fn(u64) -> bool,
+) {
+    let bits: Vec<Bitmap> = masks.iter().map(|m| Bitmap::positive(m)).collect();
+    let occluded: Vec<i64> = tracks
+        .iter()
+        .map(|t| {
+            let unknown = if is_removed(t.facts.id) { ALWAYS_OCCLUDED } else { NEVER_OCCLUDED };
+            t.facts.last_occluded.unwrap_or(unknown)
+        })
+        .collect();
+    let mut hidden = vec![false; tracks.len()];
+    for i in 0..tracks.len() {
+        for j in i + 1..tracks.len() {
+            let same_prompt = tracks[i].facts.prompt == tracks[j].facts.prompt;
+            if !same_prompt || bits[i].iou(&bits[j]) < threshold {
+                continue;
+            }
+            // One hides the other only if that other was occluded later, and it was itself seen occluded.
+            hidden[i] |= occluded[i] > occluded[j] && occluded[j] > NEVER_OCCLUDED;
+            hidden[j] |= occluded[j] > occluded[i] && occluded[i] > NEVER_OCCLUDED;
+        }
+    }
+    for (i, track) in tracks.iter_mut().enumerate() {
+        let now = hidden[i] || bits[i].is_empty();
+        track.facts.last_occluded = Some(if now { frame_idx as i64 } else { occluded[i] });
+        if hidden[i] {
+            masks[i].fill(HIDDEN_LOGIT);
+        }
+    }
+}
+
+/// Masks as memory sees them: where tracks of a prompt overlap, the highest logit wins a pixel, and a track
+/// left with less than 0.3 of its pixels is emptied; the others keep their masks whole.
+pub(crate) fn suppress_shrunk(masks: &[Vec<f32>], prompts: &[usize]) -> Vec<Vec<f32>> {
+    let mut out = masks.to_vec();
+    let mut groups: Vec<usize> = prompts.to_vec();
+    groups.sort_unstable();
+    groups.dedup();
+    for prompt in groups {
+        let members: Vec<usize> = (0..masks.len()).filter(|&i| prompts[i] == prompt).collect();
+        if members.len() < 2 {
+            continue;
+        }
+        let (before, after) = areas(masks, &members);
+        for (k, &i) in members.iter().enumerate() {
+            if after[k] as f32 / before[k].max(1) as f32 >= KEPT_SHARE {
+                continue;
+            }
+            out[i].iter_mut().for_each(|x| *x = x.min(HIDDEN_LOGIT));
+        }
+    }
+    out
+}
+
+/// Positive pixels of each member, and those of them that it wins.
+fn areas(masks: &[Vec<f32>], members: &[usize]) -> (Vec<u32>, Vec<u32>) {
+    let mut before = vec![0; members.len()];
+    let mut after = vec![0; members.len()];
+    for pixel in 0..masks[members[0]].len() {
+        let mut winner = 0;
+        for (k, &i) in members.iter().enumerate() {
+            before[k] += u32::from(masks[i][pixel] > 0.0);
+            if masks[i][pixel] > masks[members[winner]][pixel] {
+                winner = k;
+            }
+        }
+        after[winner] += u32::from(masks[members[winner]][pixel] > 0.0);
+    }
+    (before, after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_that_loses_most_pixels_is_emptied_and_the_winner_stays_whole() {
+        let strong = vec![5.0, 5.0, 5.0, 5.0, -3.0, -3.0];
+        let weak = vec![1.0, 1.0, 1.0, 1.0, 1.0, -3.0];
+        let out = suppress_shrunk(&[strong.clone(), weak.clone()], &[0, 0]);
+        assert_eq!(out[0], strong);
+        assert!(out[1].iter().all(|&x| x <= HIDDEN_LOGIT));
+        assert_eq!(suppress_shrunk(&[strong.clone(), weak.clone()], &[0, 1]), [strong, weak]);
+    }
+}

@@ -1,0 +1,175 @@
+//! Memory attention: the current picture, once for each object, attends to what that object looked like
+//! (reference: `Sam3TrackerVideoMemoryAttention`; SAM 2, arXiv:2408.00714, section 4).
+//!
+//! Two exact savings over the reference. Values are not rotated and memories have few channels, so
+//! `softmax(QKᵀ)(M W_v + b) = (softmax(QKᵀ) M) W_v + b`: attention runs in the memory's channels and `W_v`
+//! comes after. And all objects enter the first layer with the same picture, so its self-attention and the
+//! queries of its cross-attention are computed once.
+
+use candle_core::{Result as TensorResult, Tensor};
+
+use crate::config::{TrackerConfig, activation};
+use crate::error::Result;
+use crate::nn::{Attention, LayerNorm, Linear};
+use crate::ops::{self, Activation};
+use crate::position::RopeTable;
+use crate::weights::Weights;
+
+/// ε of its norms: `torch.nn.LayerNorm`'s own.
+const EPS: f64 = crate::nn::DEFAULT_EPS;
+
+/// What objects remember, ready to be attended to.
+pub(crate) struct MemoryBatch {
+    /// For each object, memories with their positions, `[lk, m]`, frames first and then pointers.
+    pub keys: Vec<Tensor>,
+    /// For each object, how many of its rows lie on the grid and are rotated; the rest are pointers.
+    pub n_rotated: Vec<usize>,
+    /// All objects' memories one after the other, `[Σ lk, m]`.
+    pub values: Tensor,
+}
+
+impl MemoryBatch {
+    fn key_lens(&self) -> TensorResult<Vec<usize>> {
+        self.keys.iter().map(|k| k.dim(0)).collect()
+    }
+}
+
+/// `Sam3TrackerVideoMemoryAttention`.
+pub(crate) struct MemoryAttention {
+    pub(crate) layers: Vec<Layer>,
+    layer_norm: LayerNorm,
+    rope: RopeTable,
+}
+
+impl MemoryAttention {
+    pub(crate) fn new(cfg: &TrackerConfig, w: &Weights) -> Result<Self> {
+        let layers = (0..cfg.memory_attention_num_layers)
+            .map(|i| Layer::new(cfg, &w.pp("layers").pp(i)))
+            .collect::<Result<_>>()?;
+        let width = cfg.memory_attention_hidden_size;
+        let [gw, gh] = cfg.rope_grid();
+        let inner = width / cfg.memory_attention_downsample_rate;
+        let head = inner / cfg.memory_attention_num_attention_heads;
+        Ok(Self {
+            layers,
+            layer_norm: LayerNorm::new(width, EPS, &w.pp("layer_norm"))?,
+            rope: RopeTable::axial((gh, gw), head, cfg.rope_parameters.rope_theta, 1.0, w.device())?,
+        })
+    }
+
+    /// The picture `[1, l, c]` and its positions `[l, c]`, seen with the memories of n objects → `[n, l, c]`.
+    pub(crate) fn forward(
+        &self,
+        picture: &Tensor,
+        positions: &Tensor,
+        memory: &MemoryBatch,
+    ) -> TensorResult<Tensor> {
+        let mut x = picture.broadcast_add(&(positions * 0.1)?)?;
+        for layer in &self.layers {
+            x = layer.forward(&x, memory, &self.rope)?;
+        }
+        self.layer_norm.forward(&x)
+    }
+}
+
+/// `Sam3TrackerVideoMemoryAttentionLayer`: pre-norm.
+pub(crate) struct Layer {
+    self_attn: Attention,
+    cross_attn_image: CrossAttention,
+    linear1: Linear,
+    linear2: Linear,
+    layer_norm1: LayerNorm,
+    layer_norm2: LayerNorm,
+    layer_norm3: LayerNorm,
+    activation: Activation,
+}
+
+impl Layer {
+    pub(crate) fn new(cfg: &TrackerConfig, w: &Weights) -> Result<Self> {
+        let c = cfg.memory_attention_hidden_size;
+        let inner = c / cfg.memory_attention_downsample_rate;
+        let heads = cfg.memory_attention_num_attention_heads;
+        let mlp = cfg.memory_attention_feed_forward_hidden_size;
+        let memory = cfg.memory_encoder_output_channels;
+        Ok(Self {
+            self_attn: Attention::new(c, inner, heads, &w.pp("self_attn"))?,
+            cross_attn_image: CrossAttention::new(c, inner, memory, heads, &w.pp("cross_attn_image"))?,
+            linear1: Linear::new(c, mlp, &w.pp("linear1"))?,
+            linear2: Linear::new(mlp, c, &w.pp("linear2"))?,
+            layer_norm1: LayerNorm::new(c, EPS, &w.pp("layer_norm1"))?,
+            layer_norm2: LayerNorm::new(c, EPS, &w.pp("layer_norm2"))?,
+            layer_norm3: LayerNorm::new(c, EPS, &w.pp("layer_norm3"))?,
+            activation: activation("act", &cfg.memory_attention_feed_forward_hidden_act)?,
+        })
+    }
+
+    /// x `[n, l, c]`, or `[1, l, c]` while it is the same for all n objects → `[n, l, c]`.
+    pub(crate) fn forward(&self, x: &Tensor, memory: &MemoryBatch, rope: &RopeTable) -> TensorResult<Tensor> {
+        let x = (x + self.attend_self(&self.layer_norm1.forward(x)?, rope)?)?;
+        let seen = self.cross_attn_image.forward(&self.layer_norm2.forward(&x)?, memory, rope)?;
+        let x = seen.broadcast_add(&x)?;
+        let hidden = self.linear1.forward_then(&self.layer_norm3.forward(&x)?, self.activation)?;
+        &x + self.linear2.forward(&hidden)?
+    }
+
+    fn attend_self(&self, x: &Tensor, rope: &RopeTable) -> TensorResult<Tensor> {
+        let (a, l) = (&self.self_attn, x.dim(1)?);
+        let rotate = |t: Tensor| ops::rope(&t, &rope.cos, &rope.sin, a.heads, l);
+        let (q, k) = (rotate(a.q_proj.forward(x)?)?, rotate(a.k_proj.forward(x)?)?);
+        let v = a.v_proj.forward(x)?;
+        a.o_proj.forward(&ops::sdpa(&q, &k, &v, a.heads, None, a.scale)?)
+    }
+}
+
+/// `Sam3TrackerVideoRoPEAttention` with keys and values from memory.
+struct CrossAttention {
+    q_proj: Linear,
+    k_proj: Linear,
+    v_proj: Linear,
+    o_proj: Linear,
+    heads: usize,
+    scale: f32,
+}
+
+impl CrossAttention {
+    fn new(width: usize, inner: usize, memory: usize, heads: usize, w: &Weights) -> Result<Self> {
+        Ok(Self {
+            q_proj: Linear::new(width, inner, &w.pp("q_proj"))?,
+            k_proj: Linear::new(memory, inner, &w.pp("k_proj"))?,
+            v_proj: Linear::new(memory, inner, &w.pp("v_proj"))?,
+            o_proj: Linear::new(inner, width, &w.pp("o_proj"))?,
+            heads,
+            scale: ((inner / heads) as f32).sqrt().recip(),
+        })
+    }
+
+    fn forward(&self, x: &Tensor, memory: &MemoryBatch, rope: &RopeTable) -> TensorResult<Tensor> {
+        let n = memory.keys.len();
+        let l = x.dim(1)?;
+        let q = ops::rope(&self.q_proj.forward(x)?, &rope.cos, &rope.sin, self.heads, l)?;
+        let q = if q.dim(0)? == n { q } else { q.broadcast_as((n, l, q.dim(2)?))?.contiguous()? };
+        let keys = memory.keys.iter().zip(&memory.n_rotated).map(|(keys, &n_rotated)| {
+            let k = self.k_proj.forward(keys)?.unsqueeze(0)?;
+            ops::rope(&k, &rope.cos, &rope.sin, self.heads, n_rotated)?.squeeze(0)
+        });
+        let k = Tensor::cat(&keys.collect::<TensorResult<Vec<_>>>()?, 0)?;
+        let lens = memory.key_lens()?;
+        let mean = ops::sdpa_varlen(&q, &k, &memory.values, self.heads, &lens, self.scale)?;
+        self.o_proj.forward(&self.project_values(&mean)?)
+    }
+
+    /// `W_v` on averaged memories: `[n, l, heads·m]` → `[n, l, inner]`, each head its own rows of `W_v`.
+    fn project_values(&self, mean: &Tensor) -> TensorResult<Tensor> {
+        if self.heads == 1 {
+            return self.v_proj.forward(mean);
+        }
+        let (inner, m) = self.v_proj.weight().dims2()?;
+        let head = inner / self.heads;
+        let parts = (0..self.heads).map(|h| {
+            let weight = self.v_proj.weight().narrow(0, h * head, head)?;
+            let bias = self.v_proj.bias().narrow(0, h * head, head)?;
+            ops::linear(&mean.narrow(2, h * m, m)?, &weight, Some(&bias), Activation::None)
+        });
+        Tensor::cat(&parts.collect::<TensorResult<Vec<_>>>()?, 2)
+    }
+}

@@ -1,0 +1,303 @@
+//! The tracker: objects carried from frame to frame by memory (reference: `Sam3TrackerVideoModel` inside
+//! `Sam3VideoModel`). All objects of a frame go through every stage together.
+
+pub(crate) mod bank;
+pub(crate) mod memory_attention;
+pub(crate) mod memory_encoder;
+pub(crate) mod prompt_encoder;
+pub(crate) mod sam_head;
+
+use candle_core::{DType, Result as TensorResult, Tensor};
+
+use crate::config::{TrackerConfig, VideoConfig};
+use crate::detector::neck::{Neck, Pyramid};
+use crate::error::Result;
+use crate::nn::{Conv2d, Linear, ReluStack};
+use crate::ops::{self, Activation, ConvGeometry, Filter};
+use crate::position::{sine_1d, sine_2d};
+use crate::weights::Weights;
+use bank::{Bank, BankLimits};
+use memory_attention::{MemoryAttention, MemoryBatch};
+use memory_encoder::MemoryEncoder;
+use prompt_encoder::PromptEncoder;
+use sam_head::SamHead;
+
+/// Mask logit of an object that the SAM head does not see.
+const NO_OBJECT_LOGIT: f64 = -1024.0;
+/// A binary mask becomes logits by this scale and offset (`_use_mask_as_output`).
+const MASK_SCALE: f64 = 20.0;
+const MASK_OFFSET: f64 = -10.0;
+
+/// `tracker_model` and `tracker_neck`.
+pub(crate) struct Tracker {
+    cfg: TrackerConfig,
+    grid: usize,
+    image_size: usize,
+    pub(crate) neck: Neck,
+    pub(crate) memory_attention: MemoryAttention,
+    pub(crate) memory_encoder: MemoryEncoder,
+    prompt_encoder: PromptEncoder,
+    pub(crate) sam_head: SamHead,
+    object_pointer_proj: ReluStack,
+    mask_downsample: Conv2d,
+    temporal_projection: Option<Linear>,
+    /// `[num_maskmem, m]`.
+    temporal_positions: Tensor,
+    no_object_pointer: Tensor,
+    occlusion_embedding: Option<Tensor>,
+    /// Sine embedding of the grid in the picture's channels, `[g·g, c]`.
+    picture_positions: Tensor,
+    /// Random-frequency embedding of the grid for the SAM head, `[g·g, c]`.
+    head_positions: Tensor,
+    /// Sine embedding of the grid in the memory's channels, `[g·g, m]`.
+    memory_positions: Tensor,
+}
+
+/// What the tracker reads of one picture.
+pub(crate) struct FrameFeatures {
+    /// `[1, 4g, 4g, c/8]`.
+    s0: Tensor,
+    /// `[1, 2g, 2g, c/4]`.
+    s1: Tensor,
+    /// `[1, g, g, c]`.
+    top: Tensor,
+}
+
+/// n objects carried to the current frame.
+pub(crate) struct Propagated {
+    /// Mask logits as the SAM head gave them, `[n, 4g, 4g]`.
+    pub masks: Tensor,
+    /// Logits of "the object is visible".
+    pub scores: Vec<f32>,
+    /// Pointers, `[n, c]`.
+    pub pointers: Tensor,
+}
+
+/// A mask for the memory encoder.
+pub(crate) enum MemoryMask<'a> {
+    /// Logits `[n, 4g, 4g]`, as probabilities.
+    Soft(&'a Tensor),
+    /// Logits `[n, s, s]` at the picture's size, cut at 0.
+    Hard(&'a Tensor),
+}
+
+impl Tracker {
+    /// `w` is the root of the checkpoint.
+    pub(crate) fn new(config: &VideoConfig, w: &Weights) -> Result<Self> {
+        let cfg = config.tracker_config.clone();
+        let (c, m) = (cfg.vision_config.fpn_hidden_size, cfg.memory_encoder_output_channels);
+        let (grid, device) = (config.grid(), w.device().clone());
+        let neck = Neck::new(&config.detector_config.vision_config, &w.pp("tracker_neck"))?;
+        let w = w.pp("tracker_model");
+        let quarter = ConvGeometry { kernel: 4, stride: 4, padding: 0 };
+        let temporal = w.get_f32((cfg.num_maskmem, 1, 1, m), "memory_temporal_positional_encoding")?;
+        let frequencies = w.pp("shared_image_embedding").get_f32((2, c / 2), "positional_embedding")?;
+        Ok(Self {
+            neck,
+            memory_attention: MemoryAttention::new(&cfg, &w.pp("memory_attention"))?,
+            memory_encoder: MemoryEncoder::new(&cfg, &w.pp("memory_encoder"))?,
+            prompt_encoder: PromptEncoder::new(&cfg.prompt_encoder_config, &w.pp("prompt_encoder"))?,
+            sam_head: SamHead::new(&cfg.mask_decoder_config, &w.pp("mask_decoder"))?,
+            object_pointer_proj: ReluStack::feed_forward(c, c, c, 3, &w.pp("object_pointer_proj"))?,
+            mask_downsample: Conv2d::new(1, 1, quarter, &w.pp("mask_downsample"))?,
+            temporal_projection: cfg
+                .enable_temporal_pos_encoding_for_object_pointers
+                .then(|| Linear::new(c, m, &w.pp("temporal_positional_encoding_projection_layer")))
+                .transpose()?,
+            temporal_positions: temporal.reshape((cfg.num_maskmem, m))?,
+            no_object_pointer: w.get_f32((1, c), "no_object_pointer")?,
+            occlusion_embedding: cfg
+                .enable_occlusion_spatial_embedding
+                .then(|| w.get_f32((1, m), "occlusion_spatial_embedding_parameter"))
+                .transpose()?,
+            picture_positions: sine_2d(grid, c, &device)?,
+            head_positions: image_wide_positions(grid, &frequencies)?,
+            memory_positions: sine_2d(grid, m, &device)?,
+            image_size: cfg.prompt_encoder_config.image_size,
+            grid,
+            cfg,
+        })
+    }
+
+    /// A small weight that training changes.
+    pub(crate) fn fingerprint_sample(&self) -> &Tensor {
+        self.sam_head.output_tokens()
+    }
+
+    /// The tracker's view of a picture `[1, g, g, c]` from the ViT.
+    pub(crate) fn features(&self, picture: &Tensor) -> TensorResult<FrameFeatures> {
+        let Pyramid([fine, middle, top]) = self.neck.forward(picture)?;
+        let (s0, s1) = (self.sam_head.conv_s0.forward(&fine)?, self.sam_head.conv_s1.forward(&middle)?);
+        Ok(FrameFeatures { s0, s1, top })
+    }
+
+    /// Carries objects to frame `frame_idx` (`_run_single_frame_inference` without new inputs).
+    /// `max_pointers` counts the current frame.
+    pub(crate) fn propagate(
+        &self,
+        features: &FrameFeatures,
+        banks: &[&Bank],
+        frame_idx: usize,
+        max_pointers: usize,
+        limits: &BankLimits,
+    ) -> TensorResult<Propagated> {
+        let memory = self.memory_batch(banks, frame_idx, max_pointers, limits)?;
+        let picture = self.flat_top(features)?;
+        let conditioned = self.memory_attention.forward(&picture, &self.picture_positions, &memory)?;
+        self.read_masks(features, &conditioned)
+    }
+
+    /// The SAM head on conditioned pictures `[n, g·g, c]`.
+    fn read_masks(&self, features: &FrameFeatures, conditioned: &Tensor) -> TensorResult<Propagated> {
+        let pictures = conditioned.broadcast_add(&self.prompt_encoder.no_mask)?;
+        let tokens = self.sam_head.read(&pictures, &self.head_positions, &self.prompt_encoder.no_points)?;
+        let chosen = self.sam_head.choose(&tokens, &features.s0, &features.s1, self.cfg.multimask(false))?;
+        let visible: Vec<bool> = tokens.object_score.iter().map(|&s| s > 0.0).collect();
+        let absent = chosen.masks.get(0)?.ones_like()?.affine(NO_OBJECT_LOGIT, 0.0)?;
+        let masks = visible.iter().enumerate().map(
+            |(i, &v)| {
+                if v { chosen.masks.get(i) } else { Ok(absent.clone()) }
+            },
+        );
+        let masks = Tensor::stack(&masks.collect::<TensorResult<Vec<_>>>()?, 0)?;
+        let pointers = self.pointers(&chosen.tokens, &visible)?;
+        Ok(Propagated { masks, scores: tokens.object_score, pointers })
+    }
+
+    /// Pointers `[n, c]` of tokens; an invisible object gets the "no object" pointer.
+    fn pointers(&self, tokens: &Tensor, visible: &[bool]) -> TensorResult<Tensor> {
+        let pointers = self.object_pointer_proj.forward(tokens)?;
+        let rows = visible
+            .iter()
+            .enumerate()
+            .map(|(i, &v)| if v { pointers.narrow(0, i, 1) } else { Ok(self.no_object_pointer.clone()) });
+        Tensor::cat(&rows.collect::<TensorResult<Vec<_>>>()?, 0)
+    }
+
+    /// New objects from binary masks `[n, 4g, 4g]` of 0 and 1 (`_use_mask_as_output`): their pointers
+    /// `[n, c]` and their masks as logits at the picture's size, `[n, s, s]`.
+    pub(crate) fn init_from_masks(
+        &self,
+        features: &FrameFeatures,
+        masks: &Tensor,
+    ) -> TensorResult<(Tensor, Tensor)> {
+        let size = self.image_size;
+        let large = ops::resize(masks, (size, size), Filter::Antialiased)?;
+        let prompt = self.mask_downsample.forward(&large.unsqueeze(3)?)?.squeeze(3)?;
+        let prompt = ops::resize(&prompt, (4 * self.grid, 4 * self.grid), Filter::Antialiased)?;
+        let dense = self.prompt_encoder.embed_masks(&prompt)?;
+        let pictures = dense.broadcast_add(&self.flat_top(features)?)?;
+        let tokens = self.sam_head.read(&pictures, &self.head_positions, &self.prompt_encoder.no_points)?;
+        let has_pixels = masks.flatten_from(1)?.max(1)?.to_vec1::<f32>()?;
+        let visible: Vec<bool> =
+            tokens.object_score.iter().zip(&has_pixels).map(|(&s, &m)| s > 0.0 && m > 0.0).collect();
+        let pointers = self.pointers(&self.sam_head.best_tokens(&tokens)?, &visible)?;
+        Ok((pointers, large.affine(MASK_SCALE, MASK_OFFSET)?))
+    }
+
+    /// Raw masks `[n, 4g, 4g]` enlarged to the picture's size.
+    pub(crate) fn enlarge(&self, masks: &Tensor) -> TensorResult<Tensor> {
+        ops::resize(masks, (self.image_size, self.image_size), Filter::Bilinear)
+    }
+
+    /// Memories `[n, g·g, m]` in bf16 (`_encode_new_memory`); an object that is not `visible` is marked.
+    pub(crate) fn encode_memory(
+        &self,
+        features: &FrameFeatures,
+        masks: MemoryMask<'_>,
+        visible: &[bool],
+    ) -> TensorResult<Tensor> {
+        let side = 16 * self.grid;
+        let resize = |m: &Tensor| ops::resize(m, (side, side), Filter::Antialiased);
+        let probabilities = match masks {
+            MemoryMask::Soft(logits) => ops::activate(&resize(logits)?, Activation::Sigmoid)?,
+            MemoryMask::Hard(logits) => resize(logits)?.gt(0.0)?.to_dtype(DType::F32)?,
+        };
+        let scaled =
+            probabilities.affine(self.cfg.sigmoid_scale_for_mem_enc, self.cfg.sigmoid_bias_for_mem_enc)?;
+        let memory = self.memory_encoder.forward(&features.top, &scaled)?;
+        let (n, _, _, m) = memory.dims4()?;
+        let mut memory = memory.reshape((n, self.grid * self.grid, m))?;
+        if let Some(embedding) = &self.occlusion_embedding {
+            let absent: Vec<f32> = visible.iter().map(|&v| if v { 0.0 } else { 1.0 }).collect();
+            let absent = Tensor::from_vec(absent, (n, 1, 1), memory.device())?;
+            memory = memory.broadcast_add(&absent.broadcast_mul(&embedding.unsqueeze(0)?)?)?;
+        }
+        memory.to_dtype(DType::BF16)
+    }
+
+    fn flat_top(&self, features: &FrameFeatures) -> TensorResult<Tensor> {
+        let c = features.top.dim(3)?;
+        features.top.reshape((1, self.grid * self.grid, c))
+    }
+
+    /// Everything the objects attend to (`_prepare_memory_conditioned_features`, steps 2 to 4).
+    fn memory_batch(
+        &self,
+        banks: &[&Bank],
+        frame_idx: usize,
+        max_pointers: usize,
+        limits: &BankLimits,
+    ) -> TensorResult<MemoryBatch> {
+        let n_grid = self.grid * self.grid;
+        // One table of positions for each temporal row, shared by all objects.
+        let rows = (0..self.cfg.num_maskmem)
+            .map(|row| self.memory_positions.broadcast_add(&self.temporal_positions.get(row)?));
+        let positions: Vec<Tensor> = rows.collect::<TensorResult<_>>()?;
+        let (mut keys, mut values, mut n_rotated) = (Vec::new(), Vec::new(), Vec::new());
+        for bank in banks {
+            let (mut object_keys, mut object_values) = (Vec::new(), Vec::new());
+            for (row, memory) in bank.gather_memories(frame_idx, limits) {
+                let memory = memory.to_dtype(DType::F32)?;
+                object_keys.push((&memory + &positions[row])?);
+                object_values.push(memory);
+            }
+            n_rotated.push(object_keys.len() * n_grid);
+            let pointers = bank.gather_pointers(frame_idx, max_pointers);
+            if let Some((tokens, positions)) = self.pointer_tokens(&pointers, max_pointers)? {
+                object_keys.push((&tokens + positions)?);
+                object_values.push(tokens);
+            }
+            keys.push(Tensor::cat(&object_keys, 0)?);
+            values.push(Tensor::cat(&object_values, 0)?);
+        }
+        Ok(MemoryBatch { keys, n_rotated, values: Tensor::cat(&values, 0)? })
+    }
+
+    /// Pointers cut into tokens of the memory's width, and their positions, both `[tokens, m]`
+    /// (`_process_object_pointers`).
+    fn pointer_tokens(
+        &self,
+        pointers: &[(usize, &Tensor)],
+        max_pointers: usize,
+    ) -> TensorResult<Option<(Tensor, Tensor)>> {
+        if pointers.is_empty() {
+            return Ok(None);
+        }
+        let stacked = Tensor::stack(&pointers.iter().map(|(_, p)| *p).collect::<Vec<_>>(), 0)?;
+        let (n, c) = stacked.dims2()?;
+        let m = self.cfg.memory_encoder_output_channels;
+        let splits = c / m;
+        let tokens = stacked.reshape((n * splits, m))?;
+        let Some(projection) = &self.temporal_projection else {
+            let zeros = tokens.zeros_like()?;
+            return Ok(Some((tokens, zeros)));
+        };
+        let longest = (max_pointers - 1) as f32;
+        let ages: Vec<f32> = pointers.iter().map(|(age, _)| *age as f32 / longest).collect();
+        let positions = projection.forward(&sine_1d(&ages, c, stacked.device())?)?;
+        let positions = positions.unsqueeze(1)?.broadcast_as((n, splits, m))?.contiguous()?;
+        Ok(Some((tokens, positions.reshape((n * splits, m))?)))
+    }
+}
+
+/// Positions of the grid's cells through random frequencies: `[g·g, c]`, sines then cosines
+/// (`get_image_wide_positional_embeddings`).
+fn image_wide_positions(grid: usize, frequencies: &Tensor) -> TensorResult<Tensor> {
+    let at = |i: usize| 2.0 * ((i as f32 + 0.5) / grid as f32) - 1.0;
+    let coordinates: Vec<f32> =
+        (0..grid * grid).flat_map(|cell| [at(cell % grid), at(cell / grid)]).collect();
+    let coordinates = Tensor::from_vec(coordinates, (grid * grid, 2), frequencies.device())?;
+    let angles = (coordinates.matmul(frequencies)? * (2.0 * std::f64::consts::PI))?;
+    Tensor::cat(&[angles.sin()?, angles.cos()?], 1)
+}

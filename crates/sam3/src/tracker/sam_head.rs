@@ -1,0 +1,294 @@
+//! The SAM head: mask, object score and pointer tokens read from a picture (reference:
+//! `Sam3TrackerVideoMaskDecoder`, `Sam3TrackerVideoTwoWayTransformer`; Segment Anything, arXiv:2304.02643).
+
+use candle_core::{Result as TensorResult, Tensor};
+
+use crate::config::SamHeadConfig;
+use crate::error::Result;
+use crate::nn::{Attention, ConvTranspose2x2, DEFAULT_EPS, LayerNorm, Linear, ReluStack};
+use crate::ops;
+use crate::weights::Weights;
+
+/// ε of the reference's own `Sam3TrackerVideoLayerNorm`.
+pub(crate) const CHANNEL_EPS: f64 = 1e-6;
+
+/// `Sam3TrackerVideoMaskDecoder`.
+pub(crate) struct SamHead {
+    transformer: TwoWayTransformer,
+    /// Object score, IoU and mask tokens, `[2 + masks, c]`.
+    output_tokens: Tensor,
+    upscale_conv1: ConvTranspose2x2,
+    upscale_layer_norm: LayerNorm,
+    upscale_conv2: ConvTranspose2x2,
+    output_hypernetworks_mlps: Vec<ReluStack>,
+    iou_prediction_head: ReluStack,
+    pred_obj_score_head: ReluStack,
+    pub(crate) conv_s0: Linear,
+    pub(crate) conv_s1: Linear,
+    stability: Option<(f32, f32)>,
+}
+
+/// What the transformer made of n objects.
+pub(crate) struct Tokens {
+    /// Mask tokens, `[n, masks, c]`; the first stands for a single mask, the rest for several.
+    masks: Tensor,
+    /// The picture as the tokens left it, `[n, l, c]`.
+    picture: Tensor,
+    /// Predicted IoU of every mask, n rows.
+    iou: Vec<Vec<f32>>,
+    /// Logit of "the object is visible", n of them.
+    pub object_score: Vec<f32>,
+}
+
+/// Masks chosen for n objects.
+pub(crate) struct Chosen {
+    /// Logits, `[n, 4g, 4g]`.
+    pub masks: Tensor,
+    /// The token behind each object's pointer, `[n, c]`.
+    pub tokens: Tensor,
+}
+
+impl SamHead {
+    pub(crate) fn new(cfg: &SamHeadConfig, w: &Weights) -> Result<Self> {
+        let c = cfg.hidden_size;
+        let n_masks = cfg.num_multimask_outputs + 1;
+        let embedding = |name: &str, n: usize| w.pp(name).get_f32((n, c), "weight");
+        let output_tokens = Tensor::cat(
+            &[
+                embedding("obj_score_token", 1)?,
+                embedding("iou_token", 1)?,
+                embedding("mask_tokens", n_masks)?,
+            ],
+            0,
+        )?;
+        let hyper = w.pp("output_hypernetworks_mlps");
+        let iou_width = cfg.iou_head_hidden_dim;
+        let stability = (cfg.dynamic_multimask_stability_delta, cfg.dynamic_multimask_stability_thresh);
+        Ok(Self {
+            transformer: TwoWayTransformer::new(cfg, &w.pp("transformer"))?,
+            output_tokens,
+            upscale_conv1: ConvTranspose2x2::new(c, c / 4, &w.pp("upscale_conv1"))?,
+            upscale_layer_norm: LayerNorm::new(c / 4, CHANNEL_EPS, &w.pp("upscale_layer_norm"))?,
+            upscale_conv2: ConvTranspose2x2::new(c / 4, c / 8, &w.pp("upscale_conv2"))?,
+            output_hypernetworks_mlps: (0..n_masks)
+                .map(|i| ReluStack::feed_forward(c, c, c / 8, 3, &hyper.pp(i)))
+                .collect::<Result<_>>()?,
+            iou_prediction_head: ReluStack::feed_forward(
+                c,
+                iou_width,
+                n_masks,
+                cfg.iou_head_depth,
+                &w.pp("iou_prediction_head"),
+            )?,
+            pred_obj_score_head: ReluStack::feed_forward(c, c, 1, 3, &w.pp("pred_obj_score_head"))?,
+            conv_s0: Linear::conv1x1(c, c / 8, &w.pp("conv_s0"))?,
+            conv_s1: Linear::conv1x1(c, c / 4, &w.pp("conv_s1"))?,
+            stability: cfg.dynamic_multimask_via_stability.then_some(stability),
+        })
+    }
+
+    /// Its learned tokens, `[2 + masks, c]`.
+    pub(crate) fn output_tokens(&self) -> &Tensor {
+        &self.output_tokens
+    }
+
+    /// pictures `[n, l, c]` with their dense prompt already added, positions `[l, c]`, and sparse prompt
+    /// tokens `[p, c]`.
+    pub(crate) fn read(
+        &self,
+        pictures: &Tensor,
+        positions: &Tensor,
+        sparse_prompt: &Tensor,
+    ) -> TensorResult<Tokens> {
+        let n = pictures.dim(0)?;
+        let tokens = Tensor::cat(&[&self.output_tokens, sparse_prompt], 0)?;
+        let (n_tokens, c) = tokens.dims2()?;
+        let tokens = tokens.unsqueeze(0)?.broadcast_as((n, n_tokens, c))?.contiguous()?;
+        let (tokens, picture) = self.transformer.forward(&tokens, pictures, positions)?;
+        let row = |i: usize| tokens.narrow(1, i, 1)?.squeeze(1)?.contiguous();
+        let iou = self.iou_prediction_head.forward(&row(1)?)?;
+        Ok(Tokens {
+            masks: tokens.narrow(1, 2, self.output_hypernetworks_mlps.len())?.contiguous()?,
+            picture,
+            // The reference's sigmoid does not change which is largest.
+            iou: iou.to_vec2()?,
+            object_score: self.pred_obj_score_head.forward(&row(0)?)?.flatten_all()?.to_vec1()?,
+        })
+    }
+
+    /// The token of the mask with the highest predicted IoU among several, `[n, c]`.
+    pub(crate) fn best_tokens(&self, tokens: &Tokens) -> TensorResult<Tensor> {
+        pick(&tokens.masks, &best_of_several(tokens))
+    }
+
+    /// Masks, the best of several or the single one. `s0` `[1, 4g, 4g, c/8]` and `s1` `[1, 2g, 2g, c/4]` are
+    /// the finer levels of the picture.
+    pub(crate) fn choose(
+        &self,
+        tokens: &Tokens,
+        s0: &Tensor,
+        s1: &Tensor,
+        multimask: bool,
+    ) -> TensorResult<Chosen> {
+        let pixels = self.upscale(&tokens.picture, s0, s1)?;
+        let best = best_of_several(tokens);
+        if multimask {
+            let masks = self.masks(tokens, &best, &pixels)?;
+            return Ok(Chosen { masks, tokens: pick(&tokens.masks, &best)? });
+        }
+        let single = vec![0; best.len()];
+        let mut masks = self.masks(tokens, &single, &pixels)?;
+        if let Some((delta, threshold)) = self.stability {
+            let fallback = self.masks(tokens, &best, &pixels)?;
+            let rows = (0..best.len()).map(|i| {
+                let mask = masks.get(i)?;
+                if is_stable(&mask, delta, threshold)? { Ok(mask) } else { fallback.get(i) }
+            });
+            masks = Tensor::stack(&rows.collect::<TensorResult<Vec<_>>>()?, 0)?;
+        }
+        Ok(Chosen { masks, tokens: pick(&tokens.masks, &single)? })
+    }
+
+    /// `[n, g·g, c]` → `[n, 4g, 4g, c/8]`.
+    fn upscale(&self, picture: &Tensor, s0: &Tensor, s1: &Tensor) -> TensorResult<Tensor> {
+        let (n, _, c) = picture.dims3()?;
+        let g = s0.dim(1)? / 4;
+        let x = self.upscale_conv1.forward(&picture.reshape((n, g, g, c))?)?.broadcast_add(s1)?;
+        let x = ops::gelu(&self.upscale_layer_norm.forward(&x)?)?;
+        ops::gelu(&self.upscale_conv2.forward(&x)?.broadcast_add(s0)?)
+    }
+
+    /// For each object, the mask of one of its tokens: `[n, 4g, 4g]`.
+    fn masks(&self, tokens: &Tokens, which: &[usize], pixels: &Tensor) -> TensorResult<Tensor> {
+        let (n, h, w, c) = pixels.dims4()?;
+        let hyper = which.iter().enumerate().map(|(i, &token)| {
+            let row = tokens.masks.narrow(0, i, 1)?.narrow(1, token, 1)?.squeeze(1)?;
+            self.output_hypernetworks_mlps[token].forward(&row)
+        });
+        let hyper = Tensor::stack(&hyper.collect::<TensorResult<Vec<_>>>()?, 0)?;
+        hyper.matmul(&pixels.reshape((n, h * w, c))?.t()?)?.reshape((n, h, w))
+    }
+}
+
+/// Index of the token with the highest predicted IoU, the single mask's left out; ties go to the first.
+fn best_of_several(tokens: &Tokens) -> Vec<usize> {
+    let best = |row: &Vec<f32>| {
+        (1..row.len()).reduce(|best, i| if row[i] > row[best] { i } else { best }).unwrap_or(0)
+    };
+    tokens.iou.iter().map(best).collect()
+}
+
+/// One row of each `[n, k, c]` → `[n, c]`.
+fn pick(rows: &Tensor, which: &[usize]) -> TensorResult<Tensor> {
+    let picked = which.iter().enumerate().map(|(i, &k)| rows.get(i)?.get(k));
+    Tensor::stack(&picked.collect::<TensorResult<Vec<_>>>()?, 0)
+}
+
+/// Whether a mask hardly changes when its threshold moves by `delta` (`_get_stability_scores`).
+fn is_stable(mask: &Tensor, delta: f32, threshold: f32) -> TensorResult<bool> {
+    let logits = mask.flatten_all()?.to_vec1::<f32>()?;
+    let inner = logits.iter().filter(|&&x| x > delta).count() as f32;
+    let outer = logits.iter().filter(|&&x| x > -delta).count() as f32;
+    Ok(outer == 0.0 || inner / outer >= threshold)
+}
+
+/// `Sam3TrackerVideoTwoWayTransformer`.
+pub(crate) struct TwoWayTransformer {
+    layers: Vec<TwoWayBlock>,
+    final_attn_token_to_image: Attention,
+    layer_norm_final_attn: LayerNorm,
+}
+
+impl TwoWayTransformer {
+    fn new(cfg: &SamHeadConfig, w: &Weights) -> Result<Self> {
+        let c = cfg.hidden_size;
+        let layers = (0..cfg.num_hidden_layers)
+            .map(|i| TwoWayBlock::new(cfg, i == 0, &w.pp("layers").pp(i)))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            layers,
+            final_attn_token_to_image: cross(cfg, &w.pp("final_attn_token_to_image"))?,
+            layer_norm_final_attn: LayerNorm::new(c, DEFAULT_EPS, &w.pp("layer_norm_final_attn"))?,
+        })
+    }
+
+    /// tokens `[n, t, c]`, pictures `[n, l, c]`, positions of the picture `[l, c]`.
+    fn forward(
+        &self,
+        tokens: &Tensor,
+        pictures: &Tensor,
+        positions: &Tensor,
+    ) -> TensorResult<(Tensor, Tensor)> {
+        let (mut queries, mut keys) = (tokens.clone(), pictures.clone());
+        for layer in &self.layers {
+            (queries, keys) = layer.forward(&queries, &keys, tokens, positions)?;
+        }
+        let query = (&queries + tokens)?;
+        let key = keys.broadcast_add(positions)?;
+        let queries = (queries + self.final_attn_token_to_image.forward(&query, &key, &keys, None)?)?;
+        Ok((self.layer_norm_final_attn.forward(&queries)?, keys))
+    }
+}
+
+/// Attention between tokens and picture, in a reduced width.
+fn cross(cfg: &SamHeadConfig, w: &Weights) -> Result<Attention> {
+    let inner = cfg.hidden_size / cfg.attention_downsample_rate;
+    Attention::new(cfg.hidden_size, inner, cfg.num_attention_heads, w)
+}
+
+/// `Sam3TrackerVideoTwoWayAttentionBlock`: post-norm.
+struct TwoWayBlock {
+    self_attn: Attention,
+    layer_norm1: LayerNorm,
+    cross_attn_token_to_image: Attention,
+    layer_norm2: LayerNorm,
+    mlp: ReluStack,
+    layer_norm3: LayerNorm,
+    layer_norm4: LayerNorm,
+    cross_attn_image_to_token: Attention,
+    /// In the first block, tokens are their own positions.
+    is_first: bool,
+}
+
+impl TwoWayBlock {
+    fn new(cfg: &SamHeadConfig, is_first: bool, w: &Weights) -> Result<Self> {
+        let c = cfg.hidden_size;
+        let norm = |name: &str| LayerNorm::new(c, DEFAULT_EPS, &w.pp(name));
+        Ok(Self {
+            self_attn: Attention::new(c, c, cfg.num_attention_heads, &w.pp("self_attn"))?,
+            layer_norm1: norm("layer_norm1")?,
+            cross_attn_token_to_image: cross(cfg, &w.pp("cross_attn_token_to_image"))?,
+            layer_norm2: norm("layer_norm2")?,
+            mlp: ReluStack::feed_forward(c, cfg.mlp_dim, c, cfg.num_hidden_layers, &w.pp("mlp"))?,
+            layer_norm3: norm("layer_norm3")?,
+            layer_norm4: norm("layer_norm4")?,
+            cross_attn_image_to_token: cross(cfg, &w.pp("cross_attn_image_to_token"))?,
+            is_first,
+        })
+    }
+
+    fn forward(
+        &self,
+        queries: &Tensor,
+        keys: &Tensor,
+        query_pos: &Tensor,
+        key_pos: &Tensor,
+    ) -> TensorResult<(Tensor, Tensor)> {
+        let queries = if self.is_first {
+            self.self_attn.forward(queries, queries, queries, None)?
+        } else {
+            let query = (queries + query_pos)?;
+            (queries + self.self_attn.forward(&query, &query, queries, None)?)?
+        };
+        let queries = self.layer_norm1.forward(&queries)?;
+
+        let (query, key) = ((&queries + query_pos)?, keys.broadcast_add(key_pos)?);
+        let seen = self.cross_attn_token_to_image.forward(&query, &key, keys, None)?;
+        let queries = self.layer_norm2.forward(&(queries + seen)?)?;
+        let queries = self.layer_norm3.forward(&(&queries + self.mlp.forward(&queries)?)?)?;
+
+        let query = (&queries + query_pos)?;
+        let told = self.cross_attn_image_to_token.forward(&key, &query, &queries, None)?;
+        Ok((queries, self.layer_norm4.forward(&(keys + told)?)?))
+    }
+}
