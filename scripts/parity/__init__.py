@@ -1,0 +1,1 @@
+"""Everything that makes the parity fixtures: clips, training, reference runs, layer outputs."""
