@@ -1,0 +1,188 @@
+//! Boxes and labels, drawn straight into the planes of a picture.
+
+use crate::font;
+
+/// A box to draw around something tracked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Overlay {
+    /// Decides the colour, and is written at the box.
+    pub track_id: u64,
+    /// Left edge in source pixels, after rotation.
+    pub x: f32,
+    /// Top edge in source pixels, after rotation.
+    pub y: f32,
+    /// Width in source pixels.
+    pub width: f32,
+    /// Height in source pixels.
+    pub height: f32,
+    /// Written after the id, up to 24 letters; may be empty.
+    pub label: String,
+}
+
+/// Longest label drawn after the id, in letters.
+const MAX_LABEL: usize = 24;
+
+/// A picture of three planes whose sides are even; U and V have half of them.
+pub(crate) struct Canvas<'a> {
+    y: &'a mut [u8],
+    u: &'a mut [u8],
+    v: &'a mut [u8],
+    width: usize,
+    height: usize,
+}
+
+/// Luma and two chroma values, in video range.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Colour([u8; 3]);
+
+const BLACK: Colour = Colour([16, 128, 128]);
+const WHITE: Colour = Colour([235, 128, 128]);
+
+/// Rows and columns, half open, within the picture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Area {
+    left: usize,
+    top: usize,
+    right: usize,
+    bottom: usize,
+}
+
+impl<'a> Canvas<'a> {
+    /// `bytes` holds the planes one after the other: `width * height * 3 / 2` bytes.
+    pub(crate) fn new(bytes: &'a mut [u8], width: usize, height: usize) -> Canvas<'a> {
+        let (y, chroma) = bytes.split_at_mut(width * height);
+        let (u, v) = chroma.split_at_mut(width * height / 4);
+        Canvas { y, u, v, width, height }
+    }
+
+    /// Draws a box with its id and label.
+    pub(crate) fn overlay(&mut self, overlay: &Overlay) {
+        let colour = track_colour(overlay.track_id);
+        let line = (self.height / 240).max(2) as i64;
+        // What is no number lands at 0, what is huge at the ends of the range.
+        let (left, top) = (overlay.x.round() as i64, overlay.y.round() as i64);
+        let right = left.saturating_add(overlay.width.max(0.0).round() as i64);
+        let bottom = top.saturating_add(overlay.height.max(0.0).round() as i64);
+        self.fill(left, top, right, top.saturating_add(line).min(bottom), colour);
+        self.fill(left, bottom.saturating_sub(line).max(top), right, bottom, colour);
+        self.fill(left, top, left.saturating_add(line).min(right), bottom, colour);
+        self.fill(right.saturating_sub(line).max(left), top, right, bottom, colour);
+        self.label(left, top, &text(overlay), colour);
+    }
+
+    /// Writes on a plate above (`left`, `top`), or below where there is no room above.
+    fn label(&mut self, left: i64, top: i64, text: &str, colour: Colour) {
+        let dot = (self.height / 360).max(1) as i64;
+        let pitch = (font::WIDTH as i64 + 1) * dot;
+        let (wide, tall) = (text.chars().count() as i64 * pitch + 3 * dot, (font::HEIGHT as i64 + 4) * dot);
+        let left = left.clamp(0, (self.width as i64 - wide).max(0));
+        let above = top.saturating_sub(tall);
+        let top = if above < 0 { top.clamp(0, (self.height as i64 - tall).max(0)) } else { above };
+        self.fill(left, top, left + wide, top.saturating_add(tall), colour);
+        let ink = if colour.0[0] > 110 { BLACK } else { WHITE };
+        for (i, letter) in text.chars().enumerate() {
+            let x = left + 2 * dot + i as i64 * pitch;
+            for (row, bits) in font::glyph(letter).into_iter().enumerate() {
+                for column in (0..font::WIDTH).filter(|column| bits >> (font::WIDTH - 1 - column) & 1 == 1) {
+                    let (x, y) = (x + column as i64 * dot, top.saturating_add((row as i64 + 2) * dot));
+                    self.fill(x, y, x + dot, y.saturating_add(dot), ink);
+                }
+            }
+        }
+    }
+
+    fn clip(&self, left: i64, top: i64, right: i64, bottom: i64) -> Option<Area> {
+        let within = |value: i64, most: usize| value.clamp(0, most as i64) as usize;
+        let (left, right) = (within(left, self.width), within(right, self.width));
+        let (top, bottom) = (within(top, self.height), within(bottom, self.height));
+        (left < right && top < bottom).then_some(Area { left, top, right, bottom })
+    }
+
+    fn fill(&mut self, left: i64, top: i64, right: i64, bottom: i64, Colour([y, u, v]): Colour) {
+        let Some(area) = self.clip(left, top, right, bottom) else { return };
+        for row in self.y.chunks_exact_mut(self.width).take(area.bottom).skip(area.top) {
+            row[area.left..area.right].fill(y);
+        }
+        let (left, right) = (area.left / 2, area.right.div_ceil(2));
+        let (top, bottom) = (area.top / 2, area.bottom.div_ceil(2));
+        for (plane, value) in [(&mut *self.u, u), (&mut *self.v, v)] {
+            for row in plane.chunks_exact_mut(self.width / 2).take(bottom).skip(top) {
+                row[left..right].fill(value);
+            }
+        }
+    }
+}
+
+fn text(overlay: &Overlay) -> String {
+    let mut text = format!("#{}", overlay.track_id);
+    if !overlay.label.is_empty() {
+        text.push(' ');
+        text.extend(overlay.label.chars().take(MAX_LABEL));
+    }
+    text
+}
+
+/// Neighbouring ids get hues far apart: steps of the golden ratio around the circle.
+fn track_colour(track_id: u64) -> Colour {
+    let hue = (track_id % 10_000) as f64 * 0.618_033_988_75 % 1.0 * 6.0;
+    let channel = |shift: f64| {
+        let position = (hue + shift) % 6.0;
+        let height = (2.0 - (position - 3.0).abs()).clamp(0.0, 1.0);
+        0.15 + 0.8 * (1.0 - height)
+    };
+    from_rgb(channel(0.0), channel(4.0), channel(2.0))
+}
+
+/// By the matrix of BT.709, from parts of one.
+fn from_rgb(red: f64, green: f64, blue: f64) -> Colour {
+    let luma = 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+    let part = |value: f64, scale: f64, offset: f64| (offset + scale * value).round() as u8;
+    Colour([
+        part(luma, 219.0, 16.0),
+        part((blue - luma) / 1.8556, 224.0, 128.0),
+        part((red - luma) / 1.5748, 224.0, 128.0),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn overlay(x: f32, y: f32, width: f32, height: f32) -> Overlay {
+        Overlay { track_id: 7, x, y, width, height, label: String::from("player with a very long name") }
+    }
+
+    #[test]
+    fn a_box_colours_its_edge_and_nothing_else() {
+        let (width, height) = (64, 48);
+        let mut bytes = vec![0; width * height * 3 / 2];
+        Canvas::new(&mut bytes, width, height).overlay(&overlay(10.0, 20.0, 30.0, 20.0));
+        let luma = track_colour(7).0[0];
+        let at = |x: usize, y: usize| bytes[y * width + x];
+        assert_eq!([at(10, 39), at(25, 39), at(39, 30), at(11, 30)], [luma; 4]);
+        assert_eq!([at(9, 30), at(40, 30), at(25, 40), at(25, 30), at(12, 37)], [0; 5]);
+        assert_eq!(bytes[width * height + 19 * width / 2 + 6], track_colour(7).0[1]);
+    }
+
+    #[test]
+    fn boxes_outside_or_of_no_size_do_no_harm() {
+        let (width, height) = (16, 2);
+        let mut bytes = vec![0; width * height * 3 / 2];
+        let mut canvas = Canvas::new(&mut bytes, width, height);
+        let odd = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, -5.0, 0.0, 3.0, 1e9];
+        for x in odd {
+            for width in odd {
+                canvas.overlay(&overlay(x, width, width, x));
+            }
+        }
+    }
+
+    #[test]
+    fn neighbouring_tracks_look_different() {
+        for id in 0..200 {
+            let (Colour(a), Colour(b)) = (track_colour(id), track_colour(id + 1));
+            let apart: i32 = (0..3).map(|i| (i32::from(a[i]) - i32::from(b[i])).abs()).sum();
+            assert!(apart > 60, "{id}: {a:?} and {b:?}");
+        }
+    }
+}

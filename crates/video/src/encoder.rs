@@ -1,0 +1,196 @@
+//! The child that encodes: pictures go in through its standard input as Matroska, each with its
+//! time; sound comes from the source file; the result goes to a temporary file.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::thread::{self, JoinHandle};
+
+use crate::args;
+use crate::decode::{Picture, Plan};
+use crate::error::VideoError;
+use crate::matroska;
+use crate::partial::Partial;
+use crate::process::{self, Guard, Log};
+use crate::sound::Sound;
+use crate::tools::Tools;
+use crate::video::Video;
+
+/// Most threads of the encoder: more gain little and cost memory.
+const MAX_THREADS: usize = 16;
+/// Most pieces that wait to be written; a picture is two, its header and its bytes.
+const WAITING: usize = 4;
+
+/// A running encoder. Dropping it kills the child.
+pub(crate) struct Encoder<'a> {
+    video: Video,
+    partial: &'a Partial,
+    child: Guard,
+    /// `None` once all is said.
+    pictures: Option<SyncSender<Vec<u8>>>,
+    /// One message for each piece that was written.
+    written: Receiver<()>,
+    n_under_way: usize,
+    log: Option<JoinHandle<Log>>,
+    /// The time of the first picture, which is zero in the Matroska stream.
+    zero_us: i64,
+}
+
+impl<'a> Encoder<'a> {
+    /// Starts the child. The calling thread has to live as long as the encoder.
+    pub(crate) fn start(
+        tools: &Tools,
+        video: &Video,
+        plan: &Plan,
+        sound: &[Sound],
+        partial: &'a Partial,
+    ) -> Result<Encoder<'a>, VideoError> {
+        let inner = &video.inner;
+        let failed = |source| VideoError::io(partial.target(), "cannot run ffmpeg for", source);
+        let threads = thread::available_parallelism().map_or(2, |n| n.get()).min(MAX_THREADS);
+        let zero_us = inner.clock.frame_us(&inner.index, plan.range.start);
+        let mut command = command(tools, video, plan, sound, threads, partial.path());
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut sandbox = tools.sandbox(Some(&inner.path), &inner.limits, 2 * threads);
+        sandbox.write = Some(partial.path().to_owned());
+        let mut child = Guard(process::spawn(command, &sandbox).map_err(failed)?);
+        let (Some(stdin), Some(stderr)) = (child.0.stdin.take(), child.0.stderr.take()) else {
+            return Err(failed(std::io::Error::other("it has no pipes")));
+        };
+        let log = thread::spawn(move || Log::read(stderr, &[") not on whitelist"]));
+        let (pictures, to_write) = mpsc::sync_channel(WAITING);
+        let (acknowledge, written) = mpsc::channel();
+        thread::spawn(move || write_all(stdin, &to_write, &acknowledge));
+        let (width, height) = plan.size();
+        let mut encoder = Encoder {
+            video: video.clone(),
+            partial,
+            child,
+            pictures: Some(pictures),
+            written,
+            n_under_way: 0,
+            log: Some(log),
+            zero_us,
+        };
+        let duration_ns = (1e9 / inner.clock.fps()) as u64;
+        let colour = matroska::colour_codes(&inner.header.colour);
+        encoder.send(matroska::header(width, height, duration_ns.max(1), colour))?;
+        Ok(encoder)
+    }
+
+    /// Hands over the next picture; blocks while the encoder is behind.
+    pub(crate) fn write(&mut self, picture: Picture) -> Result<(), VideoError> {
+        let inner = &self.video.inner;
+        let time_us = inner.clock.frame_us(&inner.index, picture.frame_idx).saturating_sub(self.zero_us);
+        let header = matroska::picture_header(u64::try_from(time_us).unwrap_or(0), picture.bytes.len());
+        self.send(header)?;
+        self.send(picture.bytes)
+    }
+
+    /// Waits for the child to write the rest of the file.
+    pub(crate) fn finish(mut self) -> Result<(), VideoError> {
+        while self.n_under_way > 0 {
+            self.wait_for_one()?;
+        }
+        self.pictures = None;
+        let stall = self.video.inner.limits.stall_timeout;
+        let path = self.partial.path();
+        // The end is rewritten to play while it loads: the file changes as long as that goes on.
+        let progress = || path.metadata().ok().map(|file| (file.len(), file.modified().ok()));
+        let child = &mut self.child.0;
+        match process::wait_for_exit(&mut || child.try_wait(), stall, &progress) {
+            Ok(Some(status)) if status.success() => Ok(()),
+            Ok(Some(_)) => Err(self.failure()),
+            Ok(None) => Err(self.stalled()),
+            Err(source) => Err(VideoError::io(self.partial.target(), "cannot wait for ffmpeg for", source)),
+        }
+    }
+
+    fn send(&mut self, bytes: Vec<u8>) -> Result<(), VideoError> {
+        while self.n_under_way >= WAITING {
+            self.wait_for_one()?;
+        }
+        // With fewer pieces under way than the channel holds, this does not block.
+        if self.pictures.as_ref().is_none_or(|pictures| pictures.send(bytes).is_err()) {
+            return Err(self.failure());
+        }
+        self.n_under_way += 1;
+        Ok(())
+    }
+
+    fn wait_for_one(&mut self) -> Result<(), VideoError> {
+        match self.written.recv_timeout(self.video.inner.limits.stall_timeout) {
+            Ok(()) => {
+                self.n_under_way -= 1;
+                Ok(())
+            }
+            Err(RecvTimeoutError::Timeout) => Err(self.stalled()),
+            Err(RecvTimeoutError::Disconnected) => Err(self.failure()),
+        }
+    }
+
+    fn stalled(&self) -> VideoError {
+        VideoError::stalled(self.partial.target(), "was being written", self.video.inner.limits.stall_timeout)
+    }
+
+    /// The child's last words; ends it if it still runs.
+    fn failure(&mut self) -> VideoError {
+        let _ = self.child.0.kill();
+        let log = self.log.take().and_then(|log| log.join().ok()).unwrap_or_default();
+        VideoError::encode(self.partial.target(), log.words("ffmpeg ended without a word"))
+    }
+}
+
+fn write_all(mut stdin: ChildStdin, to_write: &Receiver<Vec<u8>>, acknowledge: &mpsc::Sender<()>) {
+    for bytes in to_write {
+        if stdin.write_all(&bytes).is_err() || acknowledge.send(()).is_err() {
+            return;
+        }
+    }
+}
+
+fn command(
+    tools: &Tools,
+    video: &Video,
+    plan: &Plan,
+    sound: &[Sound],
+    threads: usize,
+    out: &Path,
+) -> Command {
+    let inner = &video.inner;
+    let time_us = |frame_idx| inner.clock.frame_us(&inner.index, frame_idx);
+    let from_start = plan.range.start == 0;
+    let mut command = Tools::command(tools.ffmpeg());
+    args::quiet(command.arg("-nostdin")).arg("-y");
+    // A whole video keeps the distance between its sound's beginning and its first picture.
+    let offset_us = if from_start { time_us(0) } else { 0 };
+    command.args(["-protocol_whitelist", "pipe", "-itsoffset", &format!("{offset_us}us")]);
+    command.args(["-f", "matroska", "-i", "pipe:0"]);
+    if !sound.is_empty() {
+        if !from_start {
+            command.args(["-ss", &format!("{}us", time_us(plan.range.start).max(0))]);
+        }
+        if plan.range.end < video.n_frames() {
+            let end_us = time_us(plan.range.end) - if from_start { 0 } else { time_us(plan.range.start) };
+            command.args(["-t", &format!("{}us", end_us.max(0))]);
+        }
+        command.args(["-codec_whitelist", args::AUDIO_DECODERS]);
+        args::input(&mut command, inner.limits.max_pixels, &inner.path);
+    }
+    command.args([
+        "-map", "0:v:0", "-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-pix_fmt", "yuv420p",
+    ]);
+    command.args(["-threads", &threads.to_string(), "-fps_mode", "passthrough", "-enc_time_base", "1:90000"]);
+    for (i, sound) in sound.iter().enumerate() {
+        let codec = if sound.copied { "copy" } else { "aac" };
+        command.args(["-map", &format!("1:a:{}", sound.stream), &format!("-c:a:{i}"), codec]);
+        if !from_start {
+            // Seeking lands before the part wanted; what lies between is not copied.
+            command.args([&format!("-copypriorss:a:{i}"), "0"]);
+        }
+    }
+    command.args(["-video_track_timescale", "90000", "-movie_timescale", "90000", "-movflags", "+faststart"]);
+    command.args(["-map_metadata", "-1", "-f", "mp4"]).arg(out);
+    command
+}

@@ -1,0 +1,135 @@
+//! Landlock, resource limits and the parent-death signal. Everything that allocates or opens is
+//! done before the fork; the hook that runs in the child makes system calls and nothing else.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Once;
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
+    RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError,
+};
+
+use super::Sandbox;
+
+/// Landlock's rules as of this version are asked for; an older kernel enforces those it knows.
+const RULES: ABI = ABI::V5;
+
+/// Makes `command` start its program inside `sandbox`. The program dies with the thread that
+/// spawns it, so that thread has to live as long as the child.
+pub(crate) fn apply(command: &mut Command, sandbox: &Sandbox) -> io::Result<()> {
+    let ruleset = if sandbox.landlock { prepare(sandbox) } else { None };
+    let parent = std::process::id();
+    let memory = sandbox.memory_bytes;
+    let may_write = sandbox.write.is_some();
+    let hook = move || {
+        die_with(parent)?;
+        limit(libc::RLIMIT_AS, memory)?;
+        limit(libc::RLIMIT_CORE, 0)?;
+        limit(libc::RLIMIT_NOFILE, 64)?;
+        if !may_write {
+            limit(libc::RLIMIT_FSIZE, 0)?;
+        }
+        ruleset.as_ref().map_or(Ok(()), restrict)
+    };
+    #[expect(
+        unsafe_code,
+        reason = "the hook runs between fork and exec: it makes async-signal-safe system calls on values \
+                  prepared before the fork, and neither allocates nor locks"
+    )]
+    // SAFETY: see the reason above; every function called by the hook is in this file.
+    unsafe {
+        command.pre_exec(hook);
+    }
+    Ok(())
+}
+
+fn prepare(sandbox: &Sandbox) -> Option<OwnedFd> {
+    static NOTE: Once = Once::new();
+    let (fd, why) = match build(sandbox) {
+        Ok(ruleset) => (Option::<OwnedFd>::from(ruleset), String::from("the kernel has none")),
+        Err(error) => (None, error.to_string()),
+    };
+    if fd.is_none() {
+        NOTE.call_once(|| {
+            tracing::warn!(
+                "decoding without Landlock ({why}): only ffmpeg's whitelists keep it from other files"
+            );
+        });
+    }
+    fd
+}
+
+fn build(sandbox: &Sandbox) -> Result<RulesetCreated, RulesetError> {
+    let mut ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(RULES))?
+        .handle_access(AccessNet::from_all(RULES))?
+        .create()?;
+    for path in &sandbox.read {
+        ruleset = allow(ruleset, path, AccessFs::from_read(RULES))?;
+    }
+    if let Some(path) = &sandbox.write {
+        ruleset = allow(ruleset, path, AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate)?;
+    }
+    Ok(ruleset)
+}
+
+/// A path that does not exist needs no rule.
+fn allow(
+    ruleset: RulesetCreated,
+    path: &Path,
+    access: BitFlags<AccessFs>,
+) -> Result<RulesetCreated, RulesetError> {
+    let Ok(fd) = PathFd::new(path) else { return Ok(ruleset) };
+    let access = if path.is_dir() { access } else { access & AccessFs::from_file(RULES) };
+    ruleset.add_rule(PathBeneath::new(fd, access))
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Asks for SIGKILL when the spawning thread ends, and notices if it already has.
+fn die_with(parent: u32) -> io::Result<()> {
+    #[expect(unsafe_code, reason = "system call without pointers")]
+    // SAFETY: PR_SET_PDEATHSIG takes an integer; getppid takes nothing and cannot fail.
+    let now = unsafe {
+        check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
+        libc::getppid()
+    };
+    if u32::try_from(now) == Ok(parent) { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
+}
+
+// The type of the resource's number differs between C libraries.
+#[cfg(target_env = "gnu")]
+type Resource = libc::__rlimit_resource_t;
+#[cfg(not(target_env = "gnu"))]
+type Resource = libc::c_int;
+
+/// Lowers a limit, to no more than what is allowed already.
+fn limit(resource: Resource, most: u64) -> io::Result<()> {
+    let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    #[expect(unsafe_code, reason = "system call with a pointer to a local")]
+    // SAFETY: the pointer is to a live, initialised local of the right type.
+    check(unsafe { libc::getrlimit(resource, &raw mut now) })?;
+    let most = (most as libc::rlim_t).min(now.rlim_max);
+    let wanted = libc::rlimit { rlim_cur: most, rlim_max: most };
+    #[expect(unsafe_code, reason = "system call with a pointer to a local")]
+    // SAFETY: the pointer is to a live, initialised local of the right type.
+    check(unsafe { libc::setrlimit(resource, &raw const wanted) })
+}
+
+/// Enforces a prepared ruleset on this process for good.
+fn restrict(ruleset: &OwnedFd) -> io::Result<()> {
+    #[expect(unsafe_code, reason = "system calls without pointers")]
+    // SAFETY: integers only; the descriptor is open because `ruleset` is alive.
+    unsafe {
+        check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
+        let fd = ruleset.as_raw_fd();
+        check(libc::syscall(libc::SYS_landlock_restrict_self, fd, 0 as libc::c_uint) as libc::c_int)
+    }
+}

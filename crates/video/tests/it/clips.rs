@@ -1,0 +1,123 @@
+//! Making clips with ffmpeg, and checking what comes out of them frame by frame.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use video::{DecodeOptions, Limits, Tools, Video};
+
+use crate::barcode::{self, HEIGHT, Turn, WIDTH};
+
+pub(crate) fn tools() -> &'static Tools {
+    static TOOLS: OnceLock<Tools> = OnceLock::new();
+    TOOLS.get_or_init(|| Tools::find().unwrap())
+}
+
+pub(crate) fn open(path: &Path) -> Video {
+    Video::open(tools(), path, &Limits::default()).unwrap()
+}
+
+/// Runs ffmpeg in `folder` with bar-codes 0..n_frames at 25 frames per second as its first input.
+/// Words are separated by spaces.
+pub(crate) fn make(folder: &Path, n_frames: usize, options: &str, name: &str) -> PathBuf {
+    make_from(folder, 0..n_frames, "", options, name)
+}
+
+/// [`make`] with the numbers given and more inputs.
+pub(crate) fn make_from(
+    folder: &Path,
+    numbers: std::ops::Range<usize>,
+    inputs: &str,
+    options: &str,
+    name: &str,
+) -> PathBuf {
+    let mut child = Command::new(tools().ffmpeg())
+        .current_dir(folder)
+        .args(["-hide_banner", "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "gray", "-r", "25"])
+        .args(["-s", &format!("{WIDTH}x{HEIGHT}"), "-i", "pipe:0"])
+        .args(inputs.split_whitespace())
+        .args(options.split_whitespace())
+        .arg(name)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    for number in numbers {
+        // An encoder that is missing ends ffmpeg early; its exit status tells.
+        if stdin.write_all(&barcode::paint(number)).is_err() {
+            break;
+        }
+    }
+    drop(stdin);
+    assert!(child.wait().unwrap().success(), "this ffmpeg cannot make {name} with {options}");
+    folder.join(name)
+}
+
+/// Runs ffmpeg in `folder` with these words.
+pub(crate) fn ffmpeg(folder: &Path, words: &str) {
+    let mut command = Command::new(tools().ffmpeg());
+    command.current_dir(folder).args(["-nostdin", "-hide_banner", "-v", "error", "-y"]);
+    assert!(command.args(words.split_whitespace()).status().unwrap().success(), "ffmpeg {words}");
+}
+
+/// What ffprobe prints about a file.
+pub(crate) fn ffprobe(path: &Path, words: &str) -> String {
+    let mut command = Command::new(tools().ffprobe());
+    let output = command.args(["-v", "error"]).args(words.split_whitespace()).arg(path).output().unwrap();
+    assert!(output.status.success(), "ffprobe {words}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What every frame of a clip must be.
+pub(crate) struct Truth<'a> {
+    pub(crate) n_frames: u64,
+    /// The number painted into frame i.
+    pub(crate) number: &'a dyn Fn(u64) -> usize,
+    pub(crate) turn: Turn,
+    /// Frames to begin at.
+    pub(crate) resume: &'a [u64],
+    /// Whether the decoder may complain although every frame comes out right.
+    pub(crate) may_complain: bool,
+}
+
+impl Truth<'_> {
+    /// Decodes all, every n-th and from several frames on; each frame must be what it claims.
+    pub(crate) fn check(&self, video: &Video) {
+        assert_eq!(video.n_frames(), self.n_frames);
+        let n = self.n_frames;
+        self.check_range(video, 0..u64::MAX, 1);
+        self.check_range(video, 0..n, 2);
+        self.check_range(video, 5..n, 7);
+        for (i, &from) in self.resume.iter().enumerate() {
+            self.check_range(video, from..from + 12, 1);
+            if i % 4 == 1 {
+                self.check_range(video, from..from + 40, 5);
+            }
+        }
+        self.check_range(video, n - 1..n, 1);
+    }
+
+    pub(crate) fn check_range(&self, video: &Video, range: std::ops::Range<u64>, every: u64) {
+        let wanted: Vec<u64> = (range.start..range.end.min(self.n_frames)).step_by(every as usize).collect();
+        let options = DecodeOptions { range: range.clone(), every, ..DecodeOptions::default() };
+        let mut frames = video.frames(&options).unwrap();
+        let mut found = Vec::new();
+        for frame in &mut frames {
+            let frame = frame.unwrap();
+            let number = barcode::read(&frame, self.turn);
+            let wanted = (self.number)(frame.frame_idx);
+            assert_eq!(number, Ok(wanted), "frame {} of {range:?} by {every}", frame.frame_idx);
+            assert_eq!((frame.width, frame.height), (video.width(), video.height()));
+            assert_eq!(frame.time_s, video.time_s(frame.frame_idx));
+            found.push(frame.frame_idx);
+        }
+        assert_eq!(found, wanted, "{range:?} by {every}");
+        let damage = frames.damage();
+        assert_eq!((damage.expected, damage.decoded), (wanted.len() as u64, wanted.len() as u64));
+        assert!(self.may_complain || !damage.is_damaged(), "{range:?} by {every}: {:?}", damage.messages);
+    }
+}
+
+/// Frames to begin at in a clip with a keyframe every 30 frames: at, before and after them.
+pub(crate) const RESUME: [u64; 7] = [1, 29, 30, 31, 57, 60, 118];

@@ -1,0 +1,161 @@
+//! Children: killed when nobody wants their output, killed when they hang, kept from what is not
+//! theirs.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use video::{DecodeOptions, Limits, Tools, Video, VideoError};
+
+use crate::clips::{make, open, tools};
+
+const H264: &str = "-pix_fmt yuv420p -c:v libx264 -preset veryfast -g 30";
+
+/// Whether a process runs that was started for a file.
+#[cfg(target_os = "linux")]
+fn is_running_for(path: &Path) -> bool {
+    let name = path.to_str().unwrap();
+    let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    // What has ended since it was listed has no command line.
+    processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok()).any(|line| {
+        let words: Vec<&str> =
+            line.split(|&byte| byte == 0).filter_map(|word| std::str::from_utf8(word).ok()).collect();
+        words.contains(&name)
+    })
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn dropping_the_frames_kills_the_child() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = make(folder.path(), 150, H264, "dropped.mp4");
+    // With this much patience, a drop that waits for silence instead of killing never ends.
+    let limits = Limits { stall_timeout: Duration::from_secs(86_400), ..Limits::default() };
+    let video = Video::open(tools(), &path, &limits).unwrap();
+    for taken in [0, 1, 20] {
+        let options = DecodeOptions { read_ahead: 2, ..DecodeOptions::default() };
+        let mut frames = video.frames(&options).unwrap();
+        for _ in 0..taken {
+            frames.next().unwrap().unwrap();
+        }
+        if taken > 0 {
+            assert!(is_running_for(video.path()), "with most of the video to go, it runs");
+        }
+        drop(frames);
+        assert!(!is_running_for(video.path()), "after {taken} frames");
+    }
+}
+
+#[test]
+fn decoding_runs_ahead_by_a_bounded_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let video = open(&make(folder.path(), 150, H264, "a.mp4"));
+    for read_ahead in [0, 1, 5] {
+        let options = DecodeOptions { read_ahead, ..DecodeOptions::default() };
+        let mut frames = video.frames(&options).unwrap();
+        for taken in 1..=50 {
+            assert_eq!(frames.next().unwrap().unwrap().frame_idx, taken - 1);
+            let decoded = frames.damage().decoded;
+            assert!(decoded <= taken + read_ahead as u64 + 1, "{decoded} decoded, {taken} taken");
+        }
+    }
+}
+
+#[test]
+fn ranges_are_clamped_and_may_be_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    let video = open(&make(folder.path(), 20, H264, "a.mp4"));
+    for (range, every, expected) in
+        [(18..99, 1, 2), (20..99, 1, 0), (7..7, 1, 0), (0..20, 0, 20), (3..20, 1000, 1)]
+    {
+        let options = DecodeOptions { range: range.clone(), every, threads: 0, read_ahead: 0 };
+        let mut frames = video.frames(&options).unwrap();
+        assert_eq!((&mut frames).map(Result::unwrap).count(), expected, "{range:?} by {every}");
+        assert_eq!(frames.damage().expected, expected as u64);
+    }
+}
+
+/// A stand-in for ffmpeg: names the version, then does what `body` says.
+fn stand_in(folder: &Path, body: &str) -> PathBuf {
+    let path = folder.join("stand-in");
+    let script =
+        format!("#!/bin/sh\nif [ \"$1\" = -version ]; then echo 'ffmpeg version 7.0'; exit 0; fi\n{body}\n");
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+/// The error of decoding a sound video with a stand-in.
+fn decode_with(body: &str, stall_timeout: Duration) -> VideoError {
+    let folder = tempfile::tempdir().unwrap();
+    let path = make(folder.path(), 20, H264, "a.mp4");
+    let tools = Tools::at(&stand_in(folder.path(), body), tools().ffprobe()).unwrap();
+    let patient = Limits { stall_timeout: Duration::from_secs(60), ..Limits::default() };
+    // Probing is done by the real one, at its own pace.
+    let video = Video::open(
+        &tools,
+        &path,
+        &if stall_timeout.is_zero() { patient } else { Limits { stall_timeout, ..patient } },
+    );
+    let mut frames = video.unwrap().frames(&DecodeOptions::default()).unwrap();
+    let error = frames.next().unwrap().unwrap_err();
+    assert!(frames.next().is_none(), "after an error, nothing");
+    error
+}
+
+#[test]
+fn a_child_that_hangs_is_killed() {
+    let error = decode_with("exec sleep 1000", Duration::from_secs(5));
+    assert!(matches!(error, VideoError::Stalled { .. }), "{error}");
+    assert!(error.to_string().contains("a.mp4"), "{error}");
+}
+
+#[test]
+fn a_child_that_fails_is_quoted() {
+    let error = decode_with("echo first >&2; echo 'the last words' >&2; exit 3", Duration::ZERO);
+    assert!(matches!(error, VideoError::Decode { .. }), "{error}");
+    assert!(error.to_string().contains("the last words"), "{error}");
+}
+
+/// A decoder taken over by its input can read neither other files nor this process's environment,
+/// and can write nothing. Needs a kernel with Landlock.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_child_is_kept_from_what_is_not_its_own() {
+    let secrets = tempfile::tempdir().unwrap();
+    let secret = secrets.path().join("secret");
+    fs::write(&secret, "the crown jewels").unwrap();
+    let new = secrets.path().join("new");
+    let body = format!(
+        "read line < {0} && echo \"stole $line\" >&2; echo x > {1} && echo 'wrote' >&2; \
+         [ -n \"$HOME$PATH_TO_SECRETS$CARGO\" ] && echo 'knows' >&2; echo 'tried' >&2; exit 1",
+        secret.display(),
+        new.display()
+    );
+    assert!(std::env::var_os("HOME").is_some() || std::env::var_os("CARGO").is_some());
+    let error = decode_with(&body, Duration::ZERO).to_string();
+    assert!(error.contains("tried"), "{error}");
+    assert!(!new.exists());
+    // The same with the log in full: nothing was reported on the way.
+    let log = decode_with(&body.replace("echo 'tried' >&2; ", ""), Duration::ZERO).to_string();
+    for word in ["stole", "wrote", "knows"] {
+        assert!(!log.contains(word), "{log}");
+    }
+}
+
+#[test]
+fn an_old_or_broken_program_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("old");
+    for (script, reason) in [
+        ("#!/bin/sh\necho 'ffmpeg version 4.4.2-0ubuntu0.22.04.1 Copyright'\n", "too old"),
+        ("#!/bin/sh\necho broken >&2; exit 1\n", "broken"),
+    ] {
+        fs::write(&path, script).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let error = Tools::at(&path, tools().ffprobe()).unwrap_err().to_string();
+        assert!(error.contains(reason) && error.contains("apt-get install ffmpeg"), "{error}");
+    }
+    assert!(Tools::at(Path::new("/nonexistent/ffmpeg"), tools().ffprobe()).is_err());
+}

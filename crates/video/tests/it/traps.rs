@@ -1,0 +1,162 @@
+//! What real files do to frame numbers: rates that vary, rotation, trims, late pictures, joined
+//! streams, sizes that change.
+
+use std::path::Path;
+
+use crate::barcode::Turn;
+use crate::clips::{RESUME, Truth, ffmpeg, make, make_from, open};
+
+const N: usize = 150;
+const H264: &str =
+    "-pix_fmt yuv420p -c:v libx264 -preset veryfast -bf 3 -g 30 -keyint_min 30 -sc_threshold 0";
+
+fn check(path: &Path, n_frames: u64, number: &dyn Fn(u64) -> usize) -> video::Video {
+    let video = open(path);
+    Truth { n_frames, number, turn: Turn::No, resume: &RESUME, may_complain: false }.check(&video);
+    video
+}
+
+/// When frame `i` of the irregular clip is shown, in milliseconds.
+fn irregular_ms(i: u64) -> u64 {
+    i * 40 + i * i * 7 % 37 + if i > 70 { 3000 } else { 0 }
+}
+
+#[test]
+fn a_variable_frame_rate() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a.mp4", "a.mkv"] {
+        let options = format!(
+            "-vf settb=1/1000,setpts=N*40+mod(N*N*7\\,37)+gt(N\\,70)*3000 -fps_mode passthrough \
+             -enc_time_base 1:1000 -video_track_timescale 90000 {H264}"
+        );
+        let options =
+            if name.ends_with("mkv") { options.replace("-video_track_timescale 90000", "") } else { options };
+        let path = make(folder.path(), N, &options, name);
+        let video = check(&path, N as u64, &|i| i as usize);
+        assert!(!video.is_ordinal());
+        for i in 0..N as u64 {
+            let error = video.time_s(i) - video.time_s(0) - irregular_ms(i) as f64 / 1000.0;
+            assert!(error.abs() < 2e-6, "{name}: frame {i} is {error} s off");
+        }
+    }
+}
+
+/// Writes a turn into an mp4: the matrix of its track header, as ISO/IEC 14496-12 has it.
+fn turn(path: &Path, [a, b, c, d]: [i32; 4]) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let header = bytes.windows(4).position(|name| name == b"tkhd").unwrap();
+    let one = 1 << 16;
+    let matrix = [a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30];
+    let matrix: Vec<u8> = matrix.iter().flat_map(|value: &i32| value.to_be_bytes()).collect();
+    bytes[header + 44..header + 80].copy_from_slice(&matrix);
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn rotation_is_applied() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = make(folder.path(), N, H264, "a.mp4");
+    let turns = [
+        (Turn::Quarter, [0, 1, -1, 0], (240, 320)),
+        (Turn::Half, [-1, 0, 0, -1], (320, 240)),
+        (Turn::ThreeQuarters, [0, -1, 1, 0], (240, 320)),
+        (Turn::No, [1, 0, 0, 1], (320, 240)),
+    ];
+    for (expected, matrix, size) in turns {
+        turn(&path, matrix);
+        let video = open(&path);
+        assert_eq!((video.width(), video.height()), size, "{expected:?}");
+        let truth = Truth {
+            n_frames: N as u64,
+            number: &|i| i as usize,
+            turn: expected,
+            resume: &[31],
+            may_complain: false,
+        };
+        truth.check(&video);
+    }
+}
+
+/// A trim without encoding keeps the frames from the keyframe on and hides some by an edit list;
+/// the header counts them all.
+#[test]
+fn hidden_frames_of_a_trim_do_not_count() {
+    let folder = tempfile::tempdir().unwrap();
+    make(folder.path(), 200, H264, "a.mp4");
+    ffmpeg(folder.path(), "-ss 1.72 -i a.mp4 -c copy b.mp4");
+    let video = check(&folder.path().join("b.mp4"), 157, &|i| i as usize + 43);
+    assert_eq!(video.warnings(), [""; 0]);
+    assert!(video.time_s(0).abs() < 0.001, "{}", video.time_s(0));
+}
+
+/// The file's clock starts with the sound; seeking is relative to that.
+#[test]
+fn pictures_that_begin_after_the_sound() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a.mp4", "a.mkv", "a.ts"] {
+        let inputs = "-f lavfi -i sine=d=8";
+        let options = format!("-af asetpts=PTS-1.5/TB -c:a aac {H264} -output_ts_offset 1.5");
+        let path = make_from(folder.path(), 0..N, inputs, &options, name);
+        let video = check(&path, N as u64, &|i| i as usize);
+        assert!((video.time_s(0) - 1.5).abs() < 0.05, "{name}: {}", video.time_s(0));
+    }
+}
+
+/// Joined streams repeat their timestamps, so that these name no frame.
+#[test]
+fn repeated_timestamps_are_counted_instead() {
+    let folder = tempfile::tempdir().unwrap();
+    let once = std::fs::read(make(folder.path(), 90, H264, "a.ts")).unwrap();
+    let path = folder.path().join("b.ts");
+    std::fs::write(&path, [once.clone(), once].concat()).unwrap();
+    let video = check(&path, 180, &|i| i as usize % 90);
+    assert!(video.is_ordinal());
+    assert!(video.warnings().iter().any(|warning| warning.contains("repeat")));
+    assert!((video.time_s(100) - 4.0).abs() < 1e-6);
+}
+
+#[test]
+fn a_size_that_changes_on_the_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = make(folder.path(), 75, H264, "a.ts");
+    let options = format!("-vf scale=480:360 {H264} -output_ts_offset 3.2");
+    let second = make_from(folder.path(), 75..150, "", &options, "b.ts");
+    let path = folder.path().join("c.ts");
+    std::fs::write(&path, [std::fs::read(first).unwrap(), std::fs::read(second).unwrap()].concat()).unwrap();
+    let video = open(&path);
+    // Seeking into the second half meets a decoder prepared for the first.
+    let number = |i| i as usize;
+    let truth =
+        Truth { n_frames: N as u64, number: &number, turn: Turn::No, resume: &RESUME, may_complain: true };
+    truth.check(&video);
+    assert!(!video.is_ordinal());
+    assert_eq!((video.width(), video.height()), (320, 240));
+}
+
+/// AVI fills gaps with empty packets, which show nothing new.
+#[test]
+fn gaps_in_an_avi() {
+    let folder = tempfile::tempdir().unwrap();
+    let options =
+        "-vf select=lt(mod(n\\,5)\\,3) -fps_mode passthrough -pix_fmt yuv420p -c:v mpeg4 -q:v 4 -g 30";
+    let path = make(folder.path(), 200, options, "a.avi");
+    let video = check(&path, 120, &|i| (i / 3 * 5 + i % 3) as usize);
+    assert!((video.time_s(3) - video.time_s(0) - 0.2).abs() < 1e-6);
+}
+
+#[test]
+fn cover_art_is_no_video() {
+    let folder = tempfile::tempdir().unwrap();
+    ffmpeg(folder.path(), "-f lavfi -i color=red:s=64x64 -frames:v 1 cover.png");
+    make(folder.path(), N, H264, "a.mp4");
+    ffmpeg(folder.path(), "-i cover.png -i a.mp4 -map 0 -map 1 -c copy -disposition:v:0 attached_pic b.mp4");
+    check(&folder.path().join("b.mp4"), N as u64, &|i| i as usize);
+}
+
+#[test]
+fn sides_of_odd_length() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = "-vf scale=321:241 -pix_fmt yuv420p -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 30";
+    let video = check(&make(folder.path(), N, options, "a.webm"), N as u64, &|i| i as usize);
+    assert_eq!((video.width(), video.height()), (321, 241));
+}
