@@ -26,6 +26,7 @@
 //! This crate knows tensors and plain structs. It knows no video files, buckets, databases or result
 //! formats, and no path but "a folder with a checkpoint".
 
+pub mod bench;
 mod config;
 mod detector;
 mod error;
@@ -33,10 +34,13 @@ mod mask;
 mod model;
 mod nn;
 mod ops;
+#[cfg(test)]
+mod parity;
 mod position;
 mod preprocess;
 mod session;
 mod tokenizer;
+mod trace;
 mod tracker;
 mod weights;
 

@@ -15,10 +15,6 @@ impl Bitmap {
         Self { words: logits.chunks(64).map(word).collect() }
     }
 
-    pub(crate) fn area(&self) -> u32 {
-        self.words.iter().map(|w| w.count_ones()).sum()
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.words.iter().all(|&w| w == 0)
     }

@@ -23,7 +23,7 @@ pub enum Storage {
 }
 
 impl Storage {
-    fn dtype(self) -> DType {
+    pub(crate) fn dtype(self) -> DType {
         match self {
             Self::F32 => DType::F32,
             Self::Bf16 => DType::BF16,

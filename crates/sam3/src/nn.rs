@@ -33,11 +33,6 @@ impl Linear {
         ops::linear(x, &self.weight, Some(&self.bias), activation)
     }
 
-    /// Without the bias.
-    pub(crate) fn project(&self, x: &Tensor) -> TensorResult<Tensor> {
-        ops::linear(x, &self.weight, None, Activation::None)
-    }
-
     pub(crate) fn weight(&self) -> &Tensor {
         &self.weight
     }

@@ -29,9 +29,21 @@ const NOT_RUN: &[&str] = &[
 const RECOMPUTED: &[&str] = &[".position_ids", ".inv_freq", ".original_inv_freq"];
 
 enum Source {
-    Files { tensors: MmapedSafetensors, names: BTreeSet<String>, check_only: bool },
-    Random { state: u64 },
+    Files {
+        tensors: MmapedSafetensors,
+        names: BTreeSet<String>,
+        check_only: bool,
+    },
+    Random {
+        state: u64,
+    },
+    /// Values by key and shape; `None` where there is no such tensor.
+    #[cfg(test)]
+    Function(Box<Function>),
 }
+
+#[cfg(test)]
+type Function = dyn Fn(&str, &[usize]) -> Option<Vec<f32>>;
 
 struct Shared {
     source: RefCell<Source>,
@@ -69,6 +81,12 @@ impl Weights {
     /// Random parameters for benchmarks: any shape that is asked for exists.
     pub(crate) fn random(seed: u64, dtype: DType, device: &Device) -> Self {
         Self::new(Source::Random { state: seed | 1 }, dtype, device)
+    }
+
+    /// Parameters that a function computes, in f32.
+    #[cfg(test)]
+    pub(crate) fn by(function: impl Fn(&str, &[usize]) -> Option<Vec<f32>> + 'static) -> Self {
+        Self::new(Source::Function(Box::new(function)), DType::F32, &Device::Cpu)
     }
 
     fn new(source: Source, dtype: DType, device: &Device) -> Self {
@@ -123,6 +141,14 @@ impl Weights {
                 let data = random(state, shape.elem_count(), scale, if is_norm { 1.0 } else { 0.0 });
                 Ok(Tensor::from_vec(data, &shape, &self.shared.device)?.to_dtype(dtype)?)
             }
+            #[cfg(test)]
+            Source::Function(function) => match function(&key, shape.dims()) {
+                Some(data) => Ok(Tensor::from_vec(data, &shape, &self.shared.device)?.to_dtype(dtype)?),
+                None => {
+                    self.shared.problems.borrow_mut().push(format!("{key}: missing"));
+                    zeros()
+                }
+            },
             Source::Files { tensors, names, check_only } => {
                 let problem = |text: String| self.shared.problems.borrow_mut().push(text);
                 let Some(stored) = spellings(&key).find(|k| names.contains(k)) else {

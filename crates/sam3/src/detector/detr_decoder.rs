@@ -10,6 +10,7 @@ use crate::config::{DetrDecoderConfig, activation};
 use crate::error::Result;
 use crate::nn::{Attention, DEFAULT_EPS, LayerNorm, Mlp, ReluStack};
 use crate::position::sine_boxes;
+use crate::trace;
 use crate::weights::Weights;
 
 /// Largest presence logit either way.
@@ -68,7 +69,7 @@ impl DetrDecoder {
         grid: usize,
         prompt: &PromptFeatures,
     ) -> TensorResult<Decoded> {
-        let mut boxes = boxes_of(&sigmoid_rows(&self.reference_points)?)?;
+        let mut boxes = self.first_boxes()?;
         let mut x = Tensor::cat(&[&self.presence_token, &self.query_embed], 0)?.unsqueeze(0)?;
         let keys = picture.broadcast_add(positions)?;
         let n_layers = self.layers.len();
@@ -76,6 +77,7 @@ impl DetrDecoder {
             let bias = self.box_bias(&boxes, grid, picture.device())?;
             let memory = Memory { keys: &keys, values: picture, bias: &bias };
             x = layer.forward(&x, &self.query_positions(&boxes)?, &memory, prompt)?;
+            trace::note("detr_decoder.layer", &x);
             if i + 1 < n_layers {
                 boxes = self.refine(&boxes, &x)?;
             }
@@ -83,10 +85,18 @@ impl DetrDecoder {
         self.decode(&x)
     }
 
-    fn decode(&self, x: &Tensor) -> TensorResult<Decoded> {
+    /// Boxes (cx, cy, w, h in 0..1) that the first layer starts from.
+    pub(crate) fn first_boxes(&self) -> TensorResult<Vec<[f32; 4]>> {
+        boxes_of(&sigmoid_rows(&self.reference_points)?)
+    }
+
+    /// The heads on a layer's output `[1, 1 + n, c]`.
+    pub(crate) fn decode(&self, x: &Tensor) -> TensorResult<Decoded> {
         let n = x.dim(1)? - 1;
         let presence = self.presence_layer_norm.forward(&x.narrow(1, 0, 1)?)?;
-        let logit = self.presence_head.forward(&presence)?.clamp(-PRESENCE_CLAMP, PRESENCE_CLAMP)?;
+        let logit = self.presence_head.forward(&presence)?;
+        trace::note("presence_head", &logit);
+        let logit = logit.clamp(-PRESENCE_CLAMP, PRESENCE_CLAMP)?;
         Ok(Decoded {
             queries: self.output_layer_norm.forward(&x.narrow(1, 1, n)?)?,
             presence_logit: logit.flatten_all()?.to_vec1::<f32>()?[0],
@@ -96,13 +106,16 @@ impl DetrDecoder {
     /// `[1, 1 + n, c]`: sine embedding of the boxes through an MLP, zero for the presence token.
     fn query_positions(&self, boxes: &[[f32; 4]]) -> TensorResult<Tensor> {
         let sine = sine_boxes(boxes, self.width, self.query_embed.device())?;
-        self.ref_point_head.forward(&sine)?.pad_with_zeros(0, 1, 0)?.unsqueeze(0)
+        let positions = self.ref_point_head.forward(&sine)?;
+        trace::note("ref_point_head", &positions);
+        positions.pad_with_zeros(0, 1, 0)?.unsqueeze(0)
     }
 
     /// Moves every box by what its query says, in logit space.
-    fn refine(&self, boxes: &[[f32; 4]], x: &Tensor) -> TensorResult<Vec<[f32; 4]>> {
+    pub(crate) fn refine(&self, boxes: &[[f32; 4]], x: &Tensor) -> TensorResult<Vec<[f32; 4]>> {
         let queries = x.narrow(1, 1, boxes.len())?;
         let delta = self.box_head.forward(&self.output_layer_norm.forward(&queries)?)?;
+        trace::note("box_head", &delta);
         let delta = boxes_of(&delta.squeeze(0)?)?;
         let moved = |(b, d): (&[f32; 4], &[f32; 4])| {
             std::array::from_fn(|i| 1.0 / (1.0 + (-(d[i] + inverse_sigmoid(b[i]))).exp()))
@@ -122,12 +135,14 @@ impl DetrDecoder {
             }
         }
         let n = boxes.len();
-        let embed = |mlp: &ReluStack, deltas: Vec<f32>| {
+        let embed = |name: &'static str, mlp: &ReluStack, deltas: Vec<f32>| {
+            let embedded = mlp.forward(&Tensor::from_vec(deltas, (n, grid, 2), device)?)?;
+            trace::note(name, &embedded);
             // [n, grid, heads] → [heads, n, grid]
-            mlp.forward(&Tensor::from_vec(deltas, (n, grid, 2), device)?)?.permute((2, 0, 1))?.contiguous()
+            embedded.permute((2, 0, 1))?.contiguous()
         };
-        let x = embed(&self.box_rpb_embed_x, xs)?.unsqueeze(2)?;
-        let y = embed(&self.box_rpb_embed_y, ys)?.unsqueeze(3)?;
+        let x = embed("box_rpb_embed_x", &self.box_rpb_embed_x, xs)?.unsqueeze(2)?;
+        let y = embed("box_rpb_embed_y", &self.box_rpb_embed_y, ys)?.unsqueeze(3)?;
         let heads = x.dim(0)?;
         y.broadcast_add(&x)?.reshape((1, heads, n, grid * grid))?.pad_with_zeros(2, 1, 0)
     }

@@ -7,6 +7,7 @@ use super::text::PromptFeatures;
 use crate::config::{DetrEncoderConfig, activation};
 use crate::error::Result;
 use crate::nn::{Attention, DEFAULT_EPS, LayerNorm, Mlp};
+use crate::trace;
 use crate::weights::Weights;
 
 /// `Sam3DetrEncoder`.
@@ -31,6 +32,7 @@ impl DetrEncoder {
         let mut x = features.clone();
         for layer in &self.layers {
             x = layer.forward(&x, positions, prompt)?;
+            trace::note("detr_encoder.layer", &x);
         }
         Ok(x)
     }

@@ -9,6 +9,7 @@ use crate::config::MaskDecoderConfig;
 use crate::error::Result;
 use crate::nn::{Attention, Conv2d, DEFAULT_EPS, LayerNorm, Linear, ReluStack};
 use crate::ops::{self, ConvGeometry};
+use crate::trace;
 use crate::weights::Weights;
 
 /// Groups of the pixel decoder's norms.
@@ -46,16 +47,22 @@ impl MaskDecoder {
         let normed = self.prompt_cross_attn_norm.forward(encoded)?;
         let text = &prompt.tokens;
         let attended = self.prompt_cross_attn.forward(&normed, text, text, Some(&prompt.mask))?;
+        trace::note("mask_decoder.prompt_cross_attn", &attended);
         let coarse = (encoded + attended)?.reshape(pyramid.0[2].shape())?;
-        self.pixel_decoder.forward(&coarse, pyramid)
+        let pixels = self.pixel_decoder.forward(&coarse, pyramid)?;
+        trace::note("pixel_decoder", &pixels);
+        Ok(pixels)
     }
 
     /// Mask logits `[n, 4g, 4g]` of n queries `[n, c]`.
     pub(crate) fn masks(&self, queries: &Tensor, pixels: &Tensor) -> TensorResult<Tensor> {
         let (h, w, c) = pixels.dims3()?;
         let n = queries.dim(0)?;
-        let instance = self.instance_projection.forward(pixels)?.reshape((h * w, c))?;
+        let instance = self.instance_projection.forward(pixels)?;
+        trace::note("instance_projection", &instance);
+        let instance = instance.reshape((h * w, c))?;
         let queries = self.mask_embedder.forward(queries)?;
+        trace::note("mask_embedder", &queries);
         queries.matmul(&instance.t()?)?.reshape((n, h, w))
     }
 }

@@ -69,29 +69,52 @@ impl Detector {
         prompt: &PromptFeatures,
         threshold: f32,
     ) -> TensorResult<Detections> {
+        let (encoded, queries, scores) = self.score(pyramid, prompt)?;
+        let found: Vec<usize> = (0..scores.len()).filter(|&i| scores[i] > threshold).collect();
+        if found.is_empty() {
+            return Ok(Detections { scores: Vec::new(), masks: None });
+        }
+        let masks = self.masks(pyramid, prompt, &encoded, &queries, &found)?;
+        Ok(Detections { scores: found.into_iter().map(|i| scores[i]).collect(), masks: Some(masks) })
+    }
+
+    /// The work of [`Self::detect`] when it finds `n` objects, whatever the scores: for benchmarks.
+    pub(crate) fn detect_best(
+        &self,
+        pyramid: &Pyramid,
+        prompt: &PromptFeatures,
+        n: usize,
+    ) -> TensorResult<Tensor> {
+        let (encoded, queries, scores) = self.score(pyramid, prompt)?;
+        let first: Vec<usize> = (0..n.min(scores.len())).collect();
+        self.masks(pyramid, prompt, &encoded, &queries, &first)
+    }
+
+    /// The encoded picture `[1, g·g, c]`, the queries `[1, n, c]` and their probabilities.
+    fn score(&self, pyramid: &Pyramid, prompt: &PromptFeatures) -> TensorResult<(Tensor, Tensor, Vec<f32>)> {
         let coarse = &pyramid.0[2];
-        let (_, _, _, c) = coarse.dims4()?;
-        let features = coarse.reshape((1, self.grid * self.grid, c))?;
+        let features = coarse.reshape((1, self.grid * self.grid, coarse.dim(3)?))?;
         let encoded = self.detr_encoder.forward(&features, &self.positions, prompt)?;
         let decoded = self.detr_decoder.forward(&encoded, &self.positions, self.grid, prompt)?;
         let logits = self.dot_product_scoring.forward(&decoded.queries, prompt)?;
         let presence = sigmoid(decoded.presence_logit);
-        let found: Vec<(u32, f32)> = logits
-            .iter()
-            .map(|&logit| sigmoid(logit) * presence)
-            .enumerate()
-            .filter(|(_, p)| *p > threshold)
-            .map(|(i, p)| (i as u32, p))
-            .collect();
-        if found.is_empty() {
-            return Ok(Detections { scores: Vec::new(), masks: None });
-        }
-        let indices: Vec<u32> = found.iter().map(|(i, _)| *i).collect();
-        let indices = Tensor::new(indices, decoded.queries.device())?;
-        let queries = decoded.queries.squeeze(0)?.index_select(&indices, 0)?;
-        let pixels = self.mask_decoder.embed_pixels(&encoded, pyramid, prompt)?;
-        let masks = self.mask_decoder.masks(&queries, &pixels)?;
-        Ok(Detections { scores: found.into_iter().map(|(_, p)| p).collect(), masks: Some(masks) })
+        let scores = logits.into_iter().map(|logit| sigmoid(logit) * presence).collect();
+        Ok((encoded, decoded.queries, scores))
+    }
+
+    /// Masks `[n, 4g, 4g]` of some queries.
+    fn masks(
+        &self,
+        pyramid: &Pyramid,
+        prompt: &PromptFeatures,
+        encoded: &Tensor,
+        queries: &Tensor,
+        which: &[usize],
+    ) -> TensorResult<Tensor> {
+        let which: Vec<u32> = which.iter().map(|&i| i as u32).collect();
+        let queries = queries.squeeze(0)?.index_select(&Tensor::new(which, queries.device())?, 0)?;
+        let pixels = self.mask_decoder.embed_pixels(encoded, pyramid, prompt)?;
+        self.mask_decoder.masks(&queries, &pixels)
     }
 }
 

@@ -7,6 +7,7 @@ use crate::config::VisionConfig;
 use crate::error::Result;
 use crate::nn::{Conv2d, ConvTranspose2x2, Linear};
 use crate::ops::ConvGeometry;
+use crate::trace;
 use crate::weights::Weights;
 
 /// `Sam3VisionNeck`.
@@ -28,7 +29,11 @@ impl Neck {
     /// `[1, g, g, c]` → the pyramid.
     pub(crate) fn forward(&self, x: &Tensor) -> TensorResult<Pyramid> {
         let [l0, l1, l2] = &self.fpn_layers;
-        Ok(Pyramid([l0.forward(x)?, l1.forward(x)?, l2.forward(x)?]))
+        let levels = [l0.forward(x)?, l1.forward(x)?, l2.forward(x)?];
+        for (name, level) in ["neck.0", "neck.1", "neck.2"].into_iter().zip(&levels) {
+            trace::note(name, level);
+        }
+        Ok(Pyramid(levels))
     }
 }
 

@@ -6,6 +6,7 @@ use candle_core::{Device, Result as TensorResult, Tensor};
 use crate::config::{DetectorConfig, TextConfig, activation};
 use crate::error::Result;
 use crate::nn::{Attention, LayerNorm, Linear, Mlp};
+use crate::trace;
 use crate::weights::Weights;
 
 /// An encoded prompt.
@@ -65,7 +66,10 @@ impl TextEncoder {
         for layer in &self.layers {
             x = layer.forward(&x, &mask)?;
         }
-        let tokens = self.text_projection.forward(&self.final_layer_norm.forward(&x)?)?;
+        let normed = self.final_layer_norm.forward(&x)?;
+        trace::note("text.normed", &normed);
+        let tokens = self.text_projection.forward(&normed)?;
+        trace::note("text.tokens", &tokens);
         let padding: Vec<f32> = is_word.iter().map(|&w| if w { 0.0 } else { f32::NEG_INFINITY }).collect();
         let mask = Tensor::from_vec(padding, (1, 1, 1, n), device)?;
         Ok(PromptFeatures { tokens, mask, is_word: is_word.to_vec() })

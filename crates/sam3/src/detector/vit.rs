@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::nn::{Attention, Conv2d, LayerNorm, Mlp};
 use crate::ops::{self, ConvGeometry};
 use crate::position::RopeTable;
+use crate::trace;
 use crate::weights::Weights;
 
 /// `Sam3ViTModel`.
@@ -34,37 +35,26 @@ impl ViT {
     /// pixel values `[n, size, size, 3]` → `[n, grid, grid, c]`.
     pub(crate) fn forward(&self, pixel_values: &Tensor) -> TensorResult<Tensor> {
         let x = self.embeddings.forward(pixel_values)?;
+        trace::note("vit.embeddings", &x);
         let (n, _, c) = x.dims3()?;
         let mut x = self.layer_norm.forward(&x)?.reshape((n, self.grid, self.grid, c))?;
         for layer in &self.layers {
             x = layer.forward(&x)?;
+            trace::note("vit.layer", &x);
         }
         Ok(x)
-    }
-
-    #[cfg(test)]
-    pub(crate) fn trace(&self, pixel_values: &Tensor) -> TensorResult<Vec<Tensor>> {
-        let embedded = self.embeddings.forward(pixel_values)?;
-        let (n, _, c) = embedded.dims3()?;
-        let mut x = self.layer_norm.forward(&embedded)?.reshape((n, self.grid, self.grid, c))?;
-        let mut out = vec![embedded];
-        for layer in &self.layers {
-            x = layer.forward(&x)?;
-            out.push(x.clone());
-        }
-        Ok(out)
     }
 }
 
 /// `Sam3ViTEmbeddings`: patches, and position embeddings tiled over the grid.
-struct Embeddings {
+pub(crate) struct Embeddings {
     projection: Conv2d,
     /// `[grid·grid, c]`.
     positions: Tensor,
 }
 
 impl Embeddings {
-    fn new(cfg: &ViTConfig, w: &Weights) -> Result<Self> {
+    pub(crate) fn new(cfg: &ViTConfig, w: &Weights) -> Result<Self> {
         let patch = ConvGeometry { kernel: cfg.patch_size, stride: cfg.patch_size, padding: 0 };
         let projection =
             Conv2d::without_bias(3, cfg.hidden_size, patch, &w.pp("patch_embeddings").pp("projection"))?;
@@ -75,7 +65,7 @@ impl Embeddings {
     }
 
     /// `[n, size, size, 3]` → `[n, grid·grid, c]`.
-    fn forward(&self, pixel_values: &Tensor) -> TensorResult<Tensor> {
+    pub(crate) fn forward(&self, pixel_values: &Tensor) -> TensorResult<Tensor> {
         let patches = self.projection.forward(pixel_values)?;
         let (n, h, w, c) = patches.dims4()?;
         patches.reshape((n, h * w, c))?.broadcast_add(&self.positions)

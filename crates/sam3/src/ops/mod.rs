@@ -13,11 +13,28 @@ mod resize;
 
 pub(crate) use resize::{Filter, Taps, bilinear_taps, resize, resize_rgb};
 
-use candle_core::{Result, Tensor};
+use std::cell::Cell;
+use std::time::Instant;
+
+use candle_core::{Device, Result, Tensor};
+
+thread_local! {
+    /// Multiply-adds of this thread's operations, twice each, since [`take_flops`] last asked.
+    static FLOPS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count_flops(n: usize) {
+    FLOPS.with(|f| f.set(f.get() + n as u64));
+}
+
+/// Floating-point operations of products, attention and convolutions on this thread since the last call.
+pub(crate) fn take_flops() -> u64 {
+    FLOPS.with(Cell::take)
+}
 
 /// The function after a linear layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activation {
+pub(crate) enum Activation {
     /// None.
     None,
     /// `max(x, 0)`.
@@ -45,6 +62,7 @@ impl ConvGeometry {
 
 /// `activation(x wᵀ + b)`: x `[.., in]`, w `[out, in]`, b `[out]` → `[.., out]`.
 pub(crate) fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
+    count_flops(2 * x.elem_count() * w.dim(0)?);
     if x.device().is_cpu() {
         cpu::linear::linear(x, w, b, activation)
     } else {
@@ -86,6 +104,7 @@ pub(crate) fn sdpa(
     bias: Option<&Tensor>,
     scale: f32,
 ) -> Result<Tensor> {
+    count_flops(2 * q.elem_count() * k.dim(1)? + 2 * q.dim(1)? * v.elem_count());
     if q.device().is_cpu() {
         cpu::attention::sdpa(q, k, v, heads, bias, scale)
     } else {
@@ -103,6 +122,8 @@ pub(crate) fn sdpa_varlen(
     key_lens: &[usize],
     scale: f32,
 ) -> Result<Tensor> {
+    let (_, lq, cq) = q.dims3()?;
+    count_flops(2 * lq * key_lens.iter().sum::<usize>() * (cq + heads * v.dim(1)?));
     if q.device().is_cpu() {
         cpu::attention::sdpa_varlen(q, k, v, heads, key_lens, scale)
     } else {
@@ -122,11 +143,14 @@ pub(crate) fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, heads: usize, n_rotat
 
 /// x `[n, h, w, c]`, w `[out, k·k·c]`, b `[out]` → `[n, oh, ow, out]`.
 pub(crate) fn conv2d(x: &Tensor, w: &Tensor, b: Option<&Tensor>, g: ConvGeometry) -> Result<Tensor> {
+    let (n, height, width, _) = x.dims4()?;
+    count_flops(2 * n * g.output_len(height) * g.output_len(width) * w.elem_count());
     if x.device().is_cpu() { cpu::conv::conv2d(x, w, b, g) } else { plain::conv2d(x, w, b, g) }
 }
 
 /// Depthwise convolution, stride 1: x `[n, h, w, c]`, w `[k·k, c]`, b `[c]`.
 pub(crate) fn depthwise_conv2d(x: &Tensor, w: &Tensor, b: &Tensor, g: ConvGeometry) -> Result<Tensor> {
+    count_flops(2 * x.elem_count() * g.kernel * g.kernel);
     if x.device().is_cpu() {
         cpu::conv::depthwise_conv2d(x, w, b, g)
     } else {
@@ -186,6 +210,21 @@ pub(crate) fn window_merge(x: &Tensor, size: usize, (h, w): (usize, usize)) -> R
 pub(crate) fn upsample_nearest_2x(x: &Tensor) -> Result<Tensor> {
     let (h, w, c) = x.dims3()?;
     x.reshape((h, 1, w, 1, c))?.broadcast_as((h, 2, w, 2, c))?.contiguous()?.reshape((2 * h, 2 * w, c))
+}
+
+/// GFLOP/s of a square matrix product on a device: what is compared with.
+pub(crate) fn matmul_gflops(device: &Device) -> Result<f64> {
+    const SIDE: usize = 2048;
+    let x = Tensor::rand(-1f32, 1.0, (SIDE, SIDE), device)?;
+    let run = || -> Result<f64> {
+        let started = Instant::now();
+        linear(&x, &x, None, Activation::None)?;
+        device.synchronize()?;
+        Ok(started.elapsed().as_secs_f64())
+    };
+    run()?;
+    let best = (0..3).map(|_| run()).try_fold(f64::INFINITY, |best, s| s.map(|s| best.min(s)))?;
+    Ok(2.0 * (SIDE * SIDE * SIDE) as f64 / best / 1e9)
 }
 
 #[cfg(test)]

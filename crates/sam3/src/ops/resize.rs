@@ -99,12 +99,9 @@ pub(crate) fn resize(x: &Tensor, (oh, ow): (usize, usize), filter: Filter) -> Re
         });
         for_each_piece(&mut out, ow, |i, row| {
             let (image, taps) = (i / oh, &rows[i % oh]);
-            math::dispatch(|| {
-                for (k, &weight) in taps.weights.iter().enumerate() {
-                    let source = &wide[(image * h + taps.first + k) * ow..][..ow];
-                    row.iter_mut().zip(source).for_each(|(o, s)| *o += s * weight);
-                }
-            });
+            for (k, &weight) in taps.weights.iter().enumerate() {
+                math::add_scaled(row, &wide[(image * h + taps.first + k) * ow..][..ow], weight);
+            }
         });
         Ok(())
     })?;
@@ -185,15 +182,18 @@ pub(crate) fn resize_rgb(rgb: &[u8], (h, w): (usize, usize), (oh, ow): (usize, u
     let mut out = vec![0u8; oh * ow * 3];
     out.par_chunks_mut(ow * 3).zip(&rows.taps).for_each(|(row, (first, weights))| {
         let mut acc = vec![1i32 << (rows.precision - 1); ow * 3];
-        math::dispatch(|| {
-            for (k, &weight) in weights.iter().enumerate() {
-                let source = &wide[(first + k) * ow * 3..][..ow * 3];
-                acc.iter_mut().zip(source).for_each(|(a, &s)| *a += i32::from(s) * weight);
-            }
-            for (p, a) in row.iter_mut().zip(&acc) {
-                *p = (a >> rows.precision).clamp(0, 255) as u8;
-            }
-        });
+        for (k, &weight) in weights.iter().enumerate() {
+            add_scaled_bytes(&mut acc, &wide[(first + k) * ow * 3..][..ow * 3], weight);
+        }
+        for (p, a) in row.iter_mut().zip(&acc) {
+            *p = (a >> rows.precision).clamp(0, 255) as u8;
+        }
     });
     out
+}
+
+math::vectorised! {
+    fn add_scaled_bytes(acc: &mut [i32], x: &[u8], weight: i32) {
+        acc.iter_mut().zip(x).for_each(|(a, &x)| *a += i32::from(x) * weight);
+    }
 }

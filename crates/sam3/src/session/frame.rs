@@ -33,7 +33,6 @@ impl Carried {
 
 /// What was decided about the frame before anything is written.
 struct Plan {
-    association: Association,
     verdict: Verdict,
     /// Detections that become tracks, in the order of their ids.
     born: Vec<usize>,
@@ -167,7 +166,7 @@ impl Session {
         let confirmed =
             |(track, _): &(&usize, &usize)| due && carried.scores()[**track] > cfg.high_conf_thresh;
         let reconditioned = association.confident.iter().filter(confirmed).map(|(&t, &d)| (t, d)).collect();
-        Plan { association, verdict, born, evicted, reconditioned }
+        Plan { verdict, born, evicted, reconditioned }
     }
 
     /// Which new detections become tracks under the limit of objects, and which lost tracks give way.

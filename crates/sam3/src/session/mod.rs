@@ -14,6 +14,8 @@ mod lifecycle;
 mod output;
 mod store;
 mod suppression;
+#[cfg(test)]
+mod tests;
 mod track;
 
 use std::collections::VecDeque;

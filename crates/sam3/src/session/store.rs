@@ -19,8 +19,10 @@ use crate::tracker::bank::{At, Bank};
 
 /// Version of the file's layout.
 const VERSION: u32 = 1;
-/// Key of the JSON in the file's metadata.
+/// Key of the digest and the JSON in the file's metadata.
 const KEY: &str = "courtside.session";
+/// Stands where the digest will be: 16 hexadecimal digits.
+const NO_DIGEST: &str = "0000000000000000";
 
 #[derive(Serialize, Deserialize)]
 struct Saved {
@@ -97,9 +99,10 @@ impl Session {
         }
         let json = serde_json::to_string(&self.saved()).map_err(std::io::Error::from);
         let json = json.map_err(|source| Error::Io { path: KEY.into(), source })?;
-        let metadata = HashMap::from([(KEY.to_owned(), json)]);
-        safetensors::serialize(tensors, Some(metadata))
-            .map_err(|e| Error::Tensor(candle_core::Error::wrap(e)))
+        let metadata = HashMap::from([(KEY.to_owned(), format!("{NO_DIGEST}{json}"))]);
+        let bytes = safetensors::serialize(tensors, Some(metadata));
+        let bytes = bytes.map_err(|e| Error::Tensor(candle_core::Error::wrap(e)))?;
+        Ok(with_digest(bytes, &json))
     }
 
     fn saved(&self) -> Saved {
@@ -155,8 +158,12 @@ impl Session {
     ) -> Result<Self> {
         let wrong = |what: &str| Error::SavedSession { path: path.to_owned(), what: what.to_owned() };
         let damaged = || wrong("not a whole session file; delete it to start from the beginning");
-        let (_, header) = safetensors::SafeTensors::read_metadata(bytes).map_err(|_| damaged())?;
-        let json = header.metadata().as_ref().and_then(|m| m.get(KEY)).ok_or_else(damaged)?;
+        let (header_len, header) = safetensors::SafeTensors::read_metadata(bytes).map_err(|_| damaged())?;
+        let value = header.metadata().as_ref().and_then(|m| m.get(KEY)).ok_or_else(damaged)?;
+        let (stored, json) = value.split_at_checked(NO_DIGEST.len()).ok_or_else(damaged)?;
+        if stored != digest(json, &bytes[LEN_BYTES + header_len..]) {
+            return Err(damaged());
+        }
         let saved: Saved = serde_json::from_str(json).map_err(|_| damaged())?;
         if saved.version != VERSION {
             return Err(wrong(&format!("layout {}, this program reads {VERSION}", saved.version)));
@@ -221,6 +228,35 @@ impl Session {
             withdrawn: saved.withdrawn,
         })
     }
+}
+
+/// Bytes of the header's length at the start of a safetensors file.
+const LEN_BYTES: usize = size_of::<u64>();
+
+/// Puts the digest where [`NO_DIGEST`] stands in a file whose JSON is `json`.
+fn with_digest(mut bytes: Vec<u8>, json: &str) -> Vec<u8> {
+    let place = format!("\"{KEY}\":\"{NO_DIGEST}");
+    let found = bytes.windows(place.len()).position(|w| w == place.as_bytes());
+    let header_len = bytes.first_chunk().map_or(0, |len| u64::from_le_bytes(*len)) as usize;
+    if let Some(start) = found {
+        let digest = digest(json, &bytes[LEN_BYTES + header_len..]);
+        bytes[start + place.len() - digest.len()..start + place.len()].copy_from_slice(digest.as_bytes());
+    }
+    bytes
+}
+
+/// FNV-1a over the JSON and the tensors' bytes, eight bytes at a time: tells a damaged file, not a forged
+/// one.
+fn digest(json: &str, data: &[u8]) -> String {
+    let mut hash = 0xcbf2_9ce4_8422_2325u64;
+    for part in [json.as_bytes(), data] {
+        for chunk in part.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            hash = (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    format!("{hash:016x}")
 }
 
 /// One list of a bank: a row of the stacked tensor for each frame.

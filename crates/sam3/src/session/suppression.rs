@@ -74,15 +74,16 @@ pub(crate) fn suppress_shrunk(masks: &[Vec<f32>], prompts: &[usize]) -> Vec<Vec<
 fn areas(masks: &[Vec<f32>], members: &[usize]) -> (Vec<u32>, Vec<u32>) {
     let mut before = vec![0; members.len()];
     let mut after = vec![0; members.len()];
-    for pixel in 0..masks[members[0]].len() {
+    let masks: Vec<&[f32]> = members.iter().map(|&i| masks[i].as_slice()).collect();
+    for pixel in 0..masks[0].len() {
         let mut winner = 0;
-        for (k, &i) in members.iter().enumerate() {
-            before[k] += u32::from(masks[i][pixel] > 0.0);
-            if masks[i][pixel] > masks[members[winner]][pixel] {
+        for (k, mask) in masks.iter().enumerate() {
+            before[k] += u32::from(mask[pixel] > 0.0);
+            if mask[pixel] > masks[winner][pixel] {
                 winner = k;
             }
         }
-        after[winner] += u32::from(masks[members[winner]][pixel] > 0.0);
+        after[winner] += u32::from(masks[winner][pixel] > 0.0);
     }
     (before, after)
 }

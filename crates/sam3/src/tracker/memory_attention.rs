@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::nn::{Attention, LayerNorm, Linear};
 use crate::ops::{self, Activation};
 use crate::position::RopeTable;
+use crate::trace;
 use crate::weights::Weights;
 
 /// ε of its norms: `torch.nn.LayerNorm`'s own.
@@ -67,8 +68,11 @@ impl MemoryAttention {
         let mut x = picture.broadcast_add(&(positions * 0.1)?)?;
         for layer in &self.layers {
             x = layer.forward(&x, memory, &self.rope)?;
+            trace::note("memory_attention.layer", &x);
         }
-        self.layer_norm.forward(&x)
+        let x = self.layer_norm.forward(&x)?;
+        trace::note("memory_attention", &x);
+        Ok(x)
     }
 }
 

@@ -8,6 +8,7 @@ use crate::config::{TrackerConfig, activation};
 use crate::error::Result;
 use crate::nn::{Conv2d, LayerNorm, Linear};
 use crate::ops::{self, Activation, ConvGeometry};
+use crate::trace;
 use crate::weights::Weights;
 
 /// `Sam3TrackerVideoMemoryEncoder`.
@@ -35,11 +36,15 @@ impl MemoryEncoder {
     /// the picture `[1, g, g, c]` and n masks `[n, 16g, 16g]` → `[n, g, g, m]`.
     pub(crate) fn forward(&self, picture: &Tensor, masks: &Tensor) -> TensorResult<Tensor> {
         let masks = self.mask_downsampler.forward(&masks.unsqueeze(3)?)?;
+        trace::note("mask_downsampler", &masks);
         let mut x = masks.broadcast_add(&self.feature_projection.forward(picture)?)?;
         for block in &self.memory_fuser {
             x = block.forward(&x)?;
         }
-        self.projection.forward(&x)
+        trace::note("memory_fuser", &x);
+        let memory = self.projection.forward(&x)?;
+        trace::note("memory_encoder", &memory);
+        Ok(memory)
     }
 }
 

@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::nn::{Conv2d, Linear, ReluStack};
 use crate::ops::{self, Activation, ConvGeometry, Filter};
 use crate::position::{sine_1d, sine_2d};
+use crate::trace;
 use crate::weights::Weights;
 use bank::{Bank, BankLimits};
 use memory_attention::{MemoryAttention, MemoryBatch};
@@ -36,7 +37,7 @@ pub(crate) struct Tracker {
     pub(crate) neck: Neck,
     pub(crate) memory_attention: MemoryAttention,
     pub(crate) memory_encoder: MemoryEncoder,
-    prompt_encoder: PromptEncoder,
+    pub(crate) prompt_encoder: PromptEncoder,
     pub(crate) sam_head: SamHead,
     object_pointer_proj: ReluStack,
     mask_downsample: Conv2d,
@@ -48,9 +49,9 @@ pub(crate) struct Tracker {
     /// Sine embedding of the grid in the picture's channels, `[g·g, c]`.
     picture_positions: Tensor,
     /// Random-frequency embedding of the grid for the SAM head, `[g·g, c]`.
-    head_positions: Tensor,
+    pub(crate) head_positions: Tensor,
     /// Sine embedding of the grid in the memory's channels, `[g·g, m]`.
-    memory_positions: Tensor,
+    pub(crate) memory_positions: Tensor,
 }
 
 /// What the tracker reads of one picture.
@@ -60,7 +61,7 @@ pub(crate) struct FrameFeatures {
     /// `[1, 2g, 2g, c/4]`.
     s1: Tensor,
     /// `[1, g, g, c]`.
-    top: Tensor,
+    pub(crate) top: Tensor,
 }
 
 /// n objects carried to the current frame.
@@ -128,6 +129,8 @@ impl Tracker {
     pub(crate) fn features(&self, picture: &Tensor) -> TensorResult<FrameFeatures> {
         let Pyramid([fine, middle, top]) = self.neck.forward(picture)?;
         let (s0, s1) = (self.sam_head.conv_s0.forward(&fine)?, self.sam_head.conv_s1.forward(&middle)?);
+        trace::note("conv_s0", &s0);
+        trace::note("conv_s1", &s1);
         Ok(FrameFeatures { s0, s1, top })
     }
 
@@ -141,14 +144,29 @@ impl Tracker {
         max_pointers: usize,
         limits: &BankLimits,
     ) -> TensorResult<Propagated> {
-        let memory = self.memory_batch(banks, frame_idx, max_pointers, limits)?;
-        let picture = self.flat_top(features)?;
-        let conditioned = self.memory_attention.forward(&picture, &self.picture_positions, &memory)?;
+        let conditioned = self.condition(features, banks, frame_idx, max_pointers, limits)?;
         self.read_masks(features, &conditioned)
     }
 
+    /// The picture as each object's memory sees it, `[n, g·g, c]`.
+    pub(crate) fn condition(
+        &self,
+        features: &FrameFeatures,
+        banks: &[&Bank],
+        frame_idx: usize,
+        max_pointers: usize,
+        limits: &BankLimits,
+    ) -> TensorResult<Tensor> {
+        let memory = self.memory_batch(banks, frame_idx, max_pointers, limits)?;
+        self.memory_attention.forward(&self.flat_top(features)?, &self.picture_positions, &memory)
+    }
+
     /// The SAM head on conditioned pictures `[n, g·g, c]`.
-    fn read_masks(&self, features: &FrameFeatures, conditioned: &Tensor) -> TensorResult<Propagated> {
+    pub(crate) fn read_masks(
+        &self,
+        features: &FrameFeatures,
+        conditioned: &Tensor,
+    ) -> TensorResult<Propagated> {
         let pictures = conditioned.broadcast_add(&self.prompt_encoder.no_mask)?;
         let tokens = self.sam_head.read(&pictures, &self.head_positions, &self.prompt_encoder.no_points)?;
         let chosen = self.sam_head.choose(&tokens, &features.s0, &features.s1, self.cfg.multimask(false))?;
@@ -167,6 +185,7 @@ impl Tracker {
     /// Pointers `[n, c]` of tokens; an invisible object gets the "no object" pointer.
     fn pointers(&self, tokens: &Tensor, visible: &[bool]) -> TensorResult<Tensor> {
         let pointers = self.object_pointer_proj.forward(tokens)?;
+        trace::note("object_pointer_proj", &pointers);
         let rows = visible
             .iter()
             .enumerate()
@@ -184,8 +203,10 @@ impl Tracker {
         let size = self.image_size;
         let large = ops::resize(masks, (size, size), Filter::Antialiased)?;
         let prompt = self.mask_downsample.forward(&large.unsqueeze(3)?)?.squeeze(3)?;
+        trace::note("mask_downsample", &prompt);
         let prompt = ops::resize(&prompt, (4 * self.grid, 4 * self.grid), Filter::Antialiased)?;
         let dense = self.prompt_encoder.embed_masks(&prompt)?;
+        trace::note("mask_embed", &dense);
         let pictures = dense.broadcast_add(&self.flat_top(features)?)?;
         let tokens = self.sam_head.read(&pictures, &self.head_positions, &self.prompt_encoder.no_points)?;
         let has_pixels = masks.flatten_from(1)?.max(1)?.to_vec1::<f32>()?;
@@ -286,6 +307,7 @@ impl Tracker {
         let longest = (max_pointers - 1) as f32;
         let ages: Vec<f32> = pointers.iter().map(|(age, _)| *age as f32 / longest).collect();
         let positions = projection.forward(&sine_1d(&ages, c, stacked.device())?)?;
+        trace::note("temporal_projection", &positions);
         let positions = positions.unsqueeze(1)?.broadcast_as((n, splits, m))?.contiguous()?;
         Ok(Some((tokens, positions.reshape((n * splits, m))?)))
     }
@@ -293,7 +315,7 @@ impl Tracker {
 
 /// Positions of the grid's cells through random frequencies: `[g·g, c]`, sines then cosines
 /// (`get_image_wide_positional_embeddings`).
-fn image_wide_positions(grid: usize, frequencies: &Tensor) -> TensorResult<Tensor> {
+pub(crate) fn image_wide_positions(grid: usize, frequencies: &Tensor) -> TensorResult<Tensor> {
     let at = |i: usize| 2.0 * ((i as f32 + 0.5) / grid as f32) - 1.0;
     let coordinates: Vec<f32> =
         (0..grid * grid).flat_map(|cell| [at(cell % grid), at(cell / grid)]).collect();

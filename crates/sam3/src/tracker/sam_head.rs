@@ -7,6 +7,7 @@ use crate::config::SamHeadConfig;
 use crate::error::Result;
 use crate::nn::{Attention, ConvTranspose2x2, DEFAULT_EPS, LayerNorm, Linear, ReluStack};
 use crate::ops;
+use crate::trace;
 use crate::weights::Weights;
 
 /// ε of the reference's own `Sam3TrackerVideoLayerNorm`.
@@ -101,10 +102,13 @@ impl SamHead {
         sparse_prompt: &Tensor,
     ) -> TensorResult<Tokens> {
         let n = pictures.dim(0)?;
+        trace::note("sam_head.pictures", pictures);
         let tokens = Tensor::cat(&[&self.output_tokens, sparse_prompt], 0)?;
         let (n_tokens, c) = tokens.dims2()?;
         let tokens = tokens.unsqueeze(0)?.broadcast_as((n, n_tokens, c))?.contiguous()?;
         let (tokens, picture) = self.transformer.forward(&tokens, pictures, positions)?;
+        trace::note("sam_head.tokens", &tokens);
+        trace::note("sam_head.picture", &picture);
         let row = |i: usize| tokens.narrow(1, i, 1)?.squeeze(1)?.contiguous();
         let iou = self.iou_prediction_head.forward(&row(1)?)?;
         Ok(Tokens {
@@ -147,6 +151,19 @@ impl SamHead {
             masks = Tensor::stack(&rows.collect::<TensorResult<Vec<_>>>()?, 0)?;
         }
         Ok(Chosen { masks, tokens: pick(&tokens.masks, &single)? })
+    }
+
+    /// What the reference gives out of several masks for each of n objects, and we only of the best: logits
+    /// `[n, masks − 1, 4g, 4g]`, predicted IoUs `[n, masks − 1]` and tokens `[n, masks − 1, c]`.
+    #[cfg(test)]
+    pub(crate) fn several(&self, tokens: &Tokens, s0: &Tensor, s1: &Tensor) -> TensorResult<[Tensor; 3]> {
+        let pixels = self.upscale(&tokens.picture, s0, s1)?;
+        let n_masks = tokens.masks.dim(1)?;
+        let masks = (1..n_masks).map(|k| self.masks(tokens, &vec![k; tokens.iou.len()], &pixels));
+        let masks = Tensor::stack(&masks.collect::<TensorResult<Vec<_>>>()?, 1)?;
+        let iou = Tensor::new(tokens.iou.clone(), masks.device())?.narrow(1, 1, n_masks - 1)?;
+        let iou = ops::activate(&iou.contiguous()?, ops::Activation::Sigmoid)?;
+        Ok([masks, iou, tokens.masks.narrow(1, 1, n_masks - 1)?.contiguous()?])
     }
 
     /// `[n, g·g, c]` → `[n, 4g, 4g, c/8]`.

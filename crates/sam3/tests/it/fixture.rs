@@ -8,9 +8,9 @@ use sam3::{Compat, Device, Frame, FrameOutput, Mode, Model, Session, SessionOpti
 use serde::Deserialize;
 
 /// Fixtures with different grids, widths, heads, layers, prompts and frame sizes.
-pub const NAMES: [&str; 2] = ["wide", "narrow"];
+pub(crate) const NAMES: [&str; 2] = ["wide", "narrow"];
 
-pub struct Fixture {
+pub(crate) struct Fixture {
     pub name: String,
     pub folder: PathBuf,
     pub tensors: HashMap<String, Tensor>,
@@ -20,19 +20,19 @@ pub struct Fixture {
 
 /// What the reference said of a frame beside its tensors.
 #[derive(Debug, Deserialize)]
-pub struct FrameFacts {
+pub(crate) struct FrameFacts {
     /// Ids withdrawn so far.
     pub removed: BTreeSet<u64>,
     /// Ids hidden on this frame.
     pub suppressed: BTreeSet<u64>,
 }
 
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures")
 }
 
 impl Fixture {
-    pub fn open(name: &str) -> Self {
+    pub(crate) fn open(name: &str) -> Self {
         let folder = root().join(name);
         let tensors =
             candle_core::safetensors::load(folder.join("reference.safetensors"), &Device::Cpu).unwrap();
@@ -48,51 +48,51 @@ impl Fixture {
         Self { name: name.to_owned(), folder, tensors, prompts, frames }
     }
 
-    pub fn model(&self, storage: Storage) -> Arc<Model> {
+    pub(crate) fn model(&self, storage: Storage) -> Arc<Model> {
         Arc::new(Model::load(&self.folder, storage, &Device::Cpu).unwrap())
     }
 
-    pub fn n_frames(&self) -> usize {
+    pub(crate) fn n_frames(&self) -> usize {
         self.tensors["video"].dim(0).unwrap()
     }
 
     /// Height and width of the source frames.
-    pub fn frame_size(&self) -> (usize, usize) {
+    pub(crate) fn frame_size(&self) -> (usize, usize) {
         let (_, h, w, _) = self.tensors["video"].dims4().unwrap();
         (h, w)
     }
 
     /// A source frame as RGB bytes.
-    pub fn rgb(&self, t: usize) -> Vec<u8> {
+    pub(crate) fn rgb(&self, t: usize) -> Vec<u8> {
         self.tensors["video"].get(t).unwrap().flatten_all().unwrap().to_vec1().unwrap()
     }
 
     /// The picture as the reference resized it, `[3, size, size]` bytes.
-    pub fn resized(&self, t: usize) -> Tensor {
+    pub(crate) fn resized(&self, t: usize) -> Tensor {
         self.tensors["resized"].get(t).unwrap()
     }
 
     /// Pixel values as the reference fed them, `[1, size, size, 3]`.
-    pub fn pixel_values(&self, t: usize) -> Tensor {
+    pub(crate) fn pixel_values(&self, t: usize) -> Tensor {
         let resized = self.resized(t).to_dtype(candle_core::DType::F32).unwrap();
         let normed = ((resized - 127.5).unwrap() / 127.5).unwrap();
         normed.permute((1, 2, 0)).unwrap().contiguous().unwrap().unsqueeze(0).unwrap()
     }
 
-    pub fn prompts(&self) -> Vec<&str> {
+    pub(crate) fn prompts(&self) -> Vec<&str> {
         self.prompts.iter().map(String::as_str).collect()
     }
 
-    pub fn options(&self, mode: Mode, compat: Compat) -> SessionOptions {
+    pub(crate) fn options(&self, mode: Mode, compat: Compat) -> SessionOptions {
         SessionOptions { compat, ..SessionOptions::new(mode, self.frame_size()) }
     }
 
-    pub fn offline(&self) -> Mode {
+    pub(crate) fn offline(&self) -> Mode {
         Mode::Offline { n_frames: self.n_frames() }
     }
 
     /// All outputs of a run over the reference's own pixel values.
-    pub fn run(&self, model: &Arc<Model>, options: SessionOptions) -> Vec<FrameOutput> {
+    pub(crate) fn run(&self, model: &Arc<Model>, options: SessionOptions) -> Vec<FrameOutput> {
         let mut session = Session::new(model.clone(), &self.prompts(), options).unwrap();
         let mut outputs = Vec::new();
         for t in 0..self.n_frames() {

@@ -8,7 +8,7 @@ use crate::fixture::{Fixture, NAMES};
 
 /// Largest difference of a mask logit. The reference rounds memories to bfloat16, where a last bit may fall
 /// either way; it differs this much from itself when its attention runs through another kernel.
-const MASK_LOGIT_TOLERANCE: f32 = 5e-2;
+pub(crate) const MASK_LOGIT_TOLERANCE: f32 = 5e-2;
 /// Largest difference of a probability.
 const SCORE_TOLERANCE: f32 = 1e-3;
 /// Source pixels that may fall on the other side of a mask's edge, over a whole clip.

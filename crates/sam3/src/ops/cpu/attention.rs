@@ -5,10 +5,10 @@ use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
 use super::linear::{Mat, Threads, matmul};
-use super::{math, with_data};
+use super::{for_each_piece, math, with_data};
 
-/// Query rows and key rows of one block of scores: 128 × 512 × 4 bytes stay in the second-level cache.
-const Q_BLOCK: usize = 128;
+/// Query rows and key rows of one block of scores: 256 × 512 × 4 bytes stay in the second-level cache.
+const Q_BLOCK: usize = 256;
 const K_BLOCK: usize = 512;
 
 /// One attention problem: queries of one batch entry and head against their own keys.
@@ -37,9 +37,10 @@ pub(crate) fn sdpa(
     let mut out = vec![0f32; b * lq * cv];
     let bias_dims = bias.map(Tensor::dims4).transpose()?;
     let mut run = |q: &[f32], k: &[f32], v: &[f32], bias: Option<&[f32]>| {
+        let keys = Keys::new(k, &vec![lk; b], cq, lq);
         attend_all(&mut out, (b, heads, lq, dv), |batch, head| Problem {
             q: Mat::strided(&q[batch * lq * cq + head * d..], lq, d, cq),
-            k: Mat::strided(&k[batch * lk * cq + head * d..], lk, d, cq),
+            k: keys.mat(batch * lk * cq, lk, head * d, d),
             v: Mat::strided(&v[batch * lk * cv + head * dv..], lk, dv, cv),
             bias: bias.zip(bias_dims).map(|(data, (bb, bh, bq, _))| {
                 let offset = ((batch % bb) * bh + head % bh) * bq * lk;
@@ -85,11 +86,12 @@ pub(crate) fn sdpa_varlen(
     with_data(q, |q| {
         with_data(k, |k| {
             with_data(v, |v| {
+                let keys = Keys::new(k, key_lens, cq, lq);
                 attend_all(&mut out, (b, heads, lq, dv), |batch, head| {
                     let (start, lk) = (starts[batch], key_lens[batch]);
                     Problem {
                         q: Mat::strided(&q[batch * lq * cq + head * d..], lq, d, cq),
-                        k: Mat::strided(&k[start * cq + head * d..], lk, d, cq),
+                        k: keys.mat(start * cq, lk, head * d, d),
                         v: Mat::rows(&v[start * dv..], lk, dv),
                         bias: None,
                         scale,
@@ -100,6 +102,54 @@ pub(crate) fn sdpa_varlen(
         })
     })?;
     Tensor::from_vec(out, (b, lq, heads * dv), q.device())
+}
+
+/// Keys as products want them: each batch entry `[lk, c]` turned to `[c, lk]` once, where many blocks of
+/// queries would each have it turned again; as they are where that does not pay.
+enum Keys<'a> {
+    AsGiven(&'a [f32], usize),
+    Turned(Vec<f32>),
+}
+
+impl<'a> Keys<'a> {
+    fn new(k: &'a [f32], key_lens: &[usize], c: usize, lq: usize) -> Self {
+        if lq <= Q_BLOCK {
+            return Self::AsGiven(k, c);
+        }
+        let mut turned = vec![0f32; k.len()];
+        let mut start = 0;
+        for &lk in key_lens {
+            transpose(&mut turned[start..start + lk * c], &k[start..start + lk * c], lk, c);
+            start += lk * c;
+        }
+        Self::Turned(turned)
+    }
+
+    /// Channels `first..first + d` of the `lk` keys that begin at element `start`.
+    fn mat(&self, start: usize, lk: usize, first: usize, d: usize) -> Mat<'_> {
+        match self {
+            Self::AsGiven(k, c) => Mat::strided(&k[start + first..], lk, d, *c),
+            Self::Turned(k) => Mat::rows(&k[start + first * lk..], d, lk).t(),
+        }
+    }
+}
+
+/// `[rows, columns]` → `[columns, rows]`, in tiles that stay in the first-level cache.
+fn transpose(out: &mut [f32], x: &[f32], rows: usize, columns: usize) {
+    const TILE: usize = 32;
+    if rows == 0 || columns == 0 {
+        return;
+    }
+    for_each_piece(out, TILE * rows, |i, piece| {
+        let first = i * TILE;
+        for tile in (0..rows).step_by(TILE) {
+            for (c, out) in piece.chunks_exact_mut(rows).enumerate() {
+                for r in tile..(tile + TILE).min(rows) {
+                    out[r] = x[r * columns + first + c];
+                }
+            }
+        }
+    });
 }
 
 /// Solves every (batch, head) problem in blocks of query rows, over threads.
@@ -158,38 +208,50 @@ fn attend_block(p: &Problem<'_>, first: usize, n: usize) -> Vec<f32> {
         let v = Mat { data: &p.v.data[key * p.v.row_stride..], rows: len, ..p.v };
         let scores = &mut scores[..n * len];
         matmul(scores, len, false, q, k.t(), p.scale, Threads::One);
-        math::dispatch(|| {
-            for (row, scores) in scores.chunks_mut(len).enumerate() {
-                if let Some(bias) = &p.bias {
-                    let at = (first + row) * bias.row_stride + key;
-                    scores.iter_mut().zip(&bias.data[at..at + len]).for_each(|(s, b)| *s += b);
-                }
-                let acc = &mut acc[row * dv..(row + 1) * dv];
-                online_softmax(scores, acc, &mut row_max[row], &mut row_sum[row]);
-            }
-        });
+        let bias = p.bias.map(|bias| Mat { data: &bias.data[first * bias.row_stride + key..], ..bias });
+        online_softmax(scores, len, bias, &mut acc, &mut row_max, &mut row_sum);
         matmul(&mut acc, dv, true, Mat::rows(scores, n, len), v, 1.0, Threads::One);
     }
-    math::dispatch(|| {
-        for (acc, sum) in acc.chunks_mut(dv).zip(&row_sum) {
-            let inv = 1.0 / sum;
-            acc.iter_mut().for_each(|x| *x *= inv);
-        }
-    });
+    divide_rows(&mut acc, &row_sum);
     acc
 }
 
-/// Turns a row of scores into weights relative to the running maximum and rescales what was summed before.
-#[inline(always)]
-fn online_softmax(scores: &mut [f32], acc: &mut [f32], running_max: &mut f32, running_sum: &mut f32) {
-    let new_max = running_max.max(math::max(scores));
-    // A row whose keys are all masked so far has no maximum: its weights are 0, not NaN.
-    let shift = if new_max == f32::NEG_INFINITY { 0.0 } else { new_max };
-    let sum = math::exp_shifted_sum(scores, shift);
-    let keep = math::exp(*running_max - shift);
-    *running_sum = *running_sum * keep + sum;
-    *running_max = new_max;
-    if keep != 1.0 {
-        acc.iter_mut().for_each(|x| *x *= keep);
+math::vectorised! {
+    /// Turns rows of `len` scores into weights relative to the running maxima, and rescales the rows of `acc`
+    /// that were summed before.
+    fn online_softmax(
+        scores: &mut [f32],
+        len: usize,
+        bias: Option<Mat<'_>>,
+        acc: &mut [f32],
+        row_max: &mut [f32],
+        row_sum: &mut [f32],
+    ) {
+        let width = acc.len() / row_max.len();
+        for (row, scores) in scores.chunks_exact_mut(len).enumerate() {
+            if let Some(bias) = &bias {
+                let bias = &bias.data[row * bias.row_stride..][..len];
+                scores.iter_mut().zip(bias).for_each(|(s, b)| *s += b);
+            }
+            let new_max = row_max[row].max(math::max(scores));
+            // A row whose keys are all masked so far has no maximum: its weights are 0, not NaN.
+            let shift = if new_max == f32::NEG_INFINITY { 0.0 } else { new_max };
+            let sum = math::exp_shifted_sum(scores, shift);
+            let keep = math::exp(row_max[row] - shift);
+            row_sum[row] = row_sum[row] * keep + sum;
+            row_max[row] = new_max;
+            if keep != 1.0 {
+                acc[row * width..][..width].iter_mut().for_each(|x| *x *= keep);
+            }
+        }
+    }
+
+    /// Divides every row by its sum.
+    fn divide_rows(acc: &mut [f32], sums: &[f32]) {
+        let width = acc.len() / sums.len();
+        for (acc, sum) in acc.chunks_exact_mut(width).zip(sums) {
+            let inv = 1.0 / sum;
+            acc.iter_mut().for_each(|x| *x *= inv);
+        }
     }
 }

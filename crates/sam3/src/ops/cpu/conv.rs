@@ -74,7 +74,7 @@ pub(crate) fn depthwise_conv2d(x: &Tensor, w: &Tensor, b: &Tensor, g: ConvGeomet
                 for_each_piece(&mut out, ow * c, |row, piece| {
                     let (image, oy) = (row / oh, row % oh);
                     let x = &x[image * h * width * c..][..h * width * c];
-                    math::dispatch(|| depthwise_row(piece, x, (h, width, c), oy, w, b, g));
+                    depthwise_row(piece, x, (h, width, c), oy, w, b, g);
                 });
                 Ok(())
             })
@@ -83,26 +83,28 @@ pub(crate) fn depthwise_conv2d(x: &Tensor, w: &Tensor, b: &Tensor, g: ConvGeomet
     Tensor::from_vec(out, (n, oh, ow, c), x.device())
 }
 
-#[inline(always)]
-fn depthwise_row(
-    out: &mut [f32],
-    image: &[f32],
-    (h, width, c): (usize, usize, usize),
-    oy: usize,
-    w: &[f32],
-    b: &[f32],
-    g: ConvGeometry,
-) {
-    for (ox, pixel) in out.chunks_mut(c).enumerate() {
-        pixel.copy_from_slice(b);
-        for ky in 0..g.kernel {
-            let Some(y) = (oy + ky).checked_sub(g.padding).filter(|&y| y < h) else { continue };
-            for kx in 0..g.kernel {
-                let Some(x) = (ox + kx).checked_sub(g.padding).filter(|&x| x < width) else { continue };
-                let weights = &w[(ky * g.kernel + kx) * c..][..c];
-                let source = &image[(y * width + x) * c..][..c];
-                for ((o, &w), &s) in pixel.iter_mut().zip(weights).zip(source) {
-                    *o += w * s;
+math::vectorised! {
+    fn depthwise_row(
+        out: &mut [f32],
+        image: &[f32],
+        size: (usize, usize, usize),
+        oy: usize,
+        w: &[f32],
+        b: &[f32],
+        g: ConvGeometry,
+    ) {
+        let (h, width, c) = size;
+        for (ox, pixel) in out.chunks_mut(c).enumerate() {
+            pixel.copy_from_slice(b);
+            for ky in 0..g.kernel {
+                let Some(y) = (oy + ky).checked_sub(g.padding).filter(|&y| y < h) else { continue };
+                for kx in 0..g.kernel {
+                    let Some(x) = (ox + kx).checked_sub(g.padding).filter(|&x| x < width) else { continue };
+                    let weights = &w[(ky * g.kernel + kx) * c..][..c];
+                    let source = &image[(y * width + x) * c..][..c];
+                    for ((o, &w), &s) in pixel.iter_mut().zip(weights).zip(source) {
+                        *o += w * s;
+                    }
                 }
             }
         }

@@ -116,7 +116,7 @@ pub(crate) fn with_weight<T>(w: &Tensor, f: impl FnOnce(&[f32]) -> Result<T>) ->
     const PIECE: usize = 64 * 1024;
     for_each_piece(&mut wide, PIECE, |i, piece| {
         let source = &data[i * PIECE..];
-        math::dispatch(|| piece.iter_mut().zip(source).for_each(|(w, &x)| *w = x.to_f32()));
+        widen(piece, source);
     });
     f(&wide)
 }
@@ -158,16 +158,17 @@ pub(crate) fn activation(x: &Tensor, activation: Activation) -> Result<Tensor> {
 /// Applies an activation in place.
 pub(crate) fn activate(data: &mut [f32], activation: Activation) {
     const PIECE: usize = 8 * 1024;
-    match activation {
-        Activation::None => {}
-        Activation::Relu => for_each_piece(data, PIECE, |_, p| {
-            math::dispatch(|| p.iter_mut().for_each(|x| *x = x.max(0.0)));
-        }),
-        Activation::Gelu => for_each_piece(data, PIECE, |_, p| {
-            math::dispatch(|| p.iter_mut().for_each(|x| *x = math::gelu(*x)));
-        }),
-        Activation::Sigmoid => for_each_piece(data, PIECE, |_, p| {
-            math::dispatch(|| p.iter_mut().for_each(|x| *x = math::sigmoid(*x)));
-        }),
+    let apply = match activation {
+        Activation::None => return,
+        Activation::Relu => math::relu,
+        Activation::Gelu => math::gelu,
+        Activation::Sigmoid => math::sigmoid,
+    };
+    for_each_piece(data, PIECE, |_, piece| apply(piece));
+}
+
+math::vectorised! {
+    fn widen(out: &mut [f32], x: &[half::bf16]) {
+        out.iter_mut().zip(x).for_each(|(o, x)| *o = f32::from_bits(u32::from(x.to_bits()) << 16));
     }
 }

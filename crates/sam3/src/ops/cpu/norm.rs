@@ -15,17 +15,27 @@ pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -
                 let rows_per_piece = (4096 / c).max(1);
                 for_each_piece(&mut out, rows_per_piece * c, |i, piece| {
                     let x = &x[i * rows_per_piece * c..][..piece.len()];
-                    math::dispatch(|| {
-                        for (out, x) in piece.chunks_mut(c).zip(x.chunks(c)) {
-                            normalise_row(out, x, weight, bias, eps);
-                        }
-                    });
+                    normalise_rows(piece, x, weight, bias, eps);
                 });
                 Ok(())
             })
         })
     })?;
     Tensor::from_vec(out, x.shape(), x.device())
+}
+
+math::vectorised! {
+    fn normalise_rows(out: &mut [f32], x: &[f32], weight: &[f32], bias: &[f32], eps: f32) {
+        for (out, x) in out.chunks_mut(weight.len()).zip(x.chunks(weight.len())) {
+            normalise_row(out, x, weight, bias, eps);
+        }
+    }
+
+    fn scale_shift_relu(out: &mut [f32], x: &[f32], scale: &[f32], shift: &[f32]) {
+        for (((o, &x), &a), &b) in out.iter_mut().zip(x).zip(scale).zip(shift) {
+            *o = (x * a + b).max(0.0);
+        }
+    }
 }
 
 #[inline(always)]
@@ -75,12 +85,7 @@ pub(crate) fn group_norm_relu(
                     }
                 }
                 for_each_piece(&mut out, c, |i, row| {
-                    let x = &x[i * c..][..c];
-                    math::dispatch(|| {
-                        for (((o, &x), &a), &b) in row.iter_mut().zip(x).zip(&scale).zip(&shift) {
-                            *o = (x * a + b).max(0.0);
-                        }
-                    });
+                    scale_shift_relu(row, &x[i * c..][..c], &scale, &shift);
                 });
                 Ok(())
             })

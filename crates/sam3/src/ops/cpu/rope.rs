@@ -24,7 +24,7 @@ pub(crate) fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, heads: usize, n_rotat
                     }
                     let table = (r % p) * half;
                     let (cos, sin) = (&cos[table..][..half], &sin[table..][..half]);
-                    math::dispatch(|| rotate_row(row, x, cos, sin));
+                    rotate_row(row, x, cos, sin);
                 });
                 Ok(())
             })
@@ -33,13 +33,14 @@ pub(crate) fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, heads: usize, n_rotat
     Tensor::from_vec(out, x.shape(), x.device())
 }
 
-#[inline(always)]
-fn rotate_row(out: &mut [f32], x: &[f32], cos: &[f32], sin: &[f32]) {
-    let d = cos.len() * 2;
-    for (out, x) in out.chunks_exact_mut(d).zip(x.chunks_exact(d)) {
-        for (((o, x), &c), &s) in out.chunks_exact_mut(2).zip(x.chunks_exact(2)).zip(cos).zip(sin) {
-            o[0] = x[0] * c - x[1] * s;
-            o[1] = x[1] * c + x[0] * s;
+math::vectorised! {
+    fn rotate_row(out: &mut [f32], x: &[f32], cos: &[f32], sin: &[f32]) {
+        let d = cos.len() * 2;
+        for (out, x) in out.chunks_exact_mut(d).zip(x.chunks_exact(d)) {
+            for (((o, x), &c), &s) in out.chunks_exact_mut(2).zip(x.chunks_exact(2)).zip(cos).zip(sin) {
+                o[0] = x[0] * c - x[1] * s;
+                o[1] = x[1] * c + x[0] * s;
+            }
         }
     }
 }

@@ -1,0 +1,217 @@
+//! `courtside bench`.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use sam3::bench::{Stage, frame_stages, matmul_gflops, real_layers};
+use sam3::{Device, Frame, Mode, Model, Session, SessionOptions, Storage, VideoConfig};
+use serde::Serialize;
+
+use super::track::WeightsArg;
+use crate::failure::{Failure, Kind, Outcome};
+
+/// Measures this machine: milliseconds of every stage of a frame, frames per second and peak memory, with
+/// random weights made in memory.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// `real` (facebook/sam3), `tiny`, or a config.json. One frame at the real configuration is minutes of
+    /// work for a CPU.
+    #[arg(long, value_name = "real|tiny|FILE", default_value = "real")]
+    config: String,
+    /// Objects with full memory banks; several counts give a table.
+    #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_value = "1")]
+    objects: Vec<usize>,
+    /// Runs of each stage; the best counts.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    repeat: usize,
+    /// How weights are kept in memory.
+    #[arg(long, value_enum, default_value_t = WeightsArg::F32)]
+    weights: WeightsArg,
+    /// Times single layers at the real configuration instead, for comparison with other implementations.
+    #[arg(long, conflicts_with_all = ["config", "objects"])]
+    layers: bool,
+    /// With --layers: also tracks the clip of a parity fixture from its frames to its masks.
+    #[arg(long, value_name = "DIR", requires = "layers")]
+    clip: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &Args, json: bool) -> Outcome<()> {
+    if args.layers {
+        return layers(args, json);
+    }
+    let config = config(&args.config)?;
+    let storage: Storage = args.weights.into();
+    eprintln!("making random weights of {} ...", args.config);
+    let model = Model::random(config, 1, storage, &Device::Cpu)?;
+    let gflops = matmul_gflops(&Device::Cpu)?;
+    let mut counts = Vec::new();
+    for &n_objects in &args.objects {
+        eprintln!("measuring {n_objects} objects ...");
+        let stages = frame_stages(&model, n_objects, args.repeat)?;
+        counts.push(Count::new(n_objects, &stages, gflops));
+    }
+    let report = Report {
+        config: args.config.clone(),
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        matmul_gflops: gflops,
+        peak_memory_bytes: peak_memory_bytes(),
+        counts,
+    };
+    super::print(&report, json)
+}
+
+/// The configuration that a name or file stands for.
+fn config(name: &str) -> Outcome<VideoConfig> {
+    match name {
+        "real" => Ok(VideoConfig::default()),
+        "tiny" => Ok(tiny()),
+        path => Ok(VideoConfig::from_file(Path::new(path))?),
+    }
+}
+
+/// The real configuration at an eighth of the picture's side and a few layers.
+fn tiny() -> VideoConfig {
+    let mut config = VideoConfig::default();
+    let grid = 8;
+    let detector = &mut config.detector_config;
+    let vit = &mut detector.vision_config.backbone_config;
+    (vit.hidden_size, vit.intermediate_size, vit.num_hidden_layers, vit.num_attention_heads) =
+        (96, 192, 4, 4);
+    (vit.image_size, vit.window_size, vit.global_attn_indexes) = (grid * vit.patch_size, 4, vec![1, 3]);
+    vit.pretrain_image_size = 4 * vit.patch_size;
+    detector.vision_config.backbone_feature_sizes = [4, 2, 1].map(|s| [s * grid; 2]).to_vec();
+    let text = &mut detector.text_config;
+    (text.hidden_size, text.intermediate_size, text.num_hidden_layers, text.num_attention_heads) =
+        (64, 128, 2, 4);
+    detector.detr_encoder_config.num_layers = 2;
+    detector.detr_decoder_config.num_layers = 2;
+    let tracker = &mut config.tracker_config;
+    tracker.vision_config = detector.vision_config.clone();
+    tracker.prompt_encoder_config.image_size = detector.vision_config.backbone_config.image_size;
+    tracker.memory_attention_rope_feat_sizes = Some([grid; 2]);
+    tracker.memory_attention_num_layers = 2;
+    config.low_res_mask_size = 4 * grid;
+    config
+}
+
+/// The stages at one object count.
+#[derive(Debug, Serialize)]
+struct Count {
+    objects: usize,
+    ms_per_frame: f64,
+    fps: f64,
+    stages: Vec<StageRow>,
+}
+
+#[derive(Debug, Serialize)]
+struct StageRow {
+    name: &'static str,
+    ms: f64,
+    gflop: f64,
+    gflops: f64,
+    /// Share of the measured rate of a large matrix product.
+    share_of_matmul: f64,
+}
+
+impl Count {
+    fn new(objects: usize, stages: &[Stage], matmul: f64) -> Self {
+        let ms_per_frame: f64 = stages.iter().map(|s| s.ms).sum();
+        let row = |s: &Stage| {
+            let gflops = s.gflop / s.ms * 1e3;
+            StageRow { name: s.name, ms: s.ms, gflop: s.gflop, gflops, share_of_matmul: gflops / matmul }
+        };
+        Self { objects, ms_per_frame, fps: 1e3 / ms_per_frame, stages: stages.iter().map(row).collect() }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    config: String,
+    threads: usize,
+    matmul_gflops: f64,
+    peak_memory_bytes: Option<u64>,
+    counts: Vec<Count>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (config, threads, matmul) = (&self.config, self.threads, self.matmul_gflops);
+        writeln!(f, "{config} configuration, CPU, {threads} threads, matrix product {matmul:.0} GFLOP/s")?;
+        for count in &self.counts {
+            writeln!(
+                f,
+                "\n{:<18} {:>11} {:>10} {:>9} {:>10}",
+                "STAGE", "MS", "GFLOP", "GFLOP/S", "OF MATMUL"
+            )?;
+            for s in &count.stages {
+                let share = 100.0 * s.share_of_matmul;
+                writeln!(
+                    f,
+                    "{:<18} {:>11.1} {:>10.2} {:>9.0} {share:>9.0}%",
+                    s.name, s.ms, s.gflop, s.gflops
+                )?;
+            }
+            let (n, ms, fps) = (count.objects, count.ms_per_frame, count.fps);
+            writeln!(f, "{n} objects: {ms:.1} ms a frame, {fps:.3} fps")?;
+        }
+        match self.peak_memory_bytes {
+            Some(bytes) => writeln!(f, "\npeak memory {:.2} GB", bytes as f64 / 1e9),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Largest resident size of this process, where the system tells.
+fn peak_memory_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// Single layers, as a name and milliseconds each.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Layers(std::collections::BTreeMap<String, f64>);
+
+impl fmt::Display for Layers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|(name, ms)| writeln!(f, "{name:<22} {ms:>10.1} ms"))
+    }
+}
+
+fn layers(args: &Args, json: bool) -> Outcome<()> {
+    // One run more than asked for: the first one warms up.
+    let stages = real_layers(&Device::Cpu, args.repeat + 1)?;
+    let mut times = Layers(stages.into_iter().map(|s| (s.name.to_owned(), s.ms)).collect());
+    if let Some(folder) = &args.clip {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        times.0.insert(format!("clip_{name}"), clip_ms(folder, args.repeat + 1)?);
+    }
+    super::print(&times, json)
+}
+
+/// Milliseconds to stream a fixture's clip, from its frames to its masks: the best of so many runs.
+fn clip_ms(folder: &Path, runs: usize) -> Outcome<f64> {
+    let wrong = |what: &str| {
+        let message = format!("{}: {what}", folder.display());
+        Failure::message(Kind::Failed, message).hint("name a folder of fixtures/, like fixtures/wide")
+    };
+    let clip = sam3::bench::read_clip(folder).map_err(|_| wrong("holds no reference clip"))?;
+    let model = Arc::new(Model::load(folder, Storage::F32, &Device::Cpu)?);
+    let prompts: Vec<&str> = clip.prompts.iter().map(String::as_str).collect();
+    let mut best = f64::INFINITY;
+    for _ in 0..runs {
+        let started = Instant::now();
+        let options = SessionOptions::new(Mode::Streaming, clip.frame_size);
+        let mut session = Session::new(model.clone(), &prompts, options)?;
+        for frame in &clip.frames {
+            session.push(Frame::Rgb(frame))?;
+        }
+        best = best.min(started.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(best)
+}

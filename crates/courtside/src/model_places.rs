@@ -1,0 +1,193 @@
+//! Where the checkpoint is: `--model`, `CLOUD_MODEL_PATH`, `/models/sam3`, the Hugging Face cache, and at
+//! last a download.
+
+use std::path::{Path, PathBuf};
+
+use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
+
+use crate::failure::{Failure, Kind, Outcome};
+
+/// The checkpoint on the hub.
+const REPO: &str = "facebook/sam3";
+/// Where access to it is asked for.
+const PAGE: &str = "https://huggingface.co/facebook/sam3";
+/// Where images and older workers keep it.
+const DEFAULT_FOLDER: &str = "/models/sam3";
+/// What a checkpoint folder must hold beside its weights.
+const SMALL_FILES: [&str; 3] = ["config.json", "tokenizer.json", "processor_config.json"];
+/// What it may hold.
+const OPTIONAL_FILES: [&str; 1] = ["tokenizer_config.json"];
+const WEIGHTS: &str = "model.safetensors";
+const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
+
+/// Finds the checkpoint folder, downloading it if it is nowhere.
+pub fn find(flag: Option<&Path>) -> Outcome<PathBuf> {
+    if let Some(folder) = flag {
+        return existing(folder, "--model");
+    }
+    if let Some(folder) = std::env::var_os("CLOUD_MODEL_PATH").filter(|v| !v.is_empty()) {
+        return existing(Path::new(&folder), "CLOUD_MODEL_PATH");
+    }
+    let default = Path::new(DEFAULT_FOLDER);
+    if default.is_dir() {
+        return Ok(default.to_owned());
+    }
+    if let Some(folder) = newest_snapshot(&hub_cache()) {
+        return Ok(folder);
+    }
+    download()
+}
+
+fn existing(folder: &Path, source: &str) -> Outcome<PathBuf> {
+    if folder.is_dir() {
+        return Ok(folder.to_owned());
+    }
+    let what = if folder.exists() { "is not a folder" } else { "does not exist" };
+    let message = format!("the checkpoint folder {} (from {source}) {what}", folder.display());
+    Err(Failure::message(Kind::Config, message)
+        .hint("it is the folder that holds config.json and model.safetensors"))
+}
+
+/// The hub's cache folder: `HF_HUB_CACHE`, `$HF_HOME/hub`, `~/.cache/huggingface/hub`.
+fn hub_cache() -> PathBuf {
+    let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    var("HF_HUB_CACHE").or_else(|| Some(var("HF_HOME")?.join("hub"))).unwrap_or_else(|| {
+        let home = std::env::home_dir().unwrap_or_else(|| PathBuf::from("."));
+        home.join(".cache/huggingface/hub")
+    })
+}
+
+/// The newest snapshot in a cache that holds every file.
+fn newest_snapshot(cache: &Path) -> Option<PathBuf> {
+    let snapshots = cache.join(format!("models--{}", REPO.replace('/', "--"))).join("snapshots");
+    let folders = std::fs::read_dir(snapshots).ok()?.filter_map(|entry| entry.ok().map(|e| e.path()));
+    let complete = folders.filter(|folder| is_complete(folder));
+    complete.max_by_key(|folder| std::fs::metadata(folder).and_then(|m| m.modified()).ok())
+}
+
+/// Whether a folder holds every file that loading needs.
+fn is_complete(folder: &Path) -> bool {
+    let has = |name: &str| folder.join(name).is_file();
+    if !SMALL_FILES.iter().all(|name| has(name)) {
+        return false;
+    }
+    if has(WEIGHTS) {
+        return true;
+    }
+    let Ok(index) = std::fs::read_to_string(folder.join(WEIGHTS_INDEX)) else { return false };
+    let shards = shards_of(&index);
+    !shards.is_empty() && shards.iter().all(|shard| has(shard))
+}
+
+/// File names in the `weight_map` of an index.
+fn shards_of(index: &str) -> Vec<String> {
+    let json: serde_json::Value = serde_json::from_str(index).unwrap_or_default();
+    let map = json.get("weight_map").and_then(|m| m.as_object());
+    let mut names: Vec<String> =
+        map.into_iter().flat_map(|m| m.values()).filter_map(|v| v.as_str().map(str::to_owned)).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Downloads the checkpoint into the hub's cache; what arrived of an interrupted download is kept and
+/// continued.
+fn download() -> Outcome<PathBuf> {
+    let token = std::env::var("HF_TOKEN").ok().filter(|t| !t.is_empty());
+    let cache = hub_cache();
+    eprintln!("no checkpoint here; downloading {REPO} to {}", cache.display());
+    let mut builder = ApiBuilder::from_env().with_cache_dir(cache).with_progress(true).with_retries(3);
+    if token.is_some() {
+        builder = builder.with_token(token);
+    }
+    let repo = builder.build().map_err(remote)?.model(REPO.to_owned());
+    let config = get(&repo, SMALL_FILES[0])?;
+    for name in &SMALL_FILES[1..] {
+        get(&repo, name)?;
+    }
+    for name in OPTIONAL_FILES {
+        // A checkpoint without it is whole.
+        let _ = repo.get(name);
+    }
+    match repo.get(WEIGHTS) {
+        Ok(_) => {}
+        Err(error) if status(&error) == Some(404) => {
+            let index = std::fs::read_to_string(get(&repo, WEIGHTS_INDEX)?)?;
+            for shard in shards_of(&index) {
+                get(&repo, &shard)?;
+            }
+        }
+        Err(error) => return Err(remote(error)),
+    }
+    let folder = config.parent().map(Path::to_owned);
+    folder.ok_or_else(|| Failure::message(Kind::Remote, "the download has no folder"))
+}
+
+fn get(repo: &ApiRepo, name: &str) -> Outcome<PathBuf> {
+    repo.get(name).map_err(|error| remote(error).context(format!("cannot download {name} of {REPO}")))
+}
+
+/// The HTTP status behind an error, if it was one.
+fn status(error: &ApiError) -> Option<u16> {
+    match error {
+        ApiError::RequestError(inner) => match inner.as_ref() {
+            ureq::Error::StatusCode(code) => Some(*code),
+            _ => None,
+        },
+        ApiError::TooManyRetries(inner) => status(inner),
+        _ => None,
+    }
+}
+
+/// A download's error in words, with what to do.
+fn remote(error: ApiError) -> Failure {
+    match status(&error) {
+        Some(401 | 403) => {
+            Failure::message(Kind::Remote, format!("no access to {REPO}: it is gated")).hint(format!(
+                "ask for access at {PAGE}, make a token at https://huggingface.co/settings/tokens and set \
+                 HF_TOKEN to it; or name a folder with --model"
+            ))
+        }
+        _ => Failure::new(Kind::Remote, error).context(format!("cannot download {REPO}")).hint(
+            "run the command again to go on with the download, or name a folder that holds the checkpoint \
+             with --model",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(cache: &Path, name: &str, files: &[&str]) -> PathBuf {
+        let folder = cache.join("models--facebook--sam3/snapshots").join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        for file in files {
+            std::fs::write(folder.join(file), "{}").unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn an_incomplete_snapshot_is_passed_over() {
+        let cache = tempfile::tempdir().unwrap();
+        assert_eq!(newest_snapshot(cache.path()), None);
+        let whole = [&SMALL_FILES[..], &[WEIGHTS]].concat();
+        let old = snapshot(cache.path(), "old", &whole);
+        snapshot(cache.path(), "new", &SMALL_FILES);
+        assert_eq!(newest_snapshot(cache.path()), Some(old));
+    }
+
+    #[test]
+    fn a_sharded_snapshot_needs_every_shard() {
+        let cache = tempfile::tempdir().unwrap();
+        let folder = snapshot(cache.path(), "sharded", &SMALL_FILES);
+        let index =
+            r#"{"weight_map": {"a": "one.safetensors", "b": "two.safetensors", "c": "one.safetensors"}}"#;
+        std::fs::write(folder.join(WEIGHTS_INDEX), index).unwrap();
+        std::fs::write(folder.join("one.safetensors"), "").unwrap();
+        assert_eq!(newest_snapshot(cache.path()), None);
+        std::fs::write(folder.join("two.safetensors"), "").unwrap();
+        assert_eq!(newest_snapshot(cache.path()), Some(folder));
+    }
+}

@@ -1,0 +1,130 @@
+//! A run on disk: which run it is, how far it got, and the tracker's state.
+//!
+//! The file is a line that names the format, a line of JSON, and the tracker's state as safetensors. It is
+//! written whole; the detections it counts lie in a spool beside it and are made durable first.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::failure::{Failure, Kind, Outcome};
+use crate::whole_file::{cannot, write_whole};
+
+const MAGIC: &str = "courtside checkpoint 1";
+
+/// Which run a checkpoint belongs to. Prompts and the tracker's settings stand in the tracker's own state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RunIdentity {
+    pub video: VideoIdentity,
+    /// First source frame.
+    pub from: u64,
+    /// Source frame after the last.
+    pub to: u64,
+    /// Frames from one tracked frame to the next.
+    pub every: u64,
+}
+
+/// A video file, told apart by its size and its ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct VideoIdentity {
+    pub size_bytes: u64,
+    /// SHA-256 of the first and the last MiB.
+    pub sha256_of_ends: String,
+}
+
+impl VideoIdentity {
+    pub(super) fn of(path: &Path) -> Outcome<Self> {
+        Self::read(path).map_err(|e| cannot("read", path, e))
+    }
+
+    fn read(path: &Path) -> std::io::Result<Self> {
+        use std::io::{Seek, SeekFrom};
+        const END: u64 = 1 << 20;
+        let mut file = std::fs::File::open(path)?;
+        let size_bytes = file.metadata()?.len();
+        let mut hash = Sha256::new();
+        let mut bytes = Vec::new();
+        file.by_ref().take(END).read_to_end(&mut bytes)?;
+        hash.update(&bytes);
+        if size_bytes > END {
+            bytes.clear();
+            file.seek(SeekFrom::Start(size_bytes - END))?;
+            file.read_to_end(&mut bytes)?;
+            hash.update(&bytes);
+        }
+        let sha256_of_ends = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+        Ok(Self { size_bytes, sha256_of_ends })
+    }
+}
+
+/// How far a run got.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Position {
+    /// Source frames of the tracker's frames that are not yet reported, oldest first.
+    pub waiting: Vec<u64>,
+    /// Source frame to go on with.
+    pub next_frame: u64,
+    /// Frames tracked.
+    pub n_frames: u64,
+    /// Detections in the spool.
+    pub n_detections: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    run: RunIdentity,
+    position: Position,
+}
+
+/// Where the detections of a checkpoint lie.
+pub(super) fn spool_path(checkpoint: &Path) -> PathBuf {
+    let mut name = checkpoint.file_name().unwrap_or_default().to_owned();
+    name.push(".detections");
+    checkpoint.with_file_name(name)
+}
+
+pub(super) fn write(path: &Path, run: &RunIdentity, position: &Position, session: &[u8]) -> Outcome<()> {
+    let head = Head { run: run.clone(), position: position.clone() };
+    let json = serde_json::to_string(&head).map_err(|e| cannot("write", path, e.into()))?;
+    let mut bytes = format!("{MAGIC}\n{json}\n").into_bytes();
+    bytes.extend_from_slice(session);
+    write_whole(path, &bytes)
+}
+
+/// Reads a checkpoint of this run: its position and the tracker's state. `None` if there is no file.
+pub(super) fn read(path: &Path, run: &RunIdentity) -> Outcome<Option<(Position, Vec<u8>)>> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(cannot("read", path, e)),
+    };
+    let wrong = |what: &str| {
+        Failure::message(Kind::Failed, format!("the checkpoint {} {what}", path.display()))
+            .hint("name another file, or delete it to start from the beginning")
+    };
+    let mut parts = bytes.splitn(3, |&b| b == b'\n');
+    if parts.next() != Some(MAGIC.as_bytes()) {
+        return Err(wrong("is not one of this program's checkpoints"));
+    }
+    let (Some(json), Some(session)) = (parts.next(), parts.next()) else {
+        return Err(wrong("is damaged"));
+    };
+    let head: Head = serde_json::from_slice(json).map_err(|_| wrong("is damaged"))?;
+    if head.run.video != run.video {
+        return Err(wrong("is of another video, or the video has changed"));
+    }
+    if head.run != *run {
+        return Err(wrong("is of other frames; use the same --from, --to and --every"));
+    }
+    Ok(Some((head.position, session.to_vec())))
+}
+
+/// Deletes a checkpoint that has served.
+pub(super) fn remove(path: &Path) -> Outcome<()> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(cannot("remove", path, e)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,17 @@
+//! `courtside track`: a video through the tracker into result files, on this machine.
+//!
+//! Detections go to a [`spool`] as they are made; the result files are written from it at the end, each
+//! whole or not at all. With a checkpoint, the spool and the tracker's state are on disk together, and a run
+//! that was stopped or killed goes on to the same bytes.
+
+mod checkpoint;
+mod dump;
+mod outputs;
+mod run;
+mod spool;
+mod summary;
+
+pub use outputs::{Annotation, write_mot, write_results};
+pub use run::{Request, Source, run};
+pub use spool::{Detection, Spool};
+pub use summary::{Summary, TrackSummary};

@@ -1,0 +1,263 @@
+//! Every module output that the reference stored of the tiny checkpoints (`layers.safetensors`), in a
+//! streaming run over three frames with the first prompt.
+//!
+//! Memories are rounded to bf16, and a last bit that falls the other way moves memory attention by up to
+//! 6e-5 relative; everything else agrees within 4e-6.
+
+use candle_core::{Device, Tensor};
+
+use super::{
+    CHECKPOINTS, Checkpoint, RELATIVE_TOLERANCE, channels_first, folder, numbers, relative_difference,
+};
+use crate::detector::detr_decoder::Decoded;
+use crate::detector::text::PromptFeatures;
+use crate::session::{Compat, Frame, Mode, Session, SessionOptions};
+use crate::trace::{Heard, listen};
+
+/// Frames of the stored run.
+const N_FRAMES: usize = 3;
+/// Names that the levels of a pyramid are noted under.
+const LEVELS: [&str; 3] = ["neck.0", "neck.1", "neck.2"];
+
+/// What the engine's modules gave out in the same run.
+struct Run {
+    checkpoint: Checkpoint,
+    prompt: PromptFeatures,
+    /// By frame; the prompt's encoding belongs to the first.
+    heard: Vec<Heard>,
+}
+
+/// The decoder's heads on every layer. The reference runs them all; a session only those that it needs.
+struct DecoderHeads {
+    decoded: Vec<Decoded>,
+    /// Boxes (cx, cy, w, h) before each layer, and after the last.
+    boxes: Vec<Vec<[f32; 4]>>,
+    /// What the heads noted.
+    heard: Heard,
+}
+
+impl Run {
+    fn new(name: &str) -> Self {
+        let checkpoint = Checkpoint::open(name);
+        let options = SessionOptions {
+            compat: Compat::Reference,
+            ..SessionOptions::new(Mode::Streaming, checkpoint.frame_size())
+        };
+        let first_prompt = checkpoint.prompts[0].clone();
+        let model = checkpoint.model.clone();
+        let start = || Session::new(model.clone(), &[&first_prompt], options).unwrap();
+        let (mut session, prompt_heard) = listen(start);
+        let mut heard: Vec<Heard> = (0..N_FRAMES)
+            .map(|t| {
+                let pixel_values = checkpoint.pixel_values(t);
+                listen(|| session.push(Frame::PixelValues(&pixel_values)).unwrap()).1
+            })
+            .collect();
+        heard[0].extend(prompt_heard);
+        let tokens = model.tokenizer.encode(&first_prompt).unwrap();
+        let prompt = model.detector.text_encoder.forward(&tokens.ids, &tokens.is_word).unwrap();
+        Self { checkpoint, prompt, heard }
+    }
+
+    fn noted(&self, frame: usize, name: &str) -> &[Tensor] {
+        &self.heard[frame][name]
+    }
+
+    /// The first object's part of the first value noted under a name on a frame.
+    fn first_object(&self, frame: usize, name: &str) -> Tensor {
+        self.noted(frame, name)[0].narrow(0, 0, 1).unwrap().contiguous().unwrap()
+    }
+
+    fn decoder_heads(&self) -> DecoderHeads {
+        let decoder = &self.checkpoint.model.detector.detr_decoder;
+        let run = || {
+            let mut boxes = vec![decoder.first_boxes().unwrap()];
+            let mut decoded = Vec::new();
+            for x in self.noted(0, "detr_decoder.layer") {
+                decoded.push(decoder.decode(x).unwrap());
+                boxes.push(decoder.refine(boxes.last().unwrap(), x).unwrap());
+            }
+            (decoded, boxes)
+        };
+        let ((decoded, boxes), heard) = listen(run);
+        DecoderHeads { decoded, boxes, heard }
+    }
+
+    /// What the mask decoder gives for all queries; a session asks only for the confident ones.
+    fn all_masks(&self) -> (Tensor, Heard) {
+        let heads = self.decoder_heads();
+        let queries = heads.decoded.last().unwrap().queries.squeeze(0).unwrap();
+        let pixels = &self.noted(0, "pixel_decoder")[0];
+        listen(|| self.checkpoint.model.detector.mask_decoder.masks(&queries, pixels).unwrap())
+    }
+
+    fn scores(&self) -> Vec<Vec<f32>> {
+        let scoring = &self.checkpoint.model.detector.dot_product_scoring;
+        let score = |d: &Decoded| scoring.forward(&d.queries, &self.prompt).unwrap();
+        self.decoder_heads().decoded.iter().map(score).collect()
+    }
+
+    /// Masks, IoUs and tokens of several masks, and the object's score, for the first object of a frame.
+    fn sam_head(&self, frame: usize) -> [Tensor; 4] {
+        let tracker = &self.checkpoint.model.tracker;
+        let head = &tracker.sam_head;
+        let pictures = self.first_object(frame, "sam_head.pictures");
+        let no_points = &tracker.prompt_encoder.no_points;
+        let tokens = head.read(&pictures, &tracker.head_positions, no_points).unwrap();
+        let (s0, s1) = (&self.noted(frame, "conv_s0")[0], &self.noted(frame, "conv_s1")[0]);
+        let [masks, iou, chosen] = head.several(&tokens, s0, s1).unwrap();
+        [masks, iou, chosen, vector(&tokens.object_score)]
+    }
+}
+
+fn vector(data: &[f32]) -> Tensor {
+    Tensor::new(data, &Device::Cpu).unwrap()
+}
+
+fn box_rows(boxes: &[Vec<[f32; 4]>]) -> Tensor {
+    vector(&boxes.iter().flatten().flatten().copied().collect::<Vec<_>>())
+}
+
+/// Our value of `path`, its field `part`, on a frame, with elements in the reference's order; `None` for a
+/// module that has no counterpart here.
+fn ours(run: &Run, path: &str, part: &str, frame: usize) -> Option<Tensor> {
+    if let Some(rest) = path.strip_prefix("detector_model") {
+        return detector(run, rest.trim_start_matches('.'), part);
+    }
+    if let Some(level) = path.strip_prefix("tracker_neck.fpn_layers.") {
+        let level: usize = level.parse().unwrap();
+        return Some(channels_first(&run.noted(frame, LEVELS[level]).last()?.clone()));
+    }
+    tracker(run, path.strip_prefix("tracker_model.")?, part, frame)
+}
+
+/// `layers.3` → `layers` and 3.
+fn numbered(path: &str) -> (&str, usize) {
+    let split = path.rsplit_once('.').and_then(|(stem, i)| Some((stem, i.parse().ok()?)));
+    split.unwrap_or((path, 0))
+}
+
+fn detector(run: &Run, path: &str, part: &str) -> Option<Tensor> {
+    let (stem, i) = numbered(path);
+    let noted = |name: &str, i: usize| run.noted(0, name).get(i).cloned();
+    match (stem, part) {
+        ("vision_encoder.backbone.embeddings", "") => noted("vit.embeddings", 0),
+        ("vision_encoder.backbone.layers", "") => noted("vit.layer", i),
+        ("vision_encoder.backbone", "") => run.noted(0, "vit.layer").last().cloned(),
+        ("vision_encoder.neck.fpn_layers", "") => Some(channels_first(&noted(LEVELS[i], 0)?)),
+        ("text_encoder.text_model", "") => noted("text.normed", 0),
+        ("text_projection", "") => noted("text.tokens", 0),
+        ("detr_encoder.layers", "") => noted("detr_encoder.layer", i),
+        ("detr_decoder.layers", "") => noted("detr_decoder.layer", i),
+        ("detr_decoder.ref_point_head", "") => noted("ref_point_head", 0),
+        ("detr_decoder.box_rpb_embed_x", "") => noted("box_rpb_embed_x", 0),
+        ("detr_decoder.box_rpb_embed_y", "") => noted("box_rpb_embed_y", 0),
+        ("mask_decoder.prompt_cross_attn", "") => noted("mask_decoder.prompt_cross_attn", 0),
+        ("mask_decoder.pixel_decoder", "") => {
+            Some(channels_first(&noted("pixel_decoder", 0)?.unsqueeze(0).unwrap()))
+        }
+        _ => detector_heads(run, path, part),
+    }
+}
+
+fn detector_heads(run: &Run, path: &str, part: &str) -> Option<Tensor> {
+    let heads = run.decoder_heads();
+    let n_layers = heads.decoded.len();
+    let presence: Vec<f32> = heads.decoded.iter().map(|d| d.presence_logit).collect();
+    match (path, part) {
+        ("detr_decoder.box_head", "") => Some(heads.heard["box_head"][0].clone()),
+        ("detr_decoder.presence_head", "") => Some(heads.heard["presence_head"][0].clone()),
+        ("detr_decoder", "") => {
+            let queries: Vec<&Tensor> = heads.decoded.iter().map(|d| &d.queries).collect();
+            Some(Tensor::cat(&queries, 0).unwrap())
+        }
+        ("detr_decoder", "reference_boxes") | ("", "decoder_reference_boxes") => {
+            Some(box_rows(&heads.boxes[..n_layers]))
+        }
+        ("detr_decoder", "presence_logits") => Some(vector(&presence)),
+        ("", "presence_logits") => Some(vector(&presence[n_layers - 1..])),
+        ("dot_product_scoring", "") => Some(vector(&run.scores().concat())),
+        ("", "pred_logits") => Some(vector(run.scores().last()?)),
+        ("", "pred_boxes") => {
+            let corners = |&[x, y, w, h]: &[f32; 4]| [x - 0.5 * w, y - 0.5 * h, x + 0.5 * w, y + 0.5 * h];
+            Some(box_rows(&[heads.boxes[n_layers].iter().map(corners).collect()]))
+        }
+        ("mask_decoder.instance_projection", "") => {
+            Some(channels_first(&run.all_masks().1["instance_projection"][0].unsqueeze(0).unwrap()))
+        }
+        ("mask_decoder.mask_embedder", "") => Some(run.all_masks().1["mask_embedder"][0].clone()),
+        ("mask_decoder" | "", "") => Some(run.all_masks().0),
+        _ => None,
+    }
+}
+
+fn tracker(run: &Run, path: &str, part: &str, frame: usize) -> Option<Tensor> {
+    let (stem, i) = numbered(path);
+    let noted = |name: &str| run.noted(frame, name)[0].clone();
+    let first = |name: &str| run.first_object(frame, name);
+    match (stem, part) {
+        ("mask_decoder.conv_s0", "") => Some(channels_first(&noted("conv_s0"))),
+        ("mask_decoder.conv_s1", "") => Some(channels_first(&noted("conv_s1"))),
+        ("mask_downsample", "") => Some(first("mask_downsample")),
+        // [1, g·g, c] → [1, c, g·g]
+        ("prompt_encoder.mask_embed", "") => Some(first("mask_embed").t().unwrap().contiguous().unwrap()),
+        ("memory_attention.layers", "") => {
+            let layer = &run.noted(frame, "memory_attention.layer")[i];
+            Some(layer.narrow(0, 0, 1).unwrap())
+        }
+        ("memory_attention", "") => Some(first("memory_attention")),
+        ("temporal_positional_encoding_projection_layer", "") => Some(noted("temporal_projection")),
+        ("mask_decoder.transformer", "") => Some(first("sam_head.tokens")),
+        ("mask_decoder.transformer", "1") => Some(first("sam_head.picture")),
+        ("mask_decoder", field) => {
+            let field = if field.is_empty() { 0 } else { field.parse().unwrap() };
+            run.sam_head(frame).into_iter().nth(field)
+        }
+        ("object_pointer_proj", "") => Some(first("object_pointer_proj")),
+        ("memory_encoder.mask_downsampler", "") => Some(channels_first(&noted("mask_downsampler"))),
+        ("memory_encoder.memory_fuser", "") => Some(channels_first(&noted("memory_fuser"))),
+        ("memory_encoder", "") => Some(channels_first(&noted("memory_encoder"))),
+        ("memory_encoder", "1") => {
+            let n = noted("memory_encoder").dim(0).unwrap();
+            let positions = run.checkpoint.model.tracker.memory_positions.t().unwrap().unsqueeze(0).unwrap();
+            Some(positions.repeat((n, 1, 1)).unwrap())
+        }
+        _ => None,
+    }
+}
+
+/// `module.path#call.part` → path and part.
+fn split_key(key: &str) -> (&str, &str) {
+    let (path, call) = key.split_once('#').unwrap();
+    (path, call.split_once('.').map_or("", |(_, part)| part))
+}
+
+#[test]
+fn every_stored_module_output_is_reproduced() {
+    for name in CHECKPOINTS {
+        let run = Run::new(name);
+        let stored = folder(name).join("layers.safetensors");
+        let stored = candle_core::safetensors::load(stored, &Device::Cpu).unwrap();
+        let facts = run.checkpoint.reference["layers"].as_object().unwrap();
+        // Nothing that is stored goes uncompared: a key without facts or without a counterpart fails.
+        let outputs = stored.keys().filter(|k| k.contains('#'));
+        assert!(outputs.clone().all(|key| facts.contains_key(key)), "{name}: an output without facts");
+        assert_eq!(outputs.count(), facts.len(), "{name}");
+        let mut failures = Vec::new();
+        for (key, facts) in facts {
+            let number = |key: &str| facts[key].as_u64().unwrap() as usize;
+            let (path, part) = split_key(key);
+            let got = ours(&run, path, part, number("frame"))
+                .unwrap_or_else(|| panic!("{name} {key}: compared with nothing"));
+            let shape: Vec<usize> = serde_json::from_value(facts["shape"].clone()).unwrap();
+            assert_eq!(got.elem_count(), shape.iter().product::<usize>(), "{name} {key}: {:?}", got.shape());
+            let got: Vec<f32> = numbers(&got).into_iter().step_by(number("stride")).collect();
+            let off = relative_difference(&got, &numbers(&stored[key]));
+            println!("{off:.1e} {name} {key}");
+            if off > RELATIVE_TOLERANCE {
+                failures.push(format!("{key}: {off:.1e}"));
+            }
+        }
+        assert!(failures.is_empty(), "{name}, beyond {RELATIVE_TOLERANCE:.0e}:\n{}", failures.join("\n"));
+    }
+}

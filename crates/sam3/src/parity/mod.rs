@@ -1,0 +1,93 @@
+//! The engine's modules against the reference's outputs: of the tiny checkpoints, and at the real shapes.
+
+mod layers;
+mod pictures;
+mod real_shapes;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::model::{Model, Storage};
+
+/// Largest difference of any element of a module's output, relative to the output's largest magnitude or to
+/// 1. Both sides compute in f32 and add up in another order; PyTorch itself is 1e-5 away from f64.
+pub(crate) const RELATIVE_TOLERANCE: f32 = 1e-4;
+
+/// The tiny checkpoints.
+pub(crate) const CHECKPOINTS: [&str; 2] = ["wide", "narrow"];
+
+/// Where reference data lie.
+pub(crate) fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name)
+}
+
+pub(crate) fn read_json(path: &Path) -> serde_json::Value {
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// A tiny checkpoint with its clip.
+pub(crate) struct Checkpoint {
+    pub model: Arc<Model>,
+    pub prompts: Vec<String>,
+    pub reference: serde_json::Value,
+    pub tensors: HashMap<String, Tensor>,
+}
+
+impl Checkpoint {
+    pub(crate) fn open(name: &str) -> Self {
+        let folder = folder(name);
+        let reference = read_json(&folder.join("reference.json"));
+        Self {
+            model: Arc::new(Model::load(&folder, Storage::F32, &Device::Cpu).unwrap()),
+            prompts: serde_json::from_value(reference["prompts"].clone()).unwrap(),
+            tensors: candle_core::safetensors::load(folder.join("reference.safetensors"), &Device::Cpu)
+                .unwrap(),
+            reference,
+        }
+    }
+
+    /// Height and width of the source frames.
+    pub(crate) fn frame_size(&self) -> (usize, usize) {
+        let (_, height, width, _) = self.tensors["video"].dims4().unwrap();
+        (height, width)
+    }
+
+    pub(crate) fn n_frames(&self) -> usize {
+        self.tensors["video"].dim(0).unwrap()
+    }
+
+    /// Pixel values as the reference fed them, `[1, size, size, 3]`.
+    pub(crate) fn pixel_values(&self, t: usize) -> Tensor {
+        let resized = self.tensors["resized"].get(t).unwrap().to_dtype(DType::F32).unwrap();
+        let normed = ((resized - 127.5).unwrap() / 127.5).unwrap();
+        normed.permute((1, 2, 0)).unwrap().contiguous().unwrap().unsqueeze(0).unwrap()
+    }
+}
+
+/// All elements in order, as f32.
+pub(crate) fn numbers(tensor: &Tensor) -> Vec<f32> {
+    tensor.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+
+/// Channels-last pictures in the reference's order: `[n, h, w, c]` → `[n, c, h, w]`.
+pub(crate) fn channels_first(x: &Tensor) -> Tensor {
+    x.permute((0, 3, 1, 2)).unwrap().contiguous().unwrap()
+}
+
+/// The reference's pictures in our order: `[n, c, h, w]` → `[n, h, w, c]`.
+pub(crate) fn channels_last(x: &Tensor) -> Tensor {
+    x.permute((0, 2, 3, 1)).unwrap().contiguous().unwrap()
+}
+
+/// Largest difference relative to the largest wanted magnitude, or to 1. Infinite if anything is not a
+/// number.
+pub(crate) fn relative_difference(got: &[f32], want: &[f32]) -> f32 {
+    assert_eq!(got.len(), want.len());
+    let scale = want.iter().fold(1.0, |scale: f32, w| scale.max(w.abs()));
+    let differences = got.iter().zip(want).map(|(g, w)| (g - w).abs());
+    let worst = differences.fold(0.0, |worst: f32, d| if d.is_nan() { f32::INFINITY } else { worst.max(d) });
+    worst / scale
+}
