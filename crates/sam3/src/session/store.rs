@@ -1,7 +1,8 @@
 //! A session in a file: safetensors, with the numbers as JSON in its metadata.
 //!
 //! A session that was written and read goes on bit for bit as if it had never stopped. The file names the
-//! checkpoint, the prompts and the options it belongs to, and is refused with any others.
+//! checkpoint, the prompts and the options it belongs to, and is refused with any others. A digest over the
+//! numbers and the tensors tells a damaged file.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
