@@ -119,9 +119,10 @@ def measure(name: str, threads: int, repeat: int) -> float:
 
 def courtside_ms(binary: Path, names: list[str]) -> dict[str, float]:
     """What `courtside bench --layers --json` prints: {name: milliseconds}."""
-    run = subprocess.run([str(binary), "bench", "--layers", "--json"], capture_output=True, text=True, check=False)
+    command = [str(binary), "bench", "--layers", "--json", "--repeat", "3", "--clip", str(CLIP)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode != 0:
-        raise SystemExit(f"{binary} bench --layers --json failed with {run.returncode}:\n{run.stderr}")
+        raise SystemExit(f"{' '.join(command)} failed with {run.returncode}:\n{run.stderr}")
     times = json.loads(run.stdout)
     return {name: times[name] for name in names if name in times}
 

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod failure;
 pub mod model_places;
 pub mod progress;
+pub mod say;
 pub mod stop;
 pub mod track;
 pub mod whole_file;

@@ -4,18 +4,17 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use courtside::cli::Cli;
+use courtside::failure::{Failure, Kind, Outcome};
+use courtside::say::say;
 use tracing_subscriber::EnvFilter;
 
 /// Exit code for a bug of ours.
 const BUG: u8 = 70;
 
 fn main() -> ExitCode {
-    // Real environment wins over a `.env` file in the working folder, flags win over both.
-    if let Err(error) = dotenvy::from_filename(".env")
-        && !error.not_found()
-    {
-        eprintln!("error: .env: {error}\n  hint: every line is NAME=value or a # comment");
-        return ExitCode::from(3);
+    if let Err(failure) = read_env_file() {
+        say(&failure);
+        return failure.exit_code();
     }
     let filter = EnvFilter::try_from_env("COURTSIDE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
@@ -23,12 +22,25 @@ fn main() -> ExitCode {
     match std::panic::catch_unwind(|| cli.run()) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(failure)) => {
-            eprintln!("{failure}");
+            say(&failure);
             failure.exit_code()
         }
         Err(_) => {
-            eprintln!("error: this is a bug in courtside; please report it with the lines above");
+            say("error: this is a bug in courtside; please report it with the lines above");
             ExitCode::from(BUG)
         }
     }
+}
+
+/// Reads `.env` of the working folder. Real environment wins over it, flags win over both.
+fn read_env_file() -> Outcome<()> {
+    let what = match dotenvy::from_path(".env") {
+        Ok(()) => return Ok(()),
+        Err(error) if error.not_found() => return Ok(()),
+        // The line itself stays unsaid: it may hold a secret.
+        Err(dotenvy::Error::LineParse(..)) => "a line of it cannot be read".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(Failure::message(Kind::Config, format!(".env: {what}"))
+        .hint("every line is NAME=value or a # comment; quote values with spaces"))
 }

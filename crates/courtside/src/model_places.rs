@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
 
 use crate::failure::{Failure, Kind, Outcome};
+use crate::say::say;
+use crate::whole_file::folder_of;
 
 /// The checkpoint on the hub.
 const REPO: &str = "facebook/sam3";
@@ -20,13 +22,16 @@ const OPTIONAL_FILES: [&str; 1] = ["tokenizer_config.json"];
 const WEIGHTS: &str = "model.safetensors";
 const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
 
-/// Finds the checkpoint folder, downloading it if it is nowhere.
-pub fn find(flag: Option<&Path>) -> Outcome<PathBuf> {
-    if let Some(folder) = flag {
-        return existing(folder, "--model");
+/// Times that a download whose connection breaks off is taken up again.
+const RETRIES: usize = 5;
+
+/// Finds the checkpoint folder, downloading it if it is nowhere. `named` is the one on the command line.
+pub fn find(named: Option<&Path>) -> Outcome<PathBuf> {
+    if let Some(folder) = named {
+        return existing(folder, "");
     }
     if let Some(folder) = std::env::var_os("CLOUD_MODEL_PATH").filter(|v| !v.is_empty()) {
-        return existing(Path::new(&folder), "CLOUD_MODEL_PATH");
+        return existing(Path::new(&folder), " (from CLOUD_MODEL_PATH)");
     }
     let default = Path::new(DEFAULT_FOLDER);
     if default.is_dir() {
@@ -43,7 +48,7 @@ fn existing(folder: &Path, source: &str) -> Outcome<PathBuf> {
         return Ok(folder.to_owned());
     }
     let what = if folder.exists() { "is not a folder" } else { "does not exist" };
-    let message = format!("the checkpoint folder {} (from {source}) {what}", folder.display());
+    let message = format!("the checkpoint folder {}{source} {what}", folder.display());
     Err(Failure::message(Kind::Config, message)
         .hint("it is the folder that holds config.json and model.safetensors"))
 }
@@ -95,36 +100,61 @@ fn shards_of(index: &str) -> Vec<String> {
 fn download() -> Outcome<PathBuf> {
     let token = std::env::var("HF_TOKEN").ok().filter(|t| !t.is_empty());
     let cache = hub_cache();
-    eprintln!("no checkpoint here; downloading {REPO} to {}", cache.display());
-    let mut builder = ApiBuilder::from_env().with_cache_dir(cache).with_progress(true).with_retries(3);
+    say(format!("no checkpoint here; downloading {REPO} to {}", cache.display()));
+    let mut builder = ApiBuilder::from_env().with_cache_dir(cache).with_progress(true);
     if token.is_some() {
         builder = builder.with_token(token);
     }
     let repo = builder.build().map_err(remote)?.model(REPO.to_owned());
-    let config = get(&repo, SMALL_FILES[0])?;
-    for name in &SMALL_FILES[1..] {
-        get(&repo, name)?;
+    // If the hub has a newer revision than the files that an earlier download left, the first round brings
+    // some of the old and some of the new, and the second completes the new.
+    for _ in 0..2 {
+        let folder = fetch(&repo)?;
+        if is_complete(&folder) {
+            return Ok(folder);
+        }
+    }
+    Err(Failure::message(Kind::Remote, format!("{REPO} changes while it is downloaded"))
+        .hint("run the command again"))
+}
+
+/// Gets every file that is not in the cache; the folder of the last one.
+fn fetch(repo: &ApiRepo) -> Outcome<PathBuf> {
+    let mut last = PathBuf::new();
+    for name in SMALL_FILES {
+        last = get(repo, name)?;
     }
     for name in OPTIONAL_FILES {
         // A checkpoint without it is whole.
         let _ = repo.get(name);
     }
-    match repo.get(WEIGHTS) {
-        Ok(_) => {}
+    match get_resuming(repo, WEIGHTS) {
+        Ok(path) => last = path,
         Err(error) if status(&error) == Some(404) => {
-            let index = std::fs::read_to_string(get(&repo, WEIGHTS_INDEX)?)?;
+            let index = std::fs::read_to_string(get(repo, WEIGHTS_INDEX)?)?;
             for shard in shards_of(&index) {
-                get(&repo, &shard)?;
+                last = get(repo, &shard)?;
             }
         }
-        Err(error) => return Err(remote(error)),
+        Err(error) => return Err(remote(error).context(format!("cannot download {WEIGHTS}"))),
     }
-    let folder = config.parent().map(Path::to_owned);
-    folder.ok_or_else(|| Failure::message(Kind::Remote, "the download has no folder"))
+    Ok(folder_of(&last).to_owned())
 }
 
 fn get(repo: &ApiRepo, name: &str) -> Outcome<PathBuf> {
-    repo.get(name).map_err(|error| remote(error).context(format!("cannot download {name} of {REPO}")))
+    get_resuming(repo, name).map_err(|error| remote(error).context(format!("cannot download {name}")))
+}
+
+/// Gets a file, going on where the connection broke off. The library's own retries are not used: the first
+/// of them starts at 0 behind what an earlier process left, and the file becomes garbage.
+fn get_resuming(repo: &ApiRepo, name: &str) -> Result<PathBuf, ApiError> {
+    let mut left = RETRIES;
+    loop {
+        match repo.get(name) {
+            Err(ApiError::IoError(_)) if left > 0 => left -= 1,
+            result => return result,
+        }
+    }
 }
 
 /// The HTTP status behind an error, if it was one.
@@ -134,7 +164,6 @@ fn status(error: &ApiError) -> Option<u16> {
             ureq::Error::StatusCode(code) => Some(*code),
             _ => None,
         },
-        ApiError::TooManyRetries(inner) => status(inner),
         _ => None,
     }
 }
@@ -148,7 +177,7 @@ fn remote(error: ApiError) -> Failure {
                  HF_TOKEN to it; or name a folder with --model"
             ))
         }
-        _ => Failure::new(Kind::Remote, error).context(format!("cannot download {REPO}")).hint(
+        _ => Failure::new(Kind::Remote, error).hint(
             "run the command again to go on with the download, or name a folder that holds the checkpoint \
              with --model",
         ),

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::track::WeightsArg;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::say::say;
 
 /// Measures this machine: milliseconds of every stage of a frame, frames per second and peak memory, with
 /// random weights made in memory.
@@ -44,12 +45,12 @@ pub(super) fn run(args: &Args, json: bool) -> Outcome<()> {
     }
     let config = config(&args.config)?;
     let storage: Storage = args.weights.into();
-    eprintln!("making random weights of {} ...", args.config);
+    say(format!("making random weights of {} ...", args.config));
     let model = Model::random(config, 1, storage, &Device::Cpu)?;
     let gflops = matmul_gflops(&Device::Cpu)?;
     let mut counts = Vec::new();
     for &n_objects in &args.objects {
-        eprintln!("measuring {n_objects} objects ...");
+        say(format!("measuring {n_objects} objects ..."));
         let stages = frame_stages(&model, n_objects, args.repeat)?;
         counts.push(Count::new(n_objects, &stages, gflops));
     }

@@ -13,6 +13,9 @@ use crate::stop::Stop;
 use crate::track::{Request, Source, run as track};
 use crate::whole_file::folder_of;
 
+/// Far more than are on any court; a model that sees objects everywhere must not take the machine down.
+const DEFAULT_MAX_OBJECTS: usize = 100;
+
 /// Tracks everything that a phrase names through a video, on this machine.
 ///
 /// Ctrl-C finishes the frame and writes what there is; with --checkpoint, the same command goes on from
@@ -47,7 +50,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "F")]
     to: Option<u64>,
     /// Most objects at a time, which bounds memory and time in a crowd. Objects out of sight give way to
-    /// new ones; of new ones the surest are taken.
+    /// new ones; of new ones the surest are taken. 100 if not given, and the checkpoint's own limit with
+    /// --compat reference.
     #[arg(long, value_name = "N", value_parser = positive)]
     max_objects: Option<usize>,
     /// Gives an object up after so many tracked frames without any detection of it; 0 never does.
@@ -114,20 +118,25 @@ pub(super) fn run(args: Args, json: bool) -> Outcome<()> {
     let model_folder = args.model.clone();
     let request = request(args);
     check_outputs(&request)?;
-    let stop = Stop::on_signal()?;
     let source = Source::open(&request)?;
     let folder = model_places::find(model_folder.as_deref())?;
     let model = Arc::new(Model::load(&folder, storage, &Device::Cpu)?);
-    let summary = track(&request, source, model, &stop)?;
+    // Until here nothing is lost by ending at once.
+    let stop = Stop::on_signal()?;
+    let go_on = match &request.checkpoint {
+        Some(_) => "run the same command again to go on from here",
+        None => "next time add --checkpoint FILE, and the same command goes on where it was stopped",
+    };
+    let summary = track(&request, source, model, &stop).map_err(|failure| match failure.kind {
+        Kind::Interrupted => failure.hint(go_on),
+        _ => failure,
+    })?;
     super::print(&summary, json)?;
     if !summary.interrupted {
         return Ok(());
     }
-    let message = format!("stopped after {} frames; the files hold what there is", summary.frames_processed);
-    Err(Failure::message(Kind::Interrupted, message).hint(match &request.checkpoint {
-        Some(_) => "run the same command again to go on from here",
-        None => "next time add --checkpoint FILE, and the same command goes on where it was stopped",
-    }))
+    let message = format!("after {} frames; the files hold what there is", summary.frames_processed);
+    Err(Failure::message(Kind::Interrupted, message).hint(go_on))
 }
 
 fn request(args: Args) -> Request {
@@ -149,7 +158,9 @@ fn request(args: Args) -> Request {
             CompatArg::Reference => Compat::Reference,
             CompatArg::ReferenceKernels => Compat::ReferenceKernels,
         },
-        max_objects: args.max_objects,
+        max_objects: args
+            .max_objects
+            .or(matches!(args.compat, CompatArg::Fixed).then_some(DEFAULT_MAX_OBJECTS)),
         retire_after: (args.retire_after > 0).then_some(args.retire_after),
     }
 }
@@ -157,23 +168,27 @@ fn request(args: Args) -> Request {
 /// Refuses file names that would fail after an hour of tracking, or overwrite the video.
 fn check_outputs(request: &Request) -> Outcome<()> {
     let video = request.video.canonicalize().ok();
-    let named = [Some(&request.out), request.annotated.as_ref(), request.mot.as_ref(), request.dump.as_ref()];
-    let mut seen: Vec<&PathBuf> = Vec::new();
-    for path in named.into_iter().flatten().chain(request.checkpoint.as_ref()) {
+    let mut seen: Vec<PathBuf> = Vec::new();
+    for path in request.files() {
         let wrong = |what: &str| Err(Failure::message(Kind::Failed, format!("{}: {what}", path.display())));
-        if path.is_dir() {
+        if path.is_dir() || path.file_name().is_none() {
             return wrong("is a folder; name a file");
         }
-        if !folder_of(path).is_dir() {
+        let Ok(folder) = folder_of(&path).canonicalize() else {
             return wrong("its folder does not exist; create it first");
+        };
+        // A file gets its name by renaming, which would put an end to a device or a pipe.
+        if path.exists() && !path.is_file() {
+            return wrong("is not a regular file; name one");
         }
         if video.is_some() && path.canonicalize().ok() == video {
             return wrong("is the video itself; choose another name");
         }
-        if seen.contains(&path) {
+        let place = folder.join(path.file_name().unwrap_or_default());
+        if seen.contains(&place) {
             return wrong("is named twice; give every output its own file");
         }
-        seen.push(path);
+        seen.push(place);
     }
     Ok(())
 }

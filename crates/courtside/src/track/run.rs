@@ -15,6 +15,7 @@ use super::spool::{Detection, Spool};
 use super::summary::{Summary, tracks_of};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::progress::Progress;
+use crate::say::say;
 use crate::stop::Stop;
 
 /// What to track and where to put it.
@@ -52,6 +53,15 @@ pub struct Request {
     pub retire_after: Option<usize>,
 }
 
+impl Request {
+    /// Every file that the run writes.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let spool = self.checkpoint.as_deref().map(checkpoint::spool_path);
+        let optional = [&self.annotated, &self.mot, &self.dump, &self.checkpoint, &spool];
+        [&self.out].into_iter().chain(optional.into_iter().flatten()).cloned().collect()
+    }
+}
+
 /// An opened video and which of its frames are wanted.
 pub struct Source {
     tools: Tools,
@@ -67,9 +77,12 @@ impl Source {
         let n_frames = video.n_frames();
         let to = request.to.map_or(n_frames, |last| last.saturating_add(1).min(n_frames));
         if request.from >= to {
-            let name = request.video.display();
-            let message =
-                format!("{name} has frames 0 to {}: none from {}", n_frames.saturating_sub(1), request.from);
+            let (name, last) = (request.video.display(), n_frames.saturating_sub(1));
+            let wanted = match request.to {
+                Some(to) => format!("from {} to {to}", request.from),
+                None => format!("from {}", request.from),
+            };
+            let message = format!("{name} has frames 0 to {last}: none {wanted}");
             return Err(Failure::message(Kind::Failed, message).hint("choose other --from and --to"));
         }
         let identity = VideoIdentity::of(&request.video)?;
@@ -86,8 +99,9 @@ impl Source {
 /// Tracks a video and writes the files that the request names.
 ///
 /// # Errors
-/// A [`Failure`] of kind [`Kind::Interrupted`] cannot happen: a run that was stopped returns its summary
-/// with `interrupted` set, its files holding what there is.
+/// A run that was stopped while tracking returns its summary with `interrupted` set, its files holding what
+/// there is. One that was stopped while drawing is a [`Failure`] of kind [`Kind::Interrupted`]: all files but
+/// the annotated video are written.
 pub fn run(request: &Request, source: Source, model: Arc<Model>, stop: &Stop) -> Outcome<Summary> {
     let mut tracking = Tracking::start(request, source, model)?;
     let damage = tracking.track(stop)?;
@@ -120,7 +134,7 @@ impl<'a> Tracking<'a> {
         };
         let (session, position) = match saved {
             Some((path, (position, bytes))) => {
-                eprintln!("continuing at frame {} of {}", position.next_frame, request.video.display());
+                say(format!("continuing at frame {} of {}", position.next_frame, request.video.display()));
                 (Session::from_bytes(model, &prompts, options, &bytes, path)?, position)
             }
             None => (Session::new(model, &prompts, options)?, fresh),
@@ -163,6 +177,10 @@ impl<'a> Tracking<'a> {
                 last_checkpoint = Instant::now();
             }
         }
+        if !self.interrupted {
+            // Frames lost at the end of a damaged video are not looked for again.
+            self.position.next_frame = self.source.run.to;
+        }
         Ok(frames.damage())
     }
 
@@ -203,22 +221,20 @@ impl<'a> Tracking<'a> {
         checkpoint::write(path, &self.source.run, &self.position, &self.session.to_bytes()?)
     }
 
-    /// Writes the files. A run that was stopped is checkpointed first, as it was before its last frames
-    /// were forced out.
+    /// Writes the files. The run is checkpointed first, as it was before its last frames were forced out: if
+    /// it was stopped, or is stopped while drawing, or a file cannot be written, it goes on from here.
     fn finish(mut self, damage: &Damage, stop: &Stop) -> Outcome<Summary> {
-        if self.interrupted {
-            self.save()?;
-        }
+        self.save()?;
         let rest = self.session.finish();
         self.record(rest)?;
         self.progress.finish();
         let seconds = self.started.elapsed().as_secs_f64();
         let warnings = self.warnings(damage);
-        warnings.iter().for_each(|w| eprintln!("warning: {w}"));
+        warnings.iter().for_each(|w| say(format!("warning: {w}")));
         let outputs = self.write_files(stop)?;
         let summary = Summary {
             frames_processed: self.position.n_frames,
-            frames_missing: damage.missing().min(if self.interrupted { 0 } else { u64::MAX }),
+            frames_missing: self.n_missing(),
             detections: self.spool.n_records(),
             seconds,
             fps: self.progress.fps(),
@@ -237,10 +253,15 @@ impl<'a> Tracking<'a> {
         Ok(summary)
     }
 
+    /// Frames that could not be decoded, also by the processes that this one goes on from.
+    fn n_missing(&self) -> u64 {
+        if self.interrupted { 0 } else { self.source.n_frames().saturating_sub(self.position.n_frames) }
+    }
+
     fn warnings(&self, damage: &Damage) -> Vec<String> {
         let mut warnings = self.source.video.warnings().to_vec();
-        if !self.interrupted && damage.missing() > 0 {
-            let (missing, expected) = (damage.missing(), damage.expected);
+        let (missing, expected) = (self.n_missing(), self.source.n_frames());
+        if missing > 0 {
             warnings
                 .push(format!("the video is damaged: {missing} of {expected} frames could not be decoded"));
         }
@@ -283,7 +304,9 @@ impl<'a> Tracking<'a> {
                 every: run.every,
                 prompts: &prompts,
             };
-            annotation.write(path, &mut self.spool, stop)?;
+            let drawn = annotation.write(path, &mut self.spool, stop);
+            let what = format!("{} is not written; the other files are", path.display());
+            drawn.map_err(|failure| failure.context(what))?;
             outputs.push(path.clone());
         }
         Ok(outputs)

@@ -50,6 +50,8 @@ impl Detection {
     }
 }
 
+const START_AGAIN: &str = "delete the checkpoint to start from the beginning";
+
 /// The file. Without a name it disappears with the process.
 pub struct Spool {
     path: Option<PathBuf>,
@@ -68,8 +70,13 @@ impl Spool {
     /// A named spool holding the first `n_records` of what is there; 0 starts afresh.
     pub fn named(path: &Path, n_records: u64) -> Outcome<Self> {
         let failed = |e| cannot("open", path, e);
-        let options = File::options().read(true).write(true).create(true).truncate(false).open(path);
-        let mut file = options.map_err(failed)?;
+        let mut options = File::options();
+        options.read(true).write(true).truncate(false).create(n_records == 0);
+        let mut file = options.open(path).map_err(|error| {
+            let lost = n_records > 0 && error.kind() == ErrorKind::NotFound;
+            let failure = failed(error);
+            if lost { failure.hint(START_AGAIN) } else { failure }
+        })?;
         let want = n_records * RECORD as u64;
         let have = file.metadata().map_err(failed)?.len();
         if have < want {
@@ -78,8 +85,7 @@ impl Spool {
                 path.display(),
                 have / RECORD as u64
             );
-            return Err(Failure::message(Kind::Failed, message)
-                .hint("delete the checkpoint to start from the beginning"));
+            return Err(Failure::message(Kind::Failed, message).hint(START_AGAIN));
         }
         // What came after the checkpoint will be made again.
         file.set_len(want).map_err(failed)?;

@@ -9,6 +9,7 @@ use super::text::PromptFeatures;
 use crate::config::{DetrDecoderConfig, activation};
 use crate::error::Result;
 use crate::nn::{Attention, DEFAULT_EPS, LayerNorm, Mlp, ReluStack};
+use crate::ops;
 use crate::position::sine_boxes;
 use crate::trace;
 use crate::weights::Weights;
@@ -71,7 +72,7 @@ impl DetrDecoder {
     ) -> TensorResult<Decoded> {
         let mut boxes = self.first_boxes()?;
         let mut x = Tensor::cat(&[&self.presence_token, &self.query_embed], 0)?.unsqueeze(0)?;
-        let keys = picture.broadcast_add(positions)?;
+        let keys = ops::add(picture, positions)?;
         let n_layers = self.layers.len();
         for (i, layer) in self.layers.iter().enumerate() {
             let bias = self.box_bias(&boxes, grid, picture.device())?;
@@ -216,19 +217,19 @@ impl Layer {
         memory: &Memory<'_>,
         prompt: &PromptFeatures,
     ) -> TensorResult<Tensor> {
-        let placed = (x + query_pos)?;
-        let x = (x + self.self_attn.forward(&placed, &placed, x, None)?)?;
+        let placed = ops::add(x, query_pos)?;
+        let x = ops::add(x, &self.self_attn.forward(&placed, &placed, x, None)?)?;
         let x = self.self_attn_layer_norm.forward(&x)?;
 
-        let placed = (&x + query_pos)?;
+        let placed = ops::add(&x, query_pos)?;
         let text = &prompt.tokens;
-        let x = (x + self.text_cross_attn.forward(&placed, text, text, Some(&prompt.mask))?)?;
+        let x = ops::add(&x, &self.text_cross_attn.forward(&placed, text, text, Some(&prompt.mask))?)?;
         let x = self.text_cross_attn_layer_norm.forward(&x)?;
 
-        let placed = (&x + query_pos)?;
+        let placed = ops::add(&x, query_pos)?;
         let seen = self.vision_cross_attn.forward(&placed, memory.keys, memory.values, Some(memory.bias))?;
-        let x = self.vision_cross_attn_layer_norm.forward(&(x + seen)?)?;
+        let x = self.vision_cross_attn_layer_norm.forward(&ops::add(&x, &seen)?)?;
 
-        self.mlp_layer_norm.forward(&(&x + self.mlp.forward(&x)?)?)
+        self.mlp_layer_norm.forward(&ops::add(&x, &self.mlp.forward(&x)?)?)
     }
 }

@@ -7,6 +7,7 @@ use super::text::PromptFeatures;
 use crate::config::{DetrEncoderConfig, activation};
 use crate::error::Result;
 use crate::nn::{Attention, DEFAULT_EPS, LayerNorm, Mlp};
+use crate::ops;
 use crate::trace;
 use crate::weights::Weights;
 
@@ -69,12 +70,12 @@ impl Layer {
         prompt: &PromptFeatures,
     ) -> TensorResult<Tensor> {
         let normed = self.layer_norm1.forward(x)?;
-        let placed = normed.broadcast_add(positions)?;
-        let x = (x + self.self_attn.forward(&placed, &placed, &normed, None)?)?;
+        let placed = ops::add(&normed, positions)?;
+        let x = ops::add(x, &self.self_attn.forward(&placed, &placed, &normed, None)?)?;
         let normed = self.layer_norm2.forward(&x)?;
         let attended =
             self.cross_attn.forward(&normed, &prompt.tokens, &prompt.tokens, Some(&prompt.mask))?;
-        let x = (x + attended)?;
-        &x + self.mlp.forward(&self.layer_norm3.forward(&x)?)?
+        let x = ops::add(&x, &attended)?;
+        ops::add(&x, &self.mlp.forward(&self.layer_norm3.forward(&x)?)?)
     }
 }

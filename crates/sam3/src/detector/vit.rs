@@ -68,7 +68,7 @@ impl Embeddings {
     pub(crate) fn forward(&self, pixel_values: &Tensor) -> TensorResult<Tensor> {
         let patches = self.projection.forward(pixel_values)?;
         let (n, h, w, c) = patches.dims4()?;
-        patches.reshape((n, h * w, c))?.broadcast_add(&self.positions)
+        ops::add(&patches.reshape((n, h * w, c))?, &self.positions)
     }
 }
 
@@ -119,8 +119,8 @@ impl Layer {
             }
             None => self.attend(&normed.reshape((n, h * w, c))?)?.reshape((n, h, w, c))?,
         };
-        let x = (x + attended)?;
-        &x + self.mlp.forward(&self.layer_norm2.forward(&x)?)?
+        let x = ops::add(x, &attended)?;
+        ops::add(&x, &self.mlp.forward(&self.layer_norm2.forward(&x)?)?)
     }
 
     /// Sequences `[b, l, c]`, each attending to itself.

@@ -158,6 +158,11 @@ pub(crate) fn depthwise_conv2d(x: &Tensor, w: &Tensor, b: &Tensor, g: ConvGeomet
     }
 }
 
+/// Sum of two tensors; leading dimensions of size 1, or absent ones, are repeated.
+pub(crate) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if a.device().is_cpu() { cpu::linear::add(a, b) } else { a.broadcast_add(b) }
+}
+
 /// An activation by itself.
 pub(crate) fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
     if x.device().is_cpu() { cpu::linear::activation(x, activation) } else { plain::activate(x, activation) }

@@ -65,7 +65,7 @@ impl MemoryAttention {
         positions: &Tensor,
         memory: &MemoryBatch,
     ) -> TensorResult<Tensor> {
-        let mut x = picture.broadcast_add(&(positions * 0.1)?)?;
+        let mut x = ops::add(picture, &(positions * 0.1)?)?;
         for layer in &self.layers {
             x = layer.forward(&x, memory, &self.rope)?;
             trace::note("memory_attention.layer", &x);
@@ -109,11 +109,11 @@ impl Layer {
 
     /// x `[n, l, c]`, or `[1, l, c]` while it is the same for all n objects → `[n, l, c]`.
     pub(crate) fn forward(&self, x: &Tensor, memory: &MemoryBatch, rope: &RopeTable) -> TensorResult<Tensor> {
-        let x = (x + self.attend_self(&self.layer_norm1.forward(x)?, rope)?)?;
+        let x = ops::add(x, &self.attend_self(&self.layer_norm1.forward(x)?, rope)?)?;
         let seen = self.cross_attn_image.forward(&self.layer_norm2.forward(&x)?, memory, rope)?;
-        let x = seen.broadcast_add(&x)?;
+        let x = ops::add(&seen, &x)?;
         let hidden = self.linear1.forward_then(&self.layer_norm3.forward(&x)?, self.activation)?;
-        &x + self.linear2.forward(&hidden)?
+        ops::add(&x, &self.linear2.forward(&hidden)?)
     }
 
     fn attend_self(&self, x: &Tensor, rope: &RopeTable) -> TensorResult<Tensor> {

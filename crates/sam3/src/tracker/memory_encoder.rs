@@ -37,7 +37,7 @@ impl MemoryEncoder {
     pub(crate) fn forward(&self, picture: &Tensor, masks: &Tensor) -> TensorResult<Tensor> {
         let masks = self.mask_downsampler.forward(&masks.unsqueeze(3)?)?;
         trace::note("mask_downsampler", &masks);
-        let mut x = masks.broadcast_add(&self.feature_projection.forward(picture)?)?;
+        let mut x = ops::add(&masks, &self.feature_projection.forward(picture)?)?;
         for block in &self.memory_fuser {
             x = block.forward(&x)?;
         }
@@ -120,6 +120,6 @@ impl FuserBlock {
     fn forward(&self, x: &Tensor) -> TensorResult<Tensor> {
         let y = ops::depthwise_conv2d(x, &self.depthwise_weight, &self.depthwise_bias, self.geometry)?;
         let y = self.pointwise_conv1.forward_then(&self.layer_norm.forward(&y)?, self.activation)?;
-        x + self.pointwise_conv2.forward(&y)?.broadcast_mul(&self.scale)?
+        ops::add(x, &self.pointwise_conv2.forward(&y)?.broadcast_mul(&self.scale)?)
     }
 }

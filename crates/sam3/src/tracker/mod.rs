@@ -23,6 +23,9 @@ use memory_encoder::MemoryEncoder;
 use prompt_encoder::PromptEncoder;
 use sam_head::SamHead;
 
+/// Objects that go through a stage together; more are done in turns, so that a crowd costs time and not
+/// memory.
+const OBJECTS_AT_ONCE: usize = 16;
 /// Mask logit of an object that the SAM head does not see.
 const NO_OBJECT_LOGIT: f64 = -1024.0;
 /// A binary mask becomes logits by this scale and offset (`_use_mask_as_output`).
@@ -75,6 +78,7 @@ pub(crate) struct Propagated {
 }
 
 /// A mask for the memory encoder.
+#[derive(Clone, Copy)]
 pub(crate) enum MemoryMask<'a> {
     /// Logits `[n, 4g, 4g]`, as probabilities.
     Soft(&'a Tensor),
@@ -144,8 +148,15 @@ impl Tracker {
         max_pointers: usize,
         limits: &BankLimits,
     ) -> TensorResult<Propagated> {
-        let conditioned = self.condition(features, banks, frame_idx, max_pointers, limits)?;
-        self.read_masks(features, &conditioned)
+        let mut parts = Vec::new();
+        for banks in banks.chunks(OBJECTS_AT_ONCE) {
+            let conditioned = self.condition(features, banks, frame_idx, max_pointers, limits)?;
+            parts.push(self.read_masks(features, &conditioned)?);
+        }
+        let cat =
+            |field: fn(&Propagated) -> &Tensor| Tensor::cat(&parts.iter().map(field).collect::<Vec<_>>(), 0);
+        let (masks, pointers) = (cat(|p| &p.masks)?, cat(|p| &p.pointers)?);
+        Ok(Propagated { masks, pointers, scores: parts.into_iter().flat_map(|p| p.scores).collect() })
     }
 
     /// The picture as each object's memory sees it, `[n, g·g, c]`.
@@ -167,7 +178,7 @@ impl Tracker {
         features: &FrameFeatures,
         conditioned: &Tensor,
     ) -> TensorResult<Propagated> {
-        let pictures = conditioned.broadcast_add(&self.prompt_encoder.no_mask)?;
+        let pictures = ops::add(conditioned, &self.prompt_encoder.no_mask)?;
         let tokens = self.sam_head.read(&pictures, &self.head_positions, &self.prompt_encoder.no_points)?;
         let chosen = self.sam_head.choose(&tokens, &features.s0, &features.s1, self.cfg.multimask(false))?;
         let visible: Vec<bool> = tokens.object_score.iter().map(|&s| s > 0.0).collect();
@@ -207,7 +218,7 @@ impl Tracker {
         let prompt = ops::resize(&prompt, (4 * self.grid, 4 * self.grid), Filter::Antialiased)?;
         let dense = self.prompt_encoder.embed_masks(&prompt)?;
         trace::note("mask_embed", &dense);
-        let pictures = dense.broadcast_add(&self.flat_top(features)?)?;
+        let pictures = ops::add(&dense, &self.flat_top(features)?)?;
         let tokens = self.sam_head.read(&pictures, &self.head_positions, &self.prompt_encoder.no_points)?;
         let has_pixels = masks.flatten_from(1)?.max(1)?.to_vec1::<f32>()?;
         let visible: Vec<bool> =
@@ -228,12 +239,37 @@ impl Tracker {
         masks: MemoryMask<'_>,
         visible: &[bool],
     ) -> TensorResult<Tensor> {
-        let side = 16 * self.grid;
-        let resize = |m: &Tensor| ops::resize(m, (side, side), Filter::Antialiased);
-        let probabilities = match masks {
-            MemoryMask::Soft(logits) => ops::activate(&resize(logits)?, Activation::Sigmoid)?,
-            MemoryMask::Hard(logits) => resize(logits)?.gt(0.0)?.to_dtype(DType::F32)?,
-        };
+        let parts = visible.chunks(OBJECTS_AT_ONCE).enumerate().map(|(i, visible)| {
+            let (start, n) = (i * OBJECTS_AT_ONCE, visible.len());
+            let probabilities = match masks {
+                MemoryMask::Soft(logits) => self.soft_mask(&logits.narrow(0, start, n)?)?,
+                MemoryMask::Hard(logits) => self.hard_mask(&logits.narrow(0, start, n)?)?,
+            };
+            self.encode_probabilities(features, &probabilities, visible)
+        });
+        Tensor::cat(&parts.collect::<TensorResult<Vec<_>>>()?, 0)
+    }
+
+    /// Logits as probabilities at the memory encoder's size.
+    fn soft_mask(&self, logits: &Tensor) -> TensorResult<Tensor> {
+        ops::activate(&self.resize_for_memory(logits)?, Activation::Sigmoid)
+    }
+
+    /// Logits as 0 and 1 at the memory encoder's size.
+    fn hard_mask(&self, logits: &Tensor) -> TensorResult<Tensor> {
+        self.resize_for_memory(logits)?.gt(0.0)?.to_dtype(DType::F32)
+    }
+
+    fn resize_for_memory(&self, masks: &Tensor) -> TensorResult<Tensor> {
+        ops::resize(masks, (16 * self.grid, 16 * self.grid), Filter::Antialiased)
+    }
+
+    fn encode_probabilities(
+        &self,
+        features: &FrameFeatures,
+        probabilities: &Tensor,
+        visible: &[bool],
+    ) -> TensorResult<Tensor> {
         let scaled =
             probabilities.affine(self.cfg.sigmoid_scale_for_mem_enc, self.cfg.sigmoid_bias_for_mem_enc)?;
         let memory = self.memory_encoder.forward(&features.top, &scaled)?;
@@ -263,7 +299,7 @@ impl Tracker {
         let n_grid = self.grid * self.grid;
         // One table of positions for each temporal row, shared by all objects.
         let rows = (0..self.cfg.num_maskmem)
-            .map(|row| self.memory_positions.broadcast_add(&self.temporal_positions.get(row)?));
+            .map(|row| ops::add(&self.memory_positions, &self.temporal_positions.get(row)?));
         let positions: Vec<Tensor> = rows.collect::<TensorResult<_>>()?;
         let (mut keys, mut values, mut n_rotated) = (Vec::new(), Vec::new(), Vec::new());
         for bank in banks {

@@ -170,9 +170,9 @@ impl SamHead {
     fn upscale(&self, picture: &Tensor, s0: &Tensor, s1: &Tensor) -> TensorResult<Tensor> {
         let (n, _, c) = picture.dims3()?;
         let g = s0.dim(1)? / 4;
-        let x = self.upscale_conv1.forward(&picture.reshape((n, g, g, c))?)?.broadcast_add(s1)?;
+        let x = ops::add(&self.upscale_conv1.forward(&picture.reshape((n, g, g, c))?)?, s1)?;
         let x = ops::gelu(&self.upscale_layer_norm.forward(&x)?)?;
-        ops::gelu(&self.upscale_conv2.forward(&x)?.broadcast_add(s0)?)
+        ops::gelu(&ops::add(&self.upscale_conv2.forward(&x)?, s0)?)
     }
 
     /// For each object, the mask of one of its tokens: `[n, 4g, 4g]`.
@@ -240,9 +240,10 @@ impl TwoWayTransformer {
         for layer in &self.layers {
             (queries, keys) = layer.forward(&queries, &keys, tokens, positions)?;
         }
-        let query = (&queries + tokens)?;
-        let key = keys.broadcast_add(positions)?;
-        let queries = (queries + self.final_attn_token_to_image.forward(&query, &key, &keys, None)?)?;
+        let query = ops::add(&queries, tokens)?;
+        let key = ops::add(&keys, positions)?;
+        let queries =
+            ops::add(&queries, &self.final_attn_token_to_image.forward(&query, &key, &keys, None)?)?;
         Ok((self.layer_norm_final_attn.forward(&queries)?, keys))
     }
 }
@@ -294,18 +295,18 @@ impl TwoWayBlock {
         let queries = if self.is_first {
             self.self_attn.forward(queries, queries, queries, None)?
         } else {
-            let query = (queries + query_pos)?;
-            (queries + self.self_attn.forward(&query, &query, queries, None)?)?
+            let query = ops::add(queries, query_pos)?;
+            ops::add(queries, &self.self_attn.forward(&query, &query, queries, None)?)?
         };
         let queries = self.layer_norm1.forward(&queries)?;
 
-        let (query, key) = ((&queries + query_pos)?, keys.broadcast_add(key_pos)?);
+        let (query, key) = (ops::add(&queries, query_pos)?, ops::add(keys, key_pos)?);
         let seen = self.cross_attn_token_to_image.forward(&query, &key, keys, None)?;
-        let queries = self.layer_norm2.forward(&(queries + seen)?)?;
-        let queries = self.layer_norm3.forward(&(&queries + self.mlp.forward(&queries)?)?)?;
+        let queries = self.layer_norm2.forward(&ops::add(&queries, &seen)?)?;
+        let queries = self.layer_norm3.forward(&ops::add(&queries, &self.mlp.forward(&queries)?)?)?;
 
-        let query = (&queries + query_pos)?;
+        let query = ops::add(&queries, query_pos)?;
         let told = self.cross_attn_image_to_token.forward(&key, &query, &queries, None)?;
-        Ok((queries, self.layer_norm4.forward(&(keys + told)?)?))
+        Ok((queries, self.layer_norm4.forward(&ops::add(keys, &told)?)?))
     }
 }

@@ -148,6 +148,32 @@ pub(crate) fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, activation: Act
     Tensor::from_vec(out, shape, x.device())
 }
 
+/// Sum of two tensors, the smaller one repeated over leading dimensions.
+pub(crate) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let (large, small) = if a.elem_count() >= b.elem_count() { (a, b) } else { (b, a) };
+    let shape = large.shape().broadcast_shape_binary_op(small.shape(), "add")?;
+    let repeated = small.dims().iter().skip_while(|&&d| d == 1).copied().collect::<Vec<_>>();
+    if shape.elem_count() != large.elem_count() || !large.dims().ends_with(&repeated) {
+        return a.broadcast_add(b);
+    }
+    let mut out = with_data(large, |x| Ok(x.to_vec()))?;
+    with_data(small, |y| {
+        const PIECE: usize = 8 * 1024;
+        if y.len() < PIECE {
+            let whole = y.len() * (PIECE / y.len().max(1)).max(1);
+            for_each_piece(&mut out, whole.max(1), |_, piece| {
+                piece.chunks_mut(y.len()).for_each(|chunk| accumulate(chunk, y));
+            });
+        } else {
+            for repetition in out.chunks_mut(y.len()) {
+                for_each_piece(repetition, PIECE, |i, piece| accumulate(piece, &y[i * PIECE..]));
+            }
+        }
+        Ok(())
+    })?;
+    Tensor::from_vec(out, shape, large.device())
+}
+
 /// An activation of a whole tensor.
 pub(crate) fn activation(x: &Tensor, activation: Activation) -> Result<Tensor> {
     let mut out = with_data(x, |x| Ok(x.to_vec()))?;
@@ -168,6 +194,10 @@ pub(crate) fn activate(data: &mut [f32], activation: Activation) {
 }
 
 math::vectorised! {
+    fn accumulate(out: &mut [f32], x: &[f32]) {
+        out.iter_mut().zip(x).for_each(|(o, x)| *o += x);
+    }
+
     fn widen(out: &mut [f32], x: &[half::bf16]) {
         out.iter_mut().zip(x).for_each(|(o, x)| *o = f32::from_bits(u32::from(x.to_bits()) << 16));
     }

@@ -1,0 +1,30 @@
+# `make demo` and `make test` do everything on a fresh Debian, Ubuntu or macOS.
+# MODEL=folder of a SAM3 checkpoint, VIDEO=file: to use your own in the demo.
+
+SHELL := /bin/bash
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+COURTSIDE := target/release/courtside
+
+.PHONY: demo test check bench setup
+
+setup:
+	@scripts/install_tools.sh
+
+# Tracks a clip from end to end and says where the results lie.
+demo: setup
+	cargo build --release --locked
+	@COURTSIDE=$(COURTSIDE) MODEL="$(MODEL)" VIDEO="$(VIDEO)" scripts/demo.sh
+
+# What the continuous integration runs.
+test: setup check
+	cargo test --workspace --locked
+
+check:
+	cargo fmt --all -- --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# One frame's stages on this machine; minutes at the real configuration.
+bench: setup
+	cargo build --release --locked
+	$(COURTSIDE) bench --config tiny --objects 0,1,5,12
+	$(COURTSIDE) bench --config real --objects 1
