@@ -136,13 +136,14 @@ fn fetch(repo: &ApiRepo) -> Outcome<PathBuf> {
                 last = get(repo, &shard)?;
             }
         }
-        Err(error) => return Err(remote(error).context(format!("cannot download {WEIGHTS}"))),
+        Err(error) => return Err(remote(error).context(format!("cannot download {WEIGHTS} of {REPO}"))),
     }
     Ok(folder_of(&last).to_owned())
 }
 
 fn get(repo: &ApiRepo, name: &str) -> Outcome<PathBuf> {
-    get_resuming(repo, name).map_err(|error| remote(error).context(format!("cannot download {name}")))
+    get_resuming(repo, name)
+        .map_err(|error| remote(error).context(format!("cannot download {name} of {REPO}")))
 }
 
 /// Gets a file, going on where the connection broke off. The library's own retries are not used: the first

@@ -7,11 +7,13 @@
 mod checkpoint;
 mod dump;
 mod outputs;
+mod request;
 mod run;
 mod spool;
 mod summary;
 
 pub use outputs::{Annotation, write_mot, write_results};
-pub use run::{Request, Source, run};
+pub use request::{Request, Source};
+pub use run::run;
 pub use spool::{Detection, Spool};
 pub use summary::{Summary, TrackSummary};

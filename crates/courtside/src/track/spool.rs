@@ -54,7 +54,9 @@ const START_AGAIN: &str = "delete the checkpoint to start from the beginning";
 
 /// The file. Without a name it disappears with the process.
 pub struct Spool {
-    path: Option<PathBuf>,
+    /// Its name, or that of the file it lies beside.
+    path: PathBuf,
+    is_named: bool,
     file: BufWriter<File>,
     n_records: u64,
 }
@@ -64,7 +66,7 @@ impl Spool {
     pub fn unnamed(beside: &Path) -> Outcome<Self> {
         let folder = folder_of(beside);
         let file = tempfile::tempfile_in(folder).map_err(|e| cannot("write in", folder, e))?;
-        Ok(Self { path: None, file: BufWriter::new(file), n_records: 0 })
+        Ok(Self { path: beside.to_owned(), is_named: false, file: BufWriter::new(file), n_records: 0 })
     }
 
     /// A named spool holding the first `n_records` of what is there; 0 starts afresh.
@@ -90,7 +92,7 @@ impl Spool {
         // What came after the checkpoint will be made again.
         file.set_len(want).map_err(failed)?;
         file.seek(SeekFrom::End(0)).map_err(failed)?;
-        Ok(Self { path: Some(path.to_owned()), file: BufWriter::new(file), n_records })
+        Ok(Self { path: path.to_owned(), is_named: true, file: BufWriter::new(file), n_records })
     }
 
     /// Number of records.
@@ -138,15 +140,15 @@ impl Spool {
 
     /// Deletes a named spool.
     pub fn remove(self) -> Outcome<()> {
-        match self.path {
-            Some(path) => std::fs::remove_file(&path).map_err(|e| cannot("remove", &path, e)),
-            None => Ok(()),
+        if !self.is_named {
+            return Ok(());
         }
+        std::fs::remove_file(&self.path).map_err(|e| cannot("remove", &self.path, e))
     }
 
     fn failed(&self, error: std::io::Error) -> Failure {
-        let path = self.path.as_deref().unwrap_or(Path::new("the spool of detections"));
-        cannot("write", path, error)
+        let action = if self.is_named { "write" } else { "write detections beside" };
+        cannot(action, &self.path, error)
     }
 }
 

@@ -1,0 +1,88 @@
+//! What a run is asked for: the request, and the video it is about.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sam3::Compat;
+use video::{Limits, Tools, Video};
+
+use super::checkpoint::{RunIdentity, VideoIdentity, spool_path};
+use crate::failure::{Failure, Kind, Outcome};
+
+/// What to track and where to put it.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The video file.
+    pub video: PathBuf,
+    /// What to track.
+    pub prompts: Vec<String>,
+    /// Results in JSON.
+    pub out: PathBuf,
+    /// Video with boxes.
+    pub annotated: Option<PathBuf>,
+    /// MOT Challenge text.
+    pub mot: Option<PathBuf>,
+    /// Raw outputs.
+    pub dump: Option<PathBuf>,
+    /// State to continue from.
+    pub checkpoint: Option<PathBuf>,
+    /// Time between checkpoints.
+    pub checkpoint_interval: Duration,
+    /// First source frame.
+    pub from: u64,
+    /// Last source frame; `None` for the video's last.
+    pub to: Option<u64>,
+    /// Frames from one tracked frame to the next, at least 1.
+    pub every: u64,
+    /// Whether to report every frame at once and withdraw nothing.
+    pub streaming: bool,
+    /// Which quirks of the reference to keep.
+    pub compat: Compat,
+    /// Most objects at a time.
+    pub max_objects: Option<usize>,
+    /// Unconfirmed frames after which an object is retired; `None` for never.
+    pub retire_after: Option<usize>,
+}
+
+impl Request {
+    /// Every file that the run writes.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let spool = self.checkpoint.as_deref().map(spool_path);
+        let optional = [&self.annotated, &self.mot, &self.dump, &self.checkpoint, &spool];
+        [&self.out].into_iter().chain(optional.into_iter().flatten()).cloned().collect()
+    }
+}
+
+/// An opened video and which of its frames are wanted.
+pub struct Source {
+    pub(super) tools: Tools,
+    pub(super) video: Video,
+    pub(super) run: RunIdentity,
+}
+
+impl Source {
+    /// Opens the video of a request and checks its frame range.
+    pub fn open(request: &Request) -> Outcome<Self> {
+        let tools = Tools::find()?;
+        let video = Video::open(&tools, &request.video, &Limits::default())?;
+        let n_frames = video.n_frames();
+        let to = request.to.map_or(n_frames, |last| last.saturating_add(1).min(n_frames));
+        if request.from >= to {
+            let (name, last) = (request.video.display(), n_frames.saturating_sub(1));
+            let wanted = match request.to {
+                Some(to) => format!("from {} to {to}", request.from),
+                None => format!("from {}", request.from),
+            };
+            let message = format!("{name} has frames 0 to {last}: none {wanted}");
+            return Err(Failure::message(Kind::Failed, message).hint("choose other --from and --to"));
+        }
+        let identity = VideoIdentity::of(&request.video)?;
+        let run = RunIdentity { video: identity, from: request.from, to, every: request.every };
+        Ok(Self { tools, video, run })
+    }
+
+    /// Number of frames that will be tracked.
+    pub fn n_frames(&self) -> u64 {
+        (self.run.to - self.run.from).div_ceil(self.run.every)
+    }
+}

@@ -1,0 +1,118 @@
+//! A small server that gives files out as the Hugging Face hub does: ranged requests to
+//! `/{repo}/resolve/main/{file}`, answered with the revision and the file's tag.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// What the server has, and what it was asked.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) files: Vec<(String, Vec<u8>)>,
+    /// The revision that `main` stands for.
+    pub(crate) commit: String,
+    /// Answers every request with this status instead.
+    pub(crate) refuse: Option<u16>,
+    /// A file, and after how many bytes the connection breaks off, for one answer after the other.
+    pub(crate) cuts: VecDeque<(String, usize)>,
+    /// Requests so far.
+    pub(crate) requests: Vec<Request>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) path: String,
+    pub(crate) authorization: Option<String>,
+    /// First byte asked for, and the one behind the last.
+    pub(crate) range: (usize, Option<usize>),
+}
+
+/// The server; its thread lives as long as the test process.
+pub(crate) struct Hub {
+    pub(crate) address: String,
+    state: Arc<Mutex<State>>,
+}
+
+impl Hub {
+    pub(crate) fn start(files: Vec<(String, Vec<u8>)>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let state = State { files, commit: "0123abc".to_owned(), ..State::default() };
+        let state = Arc::new(Mutex::new(state));
+        let shared = Arc::clone(&state);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                // A client that hangs up is no failure of the server.
+                let _ = answer(&stream.unwrap(), &shared);
+            }
+        });
+        Self { address, state }
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// Requests since the last time this was called.
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        std::mem::take(&mut self.state().requests)
+    }
+}
+
+fn read_request(stream: &TcpStream) -> std::io::Result<Request> {
+    let mut lines = BufReader::new(stream).lines();
+    let first = lines.next().unwrap_or_else(|| Ok(String::new()))?;
+    let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
+    let mut request = Request { path, authorization: None, range: (0, None) };
+    for line in lines {
+        let line = line?;
+        let Some((name, value)) = line.split_once(": ") else { break };
+        match name.to_ascii_lowercase().as_str() {
+            "authorization" => request.authorization = Some(value.to_owned()),
+            "range" => {
+                let (from, to) = value.trim_start_matches("bytes=").split_once('-').unwrap();
+                request.range = (from.parse().unwrap(), to.parse::<usize>().ok().map(|to| to + 1));
+            }
+            _ => {}
+        }
+    }
+    Ok(request)
+}
+
+fn answer(mut stream: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
+    let request = read_request(stream)?;
+    let mut state = state.lock().unwrap();
+    state.requests.push(request.clone());
+    let name = request.path.strip_prefix("/facebook/sam3/resolve/main/").unwrap_or_default();
+    let body = state.files.iter().find(|(n, _)| n == name).map(|(_, body)| body.clone());
+    let status = match (&body, state.refuse) {
+        (_, Some(status)) => status,
+        (None, _) => 404,
+        (Some(body), _) if request.range.0 >= body.len() => 416,
+        _ => 206,
+    };
+    let (Some(body), 206) = (body, status) else {
+        let head = format!("HTTP/1.1 {status} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        return stream.write_all(head.as_bytes());
+    };
+    let (from, to) = (request.range.0, request.range.1.unwrap_or(body.len()).min(body.len()));
+    let commit = state.commit.clone();
+    let tag = format!("{commit}-{}", name.replace('.', "-"));
+    let part = &body[from..to];
+    let head = format!(
+        "HTTP/1.1 206 Partial Content\r\nx-repo-commit: {commit}\r\netag: \"{tag}\"\r\nContent-Length: {}\r\n\
+         Content-Range: bytes {from}-{}/{}\r\nConnection: close\r\n\r\n",
+        part.len(),
+        to - 1,
+        body.len()
+    );
+    stream.write_all(head.as_bytes())?;
+    // Metadata is asked for with a single byte.
+    let cut = state.cuts.front().filter(|(file, _)| file == name && request.range.1.is_none());
+    let sent = cut.map_or(part.len(), |(_, after)| part.len().min(*after));
+    if cut.is_some() {
+        state.cuts.pop_front();
+    }
+    stream.write_all(&part[..sent])
+}

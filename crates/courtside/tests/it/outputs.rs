@@ -1,0 +1,142 @@
+//! The files of a run and what it prints.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::fixture::wide;
+use crate::program::Place;
+
+/// Names of an object's fields, in alphabetical order.
+fn keys(value: &Value) -> Vec<&str> {
+    let mut keys: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    keys
+}
+
+/// Whether a number has at most so many decimals.
+fn has_decimals(value: &Value, most: usize) -> bool {
+    value.is_number() && value.to_string().split_once('.').is_none_or(|(_, after)| after.len() <= most)
+}
+
+fn n_frames(video: &Path) -> String {
+    let mut ffprobe = Command::new("ffprobe");
+    ffprobe.args(["-v", "error", "-count_frames", "-select_streams", "v:0", "-of", "csv=p=0"]);
+    let output = ffprobe.args(["-show_entries", "stream=nb_read_frames"]).arg(video).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().trim_end_matches(',').to_owned()
+}
+
+#[test]
+fn results_are_as_other_programs_read_them() {
+    let place = Place::new();
+    let fixture = wide();
+    fixture.video(&place, 14, "game.mkv");
+    let model = fixture.model();
+    let args = ["track", "game.mkv", "--model", &model, "--prompt", "ball", "--mot", "mot.txt"];
+    place.run(&args).expect(0, &[]);
+    let tracks = place.json("tracks.json");
+    let fields = ["completed_at", "detections", "frames_processed", "job_id", "prompts", "video_id"];
+    assert_eq!(keys(&tracks), fields);
+    assert_eq!(tracks["job_id"], "track-game");
+    assert_eq!(tracks["completed_at"], "2026-01-02T03:04:05Z");
+    assert_eq!(tracks["frames_processed"], 14);
+    let detections = tracks["detections"].as_array().unwrap();
+    assert!(detections.len() > 14, "{} detections", detections.len());
+    let mut before = None;
+    for d in detections {
+        assert_eq!(keys(d), ["bbox", "confidence", "frame", "track_id"]);
+        let place = (d["frame"].as_u64().unwrap(), d["track_id"].as_u64().unwrap());
+        assert!(before < Some(place), "{d} is out of order");
+        before = Some(place);
+        let bbox = d["bbox"].as_array().unwrap();
+        assert!(bbox.len() == 4 && bbox.iter().all(|x| has_decimals(x, 2)), "{d}");
+        assert!(has_decimals(&d["confidence"], 4), "{d}");
+        assert!((0.0..=1.0).contains(&d["confidence"].as_f64().unwrap()), "{d}");
+    }
+    let line = |d: &Value| {
+        let (b, frame) = (&d["bbox"], d["frame"].as_u64().unwrap() + 1);
+        format!(
+            "{frame},{},{},{},{},{},{},-1,-1,-1\n",
+            d["track_id"], b[0], b[1], b[2], b[3], d["confidence"]
+        )
+    };
+    let mot: String = detections.iter().map(line).collect();
+    assert_eq!(String::from_utf8(place.read("mot.txt")).unwrap(), mot);
+    assert_eq!(place.names(), ["game.mkv", "mot.txt", "tracks.json"]);
+}
+
+#[test]
+fn several_prompts_give_each_detection_its_own() {
+    let place = Place::new();
+    let fixture = wide();
+    fixture.video(&place, 6, "game.mkv");
+    let model = fixture.model();
+    place
+        .run(&["track", "game.mkv", "--model", &model, "--prompt", "ball", "--prompt", "box"])
+        .expect(0, &[]);
+    let tracks = place.json("tracks.json");
+    assert_eq!(tracks["prompts"], serde_json::json!(["ball", "box"]));
+    let prompts: Vec<&Value> =
+        tracks["detections"].as_array().unwrap().iter().map(|d| &d["prompt"]).collect();
+    assert!(prompts.iter().all(|p| **p == 0 || **p == 1), "{prompts:?}");
+    assert!(prompts.iter().any(|p| **p == 0) && prompts.iter().any(|p| **p == 1), "{prompts:?}");
+}
+
+#[test]
+fn an_annotated_video_has_the_same_frames() {
+    let place = Place::new();
+    let fixture = wide();
+    fixture.video(&place, 9, "game.mkv");
+    let model = fixture.model();
+    let track = ["track", "game.mkv", "--model", &model, "--prompt", "ball", "--every", "2"];
+    place.run(&[&track[..], &["--annotated", "drawn.mp4"]].concat()).expect(0, &[]);
+    assert_eq!(n_frames(&place.path("drawn.mp4")), "9");
+    let part = ["--annotated", "part.mp4", "--from", "3", "--to", "6"];
+    place.run(&[&track[..], &part].concat()).expect(0, &[]);
+    assert_eq!(n_frames(&place.path("part.mp4")), "4");
+    assert_eq!(place.names(), ["drawn.mp4", "game.mkv", "part.mp4", "tracks.json"]);
+}
+
+#[test]
+fn json_is_all_that_stands_on_standard_output() {
+    let place = Place::new();
+    let fixture = wide();
+    fixture.video(&place, 5, "game.mkv");
+    let model = fixture.model();
+    let args = ["track", "game.mkv", "--model", &model, "--prompt", "ball", "--json", "--out", "here.json"];
+    let summary = place.run(&args).expect(0, &[]).json();
+    assert_eq!(summary["frames_processed"], 5);
+    assert_eq!(summary["frames_missing"], 0);
+    assert_eq!(summary["interrupted"], false);
+    assert_eq!(summary["outputs"], serde_json::json!(["here.json"]));
+    let detections = place.json("here.json")["detections"].as_array().unwrap().clone();
+    assert_eq!(summary["detections"], detections.len());
+    for track in summary["tracks"].as_array().unwrap() {
+        let of_track = detections.iter().filter(|d| d["track_id"] == track["track_id"]);
+        let frames: Vec<&Value> = of_track.map(|d| &d["frame"]).collect();
+        assert_eq!(track["n_frames"], frames.len());
+        assert_eq!(Some(&&track["first_frame"]), frames.first());
+        assert_eq!(Some(&&track["last_frame"]), frames.last());
+    }
+}
+
+#[test]
+fn people_get_a_table_and_the_files_by_name() {
+    let place = Place::new();
+    let fixture = wide();
+    fixture.video(&place, 3, "game.mkv");
+    let ran =
+        place.run(&["track", "game.mkv", "--model", &fixture.model(), "--prompt", "ball"]).expect(0, &[]);
+    assert!(
+        ran.stdout.starts_with("   TRACK PROMPT    FIRST     LAST   FRAMES  CONFIDENCE\n"),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        ran.stdout.contains("\n3 frames, ") && ran.stdout.ends_with("wrote tracks.json\n"),
+        "{}",
+        ran.stdout
+    );
+    assert_eq!(ran.stderr, "");
+}

@@ -1,0 +1,182 @@
+//! Running the program in a folder and an environment of its own.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long anything is waited for before the test fails; nothing takes nearly as long.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// A working folder and a home folder, both empty at first and removed at the end.
+pub(crate) struct Place {
+    work: tempfile::TempDir,
+    home: tempfile::TempDir,
+}
+
+/// What a run left behind.
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self { work: tempfile::tempdir().unwrap(), home: tempfile::tempdir().unwrap() }
+    }
+
+    /// The working folder.
+    pub(crate) fn folder(&self) -> &Path {
+        self.work.path()
+    }
+
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// A file of the working folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.work.path().join(name)
+    }
+
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+
+    pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        std::fs::write(self.path(name), bytes).unwrap();
+    }
+
+    pub(crate) fn json(&self, name: &str) -> Value {
+        serde_json::from_slice(&self.read(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+
+    /// Names in the working folder, hidden ones too.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.folder()).unwrap();
+        let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// The program with arguments; of this process's environment it sees `PATH` alone.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.bare(env!("CARGO_BIN_EXE_courtside"));
+        command.args(args);
+        command
+    }
+
+    /// The program as `script` of the shell starts it, as `"$@"`.
+    pub(crate) fn shell(&self, script: &str, args: &[&str]) -> Command {
+        let mut command = self.bare("sh");
+        command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_courtside")]).args(args);
+        command
+    }
+
+    fn bare(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", self.home());
+        command.env("SOURCE_DATE_EPOCH", "1767323045").env("COLUMNS", "100");
+        command.current_dir(self.folder()).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Ran {
+        Ran::of(self.command(args).output().unwrap())
+    }
+}
+
+impl Ran {
+    pub(crate) fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Checks the exit code, and that standard error names each of `words`.
+    #[track_caller]
+    pub(crate) fn expect(self, code: i32, words: &[&str]) -> Self {
+        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        for word in words {
+            assert!(self.stderr.contains(word), "{word:?} is not in standard error:\n{}", self.stderr);
+        }
+        self
+    }
+
+    /// Standard output, which must be one JSON value and nothing else.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}:\n{}", self.stdout))
+    }
+}
+
+/// A run in progress, killed when it is forgotten.
+pub(crate) struct Running(Option<Child>);
+
+impl Running {
+    pub(crate) fn start(mut command: Command) -> Self {
+        Self(Some(command.spawn().unwrap()))
+    }
+
+    fn child(&mut self) -> &mut Child {
+        self.0.as_mut().unwrap()
+    }
+
+    /// Looks again and again until `seen` returns something, while the program runs.
+    #[track_caller]
+    pub(crate) fn wait_for<T>(&mut self, what: &str, mut seen: impl FnMut() -> Option<T>) -> T {
+        let started = Instant::now();
+        loop {
+            let ended = self.child().try_wait().unwrap();
+            if let Some(value) = seen() {
+                return value;
+            }
+            assert!(ended.is_none(), "the program ended ({ended:?}) before {what}");
+            assert!(started.elapsed() < DEADLINE, "waited too long for {what}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&mut self) -> u32 {
+        self.child().id()
+    }
+
+    /// Sends a signal, like `INT`.
+    pub(crate) fn signal(&mut self, name: &str) {
+        let kill = format!("kill -s {name} {}", self.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill}");
+    }
+
+    /// Closes our end of its standard error: what it writes there fails from now on.
+    pub(crate) fn close_stderr(&mut self) {
+        drop(self.child().stderr.take());
+    }
+
+    /// Kills it with SIGKILL.
+    pub(crate) fn kill(mut self) {
+        self.child().kill().unwrap();
+        self.child().wait().unwrap();
+    }
+
+    /// Waits for its end.
+    pub(crate) fn end(mut self) -> Ran {
+        Ran::of(self.0.take().unwrap().wait_with_output().unwrap())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            // Both fail only if it has already been waited for.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
