@@ -47,13 +47,6 @@ impl Write for WholeFile {
     }
 }
 
-/// Writes a small file whole.
-pub fn write_whole(target: &Path, bytes: &[u8]) -> Outcome<()> {
-    let mut file = WholeFile::create(target)?;
-    file.write_all(bytes).map_err(|e| cannot("write", target, e))?;
-    file.keep()
-}
-
 /// The folder that a file lies in.
 pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))

@@ -30,6 +30,7 @@ pub mod bench;
 mod config;
 mod detector;
 mod error;
+mod fnv;
 mod mask;
 mod model;
 mod nn;

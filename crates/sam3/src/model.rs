@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 
 use crate::config::VideoConfig;
 use crate::detector::Detector;
@@ -39,7 +39,7 @@ pub struct Model {
     pub(crate) tokenizer: PromptTokenizer,
     pub(crate) preprocess: Preprocess,
     pub(crate) device: Device,
-    /// Tells one checkpoint from another when a saved session is read.
+    /// Tells one checkpoint and its storage from another when a saved session is read.
     pub(crate) fingerprint: String,
 }
 
@@ -68,7 +68,7 @@ impl Model {
         let tokenizer = PromptTokenizer::open(folder)?;
         let preprocess = Preprocess::open(folder, config.image_size())?;
         let weights = Weights::open(folder, storage.dtype(), device, check_only)?;
-        Self::build(config, tokenizer, preprocess, &weights)
+        Self::build(config, storage, tokenizer, preprocess, &weights)
     }
 
     /// A model of random numbers: the same arithmetic as a real one, for benchmarks.
@@ -80,11 +80,12 @@ impl Model {
         let vocab_size = config.detector_config.text_config.vocab_size as u32;
         let preprocess = Preprocess::standard(config.image_size());
         let weights = Weights::random(seed, storage.dtype(), device);
-        Self::build(config, PromptTokenizer::Bytes { vocab_size }, preprocess, &weights)
+        Self::build(config, storage, PromptTokenizer::Bytes { vocab_size }, preprocess, &weights)
     }
 
     fn build(
         config: VideoConfig,
+        storage: Storage,
         tokenizer: PromptTokenizer,
         preprocess: Preprocess,
         weights: &Weights,
@@ -92,7 +93,8 @@ impl Model {
         let detector = Detector::new(&config.detector_config, &weights.pp("detector_model"))?;
         let tracker = Tracker::new(&config, weights)?;
         weights.finish()?;
-        let fingerprint = fingerprint(&config, &tracker)?;
+        let settings = format!("{config:?} {storage:?} {preprocess:?}");
+        let fingerprint = format!("{:016x}", weights.digest().add(settings.as_bytes()).value());
         let device = weights.device().clone();
         Ok(Self { config, detector, tracker, tokenizer, preprocess, device, fingerprint })
     }
@@ -106,20 +108,4 @@ impl Model {
     pub fn device(&self) -> &Device {
         &self.device
     }
-}
-
-/// FNV-1a of the configuration and of a few weights.
-fn fingerprint(config: &VideoConfig, tracker: &Tracker) -> Result<String> {
-    let mut hash = 0xcbf2_9ce4_8422_2325u64;
-    let mut add = |bytes: &[u8]| {
-        for &b in bytes {
-            hash = (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3);
-        }
-    };
-    add(format!("{config:?}").as_bytes());
-    let sample: &Tensor = tracker.fingerprint_sample();
-    for x in sample.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()? {
-        add(&x.to_le_bytes());
-    }
-    Ok(format!("{hash:016x}"))
 }

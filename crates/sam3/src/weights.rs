@@ -4,7 +4,7 @@
 //! Loading never stops at the first bad tensor: every missing, misshapen or unused one is collected and
 //! reported together by [`Weights::finish`].
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -13,6 +13,7 @@ use candle_core::safetensors::MmapedSafetensors;
 use candle_core::{DType, Device, Shape, Tensor};
 
 use crate::error::{Error, Result};
+use crate::fnv::Fnv;
 
 /// Modules of the checkpoint that text-prompted tracking never runs. Their tensors may be present or not.
 const NOT_RUN: &[&str] = &[
@@ -50,6 +51,8 @@ struct Shared {
     used: RefCell<BTreeSet<String>>,
     problems: RefCell<Vec<String>>,
     ignored: RefCell<Vec<String>>,
+    /// Digest of the small tensors that were loaded.
+    digest: Cell<Fnv>,
     dtype: DType,
     device: Device,
 }
@@ -66,14 +69,15 @@ impl Weights {
     /// shapes are compared and no data is read.
     pub(crate) fn open(folder: &Path, dtype: DType, device: &Device, check_only: bool) -> Result<Self> {
         let files = weight_files(folder)?;
-        #[expect(
-            unsafe_code,
-            reason = "a memory map; the checkpoint must not be rewritten while it is loaded"
-        )]
-        let tensors = unsafe { MmapedSafetensors::multi(&files) }.map_err(|e| Error::Checkpoint {
-            path: files[0].clone(),
-            what: format!("not a whole safetensors file ({e}); download it again"),
-        })?;
+        let wrong = |path: &Path, error: candle_core::Error| Error::Checkpoint {
+            path: path.to_owned(),
+            what: format!("not a whole safetensors file ({error}); download it again"),
+        };
+        // One by one first, so that the error names the damaged one.
+        for file in &files {
+            map(std::slice::from_ref(file)).map_err(|e| wrong(file, e))?;
+        }
+        let tensors = map(&files).map_err(|e| wrong(folder, e))?;
         let names = tensors.tensors().into_iter().map(|(name, _)| name).collect();
         Ok(Self::new(Source::Files { tensors, names, check_only }, dtype, device))
     }
@@ -95,6 +99,7 @@ impl Weights {
             used: RefCell::default(),
             problems: RefCell::default(),
             ignored: RefCell::default(),
+            digest: Cell::default(),
             dtype,
             device: device.clone(),
         };
@@ -168,9 +173,19 @@ impl Weights {
                 if *check_only {
                     return zeros();
                 }
+                // Norms and biases of every module: whatever is trained changes some of them.
+                const SMALL: usize = 1 << 14;
+                if view.data().len() <= SMALL {
+                    self.shared.digest.set(self.shared.digest.get().add(view.data()));
+                }
                 Ok(tensors.load(&stored, &self.shared.device)?.to_dtype(dtype)?)
             }
         }
+    }
+
+    /// Tells the weights of one checkpoint from those of another, after loading.
+    pub(crate) fn digest(&self) -> Fnv {
+        self.shared.digest.get()
     }
 
     /// Ends loading.
@@ -208,6 +223,14 @@ fn spellings(key: &str) -> impl Iterator<Item = String> {
     let doubled =
         key.strip_prefix("tracker_model.").map(|rest| format!("tracker_model.tracker_model.{rest}"));
     std::iter::once(key.to_owned()).chain(doubled)
+}
+
+/// Maps safetensors files and reads their headers.
+fn map(files: &[PathBuf]) -> candle_core::Result<MmapedSafetensors> {
+    #[expect(unsafe_code, reason = "a memory map; the checkpoint must not be rewritten while it is loaded")]
+    unsafe {
+        MmapedSafetensors::multi(files)
+    }
 }
 
 /// Uniform numbers in `offset ± scale` (xorshift64).

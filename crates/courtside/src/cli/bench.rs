@@ -14,7 +14,8 @@ use crate::failure::{Failure, Kind, Outcome};
 use crate::say::say;
 
 /// Measures this machine: milliseconds of every stage of a frame, frames per second and peak memory, with
-/// random weights made in memory.
+/// random weights made in memory. The decisions between the stages are not counted; peak memory is that of
+/// the whole run, the largest count of objects included.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// `real` (facebook/sam3), `tiny`, or a config.json. One frame at the real configuration is minutes of

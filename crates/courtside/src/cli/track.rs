@@ -49,7 +49,7 @@ pub(super) struct Args {
     /// Last frame; the video's last if not given.
     #[arg(long, value_name = "F")]
     to: Option<u64>,
-    /// Most objects at a time, which bounds memory and time in a crowd. Objects out of sight give way to
+    /// Most objects at a time, which bounds memory and time in a crowd. Objects long unconfirmed give way to
     /// new ones; of new ones the surest are taken. 100 if not given, and the checkpoint's own limit with
     /// --compat reference.
     #[arg(long, value_name = "N", value_parser = positive)]

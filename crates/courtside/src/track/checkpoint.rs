@@ -3,14 +3,14 @@
 //! The file is a line that names the format, a line of JSON, and the tracker's state as safetensors. It is
 //! written whole; the detections it counts lie in a spool beside it and are made durable first.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::failure::{Failure, Kind, Outcome};
-use crate::whole_file::{cannot, write_whole};
+use crate::whole_file::{WholeFile, cannot};
 
 const MAGIC: &str = "courtside checkpoint 1";
 
@@ -46,7 +46,7 @@ impl VideoIdentity {
         let size_bytes = file.metadata()?.len();
         let mut hash = Sha256::new();
         let mut bytes = Vec::new();
-        file.by_ref().take(END).read_to_end(&mut bytes)?;
+        Read::by_ref(&mut file).take(END).read_to_end(&mut bytes)?;
         hash.update(&bytes);
         if size_bytes > END {
             bytes.clear();
@@ -57,6 +57,22 @@ impl VideoIdentity {
         let sha256_of_ends = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
         Ok(Self { size_bytes, sha256_of_ends })
     }
+}
+
+/// What a run's results are called; fixed when it starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Labels {
+    pub job_id: String,
+    /// RFC 3339.
+    pub completed_at: String,
+}
+
+/// What a checkpoint says beside the tracker's state.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Head {
+    pub run: RunIdentity,
+    pub labels: Labels,
+    pub position: Position,
 }
 
 /// How far a run got.
@@ -72,12 +88,6 @@ pub(super) struct Position {
     pub n_detections: u64,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Head {
-    run: RunIdentity,
-    position: Position,
-}
-
 /// Where the detections of a checkpoint lie.
 pub(super) fn spool_path(checkpoint: &Path) -> PathBuf {
     let mut name = checkpoint.file_name().unwrap_or_default().to_owned();
@@ -85,16 +95,16 @@ pub(super) fn spool_path(checkpoint: &Path) -> PathBuf {
     checkpoint.with_file_name(name)
 }
 
-pub(super) fn write(path: &Path, run: &RunIdentity, position: &Position, session: &[u8]) -> Outcome<()> {
-    let head = Head { run: run.clone(), position: position.clone() };
-    let json = serde_json::to_string(&head).map_err(|e| cannot("write", path, e.into()))?;
-    let mut bytes = format!("{MAGIC}\n{json}\n").into_bytes();
-    bytes.extend_from_slice(session);
-    write_whole(path, &bytes)
+pub(super) fn write(path: &Path, head: &Head, session: &[u8]) -> Outcome<()> {
+    let failed = |e| cannot("write", path, e);
+    let json = serde_json::to_string(head).map_err(|e| failed(e.into()))?;
+    let mut file = WholeFile::create(path)?;
+    write!(file, "{MAGIC}\n{json}\n").and_then(|()| file.write_all(session)).map_err(failed)?;
+    file.keep()
 }
 
-/// Reads a checkpoint of this run: its position and the tracker's state. `None` if there is no file.
-pub(super) fn read(path: &Path, run: &RunIdentity) -> Outcome<Option<(Position, Vec<u8>)>> {
+/// Reads a checkpoint of this run: what it says and the tracker's state. `None` if there is no file.
+pub(super) fn read(path: &Path, run: &RunIdentity) -> Outcome<Option<(Head, Vec<u8>)>> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -118,7 +128,8 @@ pub(super) fn read(path: &Path, run: &RunIdentity) -> Outcome<Option<(Position, 
     if head.run != *run {
         return Err(wrong("is of other frames; use the same --from, --to and --every"));
     }
-    Ok(Some((head.position, session.to_vec())))
+    let session = session.to_vec();
+    Ok(Some((head, session)))
 }
 
 /// Deletes a checkpoint that has served.

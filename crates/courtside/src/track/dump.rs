@@ -18,25 +18,32 @@ pub(super) struct Dump {
     data: BufWriter<File>,
     header: Map<String, Value>,
     size_bytes: usize,
+    /// Height and width of a mask.
+    side: usize,
 }
 
 impl Dump {
-    pub(super) fn create(target: &Path) -> Outcome<Self> {
+    pub(super) fn create(target: &Path, side: usize) -> Outcome<Self> {
         let folder = folder_of(target);
         let data = tempfile::tempfile_in(folder).map_err(|e| cannot("write in", folder, e))?;
-        Ok(Self { target: target.to_owned(), data: BufWriter::new(data), header: Map::new(), size_bytes: 0 })
+        Ok(Self {
+            target: target.to_owned(),
+            data: BufWriter::new(data),
+            header: Map::new(),
+            size_bytes: 0,
+            side,
+        })
     }
 
     /// Adds a frame.
     pub(super) fn push(&mut self, frame: u64, masks: &[LowResMask]) -> Outcome<()> {
         let n = masks.len();
-        let side = masks.first().map_or(0, |m| m.logits.len().isqrt());
         let ids: Vec<u8> = masks.iter().flat_map(|m| (m.id as i64).to_le_bytes()).collect();
         let logits: Vec<u8> = masks.iter().flat_map(|m| &m.logits).flat_map(|x| x.to_le_bytes()).collect();
         let scores: Vec<u8> = masks.iter().flat_map(|m| m.score.to_le_bytes()).collect();
         let added = [
             self.tensor(format!("{frame}.ids"), "I64", &[n], &ids),
-            self.tensor(format!("{frame}.low_res_masks"), "F32", &[n, side, side], &logits),
+            self.tensor(format!("{frame}.low_res_masks"), "F32", &[n, self.side, self.side], &logits),
             self.tensor(format!("{frame}.scores"), "F32", &[n], &scores),
         ];
         let result: std::io::Result<()> = added.into_iter().collect();

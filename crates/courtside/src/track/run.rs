@@ -8,7 +8,7 @@ use std::time::Instant;
 use sam3::{Frame, FrameOutput, Mode, Model, Session, SessionOptions};
 use video::{Damage, DecodeOptions};
 
-use super::checkpoint::{self, Position};
+use super::checkpoint::{self, Head, Labels, Position};
 use super::dump::Dump;
 use super::outputs::{Annotation, ResultsHead, write_mot, write_results};
 use super::request::{Request, Source};
@@ -18,17 +18,21 @@ use crate::failure::{Failure, Kind, Outcome};
 use crate::progress::Progress;
 use crate::say::say;
 use crate::stop::Stop;
+use crate::whole_file::cannot;
 
 /// Tracks a video and writes the files that the request names.
 ///
 /// # Errors
 /// A run that was stopped while tracking returns its summary with `interrupted` set, its files holding what
-/// there is. One that was stopped while drawing is a [`Failure`] of kind [`Kind::Interrupted`]: all files but
+/// there is; one that failed on the way also leaves files with what there is. One that was stopped while
+/// drawing is a [`Failure`] of kind [`Kind::Interrupted`]: all files but
 /// the annotated video are written.
 pub fn run(request: &Request, source: Source, model: Arc<Model>, stop: &Stop) -> Outcome<Summary> {
     let mut tracking = Tracking::start(request, source, model)?;
-    let damage = tracking.track(stop)?;
-    tracking.finish(&damage, stop)
+    match tracking.track(stop) {
+        Ok(damage) => tracking.finish(&damage, stop),
+        Err(failure) => Err(tracking.abandon(failure, stop)),
+    }
 }
 
 /// A run in progress.
@@ -38,6 +42,7 @@ struct Tracking<'a> {
     session: Session,
     spool: Spool,
     dump: Option<Dump>,
+    labels: Labels,
     position: Position,
     interrupted: bool,
     progress: Progress,
@@ -55,21 +60,35 @@ impl<'a> Tracking<'a> {
             Some(path) => checkpoint::read(path, &source.run)?.map(|saved| (path, saved)),
             None => None,
         };
-        let (session, position) = match saved {
-            Some((path, (position, bytes))) => {
-                say(format!("continuing at frame {} of {}", position.next_frame, request.video.display()));
-                (Session::from_bytes(model, &prompts, options, &bytes, path)?, position)
+        let side = model.config().low_res_mask_size;
+        let (session, labels, position) = match saved {
+            Some((path, (head, bytes))) => {
+                let next = head.position.next_frame;
+                say(format!("continuing at frame {next} of {}", request.video.display()));
+                let session = Session::from_bytes(model, &prompts, options, &bytes, path)?;
+                (session, head.labels, head.position)
             }
-            None => (Session::new(model, &prompts, options)?, fresh),
+            None => (Session::new(model, &prompts, options)?, labels_of(&request.video)?, fresh),
         };
         let spool = match &request.checkpoint {
             Some(path) => Spool::named(&checkpoint::spool_path(path), position.n_detections)?,
             None => Spool::unnamed(&request.out)?,
         };
-        let dump = request.dump.as_deref().map(Dump::create).transpose()?;
+        let dump = request.dump.as_deref().map(|path| Dump::create(path, side)).transpose()?;
         let progress = Progress::start("tracking", position.n_frames, n_frames);
         let started = Instant::now();
-        Ok(Self { request, source, session, spool, dump, position, interrupted: false, progress, started })
+        Ok(Self {
+            request,
+            source,
+            session,
+            spool,
+            dump,
+            labels,
+            position,
+            interrupted: false,
+            progress,
+            started,
+        })
     }
 
     /// Tracks until the video ends or the user stops it; returns how much of the video was readable.
@@ -85,13 +104,14 @@ impl<'a> Tracking<'a> {
         let mut last_checkpoint = Instant::now();
         for frame in frames.by_ref() {
             let frame = frame?;
-            self.position.waiting.push(frame.frame_idx);
             let outputs = self.session.push(Frame::Rgb(&frame.rgb))?;
+            self.position.waiting.push(frame.frame_idx);
             self.position.n_frames += 1;
             self.position.next_frame = frame.frame_idx + self.source.run.every;
             self.record(outputs)?;
             self.report();
-            if stop.requested() {
+            // A run that is stopped on its last frame is finished.
+            if stop.requested() && self.position.next_frame < self.source.run.to {
                 self.interrupted = true;
                 break;
             }
@@ -141,7 +161,22 @@ impl<'a> Tracking<'a> {
         let Some(path) = &self.request.checkpoint else { return Ok(()) };
         self.spool.sync()?;
         self.position.n_detections = self.spool.n_records();
-        checkpoint::write(path, &self.source.run, &self.position, &self.session.to_bytes()?)
+        let (run, labels, position) = (&self.source.run, &self.labels, &self.position);
+        let head = Head { run: run.clone(), labels: labels.clone(), position: position.clone() };
+        checkpoint::write(path, &head, &self.session.to_bytes()?)
+    }
+
+    /// Keeps what there is of a run that failed, as if it had been stopped, and says how to go on.
+    fn abandon(mut self, failure: Failure, stop: &Stop) -> Failure {
+        self.interrupted = true;
+        let n_frames = self.position.n_frames;
+        let has_checkpoint = self.request.checkpoint.is_some();
+        let failure = failure.context(format!("tracking failed after {n_frames} frames"));
+        match self.finish(&Damage::default(), stop) {
+            Ok(_) if has_checkpoint => failure.hint("run the same command again to go on from there"),
+            Ok(_) => failure.hint("the files hold what there is; with --checkpoint the next run could go on"),
+            Err(also) => failure.hint(format!("what there was could not be written either: {also}")),
+        }
     }
 
     /// Writes the files. The run is checkpointed first, as it was before its last frames were forced out: if
@@ -188,6 +223,12 @@ impl<'a> Tracking<'a> {
             warnings
                 .push(format!("the video is damaged: {missing} of {expected} frames could not be decoded"));
         }
+        let turned_away = self.session.n_turned_away();
+        if turned_away > 0 {
+            warnings.push(format!(
+                "the limit of objects was reached: {turned_away} detections were not followed; see --max-objects"
+            ));
+        }
         if damage.n_messages > 0 && !self.interrupted {
             let first = damage.messages.first().map(String::as_str).unwrap_or_default();
             warnings.push(format!("the decoder complained {} times, first: {first}", damage.n_messages));
@@ -197,13 +238,11 @@ impl<'a> Tracking<'a> {
 
     fn write_files(&mut self, stop: &Stop) -> Outcome<Vec<PathBuf>> {
         let request = self.request;
-        let job_id = job_id(&request.video);
-        let completed_at = stamp(&request.video)?;
         let prompts = self.session.prompts().to_vec();
         let head = ResultsHead {
-            job_id: &job_id,
+            job_id: &self.labels.job_id,
             video_id: 0,
-            completed_at: &completed_at,
+            completed_at: &self.labels.completed_at,
             frames_processed: self.position.n_frames,
             prompts: &prompts,
         };
@@ -251,25 +290,28 @@ fn session_options(request: &Request, source: &Source) -> SessionOptions {
     }
 }
 
-fn job_id(video: &Path) -> String {
-    format!("track-{}", video.file_stem().unwrap_or_default().to_string_lossy())
-}
-
-/// The `completed_at` of a results file: when the video file was last changed. The same video so gives the
-/// same bytes, however often the run was stopped and continued. `SOURCE_DATE_EPOCH` overrides it.
-fn stamp(video: &Path) -> Outcome<String> {
+/// What the results are called. `completed_at` is when the video file was last changed, so that the same
+/// video gives the same bytes; `SOURCE_DATE_EPOCH` overrides it.
+fn labels_of(video: &Path) -> Outcome<Labels> {
     use time::OffsetDateTime;
     use time::format_description::well_known::Rfc3339;
-    let given = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|s| s.parse::<i64>().ok());
-    let modified = std::fs::metadata(video).and_then(|m| m.modified());
-    let seconds = given
-        .or_else(|| {
-            let since = modified.ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-            i64::try_from(since.as_secs()).ok()
-        })
-        .unwrap_or(0);
-    OffsetDateTime::from_unix_timestamp(seconds)
-        .map_err(|e| Failure::new(Kind::Failed, e))?
-        .format(&Rfc3339)
-        .map_err(|e| Failure::new(Kind::Failed, e))
+    let wrong = |what: String| Failure::message(Kind::Config, what);
+    let changed = match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => {
+            let seconds = text.parse().ok().and_then(|s| OffsetDateTime::from_unix_timestamp(s).ok());
+            seconds.ok_or_else(|| {
+                wrong(format!("SOURCE_DATE_EPOCH is {text:?}, not a number of seconds since 1970"))
+            })?
+        }
+        Err(_) => {
+            let modified = std::fs::metadata(video).and_then(|m| m.modified());
+            let modified = modified.map_err(|e| cannot("read", video, e))?;
+            let seconds = modified.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+            let in_range = OffsetDateTime::from_unix_timestamp(seconds.min(i64::MAX as u64) as i64);
+            in_range.map_err(|_| wrong(format!("{} has an impossible date", video.display())))?
+        }
+    };
+    let completed_at = changed.format(&Rfc3339).map_err(|e| wrong(e.to_string()))?;
+    let stem = video.file_stem().unwrap_or_default().to_string_lossy();
+    Ok(Labels { job_id: format!("track-{stem}"), completed_at })
 }

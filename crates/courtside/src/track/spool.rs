@@ -79,6 +79,11 @@ impl Spool {
             let failure = failed(error);
             if lost { failure.hint(START_AGAIN) } else { failure }
         })?;
+        if file.try_lock().is_err() {
+            let message = format!("{} is in use by another run", path.display());
+            return Err(Failure::message(Kind::Failed, message)
+                .hint("wait for it, stop it, or name another checkpoint"));
+        }
         let want = n_records * RECORD as u64;
         let have = file.metadata().map_err(failed)?.len();
         if have < want {

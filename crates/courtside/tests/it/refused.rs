@@ -123,3 +123,17 @@ fn a_full_disk() {
         assert_eq!(place.read("tracks.json"), b"of an earlier run");
     }
 }
+
+#[test]
+fn a_date_that_is_none() {
+    let place = Place::new();
+    let fixture = wide();
+    fixture.video(&place, 3, "game.mkv");
+    for date in ["yesterday", "99999999999999"] {
+        let mut command =
+            place.command(&["track", "game.mkv", "--model", &fixture.model(), "--prompt", "ball"]);
+        command.env("SOURCE_DATE_EPOCH", date);
+        Ran::of(command.output().unwrap()).expect(3, &["SOURCE_DATE_EPOCH", date]);
+        assert!(!place.path("tracks.json").exists());
+    }
+}

@@ -86,3 +86,42 @@ fn without_a_checkpoint_a_stopped_run_tells_of_it() {
     assert!(place.json("tracks.json")["frames_processed"].as_u64() < Some(N_FRAMES as u64));
     assert_eq!(place.names(), ["game.mkv", "tracks.json"]);
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_decoder_that_dies_leaves_what_there_is() {
+    let place = Place::new();
+    let kill_decoder = |running: &mut Running| {
+        let child = child_of(running.id()).expect("a decoder runs");
+        assert!(Command::new("kill").args(["-KILL", &child.to_string()]).status().unwrap().success());
+    };
+    let words = ["tracking failed after", "run the same command again"];
+    track(&place, "exec \"$@\"", kill_decoder).expect(5, &words);
+    check_stopped(&place);
+}
+
+/// A process whose parent is `parent`.
+#[cfg(target_os = "linux")]
+fn child_of(parent: u32) -> Option<u32> {
+    let processes =
+        std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut ids = processes.filter_map(|name| name.parse::<u32>().ok());
+    ids.find(|id| {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        // Behind the name in brackets: the state, then the parent.
+        let fields = stat.rsplit(')').next().unwrap_or_default();
+        fields.split_whitespace().nth(1) == Some(&parent.to_string())
+    })
+}
+
+#[test]
+fn a_checkpoint_serves_one_run_at_a_time() {
+    let place = Place::new();
+    let start_another = |running: &mut Running| {
+        let model = wide().model();
+        place.run(&args(&model)).expect(1, &["run.checkpoint.detections is in use by another run"]);
+        running.signal("TERM");
+    };
+    track(&place, "exec \"$@\"", start_another).expect(130, &[]);
+    check_stopped(&place);
+}

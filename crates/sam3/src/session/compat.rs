@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 /// | score of an object | the tracker's confidence on this frame | the detection's at birth, for ever |
 /// | box of an object | covers its last row and column | ends before them |
 /// | object that no detection confirms any more | retired after [`crate::SessionOptions::retire_after`] frames | tracked for ever |
-/// | limit of objects reached | lost objects make room | new detections are dropped |
+/// | limit of objects reached | objects that nothing has confirmed for a hotstart make room | new detections are dropped |
+/// | mask shown where an object is reconditioned | the detection's, cleaned; none if the object is hidden | the detection's, raw |
+/// | prompts of the same tokens | count once | count once only if they are the same words |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Compat {

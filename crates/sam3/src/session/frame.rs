@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::Tensor;
 
-use super::association::{Association, Detection, associate};
+use super::association::{Detection, associate};
 use super::lifecycle::{Verdict, is_gone, judge};
 use super::suppression::{hide_recently_occluded, suppress_shrunk};
 use super::track::{Facts, Track};
@@ -21,6 +21,8 @@ const WITHDRAWN_SCORE: f32 = -1e4;
 struct Carried {
     /// Mask logits on the host, cleaned where [`super::Compat`] cleans.
     masks: Vec<Vec<f32>>,
+    /// Tracks whose masks were emptied in favour of others.
+    hidden: BTreeSet<usize>,
     /// As the tracker gave them; `None` without tracks.
     raw: Option<Propagated>,
 }
@@ -40,6 +42,8 @@ struct Plan {
     evicted: BTreeSet<usize>,
     /// Track → detection that confirms it so well that this frame becomes a conditioning frame.
     reconditioned: BTreeMap<usize, usize>,
+    /// New detections for which there was no room.
+    n_turned_away: u64,
 }
 
 impl Session {
@@ -59,6 +63,7 @@ impl Session {
         let born = self.admit(&features, &detections, &plan, frame_idx)?;
         let unreported = self.describe(&carried, &tracks, &born, &detections, &plan, frame_idx);
 
+        self.state.n_turned_away += plan.n_turned_away;
         let retire_after = self.retire_after();
         let mut place = 0;
         tracks.retain(|track| {
@@ -108,7 +113,7 @@ impl Session {
     /// Steps 4 and 5: existing tracks on this frame.
     fn propagate(&self, features: &FrameFeatures, frame_idx: usize) -> Result<Carried> {
         if self.state.tracks.is_empty() {
-            return Ok(Carried { masks: Vec::new(), raw: None });
+            return Ok(Carried { masks: Vec::new(), hidden: BTreeSet::new(), raw: None });
         }
         let banks: Vec<_> = self.state.tracks.iter().map(|t| &t.bank).collect();
         let max_pointers = self.max_pointers(frame_idx);
@@ -117,7 +122,7 @@ impl Session {
         for mask in &mut masks {
             self.clean(mask);
         }
-        Ok(Carried { masks, raw: Some(raw) })
+        Ok(Carried { masks, hidden: BTreeSet::new(), raw: Some(raw) })
     }
 
     /// Fills holes and removes specks where the session does that.
@@ -140,7 +145,8 @@ impl Session {
     }
 
     fn retire_after(&self) -> Option<usize> {
-        if self.options.compat.is_reference() { None } else { self.options.retire_after }
+        let limit = self.options.retire_after.filter(|&frames| frames > 0);
+        limit.filter(|_| !self.options.compat.is_reference())
     }
 
     /// Steps 6 to 8: matching, births, withdrawals, reconditioning.
@@ -157,43 +163,53 @@ impl Session {
         let prompted: Vec<(usize, &Bitmap)> =
             tracks.iter().zip(&bits).map(|(t, b)| (t.facts.prompt, b)).collect();
         let association = associate(detections, &prompted, cfg);
-        let (born, evicted) = self.make_room(&association, detections, tracks);
         let offline = matches!(self.options.mode, Mode::Offline { .. });
         let verdict = judge(tracks, overlaps, &association, frame_idx, offline, cfg);
+        let (born, evicted) = self.make_room(&association.new, &verdict, detections, tracks, frame_idx);
         let every = cfg.recondition_every_nth_frame;
         let due = every > 0 && frame_idx.is_multiple_of(every);
         // A logit is compared with a probability's threshold, as in the reference.
         let confirmed =
             |(track, _): &(&usize, &usize)| due && carried.scores()[**track] > cfg.high_conf_thresh;
         let reconditioned = association.confident.iter().filter(confirmed).map(|(&t, &d)| (t, d)).collect();
-        Plan { verdict, born, evicted, reconditioned }
+        let n_turned_away = (association.new.len() - born.len()) as u64;
+        Plan { verdict, born, evicted, reconditioned, n_turned_away }
     }
 
     /// Which new detections become tracks under the limit of objects, and which lost tracks give way.
     fn make_room(
         &self,
-        association: &Association,
+        new: &[usize],
+        verdict: &Verdict,
         detections: &[Detection],
         tracks: &[Track],
+        frame_idx: usize,
     ) -> (Vec<usize>, BTreeSet<usize>) {
-        let new = &association.new;
-        let configured = self.model.config.max_num_objects;
-        let limit = self.options.max_objects.map_or(configured, |n| n.min(configured));
+        let cfg = &self.model.config;
+        let limit = self.options.max_objects.map_or(cfg.max_num_objects, |n| n.min(cfg.max_num_objects));
+        let reference = self.options.compat.is_reference();
+        // The reference also counts those that it withdraws on this very frame.
+        let n_removed = if reference { 0 } else { verdict.removed.len() };
+        let n_tracks = tracks.len() - n_removed;
+        let over = (n_tracks + new.len()).saturating_sub(limit);
         let mut evicted = BTreeSet::new();
-        let over = (tracks.len() + new.len()).saturating_sub(limit);
         if over == 0 {
-            return (new.clone(), evicted);
+            return (new.to_vec(), evicted);
         }
-        if !self.options.compat.is_reference() {
-            // Those that are out of sight give way, the longest lost first.
-            let mut lost = association.empty.clone();
+        if !reference {
+            // Those that nothing has confirmed for the length of a hotstart give way, the longest lost first.
+            let is_lost = |t: &usize| {
+                let facts = &tracks[*t].facts;
+                facts.last_matched + cfg.hotstart_delay.max(1) <= frame_idx
+                    && !verdict.removed.contains(&facts.id)
+            };
+            let mut lost: Vec<usize> = (0..tracks.len()).filter(is_lost).collect();
             lost.sort_by_key(|&t| tracks[t].facts.last_matched);
             evicted.extend(lost.into_iter().take(over));
         }
-        let room = limit.saturating_sub(tracks.len() - evicted.len());
-        let mut best = new.clone();
+        let room = limit.saturating_sub(n_tracks - evicted.len());
+        let mut best = new.to_vec();
         best.sort_by(|&a, &b| detections[b].score.total_cmp(&detections[a].score));
-        tracing::debug!(limit, dropped = best.len().saturating_sub(room), "limit of objects reached");
         best.truncate(room);
         (best, evicted)
     }
@@ -211,7 +227,8 @@ impl Session {
         let threshold = cfg.suppress_overlapping_based_on_recent_occlusion_threshold;
         if threshold > 0.0 {
             let is_removed = |id| plan.verdict.removed.contains(&id);
-            hide_recently_occluded(&mut carried.masks, tracks, frame_idx, threshold, is_removed);
+            carried.hidden =
+                hide_recently_occluded(&mut carried.masks, tracks, frame_idx, threshold, is_removed);
         }
         if !cfg.recondition_on_trk_masks {
             for (&track, &detection) in &plan.reconditioned {
@@ -347,12 +364,15 @@ impl Session {
             out.insert(track.facts.id, self.low_res(&track.facts, logits, score));
         }
         for (&t, &d) in &plan.reconditioned {
+            if !reference && carried.hidden.contains(&t) {
+                continue;
+            }
             let facts = &tracks[t].facts;
-            let entry = out.entry(facts.id).or_insert_with(|| LowResMask {
-                score: WITHDRAWN_SCORE,
-                ..self.low_res(facts, Vec::new(), WITHDRAWN_SCORE)
-            });
+            let entry = out.entry(facts.id).or_insert_with(|| self.withdrawn(facts));
             entry.logits.clone_from(&detections[d].logits);
+            if !reference {
+                self.clean(&mut entry.logits);
+            }
         }
         if !reference {
             out.retain(|id, _| !plan.verdict.removed.contains(id));
@@ -363,6 +383,11 @@ impl Session {
             removed: plan.verdict.removed.iter().copied().collect(),
             suppressed: plan.verdict.suppressed.iter().copied().collect(),
         }
+    }
+
+    /// An object that was withdrawn on this frame, where the reference still lists it.
+    fn withdrawn(&self, facts: &Facts) -> LowResMask {
+        LowResMask { score: WITHDRAWN_SCORE, ..self.low_res(facts, Vec::new(), WITHDRAWN_SCORE) }
     }
 
     fn low_res(&self, facts: &Facts, logits: Vec<f32>, tracker_score: f32) -> LowResMask {

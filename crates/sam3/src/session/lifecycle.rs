@@ -65,7 +65,10 @@ fn update_counts(tracks: &mut [Track], association: &Association, frame_idx: usi
     for &t in &matched {
         let facts = &mut tracks[t].facts;
         facts.keep_alive = (facts.keep_alive + 1).min(cfg.max_trk_keep_alive);
-        facts.last_matched = frame_idx;
+        // A track that only brushes a detection of another object is not confirmed by it.
+        if !association.unmatched.contains(&t) {
+            facts.last_matched = frame_idx;
+        }
     }
     let lose = |facts: &mut super::track::Facts| {
         facts.keep_alive = (facts.keep_alive - 1).max(cfg.min_trk_keep_alive);

@@ -30,6 +30,7 @@ pub use output::{FrameOutput, LowResMask, Mask, TrackedObject};
 use crate::detector::text::PromptFeatures;
 use crate::error::{Error, Result};
 use crate::model::Model;
+use crate::tokenizer::PromptTokens;
 use crate::tracker::bank::BankLimits;
 use lifecycle::Overlaps;
 use output::{Enlarger, resolve_overlaps};
@@ -110,6 +111,8 @@ struct State {
     overlaps: Overlaps,
     /// Frames not yet reported.
     waiting: VecDeque<Unreported>,
+    /// New detections for which there was no room, over all frames.
+    n_turned_away: u64,
     /// Ids withdrawn while frames that show them are waiting, with the frame of the withdrawal.
     withdrawn: Vec<(u64, usize)>,
 }
@@ -124,26 +127,30 @@ struct Unreported {
 }
 
 impl Session {
-    /// Starts a session; prompts are encoded here, once. Equal prompts count once.
+    /// Starts a session; prompts are encoded here, once. Prompts of the same tokens count once.
     ///
     /// # Errors
     /// [`Error::Prompt`] for a prompt that cannot be encoded or if there is none.
     pub fn new(model: Arc<Model>, prompts: &[&str], options: SessionOptions) -> Result<Self> {
-        let mut unique: Vec<String> = Vec::new();
-        for prompt in prompts {
-            if !unique.iter().any(|p| p == prompt) {
-                unique.push((*prompt).to_owned());
-            }
-        }
-        if unique.is_empty() {
+        if prompts.is_empty() {
             let why = "there is none; say what to track".to_owned();
             return Err(Error::Prompt { prompt: String::new(), why });
         }
-        let encode = |prompt: &String| {
+        let mut unique: Vec<(String, PromptTokens)> = Vec::new();
+        for prompt in prompts {
             let tokens = model.tokenizer.encode(prompt)?;
-            Ok(model.detector.text_encoder.forward(&tokens.ids, &tokens.is_word)?)
-        };
+            // The reference compares the words; the tokenizer folds upper case and spaces.
+            let same = |(word, known): &(String, PromptTokens)| {
+                word == prompt || (!options.compat.is_reference() && *known == tokens)
+            };
+            if !unique.iter().any(same) {
+                unique.push(((*prompt).to_owned(), tokens));
+            }
+        }
+        let encode =
+            |(_, t): &(String, PromptTokens)| Ok(model.detector.text_encoder.forward(&t.ids, &t.is_word)?);
         let prompt_features = unique.iter().map(encode).collect::<Result<_>>()?;
+        let unique = unique.into_iter().map(|(prompt, _)| prompt).collect();
         let limits = BankLimits::new(&model.config.tracker_config, options.compat.is_reference());
         let enlarger = Enlarger::new(model.config.low_res_mask_size, options.frame_size);
         Ok(Self {
@@ -165,6 +172,11 @@ impl Session {
     /// Frames pushed so far.
     pub fn n_frames(&self) -> usize {
         self.state.n_frames
+    }
+
+    /// New detections so far that did not become objects because the limit of objects was reached.
+    pub fn n_turned_away(&self) -> u64 {
+        self.state.n_turned_away
     }
 
     /// Objects that the next frame will carry on.
@@ -190,9 +202,16 @@ impl Session {
     /// Tracks one frame; returns the frames that are now certain, oldest first.
     ///
     /// # Errors
-    /// [`Error::Frame`] for a frame of the wrong size; [`Error::Tensor`] if the device fails. After an error
+    /// [`Error::Frame`] for a frame of the wrong size, or beyond the number that offline mode was told;
+    /// [`Error::Tensor`] if the device fails. After an error
     /// the session is as it was before the call.
     pub fn push(&mut self, frame: Frame<'_>) -> Result<Vec<FrameOutput>> {
+        if let Mode::Offline { n_frames } = self.options.mode
+            && self.state.n_frames >= n_frames
+        {
+            let what = format!("one more than the {n_frames} that were announced");
+            return Err(Error::Frame { frame_idx: self.state.n_frames, what });
+        }
         let pixel_values = self.pixel_values(&frame)?;
         let unreported = self.track_frame(&pixel_values)?;
         self.state.n_frames += 1;

@@ -35,6 +35,7 @@ struct Saved {
     next_id: u64,
     overlaps: Overlaps,
     withdrawn: Vec<(u64, usize)>,
+    n_turned_away: u64,
     tracks: Vec<SavedTrack>,
     waiting: Vec<SavedFrame>,
 }
@@ -70,11 +71,13 @@ impl Session {
     pub fn save(&self, path: &Path) -> Result<()> {
         let io = |source: std::io::Error| Error::Io { path: path.to_owned(), source };
         let bytes = self.to_bytes()?;
-        let partial = path.with_extension("partial");
-        let mut file = std::fs::File::create(&partial).map_err(io)?;
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // Removed again if anything fails before it has its name.
+        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
         std::io::Write::write_all(&mut file, &bytes).map_err(io)?;
-        file.sync_all().map_err(io)?;
-        std::fs::rename(&partial, path).map_err(io)
+        file.as_file().sync_all().map_err(io)?;
+        file.persist(path).map_err(|e| io(e.error))?;
+        Ok(())
     }
 
     /// The session as the bytes of a safetensors file.
@@ -119,6 +122,7 @@ impl Session {
             next_id: state.next_id,
             overlaps: state.overlaps.clone(),
             withdrawn: state.withdrawn.clone(),
+            n_turned_away: state.n_turned_away,
             tracks: state
                 .tracks
                 .iter()
@@ -227,6 +231,7 @@ impl Session {
             overlaps: saved.overlaps,
             waiting,
             withdrawn: saved.withdrawn,
+            n_turned_away: saved.n_turned_away,
         })
     }
 }

@@ -1,6 +1,8 @@
 //! Tracks that claim the same pixels (reference: `_suppress_overlapping_based_on_recent_occlusion`,
 //! `_suppress_object_pw_area_shrinkage`).
 
+use std::collections::BTreeSet;
+
 use super::track::{ALWAYS_OCCLUDED, NEVER_OCCLUDED, Track};
 use crate::mask::Bitmap;
 
@@ -10,14 +12,14 @@ pub(crate) const HIDDEN_LOGIT: f32 = -10.0;
 const KEPT_SHARE: f32 = 0.3;
 
 /// Empties the mask of the more recently occluded of two tracks that overlap by `threshold`, and notes on
-/// every track whether it is occluded on this frame.
+/// every track whether it is occluded on this frame. Returns which were emptied.
 pub(crate) fn hide_recently_occluded(
     masks: &mut [Vec<f32>],
     tracks: &mut [Track],
     frame_idx: usize,
     threshold: f32,
     is_removed: impl Fn(u64) -> bool,
-) {
+) -> BTreeSet<usize> {
     let bits: Vec<Bitmap> = masks.iter().map(|m| Bitmap::positive(m)).collect();
     let occluded: Vec<i64> = tracks
         .iter()
@@ -45,6 +47,7 @@ pub(crate) fn hide_recently_occluded(
             masks[i].fill(HIDDEN_LOGIT);
         }
     }
+    (0..hidden.len()).filter(|&i| hidden[i]).collect()
 }
 
 /// Masks as memory sees them: where tracks of a prompt overlap, the highest logit wins a pixel, and a track

@@ -25,7 +25,7 @@ pub(crate) struct Facts {
     pub keep_alive: i64,
     /// Frames on which its mask was there and no detection matched.
     pub n_unmatched: usize,
-    /// Last frame on which a detection matched it.
+    /// Last frame on which a detection confirmed it.
     pub last_matched: usize,
     /// Last frame on which it was empty or hidden by another, or [`NEVER_OCCLUDED`]; `None` on its first
     /// frame.

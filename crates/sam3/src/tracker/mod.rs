@@ -124,11 +124,6 @@ impl Tracker {
         })
     }
 
-    /// A small weight that training changes.
-    pub(crate) fn fingerprint_sample(&self) -> &Tensor {
-        self.sam_head.output_tokens()
-    }
-
     /// The tracker's view of a picture `[1, g, g, c]` from the ViT.
     pub(crate) fn features(&self, picture: &Tensor) -> TensorResult<FrameFeatures> {
         let Pyramid([fine, middle, top]) = self.neck.forward(picture)?;

@@ -88,11 +88,6 @@ impl SamHead {
         })
     }
 
-    /// Its learned tokens, `[2 + masks, c]`.
-    pub(crate) fn output_tokens(&self) -> &Tensor {
-        &self.output_tokens
-    }
-
     /// pictures `[n, l, c]` with their dense prompt already added, positions `[l, c]`, and sparse prompt
     /// tokens `[p, c]`.
     pub(crate) fn read(

@@ -130,3 +130,43 @@ fn objects_that_nothing_confirms_any_more_retire() {
     // The reference tracks for ever.
     assert_eq!(last(&run(Compat::Reference, Some(3))), last(&run(Compat::Reference, None)));
 }
+
+#[test]
+fn prompts_of_the_same_tokens_count_once() {
+    let fixture = Fixture::open("wide");
+    let model = fixture.model(Storage::F32);
+    let prompts_of = |compat| {
+        let options = fixture.options(Mode::Streaming, compat);
+        let session = Session::new(model.clone(), &["ball", "Ball", "box", "ball"], options).unwrap();
+        session.prompts().to_vec()
+    };
+    assert_eq!(prompts_of(Compat::Fixed), ["ball", "box"]);
+    assert_eq!(prompts_of(Compat::Reference), ["ball", "Ball", "box"]);
+}
+
+#[test]
+fn a_frame_beyond_the_announced_number_is_refused() {
+    let fixture = Fixture::open("wide");
+    let model = fixture.model(Storage::F32);
+    let options = fixture.options(Mode::Offline { n_frames: 1 }, Compat::Fixed);
+    let mut session = Session::new(model, &fixture.prompts(), options).unwrap();
+    let pixels = fixture.pixel_values(0);
+    assert_eq!(session.push(Frame::PixelValues(&pixels)).unwrap().len(), 1);
+    let error = session.push(Frame::PixelValues(&pixels)).unwrap_err().to_string();
+    assert!(error.contains("frame 1: one more than the 1 that were announced"), "{error}");
+}
+
+#[test]
+fn detections_without_room_are_counted() {
+    let fixture = Fixture::open("wide");
+    let model = fixture.model(Storage::F32);
+    let turned_away = |max_objects| {
+        let options = SessionOptions { max_objects, ..fixture.options(Mode::Streaming, Compat::Fixed) };
+        let mut session = Session::new(model.clone(), &fixture.prompts(), options).unwrap();
+        session.push(Frame::PixelValues(&fixture.pixel_values(0))).unwrap();
+        (session.n_tracked() as u64, session.n_turned_away())
+    };
+    let (all, none) = turned_away(None);
+    assert_eq!(none, 0);
+    assert_eq!(turned_away(Some(1)), (1, all - 1));
+}
