@@ -19,6 +19,7 @@ use crate::detector::neck::{FpnLayer, Pyramid};
 use crate::detector::scoring::DotProductScoring;
 use crate::detector::text::{PromptFeatures, TextEncoder};
 use crate::detector::vit;
+use crate::fnv::Fnv;
 use crate::position::sine_2d;
 use crate::trace::listen;
 use crate::tracker::image_wide_positions;
@@ -61,8 +62,7 @@ struct Facts {
 impl Formula {
     /// SplitMix64 of the element's place, seeded by the name (see `fixtures/README.md`).
     fn values(&self) -> Vec<f32> {
-        let fnv = |hash: u64, b: u8| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3);
-        let seed = self.name.bytes().fold(0xcbf2_9ce4_8422_2325, fnv);
+        let seed = Fnv::default().add(self.name.as_bytes()).value();
         let value = |i: u64| {
             let z = seed.wrapping_add(i.wrapping_mul(0x9E37_79B9_7F4A_7C15));
             let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -15,6 +15,7 @@ use super::lifecycle::Overlaps;
 use super::track::{Facts, Track};
 use super::{LowResMask, Session, SessionOptions, State, Unreported};
 use crate::error::{Error, Result};
+use crate::fnv::Fnv;
 use crate::model::Model;
 use crate::tracker::bank::{At, Bank};
 
@@ -251,18 +252,9 @@ fn with_digest(mut bytes: Vec<u8>, json: &str) -> Vec<u8> {
     bytes
 }
 
-/// FNV-1a over the JSON and the tensors' bytes, eight bytes at a time: tells a damaged file, not a forged
-/// one.
+/// Over the JSON and the tensors' bytes: tells a damaged file, not a forged one.
 fn digest(json: &str, data: &[u8]) -> String {
-    let mut hash = 0xcbf2_9ce4_8422_2325u64;
-    for part in [json.as_bytes(), data] {
-        for chunk in part.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            hash = (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-    format!("{hash:016x}")
+    format!("{:016x}", Fnv::default().add_words(json.as_bytes()).add_words(data).value())
 }
 
 /// One list of a bank: a row of the stacked tensor for each frame.
