@@ -51,6 +51,30 @@ impl Failure {
         Self { error: self.error.context(what), ..self }
     }
 
+    /// The command or setting that helps.
+    pub fn way_out(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// The error and its causes in one line, for registers and logs.
+    pub fn in_words(&self) -> String {
+        format!("{:#}", self.error)
+    }
+
+    /// The error of a type among the error and its causes.
+    pub fn cause<E: std::error::Error + Send + Sync + 'static>(&self) -> Option<&E> {
+        self.error.chain().find_map(|cause| cause.downcast_ref())
+    }
+
+    /// Whether a saved run could not be gone on with.
+    #[cfg(feature = "worker")]
+    pub fn is_about_checkpoint(&self) -> bool {
+        let saved = |e: &sam3::Error| matches!(e, sam3::Error::SavedSession { .. });
+        self.error.chain().any(|cause| {
+            cause.downcast_ref().is_some_and(saved) || cause.is::<crate::track::UnusableCheckpoint>()
+        })
+    }
+
     /// The documented exit code.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self.kind {
@@ -83,6 +107,7 @@ impl From<std::io::Error> for Failure {
     }
 }
 
+#[cfg(feature = "worker")]
 impl From<sam3::Error> for Failure {
     fn from(error: sam3::Error) -> Self {
         use sam3::Error as E;
@@ -111,5 +136,44 @@ impl From<video::VideoError> for Failure {
             _ => Kind::Failed,
         };
         Self::new(kind, error)
+    }
+}
+
+impl From<store::StoreError> for Failure {
+    fn from(error: store::StoreError) -> Self {
+        use store::StoreError as E;
+        let kind = match &error {
+            E::Url(_) | E::NotALibrary { .. } | E::Newer { .. } => Kind::Config,
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<jobs::Error> for Failure {
+    fn from(error: jobs::Error) -> Self {
+        use jobs::Error as E;
+        let (kind, hint) = match &error {
+            E::Unavailable { .. } => (Kind::Remote, Some("what was done so far is kept; try again later")),
+            E::Denied { .. } => (
+                Kind::Remote,
+                Some("check R2_ACCESS_KEY_ID, R2_SECRET_ACCESS_KEY and the rights of that key"),
+            ),
+            E::NoBucket { .. } => (Kind::Remote, Some("create the bucket, or correct R2_BUCKET_NAME")),
+            E::NoConditions { .. } => (
+                Kind::Config,
+                Some("use Cloudflare R2, or another server that honours If-Match and If-None-Match"),
+            ),
+            E::Settings(_) => (Kind::Config, None),
+            E::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                (Kind::Failed, Some("free some space; what was done so far is kept"))
+            }
+            _ => (Kind::Failed, None),
+        };
+        let failure = Self::new(kind, error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
     }
 }

@@ -2,10 +2,19 @@
 //! place where a tracker's output becomes a record.
 
 pub mod cli;
+pub mod desk;
+pub mod doctor;
+pub mod export;
 pub mod failure;
+pub mod http;
+#[cfg(feature = "worker")]
 pub mod model_places;
 pub mod progress;
 pub mod say;
+pub mod settings;
 pub mod stop;
+#[cfg(feature = "worker")]
 pub mod track;
 pub mod whole_file;
+#[cfg(feature = "worker")]
+pub mod worker;

@@ -27,20 +27,55 @@ const RETRIES: usize = 5;
 
 /// Finds the checkpoint folder, downloading it if it is nowhere. `named` is the one on the command line.
 pub fn find(named: Option<&Path>) -> Outcome<PathBuf> {
+    match local(named)? {
+        Some(folder) => Ok(folder),
+        None => download(),
+    }
+}
+
+/// Finds the checkpoint folder on this machine; `None` if it is to be downloaded.
+///
+/// # Errors
+/// If a folder was named, and is none.
+pub fn local(named: Option<&Path>) -> Outcome<Option<PathBuf>> {
     if let Some(folder) = named {
-        return existing(folder, "");
+        return existing(folder, "").map(Some);
     }
     if let Some(folder) = std::env::var_os("CLOUD_MODEL_PATH").filter(|v| !v.is_empty()) {
-        return existing(Path::new(&folder), " (from CLOUD_MODEL_PATH)");
+        return existing(Path::new(&folder), " (from CLOUD_MODEL_PATH)").map(Some);
     }
     let default = Path::new(DEFAULT_FOLDER);
     if default.is_dir() {
-        return Ok(default.to_owned());
+        return Ok(Some(default.to_owned()));
     }
-    if let Some(folder) = newest_snapshot(&hub_cache()) {
-        return Ok(folder);
+    Ok(newest_snapshot(&hub_cache()))
+}
+
+/// Whether `HF_TOKEN` is set.
+pub fn has_token() -> bool {
+    token().is_some()
+}
+
+/// Asks the hub for the first byte of a small file: whether the checkpoint could be downloaded.
+///
+/// # Errors
+/// Saying whether access or the connection is missing.
+pub fn check_access() -> Outcome<()> {
+    let api = builder().with_progress(false).build().map_err(remote)?;
+    let url = api.model(REPO.to_owned()).url(SMALL_FILES[0]);
+    api.metadata(&url).map(|_| ()).map_err(remote)
+}
+
+fn token() -> Option<String> {
+    std::env::var("HF_TOKEN").ok().filter(|t| !t.is_empty())
+}
+
+fn builder() -> ApiBuilder {
+    let builder = ApiBuilder::from_env().with_cache_dir(hub_cache());
+    match token() {
+        Some(token) => builder.with_token(Some(token)),
+        None => builder,
     }
-    download()
 }
 
 fn existing(folder: &Path, source: &str) -> Outcome<PathBuf> {
@@ -98,14 +133,8 @@ fn shards_of(index: &str) -> Vec<String> {
 /// Downloads the checkpoint into the hub's cache; what arrived of an interrupted download is kept and
 /// continued.
 fn download() -> Outcome<PathBuf> {
-    let token = std::env::var("HF_TOKEN").ok().filter(|t| !t.is_empty());
-    let cache = hub_cache();
-    say(format!("no checkpoint here; downloading {REPO} to {}", cache.display()));
-    let mut builder = ApiBuilder::from_env().with_cache_dir(cache).with_progress(true);
-    if token.is_some() {
-        builder = builder.with_token(token);
-    }
-    let repo = builder.build().map_err(remote)?.model(REPO.to_owned());
+    say(format!("no checkpoint here; downloading {REPO} to {}", hub_cache().display()));
+    let repo = builder().with_progress(true).build().map_err(remote)?.model(REPO.to_owned());
     // If the hub has a newer revision than the files that an earlier download left, the first round brings
     // some of the old and some of the new, and the second completes the new.
     for _ in 0..2 {

@@ -10,9 +10,17 @@ use crate::say::say;
 /// Time between lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// Progress of one task that counts frames.
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    Frames,
+    Bytes,
+}
+
+/// Progress of one task that counts frames or bytes.
 pub struct Progress {
     what: &'static str,
+    unit: Unit,
     total: u64,
     done: u64,
     /// Frames done before this process started, which say nothing about its speed.
@@ -25,8 +33,20 @@ pub struct Progress {
 impl Progress {
     /// Starts at `done` of `total` frames.
     pub fn start(what: &'static str, done: u64, total: u64) -> Self {
+        Self::of(what, Unit::Frames, done, total)
+    }
+
+    /// Starts a transfer; how many bytes it is about, the first update says.
+    pub fn transfer(what: &'static str) -> Self {
+        Self::of(what, Unit::Bytes, 0, 0)
+    }
+
+    fn of(what: &'static str, unit: Unit, done: u64, total: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let template = "{prefix} [{bar:30}] {pos}/{len} frames  {msg}";
+            let template = match unit {
+                Unit::Frames => "{prefix} [{bar:30}] {pos}/{len} frames  {msg}",
+                Unit::Bytes => "{prefix} [{bar:30}] {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left",
+            };
             let style =
                 ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
             let bar = ProgressBar::new(total).with_style(style.progress_chars("=> ")).with_prefix(what);
@@ -34,11 +54,12 @@ impl Progress {
             bar
         });
         let now = Instant::now();
-        Self { what, total, done, before: done, started: now, bar, last_line: now }
+        Self { what, unit, total, done, before: done, started: now, bar, last_line: now }
     }
 
     /// Reports `done` frames; `detail` is added behind the speed.
     pub fn update(&mut self, done: u64, detail: &str) {
+        debug_assert_eq!(self.unit, Unit::Frames);
         self.done = done;
         let text = format!("{}{}{detail}", self.speed(), if detail.is_empty() { "" } else { "  " });
         match &self.bar {
@@ -49,6 +70,22 @@ impl Progress {
             None if self.last_line.elapsed() >= LINE_EVERY => {
                 self.last_line = Instant::now();
                 say(format!("{}: {done}/{} frames  {text}", self.what, self.total));
+            }
+            None => {}
+        }
+    }
+
+    /// Reports `done` of `total` bytes.
+    pub fn transferred(&mut self, done: u64, total: u64) {
+        (self.done, self.total) = (done, total);
+        match &self.bar {
+            Some(bar) => {
+                bar.set_length(total);
+                bar.set_position(done);
+            }
+            None if self.last_line.elapsed() >= LINE_EVERY => {
+                self.last_line = Instant::now();
+                say(format!("{}: {} of {} MB", self.what, done / 1_000_000, total / 1_000_000));
             }
             None => {}
         }
@@ -77,7 +114,7 @@ impl Progress {
 }
 
 /// `h:mm:ss`, or `m:ss` below an hour.
-fn clock(duration: Duration) -> String {
+pub fn clock(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (h, m, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if h > 0 { format!("{h}:{m:02}:{s:02}") } else { format!("{m}:{s:02}") }

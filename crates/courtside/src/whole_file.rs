@@ -52,6 +52,25 @@ pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// Refuses a name that no file can get by renaming: before hours of work, not after them.
+///
+/// # Errors
+/// Of kind [`Kind::Failed`], naming the file.
+pub fn check_name(path: &Path) -> Outcome<()> {
+    let wrong = |what: &str| Err(Failure::message(Kind::Failed, format!("{}: {what}", path.display())));
+    if path.is_dir() || path.file_name().is_none() {
+        return wrong("is a folder; name a file");
+    }
+    if folder_of(path).canonicalize().is_err() {
+        return wrong("its folder does not exist; create it first");
+    }
+    // Renaming would put an end to a device or a pipe.
+    if path.exists() && !path.is_file() {
+        return wrong("is not a regular file; name one");
+    }
+    Ok(())
+}
+
 /// An input or output error with the file's name.
 pub fn cannot(action: &str, path: &Path, error: std::io::Error) -> Failure {
     Failure::new(Kind::Failed, error).context(format!("cannot {action} {}", path.display()))

@@ -11,7 +11,7 @@ use crate::failure::{Failure, Kind, Outcome};
 use crate::model_places;
 use crate::stop::Stop;
 use crate::track::{Request, Source, run as track};
-use crate::whole_file::folder_of;
+use crate::whole_file::{check_name, folder_of};
 
 /// Far more than are on any court; a model that sees objects everywhere must not take the machine down.
 const DEFAULT_MAX_OBJECTS: usize = 100;
@@ -151,6 +151,7 @@ fn request(args: Args) -> Request {
         checkpoint_interval: Duration::from_secs_f64(args.checkpoint_interval),
         from: args.from,
         to: args.to,
+        max_seconds: None,
         every: args.every,
         streaming: matches!(args.mode, ModeArg::Streaming),
         compat: match args.compat {
@@ -171,20 +172,11 @@ fn check_outputs(request: &Request) -> Outcome<()> {
     let mut seen: Vec<PathBuf> = Vec::new();
     for path in request.files() {
         let wrong = |what: &str| Err(Failure::message(Kind::Failed, format!("{}: {what}", path.display())));
-        if path.is_dir() || path.file_name().is_none() {
-            return wrong("is a folder; name a file");
-        }
-        let Ok(folder) = folder_of(&path).canonicalize() else {
-            return wrong("its folder does not exist; create it first");
-        };
-        // A file gets its name by renaming, which would put an end to a device or a pipe.
-        if path.exists() && !path.is_file() {
-            return wrong("is not a regular file; name one");
-        }
+        check_name(&path)?;
         if video.is_some() && path.canonicalize().ok() == video {
             return wrong("is the video itself; choose another name");
         }
-        let place = folder.join(path.file_name().unwrap_or_default());
+        let place = folder_of(&path).canonicalize()?.join(path.file_name().unwrap_or_default());
         if seen.contains(&place) {
             return wrong("is named twice; give every output its own file");
         }
@@ -200,7 +192,7 @@ fn positive(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "must be a whole number of at least 1".to_owned())
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
+pub(super) fn seconds(text: &str) -> Result<f64, String> {
     let fits = |s: &f64| s.is_finite() && (0.0..=86_400.0).contains(s);
     text.parse().ok().filter(fits).ok_or_else(|| "must be a number of seconds from 0 to 86400".to_owned())
 }

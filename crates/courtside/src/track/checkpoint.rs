@@ -88,8 +88,16 @@ pub(super) struct Position {
     pub n_detections: u64,
 }
 
+/// A checkpoint that this run cannot go on from.
+#[derive(Debug, thiserror::Error)]
+#[error("the checkpoint {} {what}", path.display())]
+pub struct UnusableCheckpoint {
+    path: PathBuf,
+    what: &'static str,
+}
+
 /// Where the detections of a checkpoint lie.
-pub(super) fn spool_path(checkpoint: &Path) -> PathBuf {
+pub fn spool_path(checkpoint: &Path) -> PathBuf {
     let mut name = checkpoint.file_name().unwrap_or_default().to_owned();
     name.push(".detections");
     checkpoint.with_file_name(name)
@@ -110,8 +118,8 @@ pub(super) fn read(path: &Path, run: &RunIdentity) -> Outcome<Option<(Head, Vec<
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(cannot("read", path, e)),
     };
-    let wrong = |what: &str| {
-        Failure::message(Kind::Failed, format!("the checkpoint {} {what}", path.display()))
+    let wrong = |what: &'static str| {
+        Failure::new(Kind::Failed, UnusableCheckpoint { path: path.to_owned(), what })
             .hint("name another file, or delete it to start from the beginning")
     };
     let mut parts = bytes.splitn(3, |&b| b == b'\n');

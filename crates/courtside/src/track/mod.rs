@@ -11,9 +11,12 @@ mod request;
 mod run;
 mod spool;
 mod summary;
+mod watch;
 
-pub use outputs::{Annotation, write_mot, write_results};
+pub use checkpoint::{UnusableCheckpoint, spool_path};
+pub use outputs::{extra_fields, write_results};
 pub use request::{Request, Source};
-pub use run::run;
+pub use run::{Tracked, detect, run};
 pub use spool::{Detection, Spool};
 pub use summary::{Summary, TrackSummary};
+pub use watch::{Progressed, Saved, Watch};

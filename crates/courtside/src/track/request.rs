@@ -32,6 +32,8 @@ pub struct Request {
     pub from: u64,
     /// Last source frame; `None` for the video's last.
     pub to: Option<u64>,
+    /// Only so much of the beginning of the video, in seconds.
+    pub max_seconds: Option<f64>,
     /// Frames from one tracked frame to the next, at least 1.
     pub every: u64,
     /// Whether to report every frame at once and withdraw nothing.
@@ -67,6 +69,8 @@ impl Source {
         let video = Video::open(&tools, &request.video, &Limits::default())?;
         let n_frames = video.n_frames();
         let to = request.to.map_or(n_frames, |last| last.saturating_add(1).min(n_frames));
+        let within = |seconds: f64| (seconds * video.fps()).ceil().max(1.0) as u64;
+        let to = request.max_seconds.map_or(to, |seconds| to.min(within(seconds)));
         if request.from >= to {
             let (name, last) = (request.video.display(), n_frames.saturating_sub(1));
             let wanted = match request.to {

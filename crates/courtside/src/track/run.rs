@@ -1,19 +1,23 @@
-//! The run itself: decode, track, spool, checkpoint, write.
+//! The run itself: decode, track, spool, checkpoint. What becomes of the detections is up to the caller: the
+//! command writes files, the worker results.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use jobs::results::ResultsHead;
 use sam3::{Frame, FrameOutput, Mode, Model, Session, SessionOptions};
 use video::{Damage, DecodeOptions};
 
 use super::checkpoint::{self, Head, Labels, Position};
 use super::dump::Dump;
-use super::outputs::{Annotation, ResultsHead, write_mot, write_results};
+use super::outputs::{extra_fields, write_results};
 use super::request::{Request, Source};
 use super::spool::{Detection, Spool};
 use super::summary::{Summary, tracks_of};
+use super::watch::{Progressed, Saved, Watch};
+use crate::export::{Annotation, write_mot};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::progress::Progress;
 use crate::say::say;
@@ -28,16 +32,49 @@ use crate::whole_file::cannot;
 /// drawing is a [`Failure`] of kind [`Kind::Interrupted`]: all files but
 /// the annotated video are written.
 pub fn run(request: &Request, source: Source, model: Arc<Model>, stop: &Stop) -> Outcome<Summary> {
-    let mut tracking = Tracking::start(request, source, model)?;
+    let mut tracking = Tracking::start(request, source, model, &())?;
     match tracking.track(stop) {
         Ok(damage) => tracking.finish(&damage, stop),
         Err(failure) => Err(tracking.abandon(failure, stop)),
     }
 }
 
+/// Detections of a run that reached the end of its video.
+pub struct Tracked {
+    /// The detections, in order of frame, then track.
+    pub spool: Spool,
+    /// Frames tracked.
+    pub n_frames: u64,
+    /// What was wrong.
+    pub warnings: Vec<String>,
+}
+
+/// Tracks a video and hands the detections out; writes nothing but the checkpoint that the request names. With
+/// `None`, the run was stopped, and the checkpoint says where.
+pub fn detect(
+    request: &Request,
+    source: Source,
+    model: Arc<Model>,
+    stop: &Stop,
+    watch: &dyn Watch,
+) -> Outcome<Option<Tracked>> {
+    let mut tracking = Tracking::start(request, source, model, watch)?;
+    let damage = tracking.track(stop)?;
+    tracking.save()?;
+    if tracking.interrupted {
+        return Ok(None);
+    }
+    let rest = tracking.session.finish();
+    tracking.record(rest)?;
+    tracking.progress.finish();
+    let warnings = tracking.warnings(&damage);
+    Ok(Some(Tracked { spool: tracking.spool, n_frames: tracking.position.n_frames, warnings }))
+}
+
 /// A run in progress.
 struct Tracking<'a> {
     request: &'a Request,
+    watch: &'a dyn Watch,
     source: Source,
     session: Session,
     spool: Spool,
@@ -50,7 +87,7 @@ struct Tracking<'a> {
 }
 
 impl<'a> Tracking<'a> {
-    fn start(request: &'a Request, source: Source, model: Arc<Model>) -> Outcome<Self> {
+    fn start(request: &'a Request, source: Source, model: Arc<Model>, watch: &'a dyn Watch) -> Outcome<Self> {
         let n_frames = source.n_frames();
         let options = session_options(request, &source);
         let prompts: Vec<&str> = request.prompts.iter().map(String::as_str).collect();
@@ -79,6 +116,7 @@ impl<'a> Tracking<'a> {
         let started = Instant::now();
         Ok(Self {
             request,
+            watch,
             source,
             session,
             spool,
@@ -154,6 +192,11 @@ impl<'a> Tracking<'a> {
         let n = self.session.n_tracked();
         let plural = if n == 1 { "" } else { "s" };
         self.progress.update(self.position.n_frames, &format!("{n} object{plural}"));
+        self.watch.progressed(&Progressed {
+            n_frames: self.position.n_frames,
+            total: self.source.n_frames(),
+            fps: self.progress.fps(),
+        });
     }
 
     /// Writes a checkpoint, if the request names one.
@@ -163,7 +206,14 @@ impl<'a> Tracking<'a> {
         self.position.n_detections = self.spool.n_records();
         let (run, labels, position) = (&self.source.run, &self.labels, &self.position);
         let head = Head { run: run.clone(), labels: labels.clone(), position: position.clone() };
-        checkpoint::write(path, &head, &self.session.to_bytes()?)
+        checkpoint::write(path, &head, &self.session.to_bytes()?)?;
+        self.watch.saved(&Saved {
+            checkpoint: path,
+            spool: &checkpoint::spool_path(path),
+            spool_bytes: Spool::size_bytes(position.n_detections),
+            next_frame: position.next_frame,
+            n_frames: position.n_frames,
+        })
     }
 
     /// Keeps what there is of a run that failed, as if it had been stopped, and says how to go on.
@@ -240,16 +290,16 @@ impl<'a> Tracking<'a> {
         let request = self.request;
         let prompts = self.session.prompts().to_vec();
         let head = ResultsHead {
-            job_id: &self.labels.job_id,
+            job_id: self.labels.job_id.clone(),
             video_id: 0,
-            completed_at: &self.labels.completed_at,
-            frames_processed: self.position.n_frames,
-            prompts: &prompts,
+            completed_at: Some(self.labels.completed_at.clone()),
+            frames_processed: Some(self.position.n_frames),
+            extra: extra_fields(&prompts),
         };
-        write_results(&request.out, &head, &mut self.spool)?;
+        write_results(&request.out, &head, prompts.len() > 1, 0.0, &mut self.spool)?;
         let mut outputs = vec![request.out.clone()];
         if let Some(path) = &request.mot {
-            write_mot(path, &mut self.spool)?;
+            write_mot(path, self.spool.exported()?)?;
             outputs.push(path.clone());
         }
         if let Some(dump) = self.dump.take() {
@@ -266,7 +316,7 @@ impl<'a> Tracking<'a> {
                 every: run.every,
                 prompts: &prompts,
             };
-            let drawn = annotation.write(path, &mut self.spool, stop);
+            let drawn = annotation.write(path, self.spool.exported()?, stop);
             let what = format!("{} is not written; the other files are", path.display());
             drawn.map_err(|failure| failure.context(what))?;
             outputs.push(path.clone());

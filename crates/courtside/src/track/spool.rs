@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use crate::export;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::whole_file::{cannot, folder_of};
 
@@ -100,6 +101,11 @@ impl Spool {
         Ok(Self { path: path.to_owned(), is_named: true, file: BufWriter::new(file), n_records })
     }
 
+    /// Length of a spool of so many records.
+    pub fn size_bytes(n_records: u64) -> u64 {
+        n_records * RECORD as u64
+    }
+
     /// Number of records.
     pub fn n_records(&self) -> u64 {
         self.n_records
@@ -141,6 +147,18 @@ impl Spool {
                 Err(e) => Err(e.into()),
             })
         }))
+    }
+
+    /// Reads the records from the first one, as exports take them.
+    pub fn exported(&mut self) -> Outcome<impl Iterator<Item = Outcome<export::Detection>> + use<>> {
+        let exported = |d: Detection| export::Detection {
+            frame: d.frame as i64,
+            track_id: d.track_id as i64,
+            prompt: d.prompt,
+            bbox: d.bbox.map(f64::from),
+            confidence: f64::from(d.confidence),
+        };
+        Ok(self.read()?.map(move |record| record.map(exported)))
     }
 
     /// Deletes a named spool.

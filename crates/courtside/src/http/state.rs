@@ -1,0 +1,131 @@
+//! What all handlers share.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::jobs::JobId;
+use ::jobs::manifest::{Manifest, Target};
+use store::Library;
+use tokio::sync::Notify;
+use tokio::task::JoinError;
+
+use super::board::Board;
+use super::glance::Glances;
+use super::importer::ImportFailures;
+use super::metrics::Metrics;
+use super::options::Options;
+use super::problem::{Answer, Problem};
+use super::uploads::Uploads;
+use crate::desk::{Desk, changes};
+use crate::failure::{Failure, Kind, Outcome};
+use crate::stop::Stop;
+
+/// How long one look at a register may take before the last known state is answered.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What all handlers share.
+#[derive(Clone)]
+pub(super) struct App(Arc<Shared>);
+
+/// The parts of an [`App`].
+pub(super) struct Shared {
+    pub(super) desk: Arc<Desk>,
+    pub(super) options: Options,
+    pub(super) stop: Stop,
+    pub(super) metrics: Metrics,
+    pub(super) board: Board,
+    pub(super) glances: Glances,
+    pub(super) uploads: Uploads,
+    pub(super) import_failures: ImportFailures,
+    /// Wakes the task that watches the registers.
+    pub(super) news: Notify,
+}
+
+impl std::ops::Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl App {
+    /// Over a desk. Buckets are opened now.
+    pub(super) fn new(desk: Arc<Desk>, options: Options, stop: Stop) -> Outcome<Self> {
+        let board = Board::new(&desk)?;
+        Ok(Self(Arc::new(Shared {
+            desk,
+            options,
+            stop,
+            metrics: Metrics::default(),
+            board,
+            glances: Glances::default(),
+            uploads: Uploads::default(),
+            import_failures: ImportFailures::default(),
+            news: Notify::new(),
+        })))
+    }
+
+    /// Works with the library on a thread that may block.
+    pub(super) async fn library<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Desk, &mut Library) -> Outcome<T> + Send + 'static,
+    ) -> Answer<T> {
+        Ok(self.at_desk(work).await?)
+    }
+
+    /// The same, for tasks that answer to nobody.
+    pub(super) async fn at_desk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Desk, &mut Library) -> Outcome<T> + Send + 'static,
+    ) -> Outcome<T> {
+        let desk = self.desk.clone();
+        joined(tokio::task::spawn_blocking(move || work(&desk, &mut desk.library()?)).await)
+    }
+
+    /// Works with library and bucket: the future runs on a thread that may block, and to its end.
+    pub(super) async fn with_buckets<T, F>(
+        &self,
+        work: impl FnOnce(Arc<Desk>) -> F + Send + 'static,
+    ) -> Outcome<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Outcome<T>>,
+    {
+        let (desk, runtime) = (self.desk.clone(), tokio::runtime::Handle::current());
+        joined(tokio::task::spawn_blocking(move || runtime.block_on(work(desk))).await)
+    }
+
+    /// A job's register and where it lies; `None` if no bucket has it.
+    ///
+    /// # Errors
+    /// When a bucket does not answer, or not soon.
+    pub(super) async fn register(&self, id: &JobId, likely: Target) -> Outcome<Option<(Manifest, Target)>> {
+        let Ok(found) = tokio::time::timeout(PATIENCE, self.desk.find_from(id, likely)).await else {
+            let detail = format!("no answer within {} s", PATIENCE.as_secs());
+            let place = "the bucket".to_owned();
+            return Err(::jobs::Error::Unavailable { place, detail }.into());
+        };
+        match found {
+            Ok((_, manifest)) => {
+                let target = manifest.target.unwrap_or(likely);
+                Ok(Some((manifest, target)))
+            }
+            Err(failure) if changes::is_unknown(&failure) => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+fn joined<T>(result: Result<Outcome<T>, JoinError>) -> Outcome<T> {
+    result.unwrap_or_else(|error| {
+        Err(Failure::new(Kind::Failed, error).context("a task of the server ended without a result"))
+    })
+}
+
+impl From<JoinError> for Problem {
+    fn from(error: JoinError) -> Self {
+        Self::internal(error)
+    }
+}

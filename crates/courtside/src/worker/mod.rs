@@ -1,0 +1,249 @@
+//! The worker: claims a job, downloads, tracks, publishes, and looks for the next one. One code path for the
+//! bucket of a rented machine and for the folder of this one.
+//!
+//! Whatever ends it, nothing is lost: its checkpoints are in the bucket, its job is released or its lease runs
+//! out, and the next worker goes on to the same bytes.
+
+mod attempt;
+mod checkpoints;
+mod log;
+mod models;
+mod workspace;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use jobs::manifest::{Manifest, Target};
+use jobs::queue::{Look, Queue, Worker as Name};
+use jobs::{JobId, Timing, probe};
+use sam3::Storage;
+use serde::Serialize;
+
+use crate::desk::Desk;
+use crate::failure::{Failure, Kind, Outcome};
+use crate::say::say;
+use crate::stop::Stop;
+
+use attempt::{Attempt, End};
+use models::Models;
+
+/// How a worker works.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Which jobs.
+    pub target: Target,
+    /// Its name in registers.
+    pub worker_id: String,
+    /// End after one job, or when there is none.
+    pub once: bool,
+    /// End when there was nothing to do for so long.
+    pub idle_exit: Option<Duration>,
+    /// Release what it holds and end after so long.
+    pub max_runtime: Option<Duration>,
+    /// Track cloud jobs without a GPU.
+    pub allow_cpu: bool,
+    /// Folder of the checkpoint.
+    pub model: Option<PathBuf>,
+    /// How weights are kept in memory.
+    pub storage: Storage,
+    /// Most objects at a time.
+    pub max_objects: usize,
+    /// Where videos and checkpoints lie while they are needed.
+    pub work_folder: PathBuf,
+    /// Time between checkpoints.
+    pub checkpoint_interval: Duration,
+    /// Time without a frame after which an attempt has failed.
+    pub stall_timeout: Duration,
+    /// The protocol's durations.
+    pub timing: Timing,
+}
+
+/// What a worker did.
+#[derive(Debug, Default, Serialize)]
+pub struct Served {
+    /// Jobs completed.
+    pub completed: Vec<String>,
+    /// Jobs whose attempt failed, with the reason.
+    pub failed: Vec<(String, String)>,
+    /// Jobs given back.
+    pub released: Vec<String>,
+    /// Jobs that are somebody else's now.
+    pub lost: Vec<String>,
+    /// Why it ended.
+    pub ended: String,
+}
+
+/// Works until told to stop, or until there is a reason to.
+///
+/// # Errors
+/// When the bucket, the checkpoint or the machine will not do; before anything is claimed.
+pub async fn run(desk: &Desk, options: &Options, stop: &Stop) -> Outcome<Served> {
+    let bucket = desk.bucket(options.target)?;
+    probe::conditional_writes(&*bucket, &*desk.host).await?;
+    let is_remote = options.target == Target::Cloud && desk.settings.cloud.is_remote();
+    if is_remote {
+        check_device(options)?;
+    }
+    let models = Models::find(options.model.as_deref(), options.storage)?;
+    workspace::sweep(&options.work_folder);
+    let (target, worker_id) = (options.target, options.worker_id.clone());
+    let name = Name { worker_id, host: host_name() };
+    let accept =
+        move |job: &Manifest| is_remote || target == Target::Cloud || job.target != Some(Target::Cloud);
+    let queue = Queue::new(bucket.clone(), desk.host.clone(), options.timing, name, accept);
+    say(format!("{}: looking for jobs in {}", options.worker_id, bucket.place()));
+    let mut worker =
+        Worker { desk, options, models, queue, served: Served::default(), started: Instant::now() };
+    worker.work(stop).await?;
+    Ok(worker.served)
+}
+
+/// A machine that was rented for its GPU must not spend hours without it.
+fn check_device(options: &Options) -> Outcome<()> {
+    if options.allow_cpu {
+        say("no GPU: this build of courtside tracks on the CPU only, as --allow-cpu allows");
+        return Ok(());
+    }
+    let message = "no GPU: this build of courtside tracks on the CPU only, and cloud jobs are for GPUs";
+    Err(Failure::message(Kind::Config, message).hint("--allow-cpu tracks on the CPU all the same, slowly"))
+}
+
+struct Worker<'a> {
+    desk: &'a Desk,
+    options: &'a Options,
+    models: Models,
+    queue: Queue,
+    served: Served,
+    started: Instant,
+}
+
+impl Worker<'_> {
+    async fn work(&mut self, stop: &Stop) -> Outcome<()> {
+        let mut idle_since = Instant::now();
+        let mut trouble = Trouble::default();
+        loop {
+            if stop.requested() {
+                return self.end("it was told to stop");
+            }
+            if self.remaining().is_some_and(|left| left.is_zero()) {
+                return self.end("its time is over (--max-runtime)");
+            }
+            let pause = match self.queue.look().await {
+                Ok(Look::Claimed(lease)) => {
+                    self.serve(Attempt { lease, desk: self.desk, options: self.options }, stop).await?;
+                    if self.options.once {
+                        return self.end("it served one job (--once)");
+                    }
+                    idle_since = Instant::now();
+                    continue;
+                }
+                Ok(Look::Nothing { pause, n_processing }) => {
+                    trouble = Trouble::default();
+                    self.report_unreadable();
+                    if self.options.once && n_processing == 0 {
+                        return self.end("there is no job (--once)");
+                    }
+                    pause
+                }
+                Err(error) if error.is_transient() => trouble.pause(error)?,
+                Err(error) => return Err(error.into()),
+            };
+            let idle = idle_since.elapsed();
+            if let Some(limit) = self.options.idle_exit {
+                if idle >= limit {
+                    return self.end("there was nothing to do (--idle-exit)");
+                }
+            }
+            let until_idle = self.options.idle_exit.map_or(pause, |limit| limit.saturating_sub(idle));
+            let pause = pause.min(until_idle).min(self.remaining().unwrap_or(pause));
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = stop.wait() => {}
+            }
+        }
+    }
+
+    /// Serves one job to whatever end.
+    async fn serve(&mut self, attempt: Attempt<'_>, stop: &Stop) -> Outcome<()> {
+        let id = attempt.lease.id().to_string();
+        if attempt.is_for_gpu().await {
+            if let Err(failure) = check_device(self.options) {
+                attempt.lease.release("its worker has no GPU").await.map_err(lost_or)?;
+                return Err(failure);
+            }
+        }
+        match attempt.run(&self.models, self.remaining(), stop).await? {
+            End::Completed => self.served.completed.push(id),
+            End::Failed(reason) => self.served.failed.push((id, reason)),
+            End::Released => self.served.released.push(id),
+            End::Lost => self.served.lost.push(id),
+            End::Stuck(reason) => {
+                let message = format!("job {id}: {reason}; this worker cannot go on");
+                return Err(Failure::message(Kind::Job, message).hint("start it again: the job waits for it"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Time that is left of the longest allowed.
+    fn remaining(&self) -> Option<Duration> {
+        self.options.max_runtime.map(|limit| limit.saturating_sub(self.started.elapsed()))
+    }
+
+    fn report_unreadable(&self) {
+        for unreadable in self.queue.unreadable() {
+            tracing::warn!("skipping {}: {}", unreadable.key, unreadable.detail);
+        }
+    }
+
+    fn end(&mut self, why: &str) -> Outcome<()> {
+        say(format!("{}: ending, {why}", self.options.worker_id));
+        why.clone_into(&mut self.served.ended);
+        Ok(())
+    }
+}
+
+/// A bucket that does not answer: patience, with growing pauses.
+#[derive(Default)]
+struct Trouble {
+    n_failures: u32,
+}
+
+impl Trouble {
+    /// Looks in a row that may fail.
+    const MAX: u32 = 60;
+
+    fn pause(&mut self, error: jobs::Error) -> Outcome<Duration> {
+        self.n_failures += 1;
+        if self.n_failures > Self::MAX {
+            return Err(error.into());
+        }
+        say(format!("{error}; trying again"));
+        Ok(Duration::from_secs(u64::from(self.n_failures.min(6)) * 5))
+    }
+}
+
+/// A lease that is lost is no error; a bucket that does not answer is.
+fn lost_or(error: jobs::lease::LeaseError) -> Failure {
+    match error {
+        jobs::lease::LeaseError::Bucket(error) => error.into(),
+        lost @ jobs::lease::LeaseError::Lost { .. } => Failure::new(Kind::Failed, lost),
+    }
+}
+
+/// Name of this machine, for people.
+fn host_name() -> Option<String> {
+    let from_file = || std::fs::read_to_string("/etc/hostname").ok();
+    std::env::var("HOSTNAME").ok().or_else(from_file).map(|n| n.trim().to_owned()).filter(|n| !n.is_empty())
+}
+
+/// A name for a worker that was given none: the machine's and something random.
+pub fn default_worker_id(unique: &str) -> String {
+    let host = host_name().unwrap_or_else(|| "worker".to_owned());
+    format!("{host}-{}", unique.get(..6).unwrap_or(unique))
+}
+
+/// Where a job's files lie on this machine.
+fn folder_of_job(options: &Options, id: &JobId) -> PathBuf {
+    options.work_folder.join(id.as_str())
+}

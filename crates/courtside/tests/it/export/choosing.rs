@@ -1,0 +1,133 @@
+//! Which detections, and where they go.
+
+use std::io::Read;
+use std::process::Stdio;
+
+use rusqlite::Connection;
+use store::Detection;
+
+use super::{JOB, a_job, a_place, a_video, import, library, rows, stored};
+use crate::program::Place;
+
+#[test]
+fn of_several_jobs_the_latest_import_is_taken_and_named() {
+    let place = Place::new();
+    let mut library = library(&place);
+    let video = library.add_video(&a_video("final.mp4")).unwrap();
+    let (old, new) = (rows()[..5].to_vec(), rows()[3..].to_vec());
+    // The one whose id comes first is the later one.
+    import(&mut library, &a_job("job-2", video.id), 60, &old);
+    import(&mut library, &a_job("job-1", video.id), 60, &new);
+    let export = |args: &[&str]| place.run(&[&["export", "1", "--format", "csv", "--json"], args].concat());
+    let ran = export(&[]).expect(0, &["video 1 has 2 imported jobs", "the latest, job-1", "--job"]);
+    assert_eq!(
+        (ran.json()["job_id"].as_str(), ran.json()["detections"].as_u64()),
+        (Some("job-1"), Some(32 - 5))
+    );
+    let ran = export(&["--job", "job-2"]).expect(0, &[]);
+    assert_eq!((ran.json()["detections"].as_u64(), ran.stderr.as_str()), (Some(5), ""));
+    let ids = String::from_utf8(place.read("final.csv")).unwrap();
+    assert!(ids.lines().skip(1).all(|line| line.starts_with("job-2,")), "{ids}");
+    export(&["--job", "job-3"]).expect(1, &["video 1 has 2 imported jobs, and job-3 is none of them"]);
+    assert_eq!(stored(&place, "job-1"), new);
+}
+
+#[test]
+fn what_is_not_there_is_named_with_the_way_out() {
+    let place = Place::new();
+    let mut library = library(&place);
+    let video = library.add_video(&a_video("final.mp4")).unwrap();
+    library.insert_job(&store::NewJob::new("waiting", video.id)).unwrap();
+    let export = |what: &str| place.run(&["export", what, "--format", "csv"]);
+    export("1").expect(1, &["video 1 has no detections", "courtside import --all"]);
+    export("2").expect(1, &["the library has no video 2", "courtside videos list"]);
+    export("waiting").expect(1, &["job waiting is not imported yet", "courtside import --job-id waiting"]);
+    export("nobody").expect(1, &["the library has no job nobody", "courtside status"]);
+    place.run(&["export", "1"]).expect(2, &["--format"]);
+    place.run(&["export", "1", "--format", "doc"]).expect(2, &["parquet"]);
+    place.run(&["export", "1", "--format", "csv", "--min-confidence", "2"]).expect(2, &["from 0 to 1"]);
+    assert!(!place.path("final.csv").exists());
+}
+
+#[test]
+fn detections_of_another_program_are_a_videos_own() {
+    let place = Place::new();
+    let mut library = library(&place);
+    library.add_video(&a_video("final.mp4")).unwrap();
+    let conn = Connection::open(place.path("basketball_analyzer.db")).unwrap();
+    let insert =
+        "INSERT INTO player_detections (video_id, frame_number, bbox_x, bbox_y, bbox_width, bbox_height,
+        tracking_id, confidence_score) VALUES (1, ?1, 1.5, 2, 3, ?2, -1, 0.25)";
+    conn.execute(insert, (7, 4.0)).unwrap();
+    place.run(&["export", "1", "--format", "csv"]).expect(0, &[]);
+    let csv = String::from_utf8(place.read("final.csv")).unwrap();
+    assert_eq!(csv.lines().nth(1), Some(",7,0.233567,-1,1.5,2,3,4,0.25"));
+    // No format has a word for a number without end, and the old file stays.
+    conn.execute(insert, (8, f64::INFINITY)).unwrap();
+    for format in super::FORMATS {
+        let args = ["export", "1", "--format", format, "--out", "final.csv"];
+        place
+            .run(&args)
+            .expect(1, &["final.csv is not written", "detection 2 of the library (frame 8, track -1)"]);
+    }
+    assert_eq!(place.read("final.csv"), csv.as_bytes());
+    assert!(place.names().iter().all(|name| !name.contains("partial")), "{:?}", place.names());
+}
+
+#[test]
+fn standard_output_takes_text_and_nothing_else() {
+    let place = a_place();
+    for format in ["mot", "coco", "csv", "jsonl", "cvat"] {
+        place.run(&["export", "1", "--format", format, "--out", "file"]).expect(0, &[]);
+        let ran = place.run(&["export", "1", "--format", format, "--out", "-"]).expect(0, &["30 detections"]);
+        assert_eq!(ran.stdout.as_bytes(), place.read("file"), "{format}");
+    }
+    for format in ["parquet", "video"] {
+        let ran =
+            place.run(&["export", "1", "--format", format, "--out", "-"]).expect(1, &["not text", "--out"]);
+        assert_eq!(ran.stdout, "");
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let place = Place::new();
+    let mut library = library(&place);
+    let video = library.add_video(&a_video("final.mp4")).unwrap();
+    let row = |frame| Detection { frame, track_id: 1, bbox: [0.5; 4], confidence: 0.5 };
+    let rows: Vec<Detection> = (0..20_000).map(row).collect();
+    import(&mut library, &a_job(JOB, video.id), 60, &rows);
+    let mut command = place.command(&["export", "1", "--format", "csv", "--out", "-"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut first = [0; 6];
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut first).unwrap();
+    drop(stdout);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((&first, output.status.code()), (b"job_id", Some(0)));
+}
+
+#[test]
+fn a_place_that_must_stay_what_it_is() {
+    let place = Place::new();
+    place.write("final.mp4", "a video");
+    std::fs::create_dir(place.path("folder")).unwrap();
+    let mut library = library(&place);
+    let new = store::NewVideo::at(place.path("final.mp4").canonicalize().unwrap());
+    let video = library.add_video(&new).unwrap();
+    import(&mut library, &a_job(JOB, video.id), 60, &rows());
+    for (out, word) in [
+        ("final.mp4", "is the video itself"),
+        ("folder/../final.mp4", "is the video itself"),
+        ("basketball_analyzer.db", "is the library itself"),
+        ("folder", "is a folder"),
+        ("nowhere/file", "its folder does not exist"),
+        ("/dev/null", "is not a regular file"),
+    ] {
+        for format in ["csv", "video"] {
+            place.run(&["export", "1", "--format", format, "--out", out]).expect(1, &[word]);
+        }
+    }
+    assert_eq!(place.read("final.mp4"), b"a video");
+    assert_eq!(stored(&place, JOB).len(), rows().len());
+}

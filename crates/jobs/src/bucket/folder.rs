@@ -1,0 +1,320 @@
+//! A bucket that is a plain folder: keys are paths below it.
+//!
+//! Objects appear by renaming, so that a reader sees one whole or not at all. A conditional write holds an
+//! advisory lock (`flock`) of the key's stripe while it compares the content's hash and renames; the kernel
+//! drops the lock of a process that dies. Unconditional writes of other programs are seen as what they are: a
+//! change. For file systems of this machine, not for NFS or SMB.
+//!
+//! `.locks` and `.tmp` in the folder are ours; a listing does not show what begins with a dot.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use super::{Bucket, Bulk, Condition, ETag, Entry, Object, Written};
+use crate::error::{Error, Result};
+use crate::keys::check_key;
+
+/// Number of lock files; keys share them by hash.
+const STRIPES: u8 = 64;
+/// Age at which a temporary file's writer is certainly dead.
+const STALE: Duration = Duration::from_secs(24 * 3600);
+
+/// A folder as a bucket.
+#[derive(Debug, Clone)]
+pub struct FolderBucket {
+    root: PathBuf,
+}
+
+impl FolderBucket {
+    /// Opens a folder and creates it if there is none.
+    pub fn open(root: &Path) -> Result<Self> {
+        for folder in ["jobs", "videos", "status", "results", ".locks", ".tmp"] {
+            let folder = root.join(folder);
+            fs::create_dir_all(&folder).map_err(|e| Error::file("create", &folder, e))?;
+        }
+        let bucket = Self { root: root.to_owned() };
+        bucket.sweep();
+        Ok(bucket)
+    }
+
+    /// The file of an object.
+    pub fn file(&self, key: &str) -> Result<PathBuf> {
+        Ok(self.root.join(check_key(key)?))
+    }
+
+    /// Puts a file of this machine under a key: a link where the file system can, else a copy.
+    pub(crate) fn adopt(&self, key: &str, file: &Path) -> Result<()> {
+        let temporary = self.temporary();
+        link_or_copy(file, &temporary)?;
+        self.publish(&temporary, key)?;
+        // Renaming a file over another link of itself does nothing.
+        let _ = fs::remove_file(&temporary);
+        Ok(())
+    }
+
+    /// Removes temporary files of writers that died.
+    fn sweep(&self) {
+        let Ok(entries) = fs::read_dir(self.root.join(".tmp")) else { return };
+        for entry in entries.flatten() {
+            let age = entry.metadata().and_then(|m| m.modified()).map(|t| t.elapsed().unwrap_or_default());
+            if age.is_ok_and(|age| age > STALE) {
+                // Somebody else may sweep at the same time.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    fn temporary(&self) -> PathBuf {
+        self.root.join(".tmp").join(uuid::Uuid::new_v4().simple().to_string())
+    }
+
+    /// Renames a finished temporary file to its key and makes that durable.
+    fn publish(&self, temporary: &Path, key: &str) -> Result<()> {
+        let target = self.file(key)?;
+        let folder = target.parent().unwrap_or(&self.root);
+        fs::create_dir_all(folder).map_err(|e| Error::file("create", folder, e))?;
+        fs::rename(temporary, &target).map_err(|e| Error::file("write", &target, e))?;
+        // A file system that cannot is no reason to fail.
+        let _ = File::open(folder).and_then(|f| f.sync_all());
+        Ok(())
+    }
+
+    fn lock(&self, key: &str) -> Result<File> {
+        let stripe = Sha256::digest(key.as_bytes())[0] % STRIPES;
+        let path = self.root.join(".locks").join(format!("{stripe:02}.lock"));
+        let failed = |e| Error::file("lock", &path, e);
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+        file.lock().map_err(failed)?;
+        Ok(file)
+    }
+
+    /// Writes what `fill` puts into a temporary file, if the condition holds.
+    fn write(
+        &self,
+        key: &str,
+        condition: Condition<'_>,
+        fill: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Written> {
+        let target = self.file(key)?;
+        let temporary = self.temporary();
+        fill(&temporary)?;
+        let etag = hash(&temporary)?.ok_or_else(|| self.vanished(key))?;
+        let lock = self.lock(key)?;
+        let holds = match condition {
+            Condition::Always => true,
+            Condition::Absent => !target.exists(),
+            Condition::Is(etag) => hash(&target)?.as_ref() == Some(etag),
+        };
+        if holds {
+            self.publish(&temporary, key)?;
+        } else {
+            fs::remove_file(&temporary).map_err(|e| Error::file("remove", &temporary, e))?;
+        }
+        drop(lock);
+        Ok(if holds { Written::Done(etag) } else { Written::Refused })
+    }
+
+    fn vanished(&self, key: &str) -> Error {
+        Error::Mismatch {
+            place: self.place(),
+            key: key.to_owned(),
+            detail: "its temporary file vanished".into(),
+        }
+    }
+
+    fn entries(&self, prefix: &str) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        let mut folders = vec![prefix.trim_end_matches('/').to_owned()];
+        while let Some(folder) = folders.pop() {
+            let path = self.file(&folder)?;
+            let listing = match fs::read_dir(&path) {
+                Ok(listing) => listing,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) => return Err(Error::file("list", &path, e)),
+            };
+            for found in listing {
+                let found = found.map_err(|e| Error::file("list", &path, e))?;
+                let name = found.file_name();
+                let Some(name) = name.to_str().filter(|n| !n.starts_with('.')) else { continue };
+                let key = format!("{folder}/{name}");
+                match found.metadata() {
+                    Ok(meta) if meta.is_dir() => folders.push(key),
+                    Ok(meta) => {
+                        entries.push(Entry { key, size_bytes: meta.len(), revision: revision(&meta) })
+                    }
+                    // Removed or replaced since the folder was read.
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                    Err(e) => return Err(Error::file("read", &found.path(), e)),
+                }
+            }
+        }
+        Ok(entries)
+    }
+}
+
+/// The content's hash; `None` if there is no file.
+fn hash(path: &Path) -> Result<Option<ETag>> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Error::file("read", path, e)),
+    };
+    let mut hasher = Sha256::new();
+    io::copy(&mut file, &mut hasher).map_err(|e| Error::file("read", path, e))?;
+    Ok(Some(etag(hasher)))
+}
+
+fn etag(hasher: Sha256) -> ETag {
+    ETag(format!("{:x}", hasher.finalize()))
+}
+
+/// A hint that a file changed: a rename brings another inode, a write in place another time or size.
+#[cfg(unix)]
+fn revision(meta: &fs::Metadata) -> String {
+    use std::os::unix::fs::MetadataExt;
+    format!("{:x}-{:x}.{:x}-{:x}", meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.len())
+}
+
+#[cfg(not(unix))]
+fn revision(meta: &fs::Metadata) -> String {
+    format!("{:?}-{:x}", meta.modified(), meta.len())
+}
+
+/// The same bytes under another name: a hard link if both are on one file system, else a copy, made durable.
+pub(crate) fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
+    if fs::hard_link(from, to).is_ok() {
+        return Ok(());
+    }
+    // `std::fs::copy` clones blocks where the file system can.
+    fs::copy(from, to).map_err(|e| Error::file("copy", from, e))?;
+    File::open(to).and_then(|f| f.sync_all()).map_err(|e| Error::file("write", to, e))
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(Error::Unavailable { place: "folder".to_owned(), detail: error.to_string() }),
+        },
+    }
+}
+
+/// A condition that owns its tag, to be moved to another thread.
+enum Owned {
+    Always,
+    Absent,
+    Is(ETag),
+}
+
+impl Owned {
+    fn of(condition: Condition<'_>) -> Self {
+        match condition {
+            Condition::Always => Self::Always,
+            Condition::Absent => Self::Absent,
+            Condition::Is(etag) => Self::Is(etag.clone()),
+        }
+    }
+
+    fn as_condition(&self) -> Condition<'_> {
+        match self {
+            Self::Always => Condition::Always,
+            Self::Absent => Condition::Absent,
+            Self::Is(etag) => Condition::Is(etag),
+        }
+    }
+}
+
+#[async_trait]
+impl Bucket for FolderBucket {
+    fn place(&self) -> String {
+        format!("folder {}", self.root.display())
+    }
+
+    async fn get(&self, key: &str, limit_bytes: u64) -> Result<Option<Object>> {
+        let (path, place, key) = (self.file(key)?, self.place(), key.to_owned());
+        blocking(move || {
+            let failed = |e| Error::file("read", &path, e);
+            let file = match File::open(&path) {
+                Ok(file) => file,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(e) => return Err(failed(e)),
+            };
+            let mut bytes = Vec::new();
+            io::Read::read_to_end(&mut io::Read::take(file, limit_bytes + 1), &mut bytes).map_err(failed)?;
+            if bytes.len() as u64 > limit_bytes {
+                let detail = format!("it has more than {limit_bytes} bytes");
+                return Err(Error::Mismatch { place, key, detail });
+            }
+            let etag = etag(Sha256::new_with_prefix(&bytes));
+            Ok(Some(Object { bytes: bytes.into(), etag }))
+        })
+        .await
+    }
+
+    async fn head(&self, key: &str) -> Result<Option<(u64, ETag)>> {
+        let path = self.file(key)?;
+        blocking(move || {
+            let Some(etag) = hash(&path)? else { return Ok(None) };
+            let size = fs::metadata(&path).map_err(|e| Error::file("read", &path, e))?.len();
+            Ok(Some((size, etag)))
+        })
+        .await
+    }
+
+    async fn put(&self, key: &str, body: Bytes, condition: Condition<'_>) -> Result<Written> {
+        let (bucket, key, condition) = (self.clone(), key.to_owned(), Owned::of(condition));
+        blocking(move || {
+            bucket.write(&key, condition.as_condition(), |temporary| {
+                let written = File::create_new(temporary).and_then(|mut file| {
+                    file.write_all(&body)?;
+                    file.sync_all()
+                });
+                written.map_err(|e| Error::file("write", temporary, e))
+            })
+        })
+        .await
+    }
+
+    async fn put_file(&self, key: &str, file: &Path, condition: Condition<'_>) -> Result<Written> {
+        let (bucket, key, file) = (self.clone(), key.to_owned(), file.to_owned());
+        let condition = Owned::of(condition);
+        blocking(move || {
+            bucket.write(&key, condition.as_condition(), |temporary| {
+                fs::copy(&file, temporary).map_err(|e| Error::file("copy", &file, e))?;
+                let synced = File::open(temporary).and_then(|f| f.sync_all());
+                synced.map_err(|e| Error::file("write", temporary, e))
+            })
+        })
+        .await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Entry>> {
+        let (bucket, prefix) = (self.clone(), prefix.to_owned());
+        blocking(move || bucket.entries(&prefix)).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<()> {
+        let path = self.file(key)?;
+        blocking(move || match fs::remove_file(&path) {
+            Ok(()) => Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(Error::file("remove", &path, e)),
+        })
+        .await
+    }
+
+    fn bulk(&self) -> Bulk<'_> {
+        Bulk::Folder(self)
+    }
+
+    async fn presigned(&self, _key: &str, _valid: Duration) -> Result<Option<String>> {
+        Ok(None)
+    }
+}

@@ -1,0 +1,253 @@
+//! The document: the fields of the head in any order, the detections in batches, and at the end the
+//! comparison with what was expected.
+
+use std::io::Read;
+
+use serde_json::Value;
+
+use super::problem::{Fault, Problem, ReadError};
+use super::record::{self, USUAL_BYTES};
+use super::source::Source;
+use super::tokens::Kept;
+use super::{Detection, Expected, ResultsHead, ResultsSummary, number};
+
+/// Detections handed out at a time; the last batch may be smaller.
+pub const BATCH: usize = 2048;
+
+/// Bytes of unknown fields kept in the head, all together.
+const EXTRA_BYTES: usize = 1 << 16;
+
+/// Bytes of another job's name shown in the error.
+const SHOWN_BYTES: usize = 100;
+
+/// Reads a results file to its end, and hands out its detections in the file's order, at most
+/// [`BATCH`] at a time.
+///
+/// `input` is plain JSON, gzip or zstd, told by its first bytes. Reads are large: it needs no buffer
+/// of its own. Memory stays below a few megabytes, or a dozen for zstd with its largest window.
+///
+/// # Errors
+/// If the input cannot be read, if it is not what `expected` says or breaks the contract, or if
+/// `batch` fails. Batches handed out before an error are to be forgotten: a file can turn out to be
+/// of another job, or damaged, in its last bytes.
+pub fn read_results<E>(
+    input: impl Read,
+    expected: &Expected,
+    batch: impl FnMut(&[Detection]) -> Result<(), E>,
+) -> Result<(ResultsHead, ResultsSummary), ReadError<E>> {
+    let source = Source::new(input, expected.size_bytes)?;
+    let detections = Detections { expected, batch, pending: Vec::with_capacity(BATCH), n_given: 0 };
+    Document { source, expected, detections, head: Head::default() }.read()
+}
+
+/// The fields of the head, as far as they were met.
+#[derive(Default)]
+struct Head {
+    job_id: Option<String>,
+    video_id: Option<i64>,
+    completed_at: Option<Option<String>>,
+    frames_processed: Option<Option<u64>>,
+    has_detections: bool,
+    extra: serde_json::Map<String, Value>,
+    extra_bytes: usize,
+}
+
+/// Detections on their way out.
+struct Detections<'a, F> {
+    expected: &'a Expected,
+    batch: F,
+    pending: Vec<Detection>,
+    n_given: u64,
+}
+
+impl<F> Detections<'_, F> {
+    fn n(&self) -> u64 {
+        self.n_given + self.pending.len() as u64
+    }
+
+    #[inline]
+    fn problem(&self, detection: &Detection) -> Option<Problem> {
+        match self.expected.n_frames {
+            Some(n) if detection.frame >= n => {
+                let frame = i64::try_from(detection.frame).unwrap_or(i64::MAX);
+                Some(Problem::UnknownFrame { frame, n_frames: Some(n) })
+            }
+            _ => detection.problem(),
+        }
+    }
+
+    #[inline]
+    fn push<E>(&mut self, detection: Detection) -> Result<(), ReadError<E>>
+    where
+        F: FnMut(&[Detection]) -> Result<(), E>,
+    {
+        self.pending.push(detection);
+        if self.pending.len() == BATCH { self.flush() } else { Ok(()) }
+    }
+
+    fn flush<E>(&mut self) -> Result<(), ReadError<E>>
+    where
+        F: FnMut(&[Detection]) -> Result<(), E>,
+    {
+        if !self.pending.is_empty() {
+            (self.batch)(&self.pending).map_err(ReadError::Batch)?;
+            self.n_given += self.pending.len() as u64;
+            self.pending.clear();
+        }
+        Ok(())
+    }
+}
+
+/// A results file being read.
+struct Document<'a, R: Read, F> {
+    source: Source<R>,
+    expected: &'a Expected,
+    detections: Detections<'a, F>,
+    head: Head,
+}
+
+impl<R: Read, F> Document<'_, R, F> {
+    fn read<E>(mut self) -> Result<(ResultsHead, ResultsSummary), ReadError<E>>
+    where
+        F: FnMut(&[Detection]) -> Result<(), E>,
+    {
+        self.source.expect(b'{')?;
+        let mut has_more = !self.source.is_empty(b'}')?;
+        while has_more {
+            self.field()?;
+            has_more = self.source.more(b'}')?;
+        }
+        if self.source.after_space()?.is_some() {
+            return Err(self.source.refuse(Problem::TrailingBytes).into());
+        }
+        let missing = |field| self.source.refuse(Problem::Missing(field));
+        let head = ResultsHead {
+            job_id: self.head.job_id.ok_or_else(|| missing("job_id"))?,
+            video_id: self.head.video_id.ok_or_else(|| missing("video_id"))?,
+            completed_at: self.head.completed_at.flatten(),
+            frames_processed: self.head.frames_processed.flatten(),
+            extra: self.head.extra,
+        };
+        if !self.head.has_detections {
+            return Err(missing("detections").into());
+        }
+        let summary = self.source.finish(self.expected, self.detections.n())?;
+        Ok((head, summary))
+    }
+
+    /// One field of the document.
+    fn field<E>(&mut self) -> Result<(), ReadError<E>>
+    where
+        F: FnMut(&[Detection]) -> Result<(), E>,
+    {
+        let key = self.source.key()?;
+        match key.as_str() {
+            "detections" => {
+                self.once("detections", self.head.has_detections)?;
+                self.head.has_detections = true;
+                return self.read_detections();
+            }
+            "job_id" => self.job_id()?,
+            "video_id" => self.video_id()?,
+            "completed_at" => {
+                self.once("completed_at", self.head.completed_at.is_some())?;
+                let is_null = self.source.is_null()?;
+                self.head.completed_at = Some(if is_null { None } else { Some(self.text("completed_at")?) });
+            }
+            "frames_processed" => {
+                self.once("frames_processed", self.head.frames_processed.is_some())?;
+                let is_null = self.source.is_null()?;
+                self.head.frames_processed = Some(if is_null { None } else { Some(self.n_frames()?) });
+            }
+            _ => self.extra(key)?,
+        }
+        Ok(())
+    }
+
+    fn job_id(&mut self) -> Result<(), Fault> {
+        self.once("job_id", self.head.job_id.is_some())?;
+        let place = self.source.place();
+        let mut found = self.text("job_id")?;
+        let expected = &self.expected.job_id;
+        if found != *expected {
+            found.truncate(found.floor_char_boundary(SHOWN_BYTES));
+            return Err(Fault::Refused(Problem::OtherJob { found, expected: expected.clone() }, place));
+        }
+        self.head.job_id = Some(found);
+        Ok(())
+    }
+
+    fn video_id(&mut self) -> Result<(), Fault> {
+        self.once("video_id", self.head.video_id.is_some())?;
+        let place = self.source.place();
+        let found = self.source.number(number::whole_integer, "video_id", "an integer")?;
+        if let Some(expected) = self.expected.video_id.filter(|&expected| expected != found) {
+            return Err(Fault::Refused(Problem::OtherVideo { found, expected }, place));
+        }
+        self.head.video_id = Some(found);
+        Ok(())
+    }
+
+    fn n_frames(&mut self) -> Result<u64, Fault> {
+        let read = |text: &[u8]| number::whole_integer(text).and_then(|n| u64::try_from(n).ok());
+        self.source.number(read, "frames_processed", "an integer from 0")
+    }
+
+    fn text(&mut self, field: &'static str) -> Result<String, Fault> {
+        if self.source.next_byte()? != b'"' {
+            return Err(self.source.refuse(Problem::WrongType { field, want: "a text" }));
+        }
+        self.source.string()
+    }
+
+    fn once(&self, field: &'static str, is_there: bool) -> Result<(), Fault> {
+        if is_there { Err(self.source.refuse(Problem::Repeated(field))) } else { Ok(()) }
+    }
+
+    /// An unknown field: kept if there is room, validated in any case.
+    fn extra(&mut self, key: String) -> Result<(), Fault> {
+        let place = self.source.place();
+        let used = self.head.extra_bytes + key.len();
+        let mut kept = Kept::up_to(EXTRA_BYTES.saturating_sub(used));
+        self.source.skip(&mut kept)?;
+        if let Some(text) = kept.whole().filter(|_| used <= EXTRA_BYTES) {
+            let value = serde_json::from_slice(text)
+                .map_err(|error| Fault::Refused(Problem::NotJson(error.to_string()), place))?;
+            self.head.extra_bytes = used + text.len();
+            self.head.extra.insert(key, value);
+        }
+        Ok(())
+    }
+
+    fn read_detections<E>(&mut self) -> Result<(), ReadError<E>>
+    where
+        F: FnMut(&[Detection]) -> Result<(), E>,
+    {
+        if self.source.next_byte()? != b'[' {
+            let wrong = Problem::WrongType { field: "detections", want: "an array" };
+            return Err(self.source.refuse(wrong).into());
+        }
+        self.source.consume(1);
+        let mut has_more = !self.source.is_empty(b']')?;
+        while has_more {
+            self.source.detection_idx = Some(self.detections.n());
+            self.source.next_byte()?;
+            self.source.want(USUAL_BYTES)?;
+            let place = self.source.place();
+            let detection = match record::parse(self.source.window()) {
+                Some((detection, len)) => {
+                    self.source.consume(len);
+                    detection
+                }
+                None => self.source.detection()?,
+            };
+            if let Some(problem) = self.detections.problem(&detection) {
+                return Err(ReadError::Refused { problem, place });
+            }
+            self.detections.push(detection)?;
+            has_more = self.source.more(b']')?;
+        }
+        self.source.detection_idx = None;
+        self.detections.flush()
+    }
+}

@@ -1,0 +1,94 @@
+//! Buckets of every kind, each empty.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jobs::bucket::{Bucket, FolderBucket, RemoteBucket, S3Settings, Secret, Timeouts};
+use s3_fixture::{ConditionalWrites, Connection, FakeR2, RealServer};
+
+/// An empty bucket of a test's own.
+pub(crate) struct Fresh {
+    open: Box<dyn Fn() -> Arc<dyn Bucket> + Send + Sync>,
+    /// The server or folder, for as long as the test runs.
+    _keep: Box<dyn Any + Send + Sync>,
+}
+
+impl fmt::Debug for Fresh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fresh").finish_non_exhaustive()
+    }
+}
+
+impl Fresh {
+    pub(crate) fn memory() -> Self {
+        let shared = RemoteBucket::memory();
+        Self { open: Box::new(move || Arc::new(shared.clone())), _keep: Box::new(()) }
+    }
+
+    pub(crate) fn folder() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().to_owned();
+        Self { open: Box::new(move || Arc::new(FolderBucket::open(&root).unwrap())), _keep: Box::new(folder) }
+    }
+
+    pub(crate) fn fake_r2() -> Self {
+        Self::of_fake(ConditionalWrites::Honoured)
+    }
+
+    /// Takes `If-Match` only without quotes, as Ceph's gateway.
+    pub(crate) fn fake_ceph() -> Self {
+        Self::of_fake(ConditionalWrites::UnquotedOnly)
+    }
+
+    pub(crate) fn radosgw() -> Self {
+        Self::of_real(RealServer::radosgw())
+    }
+
+    pub(crate) fn moto() -> Self {
+        Self::of_real(RealServer::moto())
+    }
+
+    /// One more process's access to the same bucket.
+    pub(crate) fn open(&self) -> Arc<dyn Bucket> {
+        (self.open)()
+    }
+
+    fn of_fake(conditions: ConditionalWrites) -> Self {
+        let server = fake();
+        server.set_conditional_writes(conditions);
+        let settings = settings(server.connection());
+        Self { open: Box::new(move || remote(&settings)), _keep: Box::new(server) }
+    }
+
+    fn of_real(server: RealServer) -> Self {
+        // They share two cores with everything else: patient.
+        let timeouts = Timeouts { first_pause: Duration::from_millis(20), ..Timeouts::default() };
+        let settings = S3Settings { timeouts, ..settings(server.connection()) };
+        Self { open: Box::new(move || remote(&settings)), _keep: Box::new(server) }
+    }
+}
+
+/// A fake that allows small parts.
+pub(crate) fn fake() -> FakeR2 {
+    let server = FakeR2::start();
+    server.set_min_part_bytes(1);
+    server
+}
+
+/// Settings that do not wait long before they try again.
+pub(crate) fn settings(connection: &Connection) -> S3Settings {
+    S3Settings {
+        endpoint: connection.endpoint.clone(),
+        bucket: connection.bucket.clone(),
+        region: connection.region.clone(),
+        access_key_id: connection.access_key_id.clone(),
+        secret_access_key: Secret::new(&connection.secret_access_key),
+        timeouts: Timeouts { first_pause: Duration::from_millis(5), ..Timeouts::default() },
+    }
+}
+
+pub(crate) fn remote(settings: &S3Settings) -> Arc<dyn Bucket> {
+    Arc::new(RemoteBucket::s3(settings).unwrap())
+}

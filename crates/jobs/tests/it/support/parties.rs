@@ -1,0 +1,105 @@
+//! The parties to a job, and what they exchange.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use jobs::admin::Admin;
+use jobs::bucket::Bucket;
+use jobs::lease::LeaseError;
+use jobs::manifest::{Heartbeat, Parameters};
+use jobs::queue::{Look, Queue, Worker};
+use jobs::results::{Detection, ResultsHead, ResultsSummary, ResultsWriter};
+use jobs::{JobId, Lease, Manifest, Timing};
+use rand::rngs::StdRng;
+use rand::{RngCore, SeedableRng};
+use tempfile::NamedTempFile;
+use time::OffsetDateTime;
+
+use super::TestHost;
+
+/// One process: a bucket and a clock.
+#[derive(Debug, Clone)]
+pub(crate) struct Party {
+    pub(crate) bucket: Arc<dyn Bucket>,
+    pub(crate) host: Arc<TestHost>,
+}
+
+impl Party {
+    pub(crate) fn new(bucket: Arc<dyn Bucket>) -> Self {
+        Self { bucket, host: TestHost::new() }
+    }
+
+    pub(crate) fn admin(&self) -> Admin {
+        Admin::new(self.bucket.clone(), self.host.clone())
+    }
+
+    pub(crate) fn queue(&self, worker_id: &str) -> Queue {
+        let worker = Worker { worker_id: worker_id.to_owned(), host: None };
+        Queue::new(self.bucket.clone(), self.host.clone(), Timing::default(), worker, |_| true)
+    }
+
+    /// Claims what there is.
+    pub(crate) async fn claim(&self, worker_id: &str) -> Lease {
+        match self.queue(worker_id).look().await.unwrap() {
+            Look::Claimed(lease) => *lease,
+            nothing @ Look::Nothing { .. } => panic!("{nothing:?}"),
+        }
+    }
+
+    /// Puts a manifest in the queue.
+    pub(crate) async fn submit(&self, job: &str) -> Manifest {
+        self.admin().submit(manifest(job)).await.unwrap()
+    }
+}
+
+pub(crate) fn id(text: &str) -> JobId {
+    JobId::new(text).unwrap()
+}
+
+/// A new job; the same for the same id.
+pub(crate) fn manifest(job: &str) -> Manifest {
+    Manifest::new(id(job), 7, Parameters::default(), OffsetDateTime::UNIX_EPOCH)
+}
+
+pub(crate) fn progress(current: u64) -> Heartbeat {
+    Heartbeat { stage: "tracking".to_owned(), current, total: Some(100), ..Heartbeat::default() }
+}
+
+/// A results file of a job with so many detections.
+pub(crate) fn results_of(job: &str, n_detections: u64) -> (NamedTempFile, ResultsSummary) {
+    let file = NamedTempFile::new().unwrap();
+    let head = ResultsHead { job_id: job.to_owned(), video_id: 7, ..ResultsHead::default() };
+    let mut writer = ResultsWriter::new(File::create(file.path()).unwrap(), &head).unwrap();
+    for frame in 0..n_detections {
+        let detection = Detection { frame, track_id: 1, bbox: [1.0, 2.0, 3.0, 4.0], confidence: 0.5 };
+        writer.push(&detection).unwrap();
+    }
+    let (_, summary) = writer.finish().unwrap();
+    (file, summary)
+}
+
+/// What a worker does at the end of its job.
+pub(crate) async fn publish(lease: &Lease, n_detections: u64) -> Result<ResultsSummary, LeaseError> {
+    let (file, summary) = results_of(lease.id().as_str(), n_detections);
+    lease.publish(file.path(), &summary, 100, &progress(100)).await?;
+    Ok(summary)
+}
+
+/// A file of so many bytes that follow from a seed.
+pub(crate) fn random_file(path: &Path, size_bytes: u64, seed: u64) {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut file = File::create(path).unwrap();
+    let mut buffer = vec![0; 1 << 20];
+    let mut left = size_bytes as usize;
+    while left > 0 {
+        let n = left.min(buffer.len());
+        random.fill_bytes(&mut buffer[..n]);
+        file.write_all(&buffer[..n]).unwrap();
+        left -= n;
+    }
+}
+
+/// A listener for who does not listen.
+pub(crate) fn ignore(_through: u64, _of: u64) {}

@@ -1,0 +1,201 @@
+//! Downloads that are cut, resumed, and of what they should not be.
+
+use jobs::Error;
+use jobs::transfer::{FileFacts, download};
+use s3_fixture::{Fault, Gate, Op};
+
+use super::{KEY, Scene};
+use crate::support::{Fresh, ignore, random_file};
+
+/// What a download asks for at once.
+const RANGE: u64 = 16 << 20;
+/// Four ranges, the last of three bytes.
+const SIZE: u64 = 3 * RANGE + 3;
+
+impl Scene {
+    /// Puts an object of so many bytes, and says what it is.
+    fn object(&self, size_bytes: u64, seed: u64) -> FileFacts {
+        let file = self.path("original");
+        random_file(&file, size_bytes, seed);
+        self.server.put(KEY, std::fs::read(&file).unwrap());
+        let facts = FileFacts::of(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        facts
+    }
+
+    async fn download(&self, facts: &FileFacts) -> jobs::Result<FileFacts> {
+        let want = (Some(facts.size_bytes), Some(facts.sha256.as_str()));
+        download(&*self.bucket, KEY, want.0, want.1, &self.path("copy.mp4"), &ignore).await
+    }
+}
+
+#[tokio::test]
+async fn objects_of_all_sizes_come_whole() {
+    for (size_bytes, n_ranges) in [(0, 0), (1, 1), (RANGE, 1), (RANGE + 1, 2), (SIZE, 4)] {
+        let scene = Scene::new();
+        let facts = scene.object(size_bytes, 1);
+        assert_eq!(scene.download(&facts).await.unwrap(), facts);
+        assert_eq!(FileFacts::of(&scene.path("copy.mp4")).unwrap(), facts);
+        assert_eq!((scene.names(), scene.count(Op::GetObject)), (vec!["copy.mp4".to_owned()], n_ranges));
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_there_and_right_is_not_asked_for() {
+    let scene = Scene::new();
+    let facts = scene.object(1000, 1);
+    scene.download(&facts).await.unwrap();
+    scene.server.clear_log();
+    assert_eq!(scene.download(&facts).await.unwrap(), facts);
+    assert_eq!(scene.server.counts().total(), 0);
+    // One that is wrong is replaced.
+    std::fs::write(scene.path("copy.mp4"), "something else").unwrap();
+    scene.download(&facts).await.unwrap();
+    assert_eq!(FileFacts::of(&scene.path("copy.mp4")).unwrap(), facts);
+}
+
+#[tokio::test]
+async fn what_is_not_what_it_should_be_gets_no_name() {
+    let scene = Scene::new();
+    let facts = scene.object(1000, 1);
+    let wrong = [
+        FileFacts { size_bytes: 1001, ..facts.clone() },
+        FileFacts { sha256: "0".repeat(64), ..facts.clone() },
+    ];
+    for wrong in &wrong {
+        let error = scene.download(wrong).await.unwrap_err();
+        assert!(matches!(&error, Error::Mismatch { key, .. } if key == KEY), "{error:?}");
+        assert_eq!(scene.names(), [""; 0]);
+    }
+    scene.server.remove(KEY);
+    let error = scene.download(&facts).await.unwrap_err();
+    assert!(matches!(&error, Error::Missing { key, .. } if key == KEY), "{error:?}");
+    assert_eq!(scene.names(), [""; 0]);
+}
+
+#[tokio::test]
+async fn the_same_holds_for_a_folder() {
+    let fresh = Fresh::folder();
+    let bucket = fresh.open();
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("copy.mp4");
+    let get = async |size_bytes, sha256| download(&*bucket, KEY, size_bytes, sha256, &copy, &ignore).await;
+    assert!(matches!(get(None, None).await, Err(Error::Missing { .. })));
+    bucket.put(KEY, "frames".into(), jobs::bucket::Condition::Always).await.unwrap();
+    assert!(matches!(get(Some(7), None).await, Err(Error::Mismatch { .. })));
+    assert!(matches!(get(None, Some("00")).await, Err(Error::Mismatch { .. })));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    // Twice: the second finds a link to the very file.
+    for _ in 0..2 {
+        assert_eq!(get(Some(6), None).await.unwrap().size_bytes, 6);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_were_changed_on_the_way_are_noticed_and_fetched_again() {
+    let scene = Scene::new();
+    let facts = scene.object(1000, 1);
+    scene.server.fail_next(Op::GetObject, KEY, Fault::Corrupt);
+    let error = scene.download(&facts).await.unwrap_err();
+    assert!(matches!(error, Error::Mismatch { .. }), "{error:?}");
+    assert_eq!(scene.names(), [""; 0]);
+    scene.download(&facts).await.unwrap();
+}
+
+/// The connection is cut within an answer: the client asks for the rest by itself.
+#[tokio::test]
+async fn an_answer_that_is_cut_is_continued() {
+    let scene = Scene::new();
+    let facts = scene.object(SIZE, 1);
+    for n_bytes in [0, 5, 1 << 20] {
+        scene.server.fail_next(Op::GetObject, KEY, Fault::Truncate(n_bytes));
+    }
+    assert_eq!(scene.download(&facts).await.unwrap(), facts);
+    assert!(scene.count(Op::GetObject) > 4);
+}
+
+/// An interrupted download: two of four ranges are noted.
+async fn interrupted() -> (Scene, FileFacts) {
+    let scene = Scene::new();
+    let facts = scene.object(SIZE, 1);
+    let gate = Gate::new();
+    let (held, mut n_asked) = (gate.clone(), 0);
+    scene.server.set_faults(move |call| {
+        n_asked += usize::from(call.op == Op::GetObject);
+        (call.op == Op::GetObject && n_asked > 2).then(|| Fault::Hold(held.clone()))
+    });
+    let journal = scene.path("copy.mp4.journal");
+    let two_noted = async {
+        gate.arrived(2).await;
+        while noted(&journal) < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        result = scene.download(&facts) => panic!("{result:?}"),
+        () = two_noted => {}
+    }
+    gate.open();
+    scene.server.clear_faults();
+    scene.server.clear_log();
+    (scene, facts)
+}
+
+fn noted(journal: &std::path::Path) -> usize {
+    let read = std::fs::read(journal).ok();
+    let journal: Option<serde_json::Value> = read.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    journal.and_then(|j| Some(j["ranges"].as_array()?.len())).unwrap_or(0)
+}
+
+#[tokio::test]
+async fn a_download_whose_process_died_goes_on() {
+    let (scene, facts) = interrupted().await;
+    assert_eq!(scene.names(), ["copy.mp4.journal", "copy.mp4.partial"]);
+    assert_eq!(scene.download(&facts).await.unwrap(), facts);
+    assert_eq!((scene.count(Op::GetObject), scene.names()), (2, vec!["copy.mp4".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_journal_that_is_nonsense_is_none() {
+    let (scene, facts) = interrupted().await;
+    std::fs::write(scene.path("copy.mp4.journal"), "{").unwrap();
+    assert_eq!(scene.download(&facts).await.unwrap(), facts);
+    assert_eq!(scene.count(Op::GetObject), 4);
+}
+
+/// The journal spoke of ranges of a file that was gone: without a hash to check by, zeros passed for them.
+#[tokio::test]
+async fn a_journal_without_its_file_is_none() {
+    let (scene, facts) = interrupted().await;
+    std::fs::remove_file(scene.path("copy.mp4.partial")).unwrap();
+    let got = download(&*scene.bucket, KEY, None, None, &scene.path("copy.mp4"), &ignore).await.unwrap();
+    assert_eq!((got, scene.count(Op::GetObject)), (facts, 4));
+}
+
+#[tokio::test]
+async fn an_object_that_was_replaced_since_is_fetched_from_its_beginning() {
+    let (scene, _) = interrupted().await;
+    let other = scene.object(SIZE, 2);
+    assert_eq!(scene.download(&other).await.unwrap(), other);
+    assert_eq!(scene.count(Op::GetObject), 4);
+}
+
+#[tokio::test]
+async fn an_object_that_is_replaced_meanwhile_is_noticed() {
+    let scene = Scene::new();
+    let facts = scene.object(SIZE, 1);
+    let gate = Gate::new();
+    scene.server.fail_next(Op::GetObject, KEY, Fault::Hold(gate.clone()));
+    let replace = async {
+        gate.arrived(1).await;
+        let other = scene.object(SIZE, 2);
+        gate.open();
+        other
+    };
+    let (result, other) = futures::future::join(scene.download(&facts), replace).await;
+    let error = result.unwrap_err();
+    assert!(matches!(&error, Error::Mismatch { key, .. } if key == KEY), "{error:?}");
+    assert!(!scene.path("copy.mp4").exists());
+    assert_eq!(scene.download(&other).await.unwrap(), other);
+}

@@ -1,0 +1,74 @@
+//! Large files over a server that fails: what arrived is not sent again, and what is wrong gets no name.
+
+mod download;
+mod upload;
+
+use std::path::PathBuf;
+
+use jobs::bucket::Bucket;
+use jobs::transfer::{FileFacts, Upload, upload};
+use s3_fixture::{FakeR2, Op};
+use std::sync::Arc;
+use tempfile::TempDir;
+
+use crate::support::{fake, ignore, random_file, remote, settings};
+
+const KEY: &str = "videos/a.mp4";
+/// A small part; the fake allows it.
+const PART: u64 = 64 << 10;
+
+/// A server and a folder of this machine.
+struct Scene {
+    server: FakeR2,
+    bucket: Arc<dyn Bucket>,
+    folder: TempDir,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let server = fake();
+        let bucket = remote(&settings(server.connection()));
+        Self { server, bucket, folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A file of so many bytes.
+    fn file(&self, size_bytes: u64) -> PathBuf {
+        random_file(&self.path("game.mp4"), size_bytes, size_bytes);
+        self.path("game.mp4")
+    }
+
+    async fn upload(&self) -> jobs::Result<FileFacts> {
+        let (file, journal) = (self.path("game.mp4"), self.path("journal"));
+        let what = Upload {
+            bucket: &*self.bucket,
+            key: KEY,
+            file: &file,
+            journal: &journal,
+            part_bytes: Some(PART),
+        };
+        upload(what, &ignore).await
+    }
+
+    /// Whether the bucket has the file as it is, and nothing is left over.
+    fn assert_uploaded(&self) {
+        let object = self.server.object(KEY).expect("the object is there");
+        assert!(object.body == std::fs::read(self.path("game.mp4")).unwrap(), "it is another one");
+        assert_eq!(self.server.open_uploads(), []);
+        assert!(!self.path("journal").exists());
+    }
+
+    fn count(&self, op: Op) -> usize {
+        self.server.counts().of(op)
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.folder.path()).unwrap();
+        let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}

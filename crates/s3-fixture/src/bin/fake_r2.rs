@@ -1,0 +1,102 @@
+//! `fake-r2`: the fake as a process of its own, to play with or to run the program against.
+//!
+//! It prints one line of JSON when clients can connect, keeps its content in memory and ends when it is killed.
+
+use std::time::Duration;
+
+use clap::Parser;
+use s3_fixture::{FakeR2, FakeR2Options, RandomFaults};
+
+/// A server with R2's rules on loopback that fails on demand.
+#[derive(Debug, Parser)]
+#[command(name = "fake-r2")]
+struct Arguments {
+    /// Port on 127.0.0.1; 0: any that is free.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// The one bucket there is.
+    #[arg(long, default_value = "courtside-test")]
+    bucket: String,
+    /// Refuse requests that are not signed with this access key id. By default any will do, and so does none.
+    #[arg(long)]
+    access_key_id: Option<String>,
+    /// Time that every request takes at least.
+    #[arg(long, default_value_t = 0)]
+    latency_ms: u64,
+    /// One write per key and second, as R2.
+    #[arg(long)]
+    limit_writes: bool,
+    /// Probabilities of faults, such as `drop=0.02,commit-then-drop=0.02,server-error=0.01,slow-down=0.01,hang=0.001,
+    /// commit-then-error=0.02,commit-then-hang=0.001,corrupt=0,truncate=0,delay=0.1`.
+    #[arg(long, default_value = "", value_parser = parse_faults)]
+    faults: RandomFaults,
+    /// Only keys with this prefix meet faults.
+    #[arg(long, default_value = "")]
+    faults_prefix: String,
+    /// The longest delay.
+    #[arg(long, default_value_t = 1000)]
+    max_delay_ms: u64,
+    /// The same seed and the same calls give the same faults.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+fn main() {
+    let arguments = Arguments::parse();
+    let server = FakeR2::start_with(FakeR2Options {
+        port: arguments.port,
+        bucket: arguments.bucket,
+        access_key_id: arguments.access_key_id,
+    });
+    server.set_latency(Duration::from_millis(arguments.latency_ms));
+    if arguments.limit_writes {
+        server.set_min_write_interval(Duration::from_secs(1));
+    }
+    let faults = RandomFaults {
+        seed: arguments.seed,
+        key_prefix: arguments.faults_prefix,
+        max_delay: Duration::from_millis(arguments.max_delay_ms),
+        ..arguments.faults
+    };
+    server.set_faults(faults.plan());
+    let connection = server.connection();
+    let ready = serde_json::json!({
+        "port": server.port(),
+        "endpoint": connection.endpoint,
+        "bucket": connection.bucket,
+        "region": connection.region,
+        "access_key_id": connection.access_key_id,
+        "secret_access_key": connection.secret_access_key,
+    });
+    println!("{ready}");
+    loop {
+        std::thread::park();
+    }
+}
+
+/// `name=probability,…`
+fn parse_faults(text: &str) -> Result<RandomFaults, String> {
+    let mut faults = RandomFaults::default();
+    for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let (name, probability) =
+            pair.split_once('=').ok_or_else(|| format!("`{pair}` is not name=probability"))?;
+        let probability = probability.parse().ok().filter(|p| (0.0..=1.0).contains(p));
+        let probability =
+            probability.ok_or_else(|| format!("the probability of {name} is not between 0 and 1"))?;
+        let place = match name {
+            "drop" => &mut faults.drop,
+            "server-error" => &mut faults.server_error,
+            "slow-down" => &mut faults.slow_down,
+            "hang" => &mut faults.hang,
+            "commit-then-error" => &mut faults.commit_then_error,
+            "commit-then-drop" => &mut faults.commit_then_drop,
+            "commit-then-hang" => &mut faults.commit_then_hang,
+            "corrupt" => &mut faults.corrupt,
+            "truncate" => &mut faults.truncate,
+            "delay" => &mut faults.delay,
+            _ => return Err(format!("`{name}` is no fault")),
+        };
+        *place = probability;
+    }
+    Ok(faults)
+}

@@ -1,0 +1,90 @@
+//! Answers: statuses, headers and bodies, and the two ways in which a body may be wrong.
+
+use std::io;
+
+use bytes::{Bytes, BytesMut};
+use futures::{StreamExt, stream};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::body::Frame;
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{HeaderMap, Response, StatusCode};
+
+use super::error::S3Error;
+use super::xml;
+
+pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// An answer that is still plain data.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// Where the body breaks off, if it does.
+    cut_at: Option<usize>,
+}
+
+impl Answer {
+    pub(super) fn new(status: StatusCode) -> Answer {
+        Answer { status, headers: HeaderMap::new(), body: Bytes::new(), cut_at: None }
+    }
+
+    pub(super) fn xml(body: Bytes) -> Answer {
+        Answer::new(StatusCode::OK).with(CONTENT_TYPE, "application/xml").with_body(body)
+    }
+
+    pub(super) fn with(mut self, name: HeaderName, value: impl AsRef<str>) -> Answer {
+        let value = HeaderValue::from_str(value.as_ref()).expect("the fake's own headers are ASCII");
+        self.headers.insert(name, value);
+        self
+    }
+
+    pub(super) fn with_body(mut self, body: Bytes) -> Answer {
+        self.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        self.body = body;
+        self
+    }
+
+    /// Breaks the body off after so many bytes; the length announced stays.
+    pub(super) fn truncate(&mut self, n_bytes: usize) {
+        self.cut_at = Some(n_bytes).filter(|n| *n < self.body.len());
+    }
+
+    /// Changes the byte in the middle of the body.
+    pub(super) fn corrupt(&mut self) {
+        let mut body = BytesMut::from(self.body.as_ref());
+        let middle = body.len() / 2;
+        if let Some(byte) = body.get_mut(middle) {
+            *byte ^= 0xff;
+        }
+        self.body = body.freeze();
+    }
+
+    pub(super) fn into_response(self) -> Response<Body> {
+        let body = match self.cut_at {
+            None => Full::new(self.body).map_err(|never| match never {}).boxed_unsync(),
+            Some(n_bytes) => cut_body(self.body.slice(..n_bytes)),
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        response
+    }
+}
+
+impl From<S3Error> for Answer {
+    fn from(error: S3Error) -> Answer {
+        let body = xml::write_error(&error);
+        Answer::new(error.status).with(CONTENT_TYPE, "application/xml").with_body(body)
+    }
+}
+
+/// A body that sends `start` and then breaks the connection off.
+fn cut_body(start: Bytes) -> Body {
+    let end = async {
+        // The connection writes out what it has when the body makes it wait.
+        tokio::task::yield_now().await;
+        Err(io::Error::other("the body is cut by a fault plan"))
+    };
+    StreamBody::new(stream::iter([Ok(Frame::data(start))]).chain(stream::once(end))).boxed_unsync()
+}

@@ -1,0 +1,227 @@
+//! What may go wrong with a request, and when.
+//!
+//! A plan is any closure from a [`Call`] to a [`Fault`]. [`RandomFaults`] is a plan whose decisions follow from a seed
+//! and from which call to which key it is, not from how concurrent calls interleave.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::log::Op;
+
+/// What a fault plan sees of a request.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The request's number, as in the log.
+    pub seq: u64,
+    /// What is asked.
+    pub op: Op,
+    /// The object's key; of a list, its prefix.
+    pub key: String,
+    /// Whether the request bears `If-Match` or `If-None-Match`.
+    pub conditional: bool,
+}
+
+/// What goes wrong. "Nothing is done" holds for ever: the request has no effect later either.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// Serves late. The request takes effect even if its client has gone by then: a zombie's write.
+    Delay(Duration),
+    /// Waits for the gate before anything is done, then serves, even if the client has gone.
+    Hold(Gate),
+    /// 500 `InternalError`, nothing is done.
+    ServerError,
+    /// 503 `SlowDown`, nothing is done.
+    SlowDown,
+    /// The connection closes without an answer, nothing is done.
+    Drop,
+    /// Never an answer, nothing is done.
+    Hang,
+    /// It is done, and the answer is 500 `InternalError`.
+    CommitThenError,
+    /// It is done, and the connection closes without an answer.
+    CommitThenDrop,
+    /// It is done, and there is never an answer.
+    CommitThenHang,
+    /// It is done, and the answer waits for the gate.
+    CommitThenHold(Gate),
+    /// The answer's body ends after so many bytes, short of the length it announced.
+    Truncate(usize),
+    /// The middle byte of the answer's body is another one.
+    Corrupt,
+}
+
+pub(crate) type Plan = Box<dyn FnMut(&Call) -> Option<Fault> + Send>;
+
+/// Holds requests until the test lets them go.
+#[derive(Clone, Debug)]
+pub struct Gate(watch::Sender<GateState>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct GateState {
+    n_arrived: usize,
+    open: bool,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Gate::new()
+    }
+}
+
+impl Gate {
+    /// A closed gate.
+    pub fn new() -> Gate {
+        Gate(watch::Sender::new(GateState::default()))
+    }
+
+    /// Lets pass who waits and who will come.
+    pub fn open(&self) {
+        self.0.send_modify(|s| s.open = true);
+    }
+
+    /// Waits until `n` requests have come to the gate.
+    pub async fn arrived(&self, n: usize) {
+        self.until(|s| s.n_arrived >= n).await;
+    }
+
+    pub(crate) async fn pass(&self) {
+        self.0.send_modify(|s| s.n_arrived += 1);
+        self.until(|s| s.open).await;
+    }
+
+    async fn until(&self, condition: impl FnMut(&GateState) -> bool) {
+        self.0.subscribe().wait_for(condition).await.expect("the gate holds its sender");
+    }
+}
+
+/// A plan by probabilities. All are 0 by default; each call meets at most one fault.
+#[derive(Clone, Debug, Default)]
+pub struct RandomFaults {
+    /// The same seed and the same calls give the same faults.
+    pub seed: u64,
+    /// Operations that may fail; empty: all.
+    pub ops: Vec<Op>,
+    /// Only keys with this prefix fail; empty: all.
+    pub key_prefix: String,
+    /// Probability of [`Fault::Drop`].
+    pub drop: f64,
+    /// Probability of [`Fault::ServerError`].
+    pub server_error: f64,
+    /// Probability of [`Fault::SlowDown`].
+    pub slow_down: f64,
+    /// Probability of [`Fault::Hang`].
+    pub hang: f64,
+    /// Probability of [`Fault::CommitThenError`].
+    pub commit_then_error: f64,
+    /// Probability of [`Fault::CommitThenDrop`].
+    pub commit_then_drop: f64,
+    /// Probability of [`Fault::CommitThenHang`].
+    pub commit_then_hang: f64,
+    /// Probability of [`Fault::Corrupt`].
+    pub corrupt: f64,
+    /// Probability of [`Fault::Truncate`] to nothing.
+    pub truncate: f64,
+    /// Probability of [`Fault::Delay`].
+    pub delay: f64,
+    /// The longest delay; delays are uniform from 0.
+    pub max_delay: Duration,
+}
+
+impl RandomFaults {
+    /// The plan, for [`FakeR2::set_faults`](super::FakeR2::set_faults).
+    pub fn plan(self) -> impl FnMut(&Call) -> Option<Fault> + Send + 'static {
+        let mut n_calls = HashMap::<(Op, String), u64>::new();
+        move |call| {
+            if !(self.ops.is_empty() || self.ops.contains(&call.op))
+                || !call.key.starts_with(&self.key_prefix)
+            {
+                return None;
+            }
+            let nth = n_calls.entry((call.op, call.key.clone())).or_default();
+            *nth += 1;
+            self.draw(fraction(&(self.seed, call.op, &call.key, *nth, "which")), || {
+                fraction(&(self.seed, call.op, &call.key, *nth, "how long"))
+            })
+        }
+    }
+
+    fn draw(&self, mut at: f64, delay: impl Fn() -> f64) -> Option<Fault> {
+        let table = [
+            (self.drop, Fault::Drop),
+            (self.server_error, Fault::ServerError),
+            (self.slow_down, Fault::SlowDown),
+            (self.hang, Fault::Hang),
+            (self.commit_then_error, Fault::CommitThenError),
+            (self.commit_then_drop, Fault::CommitThenDrop),
+            (self.commit_then_hang, Fault::CommitThenHang),
+            (self.corrupt, Fault::Corrupt),
+            (self.truncate, Fault::Truncate(0)),
+            (self.delay, Fault::Delay(self.max_delay.mul_f64(delay()))),
+        ];
+        for (probability, fault) in table {
+            if at < probability {
+                return Some(fault);
+            }
+            at -= probability;
+        }
+        None
+    }
+}
+
+/// A number in [0, 1) that follows from `what`.
+fn fraction(what: &impl Hash) -> f64 {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    (hasher.finish() >> 11) as f64 / (1u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(seq: u64, key: &str) -> Call {
+        Call { seq, op: Op::PutObject, key: key.to_owned(), conditional: false }
+    }
+
+    #[test]
+    fn random_faults_follow_from_the_seed_and_not_from_the_order_of_keys() {
+        let faults = RandomFaults { seed: 5, drop: 0.3, commit_then_error: 0.3, ..RandomFaults::default() };
+        let decide = |order: &[&str]| {
+            let mut plan = faults.clone().plan();
+            let mut by_key = HashMap::<String, Vec<String>>::new();
+            for key in order {
+                by_key.entry((*key).to_owned()).or_default().push(format!("{:?}", plan(&call(0, key))));
+            }
+            by_key
+        };
+        assert_eq!(decide(&["a", "a", "b", "b", "a"]), decide(&["b", "a", "b", "a", "a"]));
+    }
+
+    #[test]
+    fn random_faults_come_about_as_often_as_asked() {
+        let faults = RandomFaults { seed: 1, drop: 0.25, slow_down: 0.25, ..RandomFaults::default() };
+        let mut plan = faults.plan();
+        let outcomes: Vec<_> = (0..4000).map(|i| plan(&call(i, "k"))).collect();
+        let n = |f: fn(&Fault) -> bool| outcomes.iter().flatten().filter(|o| f(o)).count();
+        assert!((900..1100).contains(&n(|f| matches!(f, Fault::Drop))));
+        assert!((900..1100).contains(&n(|f| matches!(f, Fault::SlowDown))));
+        assert!((1800..2200).contains(&outcomes.iter().filter(|o| o.is_none()).count()));
+    }
+
+    #[test]
+    fn random_faults_keep_to_their_operations_and_prefix() {
+        let faults = RandomFaults {
+            drop: 1.0,
+            ops: vec![Op::PutObject],
+            key_prefix: "jobs/".to_owned(),
+            ..RandomFaults::default()
+        };
+        let mut plan = faults.plan();
+        assert!(plan(&call(0, "jobs/1")).is_some());
+        assert!(plan(&call(1, "videos/1")).is_none());
+        assert!(plan(&Call { op: Op::GetObject, ..call(2, "jobs/1") }).is_none());
+    }
+}

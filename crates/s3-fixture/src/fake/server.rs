@@ -1,0 +1,172 @@
+//! The network side of the fake: connections, and the faults between a request and its answer.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::pending;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime;
+use tokio::sync::oneshot;
+
+use super::answer::{Answer, Body};
+use super::conditions::Conditions;
+use super::error::S3Error;
+use super::faults::{Call, Fault};
+use super::request::Request;
+use super::shared::Shared;
+
+/// Threads that serve: two, so that hashing a large body stalls nobody else.
+const N_THREADS: usize = 2;
+
+/// A server that runs. It runs on threads and a runtime of its own: the caller's may be of any kind, and may end.
+#[derive(Debug)]
+pub(super) struct Running {
+    stop: oneshot::Sender<Infallible>,
+    thread: thread::JoinHandle<()>,
+}
+
+/// Takes a port on loopback without listening on it: who connects is refused, and nobody else gets it.
+pub(super) fn reserve(port: u16) -> io::Result<(TcpSocket, u16)> {
+    let socket = TcpSocket::new_v4()?;
+    // Connections of the server that was stopped may linger.
+    socket.set_reuseaddr(true)?;
+    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+    let port = socket.local_addr()?.port();
+    Ok((socket, port))
+}
+
+impl Running {
+    /// Listens on the reserved port and returns once clients can connect.
+    pub(super) fn start(socket: TcpSocket, shared: Arc<Shared>) -> Running {
+        let (stop, stopped) = oneshot::channel();
+        let (ready, is_ready) = mpsc::sync_channel(1);
+        let serve = move || {
+            let runtime = runtime::Builder::new_multi_thread().worker_threads(N_THREADS).enable_all().build();
+            let runtime = runtime.expect("the fake S3 server needs threads");
+            runtime.block_on(async {
+                let listener = socket.listen(1024).expect("the reserved port can be listened on");
+                let _ = ready.send(());
+                tokio::select! {
+                    _ = stopped => {}
+                    () = accept(listener, shared) => {}
+                }
+            });
+            // Dropping the runtime ends every connection and what is still waiting to be done.
+        };
+        let thread = thread::Builder::new().name("fake-r2".to_owned()).spawn(serve);
+        let thread = thread.expect("the fake S3 server needs a thread");
+        is_ready.recv().expect("the fake S3 server came up");
+        Running { stop, thread }
+    }
+
+    /// Ends all connections; returns once none is left.
+    pub(super) fn stop(self) {
+        drop(self.stop);
+        self.thread.join().expect("the fake S3 server does not panic");
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // Too many open files, as a rule: wait for some to close.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            continue;
+        };
+        let _ = stream.set_nodelay(true);
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move {
+            let service = service_fn(|request| serve(Arc::clone(&shared), request));
+            // An error here is a client that left or a fault plan: nobody is to be told.
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+/// Closes the connection without an answer.
+#[derive(Debug)]
+struct Dropped;
+
+impl fmt::Display for Dropped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the connection is closed without an answer")
+    }
+}
+
+impl std::error::Error for Dropped {}
+
+async fn serve(
+    shared: Arc<Shared>,
+    request: hyper::Request<Incoming>,
+) -> Result<hyper::Response<Body>, Dropped> {
+    let (parts, body) = request.into_parts();
+    let request = Request::of(parts);
+    let (op, key) = (request.op, request.subject().to_owned());
+    let seq = shared.log.arrived(op, &key);
+    let conditional = !Conditions::of(&request.headers).is_empty();
+    let fault = shared.fault(&Call { seq, op, key, conditional });
+    let body = body.collect().await.map_err(|_| Dropped)?.to_bytes();
+    let answer = answer(&shared, request, body, fault).await?;
+    shared.log.answered(seq, answer.status.as_u16());
+    Ok(answer.into_response())
+}
+
+async fn answer(
+    shared: &Arc<Shared>,
+    request: Request,
+    body: Bytes,
+    fault: Option<Fault>,
+) -> Result<Answer, Dropped> {
+    match fault {
+        Some(Fault::ServerError) => return Ok(S3Error::internal().into()),
+        Some(Fault::SlowDown) => return Ok(S3Error::slow_down().into()),
+        Some(Fault::Drop) => return Err(Dropped),
+        Some(Fault::Hang) => return pending().await,
+        _ => {}
+    }
+    let mut answer = commit(shared, request, body, fault.clone()).await?;
+    match fault {
+        Some(Fault::CommitThenError) => answer = S3Error::internal().into(),
+        Some(Fault::CommitThenDrop) => return Err(Dropped),
+        Some(Fault::CommitThenHang) => return pending().await,
+        Some(Fault::CommitThenHold(gate)) => gate.pass().await,
+        Some(Fault::Truncate(n_bytes)) => answer.truncate(n_bytes),
+        Some(Fault::Corrupt) => answer.corrupt(),
+        _ => {}
+    }
+    Ok(answer)
+}
+
+/// Does what is asked, in a task of its own: a request that has arrived takes effect even if its client leaves.
+async fn commit(
+    shared: &Arc<Shared>,
+    request: Request,
+    body: Bytes,
+    fault: Option<Fault>,
+) -> Result<Answer, Dropped> {
+    let shared = Arc::clone(shared);
+    let work = async move {
+        let latency = shared.settings().latency;
+        if latency > Duration::ZERO {
+            tokio::time::sleep(latency).await;
+        }
+        match fault {
+            Some(Fault::Delay(delay)) => tokio::time::sleep(delay).await,
+            Some(Fault::Hold(gate)) => gate.pass().await,
+            _ => {}
+        }
+        shared.execute(request, body).unwrap_or_else(Answer::from)
+    };
+    tokio::spawn(work).await.map_err(|_| Dropped)
+}

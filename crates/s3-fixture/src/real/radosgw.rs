@@ -1,0 +1,99 @@
+//! The Ceph cluster of this process, driven through the standard input of `scripts/start_radosgw.sh`.
+
+use std::env;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::Value;
+
+use super::{INSTALL, repository, run_folder};
+use crate::Connection;
+
+/// The programs that the script runs.
+const PROGRAMS: [&str; 5] = ["ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "ceph"];
+
+/// Whether Ceph's object gateway is installed.
+pub fn is_installed() -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<_> = env::split_paths(&path).collect();
+    cfg!(target_os = "linux")
+        && PROGRAMS.iter().all(|program| folders.iter().any(|f| f.join(program).is_file()))
+}
+
+/// A cluster and its gateways.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    /// The first gateway, which no test uses; the bucket is empty.
+    pub(super) connection: Connection,
+    /// The script. Its standard input ends with this process, and that ends the cluster.
+    child: Child,
+    answers: BufReader<ChildStdout>,
+}
+
+/// Does something with this process's cluster, which starts with the first call.
+pub(super) fn with_cluster<T>(action: impl FnOnce(&mut Cluster) -> T) -> T {
+    static CLUSTER: Mutex<Option<Cluster>> = Mutex::new(None);
+    // A test that failed here left a cluster that has ended, or a gateway that did not start: the next is told so.
+    let mut cluster = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
+    action(cluster.get_or_insert_with(Cluster::start))
+}
+
+impl Cluster {
+    fn start() -> Cluster {
+        assert!(is_installed(), "Ceph's object gateway is not installed: {INSTALL}");
+        let script = repository().join("scripts/start_radosgw.sh");
+        let child =
+            Command::new(&script).arg(run_folder()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = child.unwrap_or_else(|e| panic!("cannot run {}: {e}", script.display()));
+        let answers = BufReader::new(child.stdout.take().expect("standard output is a pipe"));
+        let mut cluster = Cluster { connection: Connection::default(), child, answers };
+        let ready = cluster.answer();
+        let text = |name: &str| ready[name].as_str().unwrap_or_default().to_owned();
+        cluster.connection = Connection {
+            endpoint: text("endpoint"),
+            bucket: String::new(),
+            region: text("region"),
+            access_key_id: text("access_key_id"),
+            secret_access_key: text("secret_access_key"),
+        };
+        cluster
+    }
+
+    /// Starts a gateway and gives its port.
+    pub(super) fn start_gateway(&mut self, port: Option<u16>) -> u16 {
+        let answer = self.ask(&format!("start {}", port.map(|p| p.to_string()).unwrap_or_default()));
+        let port = answer["started"].as_u64().and_then(|port| u16::try_from(port).ok());
+        port.unwrap_or_else(|| panic!("the gateway does not start: {answer}"))
+    }
+
+    /// Kills a gateway.
+    pub(super) fn stop_gateway(&mut self, port: u16) {
+        let answer = self.ask(&format!("stop {port}"));
+        assert_eq!(answer["stopped"], port, "the gateway at {port} is not running: {answer}");
+    }
+
+    /// Kills a gateway if it and the cluster are still there.
+    pub(super) fn end_gateway(&mut self, port: u16) {
+        if let Some(input) = self.child.stdin.as_mut()
+            && writeln!(input, "stop {port}").is_ok()
+        {
+            let _ = self.answers.read_line(&mut String::new());
+        }
+    }
+
+    fn ask(&mut self, command: &str) -> Value {
+        let input = self.child.stdin.as_mut().expect("standard input is a pipe");
+        writeln!(input, "{command}").expect("the script that runs the cluster listens");
+        self.answer()
+    }
+
+    /// The script's next line. It answers in minutes or ends, whatever happens.
+    fn answer(&mut self) -> Value {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).expect("the script writes text");
+        serde_json::from_str(&line).unwrap_or_else(|_| {
+            panic!("scripts/start_radosgw.sh has ended: see its words above; perhaps {INSTALL}")
+        })
+    }
+}

@@ -1,0 +1,178 @@
+//! Every fault does what it says, to the client and to the bucket.
+
+use std::time::Duration;
+
+use object_store::{ObjectStoreExt, PutMode};
+use s3_fixture::{Call, FakeR2, Fault, Gate, Op};
+
+use crate::support::{client, put_if, text};
+
+/// A put that meets the fault: whether the client heard of success, and whether the object is there.
+async fn put_with(fault: Fault) -> (bool, bool) {
+    let server = FakeR2::start();
+    server.fail_next(Op::PutObject, "jobs/", fault);
+    let put = put_if(&client(server.connection()), "jobs/1", "1", PutMode::Create).await;
+    (put.is_ok(), server.object("jobs/1").is_some())
+}
+
+#[tokio::test]
+async fn a_fault_before_leaves_nothing_and_one_after_leaves_the_object() {
+    for fault in [Fault::Drop, Fault::ServerError, Fault::SlowDown] {
+        assert_eq!(put_with(fault.clone()).await, (false, false), "{fault:?}");
+    }
+    for fault in [Fault::CommitThenDrop, Fault::CommitThenError] {
+        assert_eq!(put_with(fault.clone()).await, (false, true), "{fault:?}");
+    }
+    assert_eq!(put_with(Fault::Delay(Duration::from_millis(1))).await, (true, true));
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_never_answers() {
+    for (fault, is_there) in [(Fault::Hang, false), (Fault::CommitThenHang, true)] {
+        let server = FakeR2::start();
+        let client = client(server.connection());
+        server.fail_next(Op::PutObject, "k", fault.clone());
+        let arrived = async {
+            server.wait_for(|log| log.iter().any(|e| e.key == "k")).await;
+            // By the time of an answer to another request, and of the object, an answer might have come.
+            put_if(&client, "other", "1", PutMode::Create).await.unwrap();
+            while server.object("k").is_some() != is_there {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            put = put_if(&client, "k", "1", PutMode::Create) => panic!("{fault:?}: {put:?}"),
+            () = arrived => {}
+        }
+        server.stop();
+        let log: Vec<_> = server.log().into_iter().map(|e| (e.key, e.status)).collect();
+        assert_eq!(log, [("k".to_owned(), None), ("other".to_owned(), Some(200))], "{fault:?}");
+        assert_eq!(server.object("k").is_some(), is_there, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_was_held_takes_effect_after_its_client_has_gone() {
+    let server = FakeR2::start();
+    let client = client(server.connection());
+    let gate = Gate::new();
+    server.fail_next(Op::PutObject, "", Fault::Hold(gate.clone()));
+    tokio::select! {
+        put = put_if(&client, "k", "late", PutMode::Overwrite) => panic!("{put:?}"),
+        () = gate.arrived(1) => {}
+    }
+    put_if(&client, "other", "1", PutMode::Create).await.unwrap();
+    assert!(server.object("k").is_none());
+    gate.open();
+    while server.object("k").is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(text(&client, "k").await.unwrap(), "late");
+}
+
+#[tokio::test]
+async fn an_answer_that_was_held_comes_when_the_gate_opens() {
+    let server = FakeR2::start();
+    let client = client(server.connection());
+    let gate = Gate::new();
+    server.fail_next(Op::PutObject, "", Fault::CommitThenHold(gate.clone()));
+    let put = put_if(&client, "k", "1", PutMode::Create);
+    let other = async {
+        gate.arrived(1).await;
+        let seen = text(&client, "k").await.unwrap();
+        gate.open();
+        seen
+    };
+    let (put, seen) = tokio::join!(put, other);
+    put.unwrap();
+    assert_eq!(seen, "1");
+}
+
+#[tokio::test]
+async fn a_body_may_be_cut_or_changed() {
+    let server = FakeR2::start();
+    server.put("k", "0123456789");
+    let client = client(server.connection());
+    server.fail_next(Op::GetObject, "k", Fault::Corrupt);
+    let changed = client.get(&"k".into()).await.unwrap().bytes().await.unwrap();
+    assert_eq!((changed.len(), changed == "0123456789"), (10, false));
+    let url = format!("{}/courtside-test/k", server.connection().endpoint);
+    let signed = format!("AWS4-HMAC-SHA256 Credential={}/x", server.connection().access_key_id);
+    server.fail_next(Op::GetObject, "k", Fault::Truncate(4));
+    let mut answer = reqwest::Client::new().get(url).header("authorization", signed).send().await.unwrap();
+    assert_eq!(answer.content_length(), Some(10));
+    assert_eq!(answer.chunk().await.unwrap().unwrap(), "0123");
+    answer.chunk().await.unwrap_err();
+    assert_eq!(text(&client, "k").await.unwrap(), "0123456789");
+}
+
+#[tokio::test]
+async fn a_plan_sees_the_calls_and_may_be_changed_at_any_time() {
+    let server = FakeR2::start();
+    let client = client(server.connection());
+    server.set_faults(|call: &Call| {
+        (call.op == Op::PutObject && call.conditional && call.key.starts_with("jobs/"))
+            .then_some(Fault::ServerError)
+    });
+    put_if(&client, "jobs/1", "1", PutMode::Create).await.unwrap_err();
+    put_if(&client, "jobs/1", "1", PutMode::Overwrite).await.unwrap();
+    put_if(&client, "videos/1", "1", PutMode::Create).await.unwrap();
+    server.clear_faults();
+    put_if(&client, "jobs/2", "1", PutMode::Create).await.unwrap();
+    let log: Vec<_> = server.log().into_iter().map(|e| (e.op, e.key, e.status)).collect();
+    let entry = |key: &str, status| (Op::PutObject, key.to_owned(), Some(status));
+    assert_eq!(
+        log,
+        [entry("jobs/1", 500), entry("jobs/1", 200), entry("videos/1", 200), entry("jobs/2", 200)]
+    );
+    server.clear_log();
+    assert_eq!(server.counts().total(), 0);
+}
+
+#[tokio::test]
+async fn a_server_that_stopped_refuses_and_comes_back_with_its_content() {
+    let server = FakeR2::start();
+    let client = client(server.connection());
+    put_if(&client, "k", "1", PutMode::Create).await.unwrap();
+    let upload =
+        object_store::multipart::MultipartStore::create_multipart(&client, &"v".into()).await.unwrap();
+    server.stop();
+    server.stop();
+    text(&client, "k").await.unwrap_err();
+    server.start_again();
+    server.start_again();
+    assert_eq!(text(&client, "k").await.unwrap(), "1");
+    assert_eq!(server.open_uploads(), [(upload, "v".to_owned())]);
+}
+
+#[tokio::test]
+async fn stopping_cuts_requests_off_and_undoes_what_has_not_happened() {
+    let server = FakeR2::start();
+    let client = client(server.connection());
+    let gate = Gate::new();
+    server.fail_next(Op::PutObject, "", Fault::Hold(gate.clone()));
+    let put = put_if(&client, "k", "1", PutMode::Create);
+    let stop = async {
+        server.wait_for(|log| log.iter().any(|e| e.op == Op::PutObject)).await;
+        gate.arrived(1).await;
+        server.stop();
+        gate.open();
+        server.start_again();
+    };
+    let (put, ()) = tokio::join!(put, stop);
+    put.unwrap_err();
+    assert!(server.object("k").is_none());
+}
+
+#[test]
+fn a_server_needs_no_runtime_of_its_callers() {
+    let server = FakeR2::start();
+    server.put("k", "1");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    assert_eq!(runtime.block_on(text(&client(server.connection()), "k")).unwrap(), "1");
+    drop(runtime);
+    server.stop();
+    server.start_again();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    assert_eq!(runtime.block_on(text(&client(server.connection()), "k")).unwrap(), "1");
+}

@@ -1,0 +1,109 @@
+//! Tests of faults that need a hold on the connection itself.
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::{Detection, ImportJob, Library, NewJob, NewVideo, Produced, Select, StoreError};
+
+fn box_at(frame: i64) -> Detection {
+    Detection { frame, track_id: 1, bbox: [1.0, 2.0, 3.0, 4.0], confidence: 0.5 }
+}
+
+fn import(library: &mut Library, sha256: &str, n: i64) -> Result<i64, StoreError> {
+    let report = library.import(&ImportJob::new("job", 1, sha256), |sink| {
+        for frame in 0..n {
+            sink.push(&[box_at(frame)])?;
+        }
+        Ok::<_, StoreError>(Produced::default())
+    });
+    report.map(|report| report.n_detections)
+}
+
+fn count(library: &Library) -> i64 {
+    library.detection_stats(Select::Video(1)).unwrap().total_detections
+}
+
+fn foreign_keys(library: &Library) -> bool {
+    library.conn.query_row("PRAGMA foreign_keys", [], |row| row.get(0)).unwrap()
+}
+
+fn limit_pages(library: &Library, n_more: i64) {
+    let n: i64 = library.conn.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+    library.conn.query_row(&format!("PRAGMA max_page_count = {}", n + n_more), [], |_| Ok(())).unwrap();
+}
+
+#[test]
+fn a_full_disk_is_named_and_what_was_there_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("library.db");
+    let mut library = Library::open(path.to_str().unwrap()).unwrap();
+    library.add_video(&NewVideo::at("a.mp4")).unwrap();
+    import(&mut library, "first", 100).unwrap();
+
+    limit_pages(&library, 20);
+    let error = import(&mut library, "second", 1_000_000).unwrap_err();
+    assert!(matches!(error, StoreError::Full { .. }), "{error}");
+    assert!(error.to_string().contains("library.db"), "{error}");
+    assert!(library.conn.is_autocommit() && foreign_keys(&library));
+    assert_eq!((count(&library), library.import_of("job").unwrap().unwrap().sha256.as_str()), (100, "first"));
+
+    limit_pages(&library, 1_000_000);
+    assert_eq!(import(&mut library, "second", 5_000).unwrap(), 5_000);
+    assert_eq!(count(&library), 5_000);
+}
+
+#[test]
+fn a_full_disk_says_so_on_small_writes_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut library = Library::open(folder.path().join("library.db").to_str().unwrap()).unwrap();
+    library.add_video(&NewVideo::at("a.mp4")).unwrap();
+    limit_pages(&library, 0);
+    let full = (0..10_000).find_map(|n| library.insert_job(&NewJob::new(n.to_string(), 1)).err());
+    assert!(matches!(full, Some(StoreError::Full { .. })), "{full:?}");
+}
+
+#[test]
+fn a_read_only_file_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("library.db");
+    drop(Library::open(path.to_str().unwrap()).unwrap());
+    let conn = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let error = Library::prepare(conn, path.clone()).unwrap_err();
+    assert!(matches!(error, StoreError::ReadOnly { .. }), "{error}");
+
+    // One that would have to be migrated first.
+    let path = folder.path().join("old.db");
+    Connection::open(&path)
+        .unwrap()
+        .execute_batch("CREATE TABLE alembic_version (version_num TEXT)")
+        .unwrap();
+    let conn = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let error = Library::prepare(conn, path).unwrap_err();
+    assert!(matches!(error, StoreError::ReadOnly { .. }), "{error}");
+}
+
+#[test]
+fn foreign_keys_come_back_after_a_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut library = Library::open(folder.path().join("library.db").to_str().unwrap()).unwrap();
+    library.add_video(&NewVideo::at("a.mp4")).unwrap();
+    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        library.import(&ImportJob::new("job", 1, "a"), |sink| -> Result<Produced, StoreError> {
+            sink.push(&[box_at(0)])?;
+            panic!("the producer fell over")
+        })
+    }));
+    assert!(panic.is_err());
+    assert!(foreign_keys(&library) && library.conn.is_autocommit());
+    assert_eq!((count(&library), library.import_of("job").unwrap()), (0, None));
+}
+
+#[test]
+fn every_commit_is_synchronised_and_logged_ahead() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = Library::open(folder.path().join("library.db").to_str().unwrap()).unwrap();
+    let pragma = |name: &str| -> String {
+        let sql = format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}");
+        library.conn.query_row(&sql, [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!((pragma("journal_mode").as_str(), pragma("synchronous").as_str()), ("wal", "2"));
+}

@@ -1,0 +1,96 @@
+//! Taking videos and jobs out of the library.
+
+use rusqlite::{Connection, OptionalExtension as _};
+
+use crate::detections::delete_imported;
+use crate::error::At as _;
+use crate::library::Library;
+use crate::{ProcessingStatus, Result, StoreError};
+
+/// What went with a video or a job.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Detections.
+    pub n_detections: i64,
+    /// Jobs.
+    pub n_jobs: i64,
+}
+
+impl Library {
+    /// Removes a video with its detections and jobs. The file and the bucket are not touched. With
+    /// `force`, even while a job of it is open.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownVideo`]; [`StoreError::Conflict`] while a job of it is open, or where
+    /// other rows of the app refer to what would go.
+    pub fn remove_video(&mut self, id: i64, force: bool) -> Result<Removed> {
+        self.write(|conn| {
+            if !force && let Some(job) = open_job(conn, id)? {
+                return Err(StoreError::Conflict(format!(
+                    "job {job} of video {id} is not over; cancel it first, or remove the video by force"
+                )));
+            }
+            let delete = |sql| conn.execute(sql, [id]).at(conn).map(|n| n as i64);
+            let n_detections = delete("DELETE FROM player_detections WHERE video_id = ?1")?;
+            let n_jobs = delete("DELETE FROM processing_jobs WHERE video_id = ?1")?;
+            delete("DELETE FROM courtside_imports WHERE video_id = ?1")?;
+            if delete("DELETE FROM videos WHERE id = ?1")? == 0 {
+                return Err(StoreError::UnknownVideo(id));
+            }
+            Ok(Removed { n_detections, n_jobs })
+        })
+    }
+
+    /// Removes a job with the detections that it brought. A video left without any is unprocessed again.
+    /// With `force`, even while the job is open.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownJob`]; [`StoreError::Conflict`] while it is open, or where other rows of
+    /// the app refer to what would go.
+    pub fn remove_job(&mut self, id: &str, force: bool) -> Result<Removed> {
+        self.write(|conn| {
+            let row = conn.query_row(
+                "SELECT video_id, status IN ('PENDING', 'PROCESSING') FROM processing_jobs WHERE id = ?1",
+                [id],
+                |row| Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, bool>(1)?)),
+            );
+            let (video_id, is_open) =
+                row.optional().at(conn)?.ok_or_else(|| StoreError::UnknownJob(id.to_owned()))?;
+            if is_open && !force {
+                return Err(StoreError::Conflict(format!(
+                    "job {id} is not over; cancel it first, or remove it by force"
+                )));
+            }
+            let import =
+                conn.query_row("SELECT id FROM courtside_imports WHERE job_id = ?1", [id], |row| row.get(0));
+            let n_detections = match import.optional().at(conn)? {
+                Some(import_id) => delete_imported(conn, import_id)? as i64,
+                None => 0,
+            };
+            conn.execute("DELETE FROM courtside_imports WHERE job_id = ?1", [id]).at(conn)?;
+            conn.execute("DELETE FROM processing_jobs WHERE id = ?1", [id]).at(conn)?;
+            if let Some(video_id) = video_id.filter(|_| n_detections > 0) {
+                unmark(conn, video_id)?;
+            }
+            Ok(Removed { n_detections, n_jobs: 1 })
+        })
+    }
+}
+
+fn open_job(conn: &Connection, video_id: i64) -> Result<Option<String>> {
+    let sql =
+        "SELECT id FROM processing_jobs WHERE video_id = ?1 AND status IN ('PENDING', 'PROCESSING') LIMIT 1";
+    conn.query_row(sql, [video_id], |row| row.get(0)).optional().at(conn)
+}
+
+/// A video without detections counts as not processed.
+fn unmark(conn: &Connection, video_id: i64) -> Result<()> {
+    conn.execute(
+        "UPDATE videos SET processed = 0, processing_status = ?2 WHERE id = ?1
+            AND NOT EXISTS (SELECT 1 FROM player_detections WHERE video_id = ?1)
+            AND NOT EXISTS (SELECT 1 FROM courtside_imports WHERE video_id = ?1)",
+        rusqlite::params![video_id, ProcessingStatus::Pending.as_str()],
+    )
+    .at(conn)?;
+    Ok(())
+}

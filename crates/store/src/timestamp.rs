@@ -1,0 +1,133 @@
+//! Times as text in the form that SQLAlchemy keeps in SQLite: `2024-05-01 18:30:00.000000`, UTC
+//! without saying so. Any other form makes that app fail, so this one alone is written; more are read.
+
+use time::{Date, Month, OffsetDateTime, Time, UtcOffset};
+
+/// `YYYY-MM-DD HH:MM:SS.ffffff` in UTC.
+pub(crate) fn to_text(at: OffsetDateTime) -> String {
+    let at = at.to_offset(UtcOffset::UTC);
+    format!(
+        "{} {:02}:{:02}:{:02}.{:06}",
+        to_date_text(at),
+        at.hour(),
+        at.minute(),
+        at.second(),
+        at.microsecond()
+    )
+}
+
+/// `YYYY-MM-DD` in UTC, for columns of type `DATE`.
+pub(crate) fn to_date_text(at: OffsetDateTime) -> String {
+    let at = at.to_offset(UtcOffset::UTC);
+    format!("{:04}-{:02}-{:02}", at.year(), u8::from(at.month()), at.day())
+}
+
+/// Reads a date, or a date and a time apart by a space or a `T`, with or without seconds, fraction
+/// and offset (`Z`, `+02:00`, `+0200`). Without an offset it is UTC.
+pub(crate) fn from_text(text: &str) -> Option<OffsetDateTime> {
+    let text = text.trim();
+    let date = from_date_text(text.get(..10)?)?;
+    let rest = text.get(10..)?;
+    if rest.is_empty() {
+        return Some(date.midnight().assume_utc());
+    }
+    let rest = rest.strip_prefix([' ', 'T', 't'])?;
+    let (clock, offset) = match rest.find(['Z', 'z', '+', '-']) {
+        Some(at) => (rest.get(..at)?, from_offset_text(rest.get(at..)?)?),
+        None => (rest, UtcOffset::UTC),
+    };
+    Some(date.with_time(from_clock_text(clock.trim_end())?).assume_offset(offset).to_offset(UtcOffset::UTC))
+}
+
+fn from_date_text(text: &str) -> Option<Date> {
+    let mut parts = text.splitn(3, '-');
+    let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
+    let month = Month::try_from(u8::try_from(number(month, 2)?).ok()?).ok()?;
+    let year = i32::try_from(number(year, 4)?).ok()?;
+    Date::from_calendar_date(year, month, u8::try_from(number(day, 2)?).ok()?).ok()
+}
+
+fn from_clock_text(text: &str) -> Option<Time> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let mut parts = whole.split(':').map(|part| number(part, 2).and_then(|n| u8::try_from(n).ok()));
+    let (hour, minute) = (parts.next()??, parts.next()??);
+    let second = parts.next().unwrap_or(Some(0))?;
+    if parts.next().is_some() || fraction.is_empty() || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let micro =
+        fraction.bytes().chain(std::iter::repeat(b'0')).take(6).fold(0, |n, b| n * 10 + u32::from(b - b'0'));
+    Time::from_hms_micro(hour, minute, second, micro).ok()
+}
+
+fn from_offset_text(text: &str) -> Option<UtcOffset> {
+    if text.eq_ignore_ascii_case("z") {
+        return Some(UtcOffset::UTC);
+    }
+    let sign = if text.starts_with('-') { -1 } else { 1 };
+    let digits = text.get(1..)?.replace(':', "");
+    let part = |at: usize| i8::try_from(number(digits.get(at..at + 2)?, 2)?).ok();
+    let minutes = if digits.len() == 4 { part(2)? } else { 0 };
+    if !matches!(digits.len(), 2 | 4) {
+        return None;
+    }
+    UtcOffset::from_hms(sign * part(0)?, sign * minutes, 0).ok()
+}
+
+/// A number of exactly so many digits.
+fn number(text: &str, n_digits: usize) -> Option<u32> {
+    (text.len() == n_digits && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_is_read() {
+        for (text, canonical) in [
+            ("2024-05-01 18:30:05.123456", "2024-05-01 18:30:05.123456"),
+            ("2024-05-01 18:30:05", "2024-05-01 18:30:05.000000"),
+            ("2024-05-01T18:30:05Z", "2024-05-01 18:30:05.000000"),
+            ("2024-05-01T18:30:05.5+00:00", "2024-05-01 18:30:05.500000"),
+            ("2024-05-01T18:30:05.123456789Z", "2024-05-01 18:30:05.123456"),
+            ("2024-05-01 20:30:05+02:00", "2024-05-01 18:30:05.000000"),
+            ("2024-05-01 13:00:05-0530", "2024-05-01 18:30:05.000000"),
+            ("2024-05-01 18:30", "2024-05-01 18:30:00.000000"),
+            ("2024-02-29", "2024-02-29 00:00:00.000000"),
+        ] {
+            assert_eq!(from_text(text).map(to_text).as_deref(), Some(canonical), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused() {
+        for text in [
+            "",
+            "now",
+            "2024",
+            "2023-02-29",
+            "2024-13-01",
+            "2024-05-01x",
+            "2024-05-01 25:00:00",
+            "2024-05-01 18",
+            "2024-05-01 18:30:05.",
+            "2024-05-01 18:30:05.1x",
+            "2024-05-01 1:2:3",
+            "2024-05-01 18:30:05+2",
+            "2024-05-01 18:30:05:06",
+            "２024-05-01",
+            "1714588205",
+        ] {
+            assert_eq!(from_text(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for seconds in [0, 1, 951_782_400, 1_714_588_205, 4_102_444_799] {
+            let at = OffsetDateTime::from_unix_timestamp(seconds).unwrap() + time::Duration::microseconds(7);
+            assert_eq!(from_text(&to_text(at)), Some(at));
+        }
+    }
+}
