@@ -5,18 +5,22 @@ SHELL := /bin/bash
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 COURTSIDE := target/release/courtside
 
-.PHONY: demo test check bench setup
+.PHONY: demo test check bench setup servers
 
 setup:
 	@scripts/install_tools.sh
 
-# Tracks a clip from end to end and says where the results lie.
+# The S3 servers that tests start.
+servers: setup
+	@scripts/install_s3_servers.sh
+
+# Submits, tracks and imports a clip, and says where everything lies.
 demo: setup
 	cargo build --release --locked
 	@COURTSIDE=$(COURTSIDE) MODEL="$(MODEL)" VIDEO="$(VIDEO)" scripts/demo.sh
 
 # What the continuous integration runs.
-test: setup check
+test: servers check
 	cargo test --workspace --locked
 
 check:

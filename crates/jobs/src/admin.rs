@@ -37,16 +37,22 @@ impl Admin {
     /// [`Error::Forbidden`] if the id is another job's.
     pub async fn submit(&self, manifest: Manifest) -> Result<Manifest> {
         let id = manifest.job_id.clone();
-        if let Some(there) = self.registers.find(&id).await? {
-            let same = there.manifest.video_id == manifest.video_id
-                && there.manifest.parameters == manifest.parameters
-                && there.manifest.created_at == manifest.created_at;
-            return match same {
-                true => Ok(there.manifest),
-                false => Err(Error::Forbidden { id, why: "exists already".to_owned() }),
-            };
+        let there = match self.registers.find(&id).await? {
+            Some(there) => there,
+            None => match self.registers.create(manifest.clone()).await {
+                Ok(created) => return Ok(created.manifest),
+                // Somebody submitted it at the same time: the same, perhaps.
+                Err(Error::Forbidden { .. }) => self.registers.read(&id).await?,
+                Err(error) => return Err(error),
+            },
+        };
+        let same = there.manifest.video_id == manifest.video_id
+            && there.manifest.parameters == manifest.parameters
+            && there.manifest.created_at == manifest.created_at;
+        match same {
+            true => Ok(there.manifest),
+            false => Err(Error::Forbidden { id, why: "exists already".to_owned() }),
         }
-        Ok(self.registers.create(manifest).await?.manifest)
     }
 
     /// The register as it is now.

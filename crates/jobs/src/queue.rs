@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::bucket::{Bucket, ETag};
 use crate::catalog::{Catalog, Sighting, Unreadable};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::keys::JobId;
 use crate::lease::Lease;
@@ -83,9 +83,14 @@ impl Queue {
             // Whatever comes of it, the register is another one afterwards.
             self.catalog.forget(&id);
             self.foreign.remove(&id);
-            if let Some(lease) = self.claim(current, seen).await? {
-                self.pause = self.timing.poll;
-                return Ok(Look::Claimed(Box::new(lease)));
+            match self.claim(current, seen).await {
+                Ok(Some(lease)) => {
+                    self.pause = self.timing.poll;
+                    return Ok(Look::Claimed(Box::new(lease)));
+                }
+                // Removed, or overwritten by nonsense, since the listing: the next look says which.
+                Ok(None) | Err(Error::NoJob { .. } | Error::Unreadable { .. }) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(self.nothing())

@@ -1,6 +1,7 @@
 //! Videos of the library: adding a file, and finding out whether it is still the one that was added.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::UNIX_EPOCH;
 
 use jobs::transfer::FileFacts as Content;
@@ -83,7 +84,19 @@ pub fn open_unchanged(library: &mut Library, row: &Row) -> Outcome<(Row, Video)>
 }
 
 fn open(path: &Path) -> Outcome<Video> {
-    Ok(Video::open(&Tools::find()?, path, &Limits::default())?)
+    Ok(Video::open(tools()?, path, &Limits::default())?)
+}
+
+/// The programs that read videos. They are looked for once: that takes two runs of them.
+fn tools() -> Outcome<&'static Tools> {
+    static FOUND: OnceLock<Tools> = OnceLock::new();
+    match FOUND.get() {
+        Some(tools) => Ok(tools),
+        None => {
+            let tools = Tools::find()?;
+            Ok(FOUND.get_or_init(|| tools))
+        }
+    }
 }
 
 fn same_file(known: &FileFacts, now: &FileFacts) -> bool {

@@ -53,7 +53,7 @@ impl FromFields for DetectionsQuery {
 
 /// Lists detections of a video, by frame, then track.
 #[utoipa::path(
-    get, path = "/api/videos/{video_id}/detections", tag = "detections",
+    get, path = "/api/videos/{video_id}/detections", operation_id = "list_detections", tag = "detections",
     params(("video_id" = i64, Path, description = "The video"), DetectionsQuery),
     responses(
         (status = 200, description = "The detections", body = DetectionsBody),
@@ -131,7 +131,7 @@ impl Iterator for Text {
 
 /// Figures about the detections of a video.
 #[utoipa::path(
-    get, path = "/api/videos/{video_id}/detections/stats", tag = "detections",
+    get, path = "/api/videos/{video_id}/detections/stats", operation_id = "get_detection_stats", tag = "detections",
     params(("video_id" = i64, Path, description = "The video")),
     responses(
         (status = 200, description = "The figures", body = StatsBody),
@@ -149,7 +149,7 @@ pub(super) async fn stats(State(app): State<App>, VideoId(id): VideoId) -> Answe
 
 /// Lists the tracks of a video.
 #[utoipa::path(
-    get, path = "/api/videos/{video_id}/tracks", tag = "detections",
+    get, path = "/api/videos/{video_id}/tracks", operation_id = "list_tracks", tag = "detections",
     params(("video_id" = i64, Path, description = "The video")),
     responses(
         (status = 200, description = "The tracks", body = TracksBody),

@@ -12,7 +12,7 @@ use futures::Stream;
 
 use super::extract::JobPath;
 use super::problem::{Answer, ErrorBody, ValidationBody};
-use super::shapes::JobBody;
+use super::shapes::{EventBody, JobBody};
 use super::state::App;
 
 /// Between comments that keep proxies from closing a quiet connection.
@@ -25,12 +25,13 @@ const LAST: &str = "end";
 /// Every event's data is the job as `GET /api/jobs/{job_id}` has it. The stream ends after an event with a
 /// status of `completed`, `failed` or `cancelled`; coming back after that with `Last-Event-ID` is answered 204.
 #[utoipa::path(
-    get, path = "/api/jobs/{job_id}/events", tag = "jobs",
+    get, path = "/api/jobs/{job_id}/events", operation_id = "follow_job", tag = "jobs",
     params(("job_id" = String, Path, description = "The job")),
     responses(
-        (status = 200, description = "The events", body = JobBody, content_type = "text/event-stream"),
+        (status = 200, description = "The events", body = EventBody, content_type = "text/event-stream"),
         (status = 204, description = "The job is over, and the client has seen that"),
         (status = 404, description = "There is no such job", body = ErrorBody),
+        (status = 409, description = "Its register cannot be understood", body = ErrorBody),
         (status = 422, description = "That is no job id", body = ValidationBody),
     )
 )]

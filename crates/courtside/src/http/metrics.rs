@@ -145,7 +145,7 @@ fn known(method: &Method) -> &'static str {
 
 /// Figures for Prometheus.
 #[utoipa::path(
-    get, path = "/metrics", tag = "server",
+    get, path = "/metrics", operation_id = "metrics", tag = "server",
     responses((status = 200, description = "Text format 0.0.4", body = String, content_type = "text/plain"))
 )]
 pub(super) async fn metrics(State(app): State<App>) -> Answer<impl IntoResponse> {

@@ -164,6 +164,7 @@ fn of_jobs(error: &jobs::Error) -> Option<Problem> {
             tracing::warn!(%error, "the bucket does not do what it should");
             Some(Problem::unavailable("The bucket does not answer, or refuses to"))
         }
+        E::Unreadable { .. } => Some(Problem::new(StatusCode::CONFLICT, error.to_string())),
         E::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
             Some(Problem::new(StatusCode::INSUFFICIENT_STORAGE, "No space left on the disk"))
         }

@@ -53,7 +53,7 @@ fn table() -> OpenApiRouter<App> {
 /// The whole interface.
 pub(super) fn router(app: &App) -> Router {
     let (routes, document) = table().split_for_parts();
-    routes
+    let guarded = routes
         .merge(docs::pages(docs::complete(document)))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "Not Found") })
         .method_not_allowed_fallback(|| async {
@@ -62,8 +62,9 @@ pub(super) fn router(app: &App) -> Router {
         // From the inside out.
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(from_fn(guard::in_time))
-        .layer(from_fn_with_state(app.clone(), guard::admit))
-        .layer(cors(app))
+        .layer(from_fn_with_state(app.clone(), guard::admit));
+    let opened = if app.options.cors_origins.is_empty() { guarded } else { guarded.layer(cors(app)) };
+    opened
         .layer(from_fn(guard::no_guessing))
         .layer(from_fn_with_state(app.clone(), metrics::count))
         .with_state(app.clone())
@@ -94,7 +95,7 @@ fn cors(app: &App) -> CorsLayer {
 
 /// Says that the server is there.
 #[utoipa::path(
-    get, path = "/healthz", tag = "server",
+    get, path = "/healthz", operation_id = "health", tag = "server",
     responses((status = 200, description = "It is", body = HealthBody))
 )]
 async fn health() -> Json<HealthBody> {

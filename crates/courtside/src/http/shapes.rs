@@ -36,8 +36,6 @@ pub(super) struct VideoBody {
     upload_date: Option<String>,
     /// Whether detections of it were ever completed.
     processed: bool,
-    /// How far it is.
-    #[schema(inline)]
     processing_status: Processing,
     /// When it was filmed, RFC 3339.
     #[schema(required)]
@@ -62,7 +60,7 @@ pub(super) struct VideoBody {
 /// How far a video is.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Processing {
+pub(super) enum Processing {
     Pending,
     Processing,
     Completed,
@@ -377,6 +375,18 @@ pub(super) struct UploadBody {
     pub(super) sent_bytes: u64,
     /// Of so many; 0 before it has begun.
     pub(super) total_bytes: u64,
+}
+
+/// An event, as `EventSource` has it.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "only described: events are written as they come")]
+pub(super) struct EventBody {
+    /// `message`; `error` when the job cannot be looked at any more, and then the data are `{"detail": …}`.
+    event: Option<String>,
+    /// The job, as `GET /api/jobs/{job_id}` has it: JSON.
+    data: String,
+    /// `end` on the last event.
+    id: Option<String>,
 }
 
 /// Jobs, the newest first.

@@ -40,7 +40,7 @@ const ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(
 
 /// Plays a video.
 #[utoipa::path(
-    get, path = "/api/videos/{video_id}/stream", tag = "videos",
+    get, path = "/api/videos/{video_id}/stream", operation_id = "stream_video", tag = "videos",
     params(
         ("video_id" = i64, Path, description = "The video"),
         ("Range" = Option<String>, Header, description = "`bytes=0-499`, RFC 9110 §14"),

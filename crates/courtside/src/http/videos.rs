@@ -44,7 +44,7 @@ impl FromFields for PageQuery {
 
 /// Lists the videos, newest first.
 #[utoipa::path(
-    get, path = "/api/videos", tag = "videos", params(PageQuery),
+    get, path = "/api/videos", operation_id = "list_videos", tag = "videos", params(PageQuery),
     responses(
         (status = 200, description = "A page of the videos", body = VideosBody),
         (status = 422, description = "A parameter is wrong", body = ValidationBody),
@@ -64,7 +64,7 @@ pub(super) async fn list(State(app): State<App>, Query(query): Query<PageQuery>)
 
 /// Shows a video.
 #[utoipa::path(
-    get, path = "/api/videos/{video_id}", tag = "videos",
+    get, path = "/api/videos/{video_id}", operation_id = "get_video", tag = "videos",
     params(("video_id" = i64, Path, description = "The video")),
     responses(
         (status = 200, description = "The video", body = VideoBody),
@@ -107,7 +107,7 @@ struct UploadForm {
 
 /// Adds a video: uploads it, or registers a file that is in the server's video folder already.
 #[utoipa::path(
-    post, path = "/api/videos", tag = "videos",
+    post, path = "/api/videos", operation_id = "add_video", tag = "videos",
     request_body(content((RegisterRequest = "application/json"), (UploadForm = "multipart/form-data"))),
     responses(
         (status = 201, description = "The video", body = VideoBody),

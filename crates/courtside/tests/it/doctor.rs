@@ -163,6 +163,7 @@ fn settings_that_are_wrong_end_only_what_needs_them() {
 fn a_checkpoint_that_is_damaged_or_still_on_the_hub() {
     assert_no_default();
     let place = Place::new();
+    std::fs::create_dir(place.path("model")).unwrap();
     place.write("model/config.json", "{}");
     let mut command = doctor(&place);
     command.env("CLOUD_MODEL_PATH", place.path("model"));

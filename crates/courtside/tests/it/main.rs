@@ -13,6 +13,7 @@ mod download;
 mod export;
 mod fixture;
 mod help;
+mod http;
 mod hub;
 mod outputs;
 mod parity;

@@ -78,11 +78,29 @@ impl FolderBucket {
     fn publish(&self, temporary: &Path, key: &str) -> Result<()> {
         let target = self.file(key)?;
         let folder = target.parent().unwrap_or(&self.root);
-        fs::create_dir_all(folder).map_err(|e| Error::file("create", folder, e))?;
-        fs::rename(temporary, &target).map_err(|e| Error::file("write", &target, e))?;
+        let mut tries = 0;
+        loop {
+            fs::create_dir_all(folder).map_err(|e| Error::file("create", folder, e))?;
+            match fs::rename(temporary, &target) {
+                Ok(()) => break,
+                // Whoever removed the folder's last object removed the folder, too, at this very moment.
+                Err(e) if e.kind() == io::ErrorKind::NotFound && tries < 10 => tries += 1,
+                Err(e) => return Err(Error::file("write", &target, e)),
+            }
+        }
         // A file system that cannot is no reason to fail.
         let _ = File::open(folder).and_then(|f| f.sync_all());
         Ok(())
+    }
+
+    /// Removes the folders of an object that are empty now, as a bucket has none.
+    fn prune(&self, key: &str) {
+        let parts: Vec<&str> = key.split('/').collect();
+        for depth in (2..parts.len()).rev() {
+            if fs::remove_dir(self.root.join(parts[..depth].join("/"))).is_err() {
+                return;
+            }
+        }
     }
 
     fn lock(&self, key: &str) -> Result<File> {
@@ -301,9 +319,12 @@ impl Bucket for FolderBucket {
     }
 
     async fn delete(&self, key: &str) -> Result<()> {
-        let path = self.file(key)?;
+        let (bucket, path, key) = (self.clone(), self.file(key)?, key.to_owned());
         blocking(move || match fs::remove_file(&path) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                bucket.prune(&key);
+                Ok(())
+            }
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(e) => Err(Error::file("remove", &path, e)),
         })

@@ -45,7 +45,7 @@ impl FromFields for JobsQuery {
 
 /// Lists jobs, the newest first.
 #[utoipa::path(
-    get, path = "/api/jobs", tag = "jobs", params(JobsQuery),
+    get, path = "/api/jobs", operation_id = "list_jobs", tag = "jobs", params(JobsQuery),
     responses(
         (status = 200, description = "The jobs", body = JobsBody),
         (status = 422, description = "A parameter is wrong", body = ValidationBody),

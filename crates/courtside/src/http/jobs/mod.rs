@@ -82,7 +82,7 @@ impl FromFields for DetectRequest {
 /// The video is uploaded after the answer; the job can be looked at at once. Asking for the same again while
 /// it is uploaded gives the same job.
 #[utoipa::path(
-    post, path = "/api/videos/{video_id}/detect", tag = "jobs",
+    post, path = "/api/videos/{video_id}/detect", operation_id = "detect", tag = "jobs",
     params(("video_id" = i64, Path, description = "The video"), DetectQuery),
     request_body(content = Option<DetectRequest>, content_type = "application/json"),
     responses(
@@ -128,11 +128,12 @@ fn submission(app: &App, video_id: i64, target: Option<Target>, request: DetectR
 
 /// Says how far a job is.
 #[utoipa::path(
-    get, path = "/api/jobs/{job_id}", tag = "jobs",
+    get, path = "/api/jobs/{job_id}", operation_id = "get_job", tag = "jobs",
     params(("job_id" = String, Path, description = "The job")),
     responses(
         (status = 200, description = "The job", body = JobBody),
         (status = 404, description = "There is no such job", body = ErrorBody),
+        (status = 409, description = "Its register cannot be understood", body = ErrorBody),
         (status = 422, description = "That is no job id", body = ValidationBody),
     )
 )]
@@ -170,7 +171,8 @@ fn last_known(
     failure: Failure,
 ) -> Answer<JobBody> {
     tracing::warn!(job = %id, cause = failure.in_words(), "the register cannot be read");
-    let warning = Some("the bucket does not answer; this is how the job was seen last".to_owned());
+    let warning =
+        Some("the register could not be read just now; this is how the job was seen last".to_owned());
     let around = Around { warning, ..around };
     match (app.board.picture().jobs.get(id), row) {
         (Some(seen), row) => {
@@ -189,7 +191,7 @@ fn around(app: &App) -> Around {
 
 /// Cancels a job. Its worker finds out within half a minute.
 #[utoipa::path(
-    delete, path = "/api/jobs/{job_id}", tag = "jobs",
+    delete, path = "/api/jobs/{job_id}", operation_id = "cancel_job", tag = "jobs",
     params(("job_id" = String, Path, description = "The job")),
     responses(
         (status = 204, description = "It is cancelled"),
@@ -213,7 +215,7 @@ pub(super) async fn cancel(State(app): State<App>, JobPath(id): JobPath) -> Answ
 /// It goes on from its checkpoint. A job whose upload failed is uploaded again, one whose import failed is
 /// imported again; one that waits or is being processed stays as it is.
 #[utoipa::path(
-    post, path = "/api/jobs/{job_id}/retry", tag = "jobs",
+    post, path = "/api/jobs/{job_id}/retry", operation_id = "retry_job", tag = "jobs",
     params(("job_id" = String, Path, description = "The job")),
     responses(
         (status = 202, description = "The job", body = JobBody),

@@ -51,7 +51,8 @@ fn a_stopped_worker_gives_its_job_back_and_the_next_goes_on() {
     let server = FakeR2::start();
     let site = Site::with_server(server.connection());
     let job = site.submit(N_FRAMES, &[]);
-    let mut first = site.elsewhere().start_worker(&HASTY);
+    let machine = site.elsewhere();
+    let mut first = machine.start_worker(&HASTY);
     wait_for_checkpoint(&site, &job, &mut first);
     first.signal("TERM");
     let ran = first.end().expect(130, &["nothing is lost"]);
@@ -107,7 +108,8 @@ fn a_server_may_go_away_under_a_worker() {
     let server = FakeR2::start();
     let site = Site::with_server(server.connection());
     let job = site.submit(N_FRAMES, &[]);
-    let mut worker = site.elsewhere().start_worker(&[&HASTY[..], &["--once"]].concat());
+    let machine = site.elsewhere();
+    let mut worker = machine.start_worker(&[&HASTY[..], &["--once"]].concat());
     wait_for_checkpoint(&site, &job, &mut worker);
     for _ in 0..3 {
         server.stop();
@@ -127,7 +129,8 @@ fn a_cancelled_job_stops_its_worker() {
     let server = FakeR2::start();
     let site = Site::with_server(server.connection());
     let job = site.submit(N_FRAMES, &[]);
-    let mut worker = site.elsewhere().start_worker(&[&HASTY[..], &["--once"]].concat());
+    let machine = site.elsewhere();
+    let mut worker = machine.start_worker(&[&HASTY[..], &["--once"]].concat());
     wait_for_checkpoint(&site, &job, &mut worker);
     site.run(&["cancel", &job]).expect(0, &[]);
     let ran = worker.end().expect(0, &["given up"]);

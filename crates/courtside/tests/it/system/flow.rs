@@ -7,7 +7,11 @@ use super::{Site, undisturbed};
 fn whole_way(site: &Site) {
     let job = site.submit(14, &[]);
     let waiting = site.status(&job);
-    assert_eq!((waiting["status"].as_str(), waiting["state"].as_str()), (Some("pending"), Some("waiting")));
+    assert_eq!(
+        (waiting["status"].as_str(), waiting["state"].as_str()),
+        (Some("pending"), Some("waiting")),
+        "{waiting}"
+    );
     let served = site.work().expect(0, &[]).json();
     assert_eq!(served["completed"][0], job.as_str());
     let text = site.run(&["status"]).expect(0, &[]).stdout;

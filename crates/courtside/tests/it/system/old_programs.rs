@@ -95,6 +95,7 @@ fn their_results_are_imported() {
 fn results_that_cannot_be_right_are_refused_and_kept() {
     let site = site();
     put(&site, "jobs/bad.json", &old_register("bad", "completed"));
+    put(&site, "results/bad.json", &json!(null));
     let good = r#"{"job_id":"bad","video_id":1,"detections":[{"frame":0,"track_id":1,"bbox":[1,1,2,2],"confidence":0.5}]}"#;
     for (change, want) in [
         ((r#""bad""#, r#""other""#), "other"),

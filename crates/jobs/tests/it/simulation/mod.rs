@@ -99,7 +99,11 @@ fn a_seed_always_tells_the_same_story() {
 
 #[test]
 fn a_bucket_that_ignores_conditions_is_caught() {
-    is_caught(50, |dice| Knobs { honours: Honours::None, ..Knobs::chaos(dice) }, "belongs to two claims");
+    is_caught(
+        50,
+        |dice| Knobs { honours: Honours::None, ..Knobs::chaos(dice) },
+        "changes the count of writes",
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use jobs::JobId;
 use jobs::results::{Detection, Expected, ResultsHead, ResultsSummary, ResultsWriter, read_results};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::dice::{digest, mix};
 
@@ -102,7 +102,7 @@ pub(super) fn fault_of(bytes: &[u8], job_id: &JobId, n_frames: u64, attempt: Opt
     if found != undisturbed.detections().collect::<Vec<_>>() {
         return Some("the detections are not those of an undisturbed run".to_owned());
     }
-    let chain: Vec<(u32, u64)> = match head.extra.get("chain").map(Value::clone) {
+    let chain: Vec<(u32, u64)> = match head.extra.get("chain").cloned() {
         Some(chain) => serde_json::from_value(chain).unwrap(),
         None => return None,
     };

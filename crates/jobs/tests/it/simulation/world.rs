@@ -121,7 +121,7 @@ impl World {
         let now = self.now();
         let mut state = self.state();
         let life = &mut state.processes[origin_idx];
-        life.paused_until = now + length;
+        life.paused_until = life.paused_until.max(now + length);
         let what = format!("{} is stopped for {:.1} s", life.origin.name, length.as_secs_f64());
         state.note(now, what);
         state.count("a process was paused");

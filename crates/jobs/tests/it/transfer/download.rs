@@ -117,7 +117,7 @@ async fn an_answer_that_is_cut_is_continued() {
 
 /// An interrupted download: two of four ranges are noted.
 async fn interrupted() -> (Scene, FileFacts) {
-    let scene = Scene::new();
+    let mut scene = Scene::new();
     let facts = scene.object(SIZE, 1);
     let gate = Gate::new();
     let (held, mut n_asked) = (gate.clone(), 0);
@@ -136,9 +136,7 @@ async fn interrupted() -> (Scene, FileFacts) {
         result = scene.download(&facts) => panic!("{result:?}"),
         () = two_noted => {}
     }
-    gate.open();
-    scene.server.clear_faults();
-    scene.server.clear_log();
+    scene.begin_anew();
     (scene, facts)
 }
 

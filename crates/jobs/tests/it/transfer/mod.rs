@@ -35,6 +35,15 @@ impl Scene {
         self.folder.path().join(name)
     }
 
+    /// Another process begins: what the last one had under way never arrives, nothing fails, and nothing is counted yet.
+    fn begin_anew(&mut self) {
+        self.server.stop();
+        self.server.clear_faults();
+        self.server.start_again();
+        self.server.clear_log();
+        self.bucket = remote(&settings(self.server.connection()));
+    }
+
     /// A file of so many bytes.
     fn file(&self, size_bytes: u64) -> PathBuf {
         random_file(&self.path("game.mp4"), size_bytes, size_bytes);

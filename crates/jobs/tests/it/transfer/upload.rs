@@ -1,7 +1,9 @@
 //! Uploads that are cut, resumed, refused, and answered wrongly.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 
 use jobs::Error;
 use jobs::bucket::FolderBucket;
@@ -55,7 +57,7 @@ async fn progress_grows_to_the_whole() {
 #[tokio::test]
 async fn what_arrived_before_a_failure_is_not_sent_again() {
     for n_good in [0, 1, 7, 11] {
-        let scene = Scene::new();
+        let mut scene = Scene::new();
         scene.file(12 * PART);
         let n_sent = AtomicUsize::new(0);
         scene.server.set_faults(move |call| {
@@ -67,8 +69,7 @@ async fn what_arrived_before_a_failure_is_not_sent_again() {
         assert!(scene.server.object(KEY).is_none());
         let noted = parts_noted(&scene);
         assert!(noted <= n_good && noted + 4 >= n_good, "{noted} of {n_good} parts were noted");
-        scene.server.clear_faults();
-        scene.server.clear_log();
+        scene.begin_anew();
         scene.upload().await.unwrap();
         assert_eq!(scene.count(Op::UploadPart), 12 - noted);
         assert_eq!(scene.count(Op::CreateMultipartUpload), 0);
@@ -85,7 +86,7 @@ fn parts_noted(scene: &Scene) -> usize {
 /// Its process was killed: the parts under way never answered.
 #[tokio::test]
 async fn an_upload_whose_process_died_goes_on() {
-    let scene = Scene::new();
+    let mut scene = Scene::new();
     scene.file(9 * PART + 5);
     let gate = Gate::new();
     let (n_sent, held) = (AtomicUsize::new(0), gate.clone());
@@ -93,26 +94,22 @@ async fn an_upload_whose_process_died_goes_on() {
         (call.op == Op::UploadPart && n_sent.fetch_add(1, Ordering::Relaxed) >= 4)
             .then(|| Fault::CommitThenHold(held.clone()))
     });
-    let four_noted = async {
-        gate.arrived(4).await;
-    };
+    // In whatever order they arrive: the first part is among the first four, and the window then moves on.
     tokio::select! {
         result = scene.upload() => panic!("{result:?}"),
-        () = four_noted => {}
+        () = gate.arrived(1) => {}
     }
     let noted = parts_noted(&scene);
-    assert_eq!(noted, 4);
-    gate.open();
-    scene.server.clear_faults();
-    scene.server.clear_log();
+    assert!((1..=4).contains(&noted), "{noted}");
+    scene.begin_anew();
     scene.upload().await.unwrap();
-    assert_eq!((scene.count(Op::UploadPart), scene.count(Op::CreateMultipartUpload)), (6, 0));
+    assert_eq!((scene.count(Op::UploadPart), scene.count(Op::CreateMultipartUpload)), (10 - noted, 0));
     scene.assert_uploaded();
 }
 
-/// An upload that stopped with three parts noted.
+/// An upload that stopped after some parts.
 async fn interrupted() -> Scene {
-    let scene = Scene::new();
+    let mut scene = Scene::new();
     scene.file(6 * PART);
     let n_sent = AtomicUsize::new(0);
     scene.server.set_faults(move |call| {
@@ -120,8 +117,7 @@ async fn interrupted() -> Scene {
             .then_some(Fault::ServerError)
     });
     scene.upload().await.unwrap_err();
-    scene.server.clear_faults();
-    scene.server.clear_log();
+    scene.begin_anew();
     scene
 }
 
@@ -171,7 +167,7 @@ async fn a_completion_that_seemed_to_fail_is_one() {
 /// The process died between the completion and the removal of its journal.
 #[tokio::test]
 async fn a_completed_upload_is_not_sent_again() {
-    let scene = Scene::new();
+    let mut scene = Scene::new();
     scene.file(3 * PART);
     scene.server.set_faults(|call| match call.op {
         Op::CompleteMultipartUpload => Some(Fault::CommitThenDrop),
@@ -179,8 +175,7 @@ async fn a_completed_upload_is_not_sent_again() {
         _ => None,
     });
     scene.upload().await.unwrap_err();
-    scene.server.clear_faults();
-    scene.server.clear_log();
+    scene.begin_anew();
     scene.upload().await.unwrap();
     assert_eq!(scene.count(Op::UploadPart), 0);
     scene.assert_uploaded();
@@ -197,6 +192,9 @@ async fn a_file_that_changes_meanwhile_is_no_object() {
         let change = async {
             gate.arrived(1).await;
             random_file(&scene.path("game.mp4"), new_size, 99);
+            // Clocks of file systems may stand still for some milliseconds.
+            let changed = File::options().append(true).open(scene.path("game.mp4")).unwrap();
+            changed.set_modified(SystemTime::now() + Duration::from_secs(10)).unwrap();
             gate.open();
         };
         let (result, ()) = futures::future::join(scene.upload(), change).await;
