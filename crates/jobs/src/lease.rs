@@ -63,6 +63,11 @@ impl Lease {
         self.attempt
     }
 
+    /// Random, and no other attempt's: for what must not be mistaken for another attempt's.
+    pub fn claim_id(&self) -> &str {
+        &self.claim_id
+    }
+
     /// The bucket that holds the job.
     pub fn bucket(&self) -> &Arc<dyn Bucket> {
         &self.registers.bucket
@@ -117,7 +122,8 @@ impl Lease {
     }
 
     /// Publishes results and completes the job, in the order that keeps a stale owner from overwriting
-    /// anything: see the [crate's documentation](crate#fencing).
+    /// anything: see the [crate's documentation](crate#fencing). The results must contain
+    /// [`Self::claim_id`], so that no other attempt's are equal to them.
     ///
     /// # Errors
     /// [`LeaseError::Lost`] if the job is somebody else's or finished.

@@ -46,8 +46,9 @@
 //! whoever's is in owns the job, exactly one. The owner writes a heartbeat every 30 s ([`Timing::heartbeat`]).
 //! Nobody's clock is compared with anybody else's: an observer takes a job for abandoned when its register
 //! did not change for 180 s ([`Timing::lease`]) of the observer's own monotonic time, and only then claims
-//! it, again by one conditional write on exactly the version it has watched. While any job is processing an
-//! observer looks at least every 20 s, so that a dead worker's job is taken over within four minutes.
+//! it, again by one conditional write on exactly the version it has watched. An observer looks at least every
+//! 35 s, and every 20 s while any job is processing, so that a dead worker's job is taken over within four
+//! minutes.
 //!
 //! A job claimed by a program that knows nothing of leases has no `claim`. Its worker may write nothing at
 //! all for a long time: such a job is given up only when neither register nor status object changed for 30
@@ -57,14 +58,15 @@
 //!
 //! An owner that was paused or cut off may have lost its job without knowing it. Whatever it writes that
 //! counts is guarded: the register by its entity tag (its claim is no longer in, so the transition refuses),
-//! checkpoints by names that contain the attempt, and results by this order ([`Lease::publish`]):
+//! checkpoints by names that contain attempt and claim, and results by this order ([`Lease::publish`]):
 //!
 //! 1. read the entity tag *e* of `results/{job_id}.json` (or that there is none);
 //! 2. write a heartbeat: this proves ownership *after* *e* was read;
 //! 3. write the results on condition of *e*;
 //! 4. complete the register, naming size, SHA-256, count and tag of the results.
 //!
-//! Any later attempt's results change *e*, so that a stale writer's step 3 is refused. To lose a lease is no
+//! Results carry the claim that made them, so that no two attempts' are equal: any later attempt's results
+//! change *e*, and a stale writer's step 3 is refused. To lose a lease is no
 //! error: the worker stops, deletes nothing, and looks for other work.
 //!
 //! # What happens when a party dies

@@ -134,9 +134,14 @@ impl Queue {
     /// object is looked at ten times in that time, no more.
     async fn foreign_is_dead(&mut self, id: &JobId, since: Duration, now: Duration) -> Result<bool> {
         let lease = self.timing.foreign_lease;
-        let due = self.foreign.get(id).is_none_or(|watch| now.saturating_sub(watch.checked) >= lease / 10);
+        let is_late = now.saturating_sub(since) >= lease;
+        let due = self.foreign.get(id).is_none_or(|watch| {
+            let is_quiet = now.saturating_sub(watch.since) >= lease;
+            now.saturating_sub(watch.checked) >= lease / 10 || (is_late && is_quiet)
+        });
         if due {
             let status = self.registers.bucket.head(&id.status()).await?.map(|(_, etag)| etag);
+            let now = self.registers.host.monotonic();
             let watch = self.foreign.entry(id.clone()).or_insert_with(|| ForeignWatch {
                 status: status.clone(),
                 since: now,
@@ -148,7 +153,7 @@ impl Queue {
             watch.checked = now;
         }
         let quiet = self.foreign.get(id).map_or(Duration::ZERO, |watch| now.saturating_sub(watch.since));
-        Ok(quiet >= lease && now.saturating_sub(since) >= lease)
+        Ok(is_late && quiet >= lease)
     }
 
     fn versioned(&self, id: &JobId) -> Option<Versioned> {

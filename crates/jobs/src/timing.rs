@@ -26,7 +26,7 @@ impl Default for Timing {
             lease: Duration::from_secs(180),
             foreign_lease: Duration::from_secs(30 * 60),
             poll: Duration::from_secs(10),
-            poll_idle: Duration::from_secs(60),
+            poll_idle: Duration::from_secs(35),
             poll_watching: Duration::from_secs(20),
         }
     }

@@ -14,8 +14,8 @@ use jobs::{JobId, catalog::Catalog};
 use serde::Serialize;
 use store::{Detection, ImportJob, ImportOutcome, JobUpdate, Library, Produced, Select};
 
-use super::Desk;
 use super::submit::store_target;
+use super::{Desk, changes};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::whole_file::cannot;
 
@@ -77,7 +77,8 @@ pub async fn import(
     options: Options,
     progress: OnProgress<'_>,
 ) -> Outcome<Imported> {
-    let (admin, manifest) = desk.find(id).await?;
+    let likely = changes::likely_place(desk, library.job(id.as_str())?.as_ref());
+    let (admin, manifest) = desk.find_from(id, likely).await?;
     if !matches!(manifest.status, Status::Completed | Status::Imported) {
         let why = format!("is {}; there is nothing to import", manifest.status);
         let failure = Failure::new(Kind::Failed, jobs::Error::Forbidden { id: id.clone(), why });
@@ -105,7 +106,7 @@ fn already(library: &Library, manifest: &Manifest) -> Outcome<Option<Imported>> 
     }
     let stats = library.detection_stats(Select::Job(&row.job_id))?;
     // Rows that somebody removed since are brought again.
-    Ok((stats.total_detections == row.n_detections).then(|| Imported {
+    Ok((stats.total_detections == row.n_detections).then_some(Imported {
         job_id: row.job_id,
         video_id: row.video_id,
         detections: row.n_detections,

@@ -32,8 +32,16 @@ pub(super) struct Picture {
     /// Registers that cannot be understood.
     pub(super) unreadable: Vec<String>,
     /// Buckets that did not answer; their jobs are as they were seen before.
-    pub(super) trouble: Vec<String>,
+    pub(super) trouble: Vec<Target>,
     taken: Option<Instant>,
+}
+
+impl Picture {
+    /// Why it may be out of date.
+    pub(super) fn warning(&self) -> Option<String> {
+        let silent: Vec<&str> = self.trouble.iter().map(|place| place.as_str()).collect();
+        (!silent.is_empty()).then(|| format!("the {} bucket does not answer", silent.join(" and the ")))
+    }
 }
 
 /// All jobs of all buckets.
@@ -57,7 +65,7 @@ impl Board {
     /// Looks again, and notes what is new in the library. A bucket that does not answer is no failure.
     pub(super) async fn look(&self, app: &App) -> Arc<Picture> {
         let mut catalogs = self.catalogs.lock().await;
-        let picture = Arc::new(take(&mut catalogs).await);
+        let picture = Arc::new(take(&mut catalogs, &self.picture()).await);
         *self.picture.write().unwrap_or_else(PoisonError::into_inner) = picture.clone();
         let seen = picture.clone();
         let noted = app
@@ -84,12 +92,16 @@ impl Board {
     }
 }
 
-async fn take(catalogs: &mut [(Target, Catalog)]) -> Picture {
+async fn take(catalogs: &mut [(Target, Catalog)], before: &Picture) -> Picture {
     let mut picture = Picture { taken: Some(Instant::now()), ..Picture::default() };
     for (place, catalog) in catalogs {
         if let Err(error) = catalog.refresh().await {
-            tracing::warn!(%error, "a bucket does not answer");
-            picture.trouble.push(format!("the {} bucket does not answer", place.as_str()));
+            // Once is enough.
+            match before.trouble.contains(place) {
+                true => tracing::debug!(%error, "a bucket still does not answer"),
+                false => tracing::warn!(%error, "a bucket does not answer"),
+            }
+            picture.trouble.push(*place);
         }
         let seen = |manifest: &Manifest| Seen { manifest: Arc::new(manifest.clone()), place: *place };
         picture.jobs.extend(catalog.jobs().map(|s| (s.manifest.job_id.clone(), seen(&s.manifest))));

@@ -72,7 +72,8 @@ fn next_pause(pause: Duration, picture: &Picture, pace: Pace) -> Duration {
 
 /// Imports what can be imported, the oldest first; returns how many jobs.
 async fn import_all(app: &App, picture: &Picture) -> usize {
-    let mut waiting: Vec<_> = picture.jobs.values().map(|seen| seen.manifest.clone()).collect();
+    let answers = picture.jobs.values().filter(|seen| !picture.trouble.contains(&seen.place));
+    let mut waiting: Vec<_> = answers.map(|seen| seen.manifest.clone()).collect();
     waiting.retain(|manifest| is_importable(manifest) && app.import_failures.of(manifest).is_none());
     waiting.sort_by(|a, b| (a.created_at.moment(), &a.job_id).cmp(&(b.created_at.moment(), &b.job_id)));
     let mut n_imported = 0;

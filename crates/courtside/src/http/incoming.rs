@@ -49,12 +49,12 @@ pub(super) async fn receive(app: &App, mut request: Request) -> Answer<VideoBody
         Problem::new(StatusCode::BAD_REQUEST, format!("The form cannot be read: {rejection}"))
     })?;
     let mut received = None;
-    while let Some(mut field) = in_time(form.next_field()).await? {
+    while let Some(mut field) = in_time(limit, form.next_field()).await? {
         if field.name() == Some("file") && received.is_none() {
             let name = file_name(field.file_name().unwrap_or_default());
             received = Some((to_disk(app, &mut field, limit).await?, name));
         } else {
-            while in_time(field.chunk()).await?.is_some() {}
+            while in_time(limit, field.chunk()).await?.is_some() {}
         }
     }
     let Some((file, name)) = received else {
@@ -76,7 +76,7 @@ async fn to_disk(app: &App, field: &mut Field<'_>, limit: u64) -> Answer<NamedTe
     let (pieces, incoming) = mpsc::channel::<Bytes>(PIECES_AHEAD);
     let writer = tokio::task::spawn_blocking(move || write(&folder, incoming));
     let mut n_bytes = 0;
-    while let Some(piece) = in_time(field.chunk()).await? {
+    while let Some(piece) = in_time(limit, field.chunk()).await? {
         n_bytes += piece.len() as u64;
         if n_bytes > limit {
             return Err(too_large(limit));
@@ -175,12 +175,10 @@ pub(super) fn sweep(folder: &Path) {
 }
 
 /// The next part of a form, unless the client falls silent.
-async fn in_time<T>(next: impl Future<Output = Result<T, MultipartError>>) -> Answer<T> {
+async fn in_time<T>(limit: u64, next: impl Future<Output = Result<T, MultipartError>>) -> Answer<T> {
     match tokio::time::timeout(SILENCE, next).await {
         Ok(Ok(part)) => Ok(part),
-        Ok(Err(error)) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "The upload is too large"))
-        }
+        Ok(Err(error)) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(too_large(limit)),
         Ok(Err(error)) => {
             tracing::info!(%error, "an upload ended early");
             Err(Problem::new(StatusCode::BAD_REQUEST, "The form ended early, or is malformed"))

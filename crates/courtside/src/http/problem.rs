@@ -3,7 +3,7 @@
 
 use axum::Json;
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -48,7 +48,7 @@ impl Issue {
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,
-    headers: HeaderMap,
+    header: Option<Box<(HeaderName, HeaderValue)>>,
     body: Body,
 }
 
@@ -64,16 +64,12 @@ pub(super) type Answer<T> = Result<T, Problem>;
 impl Problem {
     /// Of a status, in words that the client may read.
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, headers: HeaderMap::new(), body: Body::Text(detail.into()) }
+        Self { status, header: None, body: Body::Text(detail.into()) }
     }
 
     /// 422.
     pub(super) fn invalid(issues: Vec<Issue>) -> Self {
-        Self {
-            status: StatusCode::UNPROCESSABLE_ENTITY,
-            headers: HeaderMap::new(),
-            body: Body::Issues(issues),
-        }
+        Self { status: StatusCode::UNPROCESSABLE_ENTITY, header: None, body: Body::Issues(issues) }
     }
 
     /// 404 for a video.
@@ -103,9 +99,9 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
     }
 
-    /// Adds a header.
+    /// Adds a header; it has one at most.
     pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        self.header = Some(Box::new((name, value)));
         self
     }
 
@@ -195,6 +191,11 @@ impl IntoResponse for Problem {
             Body::Text(detail) => Json(ErrorBody { detail }).into_response(),
             Body::Issues(detail) => Json(ValidationBody { detail }).into_response(),
         };
-        (self.status, self.headers, body).into_response()
+        let mut response = (self.status, body).into_response();
+        if let Some(header) = self.header {
+            let (name, value) = *header;
+            response.headers_mut().insert(name, value);
+        }
+        response
     }
 }

@@ -36,7 +36,7 @@ pub(super) struct VideoBody {
     upload_date: Option<String>,
     /// Whether detections of it were ever completed.
     processed: bool,
-    processing_status: Processing,
+    processing_status: VideoState,
     /// When it was filmed, RFC 3339.
     #[schema(required)]
     recorded_at: Option<String>,
@@ -60,7 +60,7 @@ pub(super) struct VideoBody {
 /// How far a video is.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Processing {
+pub(super) enum VideoState {
     Pending,
     Processing,
     Completed,
@@ -81,10 +81,10 @@ impl From<Video> for VideoBody {
             upload_date: video.upload_date.map(rfc3339),
             processed: video.processed,
             processing_status: match video.processing_status {
-                ProcessingStatus::Pending => Processing::Pending,
-                ProcessingStatus::Processing => Processing::Processing,
-                ProcessingStatus::Completed => Processing::Completed,
-                ProcessingStatus::Failed => Processing::Failed,
+                ProcessingStatus::Pending => VideoState::Pending,
+                ProcessingStatus::Processing => VideoState::Processing,
+                ProcessingStatus::Completed => VideoState::Completed,
+                ProcessingStatus::Failed => VideoState::Failed,
             },
             recorded_at: video.recorded_at.map(rfc3339),
             sequence_order: video.sequence_order,

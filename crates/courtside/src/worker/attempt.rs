@@ -375,12 +375,15 @@ impl Attempt<'_> {
         doing: &Doing,
         log: &Log,
     ) -> Result<(), Ended> {
+        let mut extra = extra_fields(&request.prompts);
+        extra.insert("attempt".to_owned(), self.lease.attempt().into());
+        extra.insert("claim_id".to_owned(), self.lease.claim_id().into());
         let head = ResultsHead {
             job_id: manifest.job_id.to_string(),
             video_id: manifest.video_id,
             completed_at: Some(jobs::manifest::Timestamp::of(self.desk.host.utc()).as_str().to_owned()),
             frames_processed: Some(tracked.n_frames),
-            extra: extra_fields(&request.prompts),
+            extra,
         };
         let (out, min_confidence) = (request.out.clone(), manifest.parameters.confidence_threshold);
         let n_frames = tracked.n_frames;

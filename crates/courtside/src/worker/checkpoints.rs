@@ -81,7 +81,8 @@ pub(super) async fn store(lease: &Lease, snapshot: &Snapshot) -> Result<(), Leas
 async fn upload(lease: &Lease, snapshot: &Snapshot) -> Result<Vec<Stored>, Error> {
     let mut stored = Vec::new();
     for (name, path) in snapshot.files() {
-        let key = lease.id().checkpoint(lease.attempt(), snapshot.seq, name);
+        let file = format!("{}.{name}", lease.claim_id());
+        let key = lease.id().checkpoint(lease.attempt(), snapshot.seq, &file);
         let of = path.to_owned();
         let facts = tokio::task::spawn_blocking(move || FileFacts::of(&of)).await;
         let facts = facts.map_err(|e| Error::Settings(e.to_string()))??;
@@ -107,7 +108,7 @@ pub(super) async fn restore(
     }
     let Some(at) = lease.manifest().await.checkpoint else { return Ok(None) };
     for (name, to) in [(STATE, checkpoint), (DETECTIONS, spool)] {
-        let ending = format!("/{name}");
+        let ending = format!(".{name}");
         let Some(file) = at.files.iter().find(|file| file.key.ends_with(&ending)) else { return Ok(None) };
         let arrived = workspace.file(&format!("restored.{name}"));
         let got = transfer::download(

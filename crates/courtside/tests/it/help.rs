@@ -62,7 +62,7 @@ fn wrong_command_lines() {
     let place = Place::new();
     let wrong: [(&[&str], &str); 9] = [
         (&[], "Usage"),
-        (&["trak"], "tip: a similar subcommand exists: 'track'"),
+        (&["sumbit"], "tip: a similar subcommand exists: 'submit'"),
         (&["track"], "<VIDEO>"),
         (&["track", "a.mp4", "--every", "0"], "--every"),
         (&["track", "a.mp4", "--max-objects", "0"], "at least 1"),

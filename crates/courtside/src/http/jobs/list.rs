@@ -62,8 +62,8 @@ pub(in crate::http) async fn list(
     jobs.sort_by(|a, b| (&b.created_at, &b.id).cmp(&(&a.created_at, &a.id)));
     let total = jobs.len();
     jobs.truncate(query.limit.unwrap_or(DEFAULT_LIMIT) as usize);
-    let warning = (!picture.trouble.is_empty()).then(|| picture.trouble.join("; "));
-    Ok(Json(JobsBody { jobs, total, unreadable: picture.unreadable.clone(), warning }))
+    let unreadable = picture.unreadable.clone();
+    Ok(Json(JobsBody { jobs, total, unreadable, warning: picture.warning() }))
 }
 
 /// How many jobs stand how, as far as is known now.

@@ -134,7 +134,7 @@ async fn an_upload_has_a_limit() {
     assert_eq!(site.call(announced).await.detail(413), "The video is larger than 1048576 bytes");
     // Nor is the limit passed by other fields.
     let reply = site.call(upload(form("other", "noise.mp4", large))).await;
-    assert_eq!(reply.detail(413), "The upload is too large");
+    assert_eq!(reply.detail(413), "The video is larger than 1048576 bytes");
     assert_eq!(kept(&site).await, [""; 0]);
     send(&site, "small.mkv", &std::fs::read(clip()).unwrap()).await.expect(201);
 }

@@ -67,7 +67,11 @@ impl Site {
         }
         let args = [&["--json", "submit", "game.mkv", "--prompt", "ball"], more].concat();
         let submitted = self.run(&args).expect(0, &[]).json();
-        submitted["job_id"].as_str().unwrap().to_owned()
+        let job = submitted["job_id"].as_str().unwrap().to_owned();
+        // Ceph's gateway may take a moment to list what it has.
+        let listed = (0..50).any(|_| self.run(&["status"]).expect(0, &[]).stdout.contains(&job));
+        assert!(listed, "job {job} is not listed");
+        job
     }
 
     /// A worker's command line.
