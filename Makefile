@@ -22,6 +22,7 @@ demo: setup
 # What the continuous integration runs.
 test: servers check
 	cargo test --workspace --locked
+	scripts/schemathesis.sh
 
 check:
 	cargo fmt --all -- --check

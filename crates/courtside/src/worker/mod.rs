@@ -149,10 +149,8 @@ impl Worker<'_> {
                 Err(error) => return Err(error.into()),
             };
             let idle = idle_since.elapsed();
-            if let Some(limit) = self.options.idle_exit {
-                if idle >= limit {
-                    return self.end("there was nothing to do (--idle-exit)");
-                }
+            if self.options.idle_exit.is_some_and(|limit| idle >= limit) {
+                return self.end("there was nothing to do (--idle-exit)");
             }
             let until_idle = self.options.idle_exit.map_or(pause, |limit| limit.saturating_sub(idle));
             let pause = pause.min(until_idle).min(self.remaining().unwrap_or(pause));
@@ -166,11 +164,11 @@ impl Worker<'_> {
     /// Serves one job to whatever end.
     async fn serve(&mut self, attempt: Attempt<'_>, stop: &Stop) -> Outcome<()> {
         let id = attempt.lease.id().to_string();
-        if attempt.is_for_gpu().await {
-            if let Err(failure) = check_device(self.options) {
-                attempt.lease.release("its worker has no GPU").await.map_err(lost_or)?;
-                return Err(failure);
-            }
+        if attempt.is_for_gpu().await
+            && let Err(failure) = check_device(self.options)
+        {
+            attempt.lease.release("its worker has no GPU").await.map_err(lost_or)?;
+            return Err(failure);
         }
         match attempt.run(&self.models, self.remaining(), stop).await? {
             End::Completed => self.served.completed.push(id),
