@@ -58,7 +58,7 @@ PYTHON
 # It keeps what it found in the folder it runs in.
 cd "$place"
 "$venv/bin/st" --config-file "$config" run "$(cat address)/openapi.json" \
-    --phases coverage,fuzzing --checks all --max-examples "${EXAMPLES:-10}" --seed 20260501 \
+    --phases coverage,fuzzing,stateful --max-examples "${EXAMPLES:-20}" --seed 20260501 \
     --generation-deterministic --continue-on-failure --request-timeout 20
 
 # It ended well, too: nothing that was tried is left behind.

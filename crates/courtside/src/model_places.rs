@@ -61,9 +61,17 @@ pub fn has_token() -> bool {
 /// # Errors
 /// Saying whether access or the connection is missing.
 pub fn check_access() -> Outcome<()> {
-    let api = builder().with_progress(false).build().map_err(remote)?;
-    let url = api.model(REPO.to_owned()).url(SMALL_FILES[0]);
-    api.metadata(&url).map(|_| ()).map_err(remote)
+    let asked = builder().with_progress(false).build().and_then(|api| {
+        let url = api.model(REPO.to_owned()).url(SMALL_FILES[0]);
+        api.metadata(&url)
+    });
+    match asked {
+        Ok(_) => Ok(()),
+        Err(error) if matches!(status(&error), Some(401 | 403)) => Err(remote(error)),
+        Err(error) => {
+            Err(Failure::new(Kind::Remote, error).context("the Hugging Face hub cannot be asked for it"))
+        }
+    }
 }
 
 fn token() -> Option<String> {

@@ -10,6 +10,8 @@ use crate::failure::{Failure, Kind};
 use crate::model_places;
 
 const NAME: &str = "checkpoint";
+const NEEDED: &str = "tracking on this machine needs it, submitting, importing and serving do not; CLOUD_MODEL_PATH \
+                      names a folder that holds it";
 /// How long the hub may think about one small request.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -30,14 +32,17 @@ fn on_the_hub() -> Check {
     let token = if model_places::has_token() { "HF_TOKEN is set" } else { "HF_TOKEN is not set" };
     let (sender, answer) = mpsc::channel();
     std::thread::spawn(move || sender.send(model_places::check_access()));
-    let accessible = answer.recv_timeout(PATIENCE).unwrap_or_else(|_| {
-        let hint = "tracking on this machine needs it; submitting, importing and serving do not";
-        Err(Failure::message(Kind::Remote, "the Hugging Face hub does not answer").hint(hint))
-    });
+    let accessible = answer
+        .recv_timeout(PATIENCE)
+        .unwrap_or_else(|_| Err(Failure::message(Kind::Remote, "the Hugging Face hub does not answer")));
     match accessible {
         Ok(()) => {
             Check::ok(NAME, format!("none here; it is downloaded at first use ({token}, access granted)"))
         }
-        Err(failure) => Check::fail(NAME, &failure.context(format!("none here ({token})"))).only_a_warning(),
+        Err(failure) => {
+            let failure = failure.context(format!("none here ({token})"));
+            let failure = if failure.way_out().is_some() { failure } else { failure.hint(NEEDED) };
+            Check::fail(NAME, &failure).only_a_warning()
+        }
     }
 }

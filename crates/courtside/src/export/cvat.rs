@@ -54,7 +54,7 @@ fn head(out: &mut (dyn Write + Send), subject: &Subject) -> std::io::Result<()> 
     writeln!(out, "      <labels>")?;
     for prompt in &subject.prompts {
         let name = escaped(prompt);
-        writeln!(out, "        <label>\n          <name>{name}</name>\n          <type>rectangle</type>")?;
+        writeln!(out, "        <label>\n          <name>{name}</name>\n          <type>any</type>")?;
         writeln!(out, "          <attributes></attributes>\n        </label>")?;
     }
     writeln!(out, "      </labels>")?;

@@ -26,7 +26,9 @@ const LAST: &str = "end";
 /// status of `completed`, `failed` or `cancelled`; coming back after that with `Last-Event-ID` is answered 204.
 #[utoipa::path(
     get, path = "/api/jobs/{job_id}/events", operation_id = "follow_job", tag = "jobs",
-    params(("job_id" = String, Path, description = "The job")),
+    params(
+        ("job_id" = String, Path, description = "The job", max_length = 128, pattern = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?$"),
+    ),
     responses(
         (status = 200, description = "The events", body = EventBody, content_type = "text/event-stream"),
         (status = 204, description = "The job is over, and the client has seen that"),

@@ -197,6 +197,11 @@ fn a_checkpoint_that_is_damaged_or_still_on_the_hub() {
         &["HF_TOKEN is not set", "gated", "huggingface.co/facebook/sam3"],
     );
     assert_check(&ask("hf_hush"), "checkpoint warn", &["HF_TOKEN is set"]);
+    // Nobody listens there; whoever only submits can do without.
+    let mut command = place.command(&["doctor", "--json"]);
+    command.env("HF_ENDPOINT", "http://127.0.0.1:1");
+    let words = ["hub cannot be asked", "submitting, importing and serving do not", "CLOUD_MODEL_PATH"];
+    assert_check(&examine(command, 0), "checkpoint warn", &words);
     assert!(!format!("{checks:?}").contains("hf_hush"));
 }
 

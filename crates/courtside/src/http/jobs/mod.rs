@@ -129,7 +129,9 @@ fn submission(app: &App, video_id: i64, target: Option<Target>, request: DetectR
 /// Says how far a job is.
 #[utoipa::path(
     get, path = "/api/jobs/{job_id}", operation_id = "get_job", tag = "jobs",
-    params(("job_id" = String, Path, description = "The job")),
+    params(
+        ("job_id" = String, Path, description = "The job", max_length = 128, pattern = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?$"),
+    ),
     responses(
         (status = 200, description = "The job", body = JobBody),
         (status = 404, description = "There is no such job", body = ErrorBody),
@@ -192,7 +194,9 @@ fn around(app: &App) -> Around {
 /// Cancels a job. Its worker finds out within half a minute.
 #[utoipa::path(
     delete, path = "/api/jobs/{job_id}", operation_id = "cancel_job", tag = "jobs",
-    params(("job_id" = String, Path, description = "The job")),
+    params(
+        ("job_id" = String, Path, description = "The job", max_length = 128, pattern = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?$"),
+    ),
     responses(
         (status = 204, description = "It is cancelled"),
         (status = 404, description = "There is no such job", body = ErrorBody),
@@ -216,7 +220,9 @@ pub(super) async fn cancel(State(app): State<App>, JobPath(id): JobPath) -> Answ
 /// imported again; one that waits or is being processed stays as it is.
 #[utoipa::path(
     post, path = "/api/jobs/{job_id}/retry", operation_id = "retry_job", tag = "jobs",
-    params(("job_id" = String, Path, description = "The job")),
+    params(
+        ("job_id" = String, Path, description = "The job", max_length = 128, pattern = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?$"),
+    ),
     responses(
         (status = 202, description = "The job", body = JobBody),
         (status = 404, description = "There is no such job", body = ErrorBody),

@@ -2,7 +2,9 @@
 
 use axum::body::Body;
 use axum::http::Method;
+use courtside::desk::submit::{Submission, prepare, upload};
 use courtside::http::Options;
+use jobs::manifest::Parameters;
 use s3_fixture::{FakeR2, Fault, Gate, Op};
 use serde_json::{Value, json};
 use store::{JobStatus, JobUpdate, NewJob};
@@ -142,6 +144,29 @@ async fn unfinished_uploads_go_on_when_the_server_starts_again() {
     until("the old server's end", async || (!lock.exists()).then_some(())).await;
     let site = site.working();
     site.waiting(&job).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_program_uploads_is_left_to_it() {
+    let site = Site::new();
+    let id = site.video("game.mkv").await;
+    // As `courtside submit` does it, in the middle.
+    let submission =
+        Submission { video_id: id, target: None, parameters: Parameters::default(), max_attempts: 3 };
+    let prepared = prepare(&site.desk, &mut site.library(), submission).unwrap();
+    let uploaded = upload(&site.desk, &prepared, &|_, _| {}).await.unwrap();
+    let job = prepared.job_id.to_string();
+    // The same from here is the same job, and nobody comes in the other's way.
+    assert_eq!(site.detect(id).await, job);
+    let detail = format!("Job {job} is being uploaded by another courtside");
+    assert_eq!(site.delete(&format!("/api/jobs/{job}")).await.detail(409), detail);
+    let body = site.job(&job).await;
+    assert_eq!((&body["status"], &body["metadata"]["state"]), (&json!("pending"), &json!("uploading")));
+    // It was interrupted: now the job may be cancelled.
+    drop(uploaded);
+    assert_eq!(site.delete(&format!("/api/jobs/{job}")).await.status, 204);
+    assert_eq!(site.job(&job).await["status"], "cancelled");
+    assert!(site.desk.bucket(LOCAL).unwrap().head(&format!("videos/{job}.mkv")).await.unwrap().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]

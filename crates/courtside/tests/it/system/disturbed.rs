@@ -17,13 +17,27 @@ fn frames_done(site: &Site, job: &str) -> u64 {
     site.status(job)["frames_processed"].as_u64().unwrap_or(0)
 }
 
-/// Waits until a worker has put a checkpoint of the job into the bucket.
-fn wait_for_checkpoint(site: &Site, job: &str, worker: &mut Running) {
+/// A job in the middle, and all that it needs to go on.
+struct Begun {
+    server: FakeR2,
+    site: Site,
+    job: String,
+    worker: Running,
+    machine: Site,
+}
+
+/// A worker on another machine that has put a checkpoint of its one job into the bucket.
+fn begun() -> Begun {
+    let server = FakeR2::start();
+    let site = Site::with_server(server.connection());
+    let job = site.submit(N_FRAMES, &[]);
+    let machine = site.elsewhere();
+    let mut worker = machine.start_worker(&[&HASTY[..], &["--once"]].concat());
     worker.wait_for("a checkpoint", || {
-        let logs = site.run(&["--json", "logs", job]);
-        let attempts = logs.json()["attempts"].as_array().map_or(0, Vec::len);
+        let attempts = site.run(&["--json", "logs", &job]).json()["attempts"].as_array().map_or(0, Vec::len);
         (attempts > 0).then_some(())
     });
+    Begun { server, site, job, worker, machine }
 }
 
 #[test]
@@ -48,12 +62,7 @@ fn a_job_survives_twenty_killed_workers() {
 
 #[test]
 fn a_stopped_worker_gives_its_job_back_and_the_next_goes_on() {
-    let server = FakeR2::start();
-    let site = Site::with_server(server.connection());
-    let job = site.submit(N_FRAMES, &[]);
-    let machine = site.elsewhere();
-    let mut first = machine.start_worker(&HASTY);
-    wait_for_checkpoint(&site, &job, &mut first);
+    let Begun { server: _server, site, job, worker: mut first, machine: _machine } = begun();
     first.signal("TERM");
     let ran = first.end().expect(130, &["nothing is lost"]);
     assert_eq!(ran.json()["released"][0], job.as_str());
@@ -85,12 +94,7 @@ fn two_workers_do_not_share_a_job() {
 
 #[test]
 fn a_paused_worker_finds_out_that_its_job_is_gone() {
-    let server = FakeR2::start();
-    let site = Site::with_server(server.connection());
-    let job = site.submit(N_FRAMES, &[]);
-    let machine = site.elsewhere();
-    let mut paused = machine.start_worker(&[&HASTY[..], &["--once"]].concat());
-    wait_for_checkpoint(&site, &job, &mut paused);
+    let Begun { server: _server, site, job, worker: mut paused, machine: _machine } = begun();
     paused.signal("STOP");
     let second = site.elsewhere().work().expect(0, &[]);
     assert_eq!(second.json()["completed"][0], job.as_str());
@@ -105,12 +109,7 @@ fn a_paused_worker_finds_out_that_its_job_is_gone() {
 
 #[test]
 fn a_server_may_go_away_under_a_worker() {
-    let server = FakeR2::start();
-    let site = Site::with_server(server.connection());
-    let job = site.submit(N_FRAMES, &[]);
-    let machine = site.elsewhere();
-    let mut worker = machine.start_worker(&[&HASTY[..], &["--once"]].concat());
-    wait_for_checkpoint(&site, &job, &mut worker);
+    let Begun { server, site, job, mut worker, machine: _machine } = begun();
     for _ in 0..3 {
         server.stop();
         let since = Instant::now();
@@ -126,12 +125,7 @@ fn a_server_may_go_away_under_a_worker() {
 
 #[test]
 fn a_cancelled_job_stops_its_worker() {
-    let server = FakeR2::start();
-    let site = Site::with_server(server.connection());
-    let job = site.submit(N_FRAMES, &[]);
-    let machine = site.elsewhere();
-    let mut worker = machine.start_worker(&[&HASTY[..], &["--once"]].concat());
-    wait_for_checkpoint(&site, &job, &mut worker);
+    let Begun { server: _server, site, job, worker, machine: _machine } = begun();
     site.run(&["cancel", &job]).expect(0, &[]);
     let ran = worker.end().expect(0, &["given up"]);
     assert_eq!(ran.json()["lost"][0], job.as_str());
