@@ -6,6 +6,7 @@ pub mod estimate;
 pub mod import;
 pub mod overview;
 pub mod submit;
+mod turn;
 pub mod videos;
 
 use std::sync::{Arc, Mutex};

@@ -1,7 +1,6 @@
 //! A video into a bucket as a job. Interrupted anywhere, the same submission goes on: the job's row in the
 //! library says that it is under way, and a journal which parts arrived.
 
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use jobs::JobId;
@@ -11,6 +10,7 @@ use serde::Serialize;
 use store::{JobFilter, JobRow, JobStatus, JobUpdate, Library, NewJob, ProcessingStatus, Video as Row};
 use time::OffsetDateTime;
 
+use super::turn::Turn;
 use super::{Desk, videos};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::whole_file::cannot;
@@ -128,7 +128,7 @@ pub struct Uploaded {
 /// [`jobs::Error::Forbidden`] while another program uploads the same job.
 pub async fn upload(desk: &Desk, prepared: &Prepared, progress: OnProgress<'_>) -> Outcome<Uploaded> {
     let Prepared { job_id, target, row, .. } = prepared;
-    let turn = Turn::take(desk, job_id)?;
+    let turn = Turn::take(&journal(desk, job_id), job_id)?;
     let admin = desk.admin(*target)?;
     let file = PathBuf::from(&row.file_path);
     let key = video_key(job_id, &file);
@@ -191,7 +191,7 @@ pub fn submission_of(row: &JobRow) -> Option<Submission> {
 /// [`jobs::Error::Forbidden`] while another program uploads it.
 pub async fn abandon(desk: &Desk, library: &mut Library, row: &JobRow) -> Outcome<()> {
     let id = super::job_id(&row.id)?;
-    let _turn = Turn::take(desk, &id)?;
+    let _turn = Turn::take(&journal(desk, &id), &id)?;
     let cancelled = JobUpdate {
         status: Some(JobStatus::Cancelled),
         progress_message: Some("cancelled".to_owned()),
@@ -217,37 +217,6 @@ fn video_key(id: &JobId, file: &Path) -> String {
 /// Where the parts that arrived are noted.
 fn journal(desk: &Desk, id: &JobId) -> PathBuf {
     desk.settings.scratch().join("uploads").join(format!("{id}.json"))
-}
-
-/// The turn to work at a job's submission: one program at a time, until it is dropped or the program dies.
-#[derive(Debug)]
-struct Turn {
-    file: PathBuf,
-    _lock: File,
-}
-
-impl Turn {
-    fn take(desk: &Desk, id: &JobId) -> Outcome<Self> {
-        let file = journal(desk, id).with_extension("lock");
-        let failed = |e| cannot("lock", &file, e);
-        std::fs::create_dir_all(crate::whole_file::folder_of(&file)).map_err(failed)?;
-        let lock = File::create(&file).map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { file, _lock: lock }),
-            Err(TryLockError::WouldBlock) => {
-                let why = "is being uploaded by another courtside".to_owned();
-                Err(jobs::Error::Forbidden { id: id.clone(), why }.into())
-            }
-            Err(TryLockError::Error(e)) => Err(failed(e)),
-        }
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        // What stays is an empty file, and no lock.
-        let _ = std::fs::remove_file(&self.file);
-    }
 }
 
 fn register(prepared: &Prepared, key: &str, content: &FileFacts) -> Manifest {

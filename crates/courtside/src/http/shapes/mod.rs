@@ -9,7 +9,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-pub(super) use detection::{DetectionBody, DetectionsBody, StatsBody, TrackBody, TracksBody};
+pub(super) use detection::{DetectionBody, DetectionsBody, StatsBody, TracksBody};
 pub(super) use job::{
     DetectBody, EventBody, JobBody, JobState, JobsBody, MetadataBody, ProgressBody, UploadBody,
 };
