@@ -95,6 +95,12 @@ fn size(resolution: &str) -> Option<(u32, u32)> {
 pub fn select(library: &Library, what: &str, job: Option<&str>) -> Outcome<(Selected, Video, Subject)> {
     let (video, import) = match what.parse::<i64>() {
         Ok(id) => of_video(library, id, job)?,
+        Err(_) if job.is_some_and(|job| job != what) => {
+            let message = format!("{what} is a job already, and --job names another");
+            return Err(
+                Failure::message(Kind::Failed, message).hint("leave --job out, or name a video's number")
+            );
+        }
         Err(_) => of_job(library, what)?,
     };
     let subject = Subject::new(library, &video, import.as_ref())?;

@@ -120,7 +120,7 @@ impl FakeR2 {
         *state = match std::mem::replace(&mut *state, State::Changing) {
             State::Running(running) => {
                 running.stop();
-                State::Stopped(server::reserve(self.port).expect("the port was ours a moment ago").0)
+                State::Stopped(server::reserve_again(self.port).expect("the port was ours a moment ago"))
             }
             other => other,
         };

@@ -46,6 +46,19 @@ pub(super) fn reserve(port: u16) -> io::Result<(TcpSocket, u16)> {
     Ok((socket, port))
 }
 
+/// Takes a port back that was given up a moment ago. Somebody's outgoing connection may have it for a while.
+pub(super) fn reserve_again(port: u16) -> io::Result<TcpSocket> {
+    let started = std::time::Instant::now();
+    loop {
+        match reserve(port) {
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse && started.elapsed().as_secs() < 30 => {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            reserved => return reserved.map(|(socket, _)| socket),
+        }
+    }
+}
+
 impl Running {
     /// Listens on the reserved port and returns once clients can connect.
     pub(super) fn start(socket: TcpSocket, shared: Arc<Shared>) -> Running {

@@ -29,6 +29,8 @@ fn of_several_jobs_the_latest_import_is_taken_and_named() {
     let ids = String::from_utf8(place.read("final.csv")).unwrap();
     assert!(ids.lines().skip(1).all(|line| line.starts_with("job-2,")), "{ids}");
     export(&["--job", "job-3"]).expect(1, &["video 1 has 2 imported jobs, and job-3 is none of them"]);
+    let args = ["export", "job-1", "--format", "csv", "--job", "job-2"];
+    place.run(&args).expect(1, &["job-1 is a job already", "leave --job out"]);
     assert_eq!(stored(&place, "job-1"), new);
 }
 

@@ -12,7 +12,13 @@ async fn results_are_imported_as_soon_as_they_are_there() {
     let id = site.video("game.mkv").await;
     let job = site.detect(id).await;
     work(&site).await;
-    let done = site.job_when(&job, |job| job["status"] == "completed").await;
+    // The detections are there first, then what is told of them, then the register's word.
+    until("the end of the import", async || {
+        site.get("/metrics").await.text().contains("courtside_imports_total 1\n").then_some(())
+    })
+    .await;
+    let done = site.job(&job).await;
+    assert_eq!(done["status"], "completed");
     assert_eq!(
         (&done["metadata"]["state"], &done["progress"]["percentage"]),
         (&json!("imported"), &json!(100.0))

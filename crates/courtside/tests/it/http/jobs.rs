@@ -133,12 +133,12 @@ async fn unfinished_uploads_go_on_when_the_server_starts_again() {
     let job = site.detect(id).await;
     gate.arrived(1).await;
     let site = site.restarted();
-    gate.open();
     let unfinished = site.job(&job).await;
     assert_eq!(
         (&unfinished["status"], &unfinished["progress"]["message"]),
         (&json!("pending"), &json!("uploading"))
     );
+    gate.open();
     // The lock of the old server's upload is gone when that upload is.
     let lock = site.desk.settings.scratch().join("uploads").join(format!("{job}.lock"));
     until("the old server's end", async || (!lock.exists()).then_some(())).await;
