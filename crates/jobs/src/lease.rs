@@ -79,7 +79,7 @@ impl Lease {
     }
 
     /// Gives signs of life until the job is lost, and returns why. An unreachable bucket is no loss: the next
-    /// sign tells.
+    /// sign tells. Nor is a job that this claim completed: then it never returns.
     pub async fn keep_alive(&self, progress: impl Fn() -> Heartbeat + Send + Sync) -> String {
         loop {
             tokio::time::sleep(self.timing.heartbeat / 2).await;
@@ -87,6 +87,7 @@ impl Lease {
             tokio::time::sleep(self.timing.heartbeat / 2).await;
             match self.beat(&progress()).await {
                 Ok(()) => {}
+                Err(LeaseError::Lost { .. }) if self.is_completed().await => std::future::pending().await,
                 Err(LeaseError::Lost { why, .. }) => return why,
                 Err(LeaseError::Bucket(error)) => {
                     tracing::warn!(job = %self.id, %error, "no sign of life could be given");
@@ -151,7 +152,11 @@ impl Lease {
                 }
                 Err(error) => return Err(error.into()),
             };
-            self.beat(progress).await?;
+            match self.beat(progress).await {
+                // An earlier try of ours, though its answer was lost.
+                Err(LeaseError::Lost { .. }) if self.is_completed().await => return Ok(()),
+                alive => alive?,
+            }
             let condition = there.as_ref().map_or(Condition::Absent, Condition::Is);
             match bucket.put_file(&key, results, condition).await {
                 Ok(Written::Done(etag)) => {
@@ -173,6 +178,11 @@ impl Lease {
         }
         let detail = format!("{key} could not be written in {PUBLISH_TRIES} tries");
         Err(last_error.unwrap_or(Error::Unavailable { place: bucket.place(), detail }).into())
+    }
+
+    /// Whether this claim completed the job, as the register was last seen.
+    async fn is_completed(&self) -> bool {
+        protocol::completed_by(&self.current.lock().await.manifest, &self.claim_id)
     }
 
     async fn complete(&self, result: &ResultPointer, frames_processed: u64) -> Result<(), LeaseError> {

@@ -84,6 +84,12 @@ pub fn owns(current: &Manifest, claim_id: &str) -> bool {
     current.status == Status::Processing && current.claim.as_ref().is_some_and(|c| c.id == claim_id)
 }
 
+/// Whether the claim brought the job to its good end.
+pub fn completed_by(current: &Manifest, claim_id: &str) -> bool {
+    let mine = current.claim.as_ref().is_some_and(|c| c.id == claim_id);
+    mine && matches!(current.status, Status::Completed | Status::Imported)
+}
+
 /// Why an owner is none any more.
 fn lost(current: &Manifest) -> Decision {
     refuse(match (current.status, current.worker_id.as_deref()) {
@@ -129,8 +135,7 @@ pub fn complete(
     frames_processed: u64,
     now: OffsetDateTime,
 ) -> Decision {
-    let mine = current.claim.as_ref().is_some_and(|c| c.id == claim_id);
-    if mine && matches!(current.status, Status::Completed | Status::Imported) {
+    if completed_by(current, claim_id) {
         return Decision::Already;
     }
     if !owns(current, claim_id) {

@@ -17,6 +17,7 @@ pub(crate) struct Place {
 }
 
 /// What a run left behind.
+#[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,

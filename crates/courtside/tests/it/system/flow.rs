@@ -12,8 +12,8 @@ fn whole_way(site: &Site) {
         (Some("pending"), Some("waiting")),
         "{waiting}"
     );
-    let served = site.work().expect(0, &[]).json();
-    assert_eq!(served["completed"][0], job.as_str());
+    let worked = site.work().expect(0, &[]);
+    assert_eq!(worked.json()["completed"][0], job.as_str(), "{worked:?}");
     let text = site.run(&["status"]).expect(0, &[]).stdout;
     assert!(text.starts_with("JOB_ID") && text.contains("ready to import"), "{text}");
 

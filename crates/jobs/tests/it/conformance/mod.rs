@@ -55,6 +55,7 @@ suite!(
     protocol::a_checkpoint_reaches_the_next_attempt,
     protocol::the_owner_of_a_cancelled_job_finds_out,
     protocol::the_owner_of_a_removed_job_finds_out,
+    protocol::a_job_that_its_owner_completed_is_not_lost,
     protocol::a_cancelled_job_can_be_retried,
     protocol::a_released_job_is_claimed_again_and_nothing_is_counted,
     protocol::the_third_failure_is_the_last,

@@ -6,7 +6,7 @@ use jobs::lease::LeaseError;
 use jobs::manifest::{Checkpoint, Stored};
 use jobs::queue::Look;
 use jobs::results::{Expected, read_results};
-use jobs::{Error, Status, status};
+use jobs::{Error, Status, Timing, status};
 
 use super::objects::put;
 use crate::support::{Fresh, Party, id, manifest, progress, publish};
@@ -100,6 +100,30 @@ pub(super) async fn the_owner_of_a_removed_job_finds_out(fresh: &Fresh) {
     assert_eq!(lost(publish(&lease, 1).await), "was removed");
     assert_eq!(person.bucket.list("jobs/").await.unwrap(), []);
     assert_eq!(person.bucket.list("results/").await.unwrap(), []);
+}
+
+pub(super) async fn a_job_that_its_owner_completed_is_not_lost(fresh: &Fresh) {
+    let party = Party::new(fresh.open());
+    party.submit("a").await;
+    let timing = Timing::default().faster(3000);
+    let lease = party.claim_with("worker", timing).await;
+    let lost = {
+        let alive = lease.keep_alive(|| progress(100));
+        let work = async {
+            publish(&lease, 12).await.unwrap();
+            // As after a lost answer; and something is still to do when the next signs of life are due.
+            publish(&lease, 12).await.unwrap();
+            tokio::time::sleep(50 * timing.heartbeat).await;
+        };
+        tokio::select! {
+            why = alive => Some(why),
+            () = work => None,
+        }
+    };
+    assert_eq!(lost, None);
+    let job = party.admin().job(&id("a")).await.unwrap();
+    assert_eq!(job.status, Status::Completed);
+    assert_eq!(job.events.iter().filter(|event| event.what.starts_with("completed")).count(), 1);
 }
 
 pub(super) async fn a_cancelled_job_can_be_retried(fresh: &Fresh) {

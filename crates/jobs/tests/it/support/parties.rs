@@ -36,13 +36,21 @@ impl Party {
     }
 
     pub(crate) fn queue(&self, worker_id: &str) -> Queue {
+        self.queue_with(worker_id, Timing::default())
+    }
+
+    fn queue_with(&self, worker_id: &str, timing: Timing) -> Queue {
         let worker = Worker { worker_id: worker_id.to_owned(), host: None };
-        Queue::new(self.bucket.clone(), self.host.clone(), Timing::default(), worker, |_| true)
+        Queue::new(self.bucket.clone(), self.host.clone(), timing, worker, |_| true)
     }
 
     /// Claims what there is.
     pub(crate) async fn claim(&self, worker_id: &str) -> Lease {
-        match self.queue(worker_id).look().await.unwrap() {
+        self.claim_with(worker_id, Timing::default()).await
+    }
+
+    pub(crate) async fn claim_with(&self, worker_id: &str, timing: Timing) -> Lease {
+        match self.queue_with(worker_id, timing).look().await.unwrap() {
             Look::Claimed(lease) => *lease,
             nothing @ Look::Nothing { .. } => panic!("{nothing:?}"),
         }
