@@ -82,9 +82,14 @@ impl Admin {
         self.remove_all(&id.checkpoints()).await
     }
 
-    /// Removes the video of a job from the bucket.
+    /// Removes the video of a job from the bucket, unless the register names an object that is no video of its own.
     pub async fn remove_video(&self, manifest: &Manifest) -> Result<()> {
-        self.bucket().delete(check_key(&manifest.video_key())?).await
+        let key = manifest.video_key();
+        // Older programs name a video by its job, and so do we: anything else may be another job's.
+        if !key.starts_with(&format!("videos/{}.", manifest.job_id)) {
+            return Ok(());
+        }
+        self.bucket().delete(check_key(&key)?).await
     }
 
     /// Removes everything of a job, its register last. A job that waits or is being processed is cancelled

@@ -41,6 +41,12 @@ pub struct Unreadable {
     revision: String,
 }
 
+impl std::fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.key, self.detail)
+    }
+}
+
 /// All jobs of a bucket as they were last seen.
 #[derive(Debug)]
 pub struct Catalog {
@@ -66,7 +72,7 @@ impl Catalog {
         let entries = self.bucket.list(JOBS).await?;
         let mut from_index = match self.indexed {
             Some(_) => HashMap::new(),
-            None => index::load(&*self.bucket).await?,
+            None => index::load(&*self.bucket).await,
         };
         if self.indexed.is_none() {
             let revision = |(id, entry): (&JobId, &Indexed)| (id.clone(), entry.revision.clone());

@@ -60,6 +60,14 @@ pub enum Error {
         /// The difference.
         detail: String,
     },
+    /// The bucket holds an object under a name that S3 clients cannot list: nobody can see the others.
+    #[error("{place} holds an object that cannot be listed: {detail}")]
+    BadKey {
+        /// The bucket.
+        place: String,
+        /// Its name and what is wrong with it.
+        detail: String,
+    },
     /// A register cannot be understood.
     #[error("{key} cannot be read: {detail}")]
     Unreadable {

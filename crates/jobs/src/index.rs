@@ -32,12 +32,18 @@ struct Layout<E> {
     jobs: E,
 }
 
-/// Reads the index; an index that cannot be understood is none.
-pub(crate) async fn load(bucket: &dyn Bucket) -> Result<HashMap<JobId, Indexed>> {
-    let Some(object) = bucket.get(INDEX, MAX_BYTES).await? else { return Ok(HashMap::new()) };
-    let read: Option<Layout<Vec<Indexed>>> = serde_json::from_slice(&object.bytes).ok();
+/// Reads the index; one that cannot be had or understood is none: whoever needs it reads the registers.
+pub(crate) async fn load(bucket: &dyn Bucket) -> HashMap<JobId, Indexed> {
+    let bytes = match bucket.get(INDEX, MAX_BYTES).await {
+        Ok(object) => object.map(|object| object.bytes).unwrap_or_default(),
+        Err(error) => {
+            tracing::debug!(%error, "the index of finished jobs was not read");
+            return HashMap::new();
+        }
+    };
+    let read: Option<Layout<Vec<Indexed>>> = serde_json::from_slice(&bytes).ok();
     let jobs = read.filter(|index| index.layout == LAYOUT).map(|index| index.jobs).unwrap_or_default();
-    Ok(jobs.into_iter().map(|entry| (entry.manifest.job_id.clone(), entry)).collect())
+    jobs.into_iter().map(|entry| (entry.manifest.job_id.clone(), entry)).collect()
 }
 
 /// Writes the index.

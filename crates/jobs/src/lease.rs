@@ -103,10 +103,12 @@ impl Lease {
 
     /// Writes the status object; a failure is only logged.
     pub async fn write_status(&self, progress: &Heartbeat) {
+        // While it downloads, progress counts bytes, and this object's readers count frames.
+        let frames = (progress.stage != "downloading").then_some(progress);
         let status = StatusObject {
             job_id: self.id.clone(),
-            current: progress.current as i64,
-            total: progress.total.map_or(-1, |total| total as i64),
+            current: frames.map_or(0, |frames| frames.current as i64),
+            total: frames.and_then(|frames| frames.total).map_or(-1, |total| total as i64),
             message: progress.stage.clone(),
             updated_at: Timestamp::of(self.registers.host.utc()),
             attempt: Some(self.attempt),

@@ -121,7 +121,9 @@ impl FolderBucket {
     ) -> Result<Written> {
         let target = self.file(key)?;
         let temporary = self.temporary();
-        fill(&temporary)?;
+        // On a full disk least of all may it stay.
+        let filled = fill(&temporary).inspect_err(|_| drop(fs::remove_file(&temporary)));
+        filled?;
         let etag = hash(&temporary)?.ok_or_else(|| self.vanished(key))?;
         let lock = self.lock(key)?;
         let holds = match condition {
@@ -162,7 +164,8 @@ impl FolderBucket {
                 let Some(name) = name.to_str().filter(|n| !n.starts_with('.')) else { continue };
                 let key = format!("{folder}/{name}");
                 match found.metadata() {
-                    Ok(meta) if meta.is_dir() => folders.push(key),
+                    // What has no name that a key could have is not ours.
+                    Ok(meta) if meta.is_dir() => folders.extend(check_key(&key).is_ok().then_some(key)),
                     Ok(meta) => {
                         entries.push(Entry { key, size_bytes: meta.len(), revision: revision(&meta) })
                     }

@@ -142,6 +142,7 @@ impl<S: S3> RemoteBucket<S> {
             {
                 Error::Denied { place, action: action.to_owned(), detail }
             }
+            E::InvalidPath { .. } => Error::BadKey { place, detail },
             E::NotFound { path, .. } => Error::Missing { place, key: path },
             E::Precondition { path, .. } => {
                 Error::Mismatch { place, key: path, detail: "it changed while it was read".to_owned() }

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 
 pub use download::download;
-pub use upload::{Upload, upload};
+pub use upload::{Upload, give_up, upload};
 
 /// What a file must be, or is.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -91,9 +91,30 @@ pub async fn upload(what: Upload<'_>, progress: OnProgress<'_>) -> Result<FileFa
     if Identity::of(what.file)? != before {
         return Err(Error::Changed { path: what.file.to_owned() });
     }
-    match std::fs::remove_file(what.journal) {
-        Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::file("remove", what.journal, e)),
-        _ => Ok(facts),
+    remove(what.journal)?;
+    Ok(facts)
+}
+
+/// Gives an unfinished upload up: the parts that arrived are removed, and so is the journal.
+///
+/// # Errors
+/// [`Error::Unavailable`] if the bucket does not answer; the journal stays then.
+pub async fn give_up(bucket: &dyn Bucket, journal: &Path) -> Result<()> {
+    if let (Bulk::Parts(store), Some(unfinished)) = (bucket.bulk(), read_journal(journal)) {
+        match store.abort(&unfinished.key, &unfinished.upload).await {
+            // Gone already.
+            Ok(()) | Err(Error::Missing { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    remove(journal)
+}
+
+/// Removes a journal.
+fn remove(journal: &Path) -> Result<()> {
+    match std::fs::remove_file(journal) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::file("remove", journal, e)),
+        _ => Ok(()),
     }
 }
 
