@@ -64,6 +64,8 @@ pub struct NewJob {
     pub created_at: OffsetDateTime,
     /// Frames in all; 0 when unknown.
     pub progress_total: i64,
+    /// What it is doing, in words.
+    pub progress_message: String,
     /// Where it runs.
     pub target: Option<Target>,
     /// The video's key in the bucket.
@@ -80,6 +82,7 @@ impl NewJob {
             parameters: Value::Object(serde_json::Map::new()),
             created_at: OffsetDateTime::now_utc(),
             progress_total: 0,
+            progress_message: String::new(),
             target: None,
             r2_video_key: None,
         }
@@ -89,7 +92,8 @@ impl NewJob {
 /// What changes in a job; what is `None` stays.
 ///
 /// Setting an open status takes back what belongs to an end: error, result and time of completion;
-/// going back to `Pending` also the start and the worker. Values given along with it are kept.
+/// going back to `Pending` also the start and the worker. `Completed` takes the error of an earlier
+/// attempt back. Values given along with it are kept.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct JobUpdate {
     /// How far it is.
@@ -209,7 +213,7 @@ impl Library {
                 progress_current = coalesce(:progress_current, progress_current),
                 progress_total = coalesce(:progress_total, progress_total),
                 progress_message = coalesce(:progress_message, progress_message),
-                error_message = coalesce(:error, CASE WHEN :opens THEN NULL ELSE error_message END),
+                error_message = coalesce(:error, CASE WHEN :opens OR :completes THEN NULL ELSE error_message END),
                 result = coalesce(:result, CASE WHEN :opens THEN NULL ELSE result END),
                 completed_at = coalesce(:completed_at, CASE WHEN :opens THEN NULL ELSE completed_at END),
                 started_at = coalesce(:started_at, CASE WHEN :waits THEN NULL ELSE started_at END),
@@ -226,6 +230,7 @@ impl Library {
                 ":id": id,
                 ":status": update.status.map(JobStatus::as_str),
                 ":opens": update.status.is_some_and(JobStatus::is_open),
+                ":completes": update.status == Some(JobStatus::Completed),
                 ":waits": update.status == Some(JobStatus::Pending),
                 ":progress_current": update.progress_current,
                 ":progress_total": update.progress_total,
@@ -258,8 +263,8 @@ pub(crate) fn insert(conn: &Connection, new: &NewJob) -> Result<()> {
         .prepare_cached(
             "INSERT INTO processing_jobs (id, job_type, status, video_id, parameters, progress_current, progress_total,
                 progress_message, created_at, target, r2_video_key)
-             VALUES (:id, :job_type, :status, :video_id, :parameters, 0, :progress_total, '', :created_at, :target,
-                :r2_video_key)
+             VALUES (:id, :job_type, :status, :video_id, :parameters, 0, :progress_total, :progress_message, :created_at,
+                :target, :r2_video_key)
              ON CONFLICT (id) DO NOTHING",
         )
         .at(conn)?
@@ -270,6 +275,7 @@ pub(crate) fn insert(conn: &Connection, new: &NewJob) -> Result<()> {
             ":video_id": new.video_id,
             ":parameters": new.parameters.to_string(),
             ":progress_total": new.progress_total,
+            ":progress_message": new.progress_message,
             ":created_at": timestamp::to_text(new.created_at),
             ":target": new.target.map(Target::as_str),
             ":r2_video_key": new.r2_video_key,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{OptionalExtension as _, params_from_iter};
+use rusqlite::params_from_iter;
 
 use crate::error::At as _;
 use crate::library::Library;
@@ -18,7 +18,7 @@ pub struct DetectionStats {
     pub total_detections: i64,
     /// Frames with at least one.
     pub frames_with_detections: i64,
-    /// Detections to a processed frame; 0 where there are none.
+    /// Detections to a frame that was looked at, a frame counting once for each import; 0 where there are none.
     pub avg_detections_per_frame: f64,
     /// Tracks. Those of different jobs are different tracks, whatever their numbers.
     pub n_tracks: i64,
@@ -57,12 +57,18 @@ impl Library {
         let total: i64 = tracks.iter().map(|track| track.n_detections).sum();
         let weighted: f64 =
             tracks.iter().map(|track| track.mean_confidence * track.n_detections as f64).sum();
-        let processed = self.frames_processed(of)?.unwrap_or(frames_with_detections);
+        let imports = self.frames_processed(of)?;
+        let looked_at: i64 = imports.iter().map(|(_, n_frames)| n_frames).sum();
+        let counted = |track: &&TrackSummary| imports.iter().any(|(id, _)| track.import_id == Some(*id));
+        let (detections, frames) = match looked_at > 0 {
+            true => (tracks.iter().filter(counted).map(|track| track.n_detections).sum(), looked_at),
+            false => (total, frames_with_detections),
+        };
         Ok(DetectionStats {
-            total_frames_processed: processed,
+            total_frames_processed: imports.first().map_or(frames_with_detections, |(_, n_frames)| *n_frames),
             total_detections: total,
             frames_with_detections,
-            avg_detections_per_frame: if processed > 0 { total as f64 / processed as f64 } else { 0.0 },
+            avg_detections_per_frame: if frames > 0 { detections as f64 / frames as f64 } else { 0.0 },
             n_tracks: tracks.len() as i64,
             first_frame: tracks.iter().map(|track| track.first_frame).min(),
             last_frame: tracks.iter().map(|track| track.last_frame).max(),
@@ -119,17 +125,19 @@ impl Library {
         Ok((tracks, n_frames))
     }
 
-    /// What the latest import that says it says.
-    fn frames_processed(&self, of: Select<'_>) -> Result<Option<i64>> {
+    /// The frames that each import looked at, where it says so, the latest import first.
+    fn frames_processed(&self, of: Select<'_>) -> Result<Vec<(i64, i64)>> {
         let (column, key): (_, rusqlite::types::Value) = match of {
             Select::Video(id) => ("video_id", id.into()),
             Select::Job(id) => ("job_id", id.to_owned().into()),
         };
         let sql = format!(
-            "SELECT frames_processed FROM courtside_imports WHERE {column} = ?1 AND frames_processed IS NOT NULL
-             ORDER BY imported_at DESC, id DESC LIMIT 1"
+            "SELECT id, frames_processed FROM courtside_imports
+             WHERE {column} = ?1 AND frames_processed IS NOT NULL ORDER BY imported_at DESC, id DESC"
         );
         let conn = &self.conn;
-        conn.query_row(&sql, [key], |row| row.get(0)).optional().at(conn)
+        let mut statement = conn.prepare_cached(&sql).at(conn)?;
+        let rows = statement.query_map([key], |row| Ok((row.get(0)?, row.get(1)?))).at(conn)?;
+        rows.collect::<rusqlite::Result<_>>().at(conn)
     }
 }

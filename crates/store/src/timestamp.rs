@@ -5,7 +5,7 @@ use time::{Date, Month, OffsetDateTime, Time, UtcOffset};
 
 /// `YYYY-MM-DD HH:MM:SS.ffffff` in UTC.
 pub(crate) fn to_text(at: OffsetDateTime) -> String {
-    let at = at.to_offset(UtcOffset::UTC);
+    let at = in_utc(at);
     format!(
         "{} {:02}:{:02}:{:02}.{:06}",
         to_date_text(at),
@@ -16,9 +16,14 @@ pub(crate) fn to_text(at: OffsetDateTime) -> String {
     )
 }
 
+/// The same moment in UTC. One that no calendar has there keeps its digits.
+fn in_utc(at: OffsetDateTime) -> OffsetDateTime {
+    at.checked_to_offset(UtcOffset::UTC).unwrap_or_else(|| at.replace_offset(UtcOffset::UTC))
+}
+
 /// `YYYY-MM-DD` in UTC, for columns of type `DATE`.
 pub(crate) fn to_date_text(at: OffsetDateTime) -> String {
-    let at = at.to_offset(UtcOffset::UTC);
+    let at = in_utc(at);
     format!("{:04}-{:02}-{:02}", at.year(), u8::from(at.month()), at.day())
 }
 
@@ -36,7 +41,8 @@ pub(crate) fn from_text(text: &str) -> Option<OffsetDateTime> {
         Some(at) => (rest.get(..at)?, from_offset_text(rest.get(at..)?)?),
         None => (rest, UtcOffset::UTC),
     };
-    Some(date.with_time(from_clock_text(clock.trim_end())?).assume_offset(offset).to_offset(UtcOffset::UTC))
+    let time = from_clock_text(clock.trim_end())?;
+    date.with_time(time).assume_offset(offset).checked_to_offset(UtcOffset::UTC)
 }
 
 fn from_date_text(text: &str) -> Option<Date> {

@@ -46,6 +46,7 @@ fn insert_job(conn: &Connection, job: &ImportJob) -> Result<()> {
         parameters: job.parameters.clone(),
         created_at: job.created_at.unwrap_or_else(OffsetDateTime::now_utc),
         progress_total: 0,
+        progress_message: String::new(),
         target: job.target,
         r2_video_key: job.r2_video_key.clone(),
     };

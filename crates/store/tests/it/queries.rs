@@ -116,7 +116,7 @@ fn figures_add_up() {
     let stats = library.detection_stats(Select::Video(video)).unwrap();
     assert_eq!((stats.total_detections, stats.frames_with_detections, stats.n_tracks), (11, 5, 3));
     assert_eq!((stats.total_frames_processed, stats.first_frame, stats.last_frame), (1000, Some(0), Some(8)));
-    assert_eq!(stats.avg_detections_per_frame, 11.0 / 1000.0);
+    assert_eq!(stats.avg_detections_per_frame, 11.0 / 2000.0);
     assert!((stats.mean_confidence.unwrap() - 2.5 / 11.0).abs() < 1e-12);
 
     let one = library.detection_stats(Select::Job("one")).unwrap();
