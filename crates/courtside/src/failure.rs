@@ -75,6 +75,20 @@ impl Failure {
         })
     }
 
+    /// Whether a file or the disk of this machine is to blame, and not what was asked.
+    pub fn is_of_the_machine(&self) -> bool {
+        self.cause::<std::io::Error>().is_some()
+    }
+
+    /// Whether the same may succeed later, with nobody doing anything else.
+    pub fn may_pass(&self) -> bool {
+        use store::StoreError as S;
+        let unanswered = matches!(self.cause(), Some(jobs::Error::Unavailable { .. }));
+        unanswered
+            || matches!(self.cause(), Some(S::Busy { .. } | S::Full { .. }))
+            || self.is_of_the_machine()
+    }
+
     /// The documented exit code.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self.kind {
@@ -163,6 +177,10 @@ impl From<jobs::Error> for Failure {
             E::NoConditions { .. } => (
                 Kind::Config,
                 Some("use Cloudflare R2, or another server that honours If-Match and If-None-Match"),
+            ),
+            E::BadKey { .. } => (
+                Kind::Failed,
+                Some("remove that object with the console of the bucket: no program of ours wrote it"),
             ),
             E::Settings(_) => (Kind::Config, None),
             E::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {

@@ -16,7 +16,13 @@ fn main() -> ExitCode {
         say(&failure);
         return failure.exit_code();
     }
-    let filter = EnvFilter::try_from_env("COURTSIDE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter = match log_filter() {
+        Ok(filter) => filter,
+        Err(failure) => {
+            say(&failure);
+            return failure.exit_code();
+        }
+    };
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let cli = Cli::parse();
     match std::panic::catch_unwind(|| cli.run()) {
@@ -30,6 +36,18 @@ fn main() -> ExitCode {
             ExitCode::from(BUG)
         }
     }
+}
+
+/// `COURTSIDE_LOG`, or warnings.
+fn log_filter() -> Outcome<EnvFilter> {
+    let Some(text) = std::env::var_os("COURTSIDE_LOG").filter(|text| !text.is_empty()) else {
+        return Ok(EnvFilter::new("warn"));
+    };
+    EnvFilter::try_new(text.to_string_lossy()).map_err(|e| {
+        Failure::new(Kind::Config, e)
+            .context(format!("COURTSIDE_LOG is {}", text.display()))
+            .hint("use error, warn, info, debug or trace, or parts of the program as in jobs=debug,warn")
+    })
 }
 
 /// Reads `.env` of the working folder. Real environment wins over it, flags win over both.

@@ -11,6 +11,29 @@ use crate::whole_file::folder_of;
 
 const DEFAULT_BUCKET: &str = "basketball-analyzer";
 const DEFAULT_DATABASE: &str = "sqlite:///./basketball_analyzer.db";
+/// Every variable that is read here.
+const NAMES: [&str; 17] = [
+    "R2_ACCOUNT_ID",
+    "R2_ENDPOINT_URL",
+    "R2_ACCESS_KEY_ID",
+    "R2_SECRET_ACCESS_KEY",
+    "R2_BUCKET_NAME",
+    "R2_REGION",
+    "DATABASE_URL",
+    "VIDEO_STORAGE_PATH",
+    "CLOUD_WORKER_POLL_INTERVAL",
+    "WORKER_IDLE_SHUTDOWN",
+    "SINGLE_JOB",
+    "WORKER_MODE",
+    "WORKER_ID",
+    "SAM3_PROMPT",
+    "SAM3_CONFIDENCE_THRESHOLD",
+    "COURTSIDE_TOKEN",
+    "CLOUD_MODEL_PATH",
+];
+/// Those of the server.
+const SERVER: [&str; 5] =
+    ["R2_ACCOUNT_ID", "R2_ENDPOINT_URL", "R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "R2_BUCKET_NAME"];
 
 /// Everything that the environment decides.
 #[derive(Debug, Clone)]
@@ -50,6 +73,14 @@ impl Settings {
     /// # Errors
     /// Of kind [`Kind::Config`], naming the variable.
     pub fn from_env() -> Outcome<Self> {
+        let not_text =
+            std::env::vars_os().find_map(|(name, value)| match (name.into_string(), value.to_str()) {
+                (Ok(name), None) if NAMES.contains(&name.as_str()) => Some(name),
+                _ => None,
+            });
+        if let Some(name) = not_text {
+            return Err(wrong(&name, "is not UTF-8"));
+        }
         Self::from(&|name| std::env::var(name).ok())
     }
 
@@ -67,7 +98,7 @@ impl Settings {
             video_folder: get("VIDEO_STORAGE_PATH").unwrap_or_else(|| "./videos".to_owned()).into(),
             cloud: remote.map_or_else(|| local.clone(), Place::S3),
             local,
-            poll: seconds(&get, "CLOUD_WORKER_POLL_INTERVAL")?.unwrap_or(Duration::from_secs(10)),
+            poll: poll(&get)?,
             idle_exit: seconds(&get, "WORKER_IDLE_SHUTDOWN")?.filter(|s| !s.is_zero()),
             single_job: flag(&get, "SINGLE_JOB")?,
             worker_mode: worker_mode(&get)?,
@@ -95,9 +126,7 @@ fn check_bucket_name(name: &str) -> Outcome<()> {
 
 /// The server's settings; `None` if there are none at all. Half of them are an error, never a folder.
 fn remote(get: &dyn Fn(&str) -> Option<String>, bucket: String) -> Outcome<Option<S3Settings>> {
-    const NAMES: [&str; 5] =
-        ["R2_ACCOUNT_ID", "R2_ENDPOINT_URL", "R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "R2_BUCKET_NAME"];
-    let Some(given) = NAMES.into_iter().find(|name| get(name).is_some()) else { return Ok(None) };
+    let Some(given) = SERVER.into_iter().find(|name| get(name).is_some()) else { return Ok(None) };
     let need = |name: &'static str| {
         get(name).ok_or_else(|| {
             let message = format!("{given} is set, but {name} is not");
@@ -134,6 +163,15 @@ fn seconds(get: &dyn Fn(&str) -> Option<String>, name: &str) -> Outcome<Option<D
     let number = text.parse::<f64>().ok().filter(|s| (0.0..=31_536_000.0).contains(s));
     let number = number.ok_or_else(|| wrong(name, &format!("is {text:?}, not a number of seconds")))?;
     Ok(Some(Duration::from_secs_f64(number)))
+}
+
+/// Each look at a bucket costs: there is no looking without a pause.
+fn poll(get: &dyn Fn(&str) -> Option<String>) -> Outcome<Duration> {
+    const NAME: &str = "CLOUD_WORKER_POLL_INTERVAL";
+    match seconds(get, NAME)? {
+        Some(pause) if pause < Duration::from_secs(1) => Err(wrong(NAME, "must be at least 1 second")),
+        pause => Ok(pause.unwrap_or(Duration::from_secs(10))),
+    }
 }
 
 fn flag(get: &dyn Fn(&str) -> Option<String>, name: &str) -> Outcome<bool> {
@@ -201,6 +239,7 @@ mod tests {
             (&[("WORKER_IDLE_SHUTDOWN", "soon")], "WORKER_IDLE_SHUTDOWN"),
             (&[("SAM3_CONFIDENCE_THRESHOLD", "2")], "SAM3_CONFIDENCE_THRESHOLD"),
             (&[("R2_BUCKET_NAME", "../up")], "R2_BUCKET_NAME"),
+            (&[("CLOUD_WORKER_POLL_INTERVAL", "0")], "CLOUD_WORKER_POLL_INTERVAL"),
         ] {
             let failure = settings(table).unwrap_err();
             assert_eq!(failure.kind, Kind::Config);

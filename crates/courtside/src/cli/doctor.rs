@@ -4,14 +4,15 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::manage::printable;
 use crate::doctor::{Check, Level, examine, gravest};
 use crate::failure::{Failure, Kind, Outcome};
+use crate::say::printable;
 use crate::settings::Settings;
 
 /// Checks whether everything that work needs is there: ffmpeg, checkpoint, database, disk, bucket, clock.
 ///
-/// Nothing is changed but throw-away objects under probe/ in the bucket. The exit code is that of the gravest
+/// Nothing is left behind: throw-away objects under probe/ in the bucket are removed again. A database is opened as
+/// every command opens it, which adds what is missing. The exit code is that of the gravest
 /// failure; warnings leave it at 0.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}

@@ -6,11 +6,11 @@ use std::sync::Mutex;
 use serde::Serialize;
 
 use super::Context;
-use crate::desk::import::{Imported, Options, import, importable};
+use crate::desk::import::{Imported, Options, Waiting, import, waiting};
 use crate::desk::job_id;
 use crate::failure::{Failure, Outcome};
 use crate::progress::Progress;
-use crate::say::say;
+use crate::say::{printable, say};
 
 /// Brings the results of completed jobs into the library.
 ///
@@ -36,14 +36,14 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome<()> {
     let desk = &context.desk;
     let mut library = desk.library()?;
     let options = Options { delete_video: args.delete_video, into_video: args.into_video };
-    let ids = match &args.job_id {
-        Some(id) => vec![job_id(id)?],
-        None => context.block_on(importable(desk))?,
+    let Waiting { ids, unreadable, trouble: mut failures } = match &args.job_id {
+        Some(id) => Waiting { ids: vec![job_id(id)?], ..Waiting::default() },
+        None => context.block_on(waiting(desk))?,
     };
+    unreadable.iter().for_each(|one| say(printable(&format!("skipped {one}"))));
     let bar = Mutex::new(Progress::transfer("fetching results"));
     let progress = |done, total| bar.lock().unwrap_or_else(|e| e.into_inner()).transferred(done, total);
     let mut imported = Vec::new();
-    let mut failures: Vec<Failure> = Vec::new();
     for id in &ids {
         match context.block_on(import(desk, &mut library, id, options, &progress)) {
             Ok(one) => imported.push(one),
@@ -51,7 +51,8 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome<()> {
         }
     }
     bar.lock().unwrap_or_else(|e| e.into_inner()).finish();
-    context.print(&Shown { imported })?;
+    let failed = failures.iter().map(Failure::in_words).collect();
+    context.print(&Shown { imported, failed, unreadable })?;
     // One job's trouble is none of the others'; the last one said is the exit code's.
     let last = failures.pop();
     failures.iter().for_each(say);
@@ -61,11 +62,13 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome<()> {
 #[derive(Debug, Serialize)]
 struct Shown {
     imported: Vec<Imported>,
+    failed: Vec<String>,
+    unreadable: Vec<String>,
 }
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.imported.is_empty() {
+        if self.imported.is_empty() && self.failed.is_empty() {
             return writeln!(f, "nothing to import");
         }
         for one in &self.imported {

@@ -4,11 +4,12 @@ use std::fmt;
 
 use jobs::JobId;
 use serde::Serialize;
-use store::JobUpdate;
 
 use super::Context;
-use crate::desk::{job_id, overview::job_status};
+use crate::desk::changes::{self, Retried};
+use crate::desk::job_id;
 use crate::failure::Outcome;
+use crate::say::printable;
 
 /// Cancels a job. Its worker finds out within half a minute.
 #[derive(Debug, clap::Args)]
@@ -24,14 +25,18 @@ pub(super) struct RetryArgs {
     job_id: String,
 }
 
-/// Removes a job from the bucket: video, results, checkpoints and register. The library keeps what was imported.
+/// Removes a job from the bucket: video, results, checkpoints and register. The library keeps what was imported,
+/// unless told otherwise.
 #[derive(Debug, clap::Args)]
 pub(super) struct RmArgs {
     /// The job.
     job_id: String,
-    /// Also a job that is not finished; it is cancelled first.
+    /// Also a job that is not finished, which is cancelled first, or not imported.
     #[arg(long)]
     force: bool,
+    /// Removes the detections that it brought from the library, too.
+    #[arg(long)]
+    detections: bool,
 }
 
 /// Shows what happened to a job, and what its workers said.
@@ -44,57 +49,39 @@ pub(super) struct LogsArgs {
 /// Runs `cancel`.
 pub(super) fn cancel(args: &CancelArgs, context: &Context) -> Outcome<()> {
     let id = job_id(&args.job_id)?;
-    let manifest = context.block_on(async {
-        let (admin, _) = context.desk.find(&id).await?;
-        Ok(admin.cancel(&id).await?)
-    })?;
-    note(context, &manifest)?;
-    context.print(&Done { job_id: id.to_string(), status: manifest.status.to_string() })
+    let mut library = context.desk.library()?;
+    let status = context.block_on(changes::cancel(&context.desk, &mut library, &id))?;
+    context.print(&Done { job_id: id.to_string(), status: status.as_str().to_lowercase() })
 }
 
 /// Runs `retry`.
 pub(super) fn retry(args: &RetryArgs, context: &Context) -> Outcome<()> {
     let id = job_id(&args.job_id)?;
-    let manifest = context.block_on(async {
-        let (admin, _) = context.desk.find(&id).await?;
-        Ok(admin.retry(&id).await?)
-    })?;
-    note(context, &manifest)?;
-    context.print(&Done { job_id: id.to_string(), status: manifest.status.to_string() })
+    let mut library = context.desk.library()?;
+    let status = match context.block_on(changes::retry(&context.desk, &mut library, &id))? {
+        Retried::Waits(manifest) => manifest.status.to_string(),
+        Retried::Upload(submission) => {
+            super::submit::upload(context, &mut library, *submission)?;
+            jobs::Status::Pending.to_string()
+        }
+    };
+    context.print(&Done { job_id: id.to_string(), status })
 }
 
 /// Runs `rm`.
 pub(super) fn rm(args: &RmArgs, context: &Context) -> Outcome<()> {
-    use crate::failure::{Failure, Kind};
     let id = job_id(&args.job_id)?;
-    context.block_on(async {
-        let (admin, manifest) = context.desk.find(&id).await?;
-        let waits_for_import = jobs::admin::is_importable(&manifest);
-        if !args.force && (!manifest.status.is_finished() || waits_for_import) {
-            let what = if waits_for_import { "is not imported yet" } else { "is not finished" };
-            let hint = format!("`courtside rm --force {id}` removes it all the same");
-            return Err(Failure::message(Kind::Failed, format!("job {id} {what}")).hint(hint));
-        }
-        admin.remove(&id).await?;
-        note(context, &jobs::Manifest { status: cancelled_if_open(manifest.status), ..manifest })
-    })?;
-    context.print(&Done { job_id: id.to_string(), status: "removed".to_owned() })
-}
-
-fn cancelled_if_open(status: jobs::Status) -> jobs::Status {
-    if status.is_finished() { status } else { jobs::Status::Cancelled }
-}
-
-/// Notes a job's new status in the library, where the job is known.
-fn note(context: &Context, manifest: &jobs::Manifest) -> Outcome<()> {
-    let library = context.desk.library()?;
-    let update = JobUpdate { status: Some(job_status(manifest.status)), ..JobUpdate::default() };
-    match library.job(manifest.job_id.as_str())? {
-        Some(row) if row.status != job_status(manifest.status) => {
-            Ok(library.update_job(manifest.job_id.as_str(), &update)?)
-        }
-        _ => Ok(()),
+    let mut library = context.desk.library()?;
+    let removed = context.block_on(changes::remove(&context.desk, &mut library, &id, args.force));
+    match removed {
+        // It was removed from the bucket before.
+        Err(failure) if args.detections && changes::is_unknown(&failure) => {}
+        removed => removed?,
     }
+    if args.detections {
+        library.remove_job(id.as_str(), args.force)?;
+    }
+    context.print(&Done { job_id: id.to_string(), status: "removed".to_owned() })
 }
 
 /// Runs `logs`.
@@ -115,11 +102,6 @@ async fn collect(context: &Context, id: &JobId) -> Outcome<Logs> {
         printable(&format!("{} {}{by}", event.at.as_str(), event.what))
     });
     Ok(Logs { job_id: id.to_string(), events: events.collect(), attempts: attempts.collect() })
-}
-
-/// The bucket is not to be trusted with a terminal.
-pub(super) fn printable(line: &str) -> String {
-    line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 
 #[derive(Debug, Serialize)]

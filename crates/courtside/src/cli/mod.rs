@@ -116,6 +116,11 @@ impl Context {
         print(value, self.json)
     }
 
+    /// As [`Self::print`], and tells whether anybody still reads it.
+    fn print_while_heard(&self, value: &(impl serde::Serialize + std::fmt::Display)) -> Outcome<bool> {
+        write(value, self.json)
+    }
+
     /// Before the next picture of a display that is watched on a terminal.
     fn clear_screen(&self) {
         use std::io::{IsTerminal, Write};
@@ -125,8 +130,12 @@ impl Context {
     }
 }
 
-/// Prints a value as JSON, or as its text.
+/// Prints a value as JSON, or as its text. A reader that has seen enough is no error.
 fn print(value: &(impl serde::Serialize + std::fmt::Display), json: bool) -> Outcome<()> {
+    write(value, json).map(|_| ())
+}
+
+fn write(value: &(impl serde::Serialize + std::fmt::Display), json: bool) -> Outcome<bool> {
     use std::io::Write;
     let text = if json {
         serde_json::to_string_pretty(value).map_err(std::io::Error::from)? + "\n"
@@ -134,8 +143,7 @@ fn print(value: &(impl serde::Serialize + std::fmt::Display), json: bool) -> Out
         value.to_string()
     };
     match std::io::stdout().write_all(text.as_bytes()) {
-        // A reader that has seen enough is no error.
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => Ok(other?),
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        other => Ok(other.map(|()| true)?),
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::Context;
 use crate::desk::overview::{JobView, Overview, State, Watcher};
 use crate::failure::Outcome;
+use crate::say::{printable, say};
 use crate::stop::Stop;
 
 /// Shows how every job stands.
@@ -34,7 +35,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome<()> {
             let mut overview = watcher.look(&mut library).await?;
             if let Some(wanted) = &wanted {
                 overview.jobs.retain(|job| job.job_id == wanted.as_str());
-                if overview.jobs.is_empty() {
+                if overview.jobs.is_empty() && overview.trouble.is_empty() {
                     // For its error and hint.
                     context.desk.find(wanted).await?;
                 }
@@ -42,11 +43,16 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome<()> {
             if args.watch {
                 context.clear_screen();
             }
-            context.print(&Shown(overview))?;
+            let is_heard = context.print_while_heard(&Shown(&overview))?;
+            // The last one said is the exit code's.
+            let last = if args.watch { None } else { overview.trouble.pop() };
+            overview.trouble.iter().for_each(say);
+            if !args.watch || !is_heard {
+                return last.map_or(Ok(()), Err);
+            }
             tokio::select! {
                 () = stop.wait() => return Ok(()),
-                () = tokio::time::sleep(Duration::from_secs(args.interval)), if args.watch => {}
-                () = std::future::ready(()), if !args.watch => return Ok(()),
+                () = tokio::time::sleep(Duration::from_secs(args.interval)) => {}
             }
         }
     })
@@ -54,17 +60,17 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome<()> {
 
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-struct Shown(Overview);
+struct Shown<'a>(&'a Overview);
 
-impl fmt::Display for Shown {
+impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:<36} {:>5} {:<10} PROGRESS", "JOB_ID", "VIDEO", "STATUS")?;
         for job in &self.0.jobs {
-            let progress = progress(job);
+            let progress = printable(&progress(job));
             writeln!(f, "{:<36} {:>5} {:<10} {progress}", job.job_id, job.video_id, job.status)?;
         }
         for unreadable in &self.0.unreadable {
-            writeln!(f, "skipped {unreadable}")?;
+            writeln!(f, "{}", printable(&format!("skipped {unreadable}")))?;
         }
         Ok(())
     }

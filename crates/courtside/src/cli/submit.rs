@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use clap::ValueEnum;
 use jobs::manifest::{DEFAULT_CONFIDENCE, DEFAULT_MAX_ATTEMPTS, Parameters, Target};
 use serde::Serialize;
+use store::Library;
 
 use super::Context;
 use crate::desk::estimate::{self, Estimate};
@@ -96,12 +97,17 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome<()> {
     }
     let target = args.target.map(Target::from);
     let submission = Submission { video_id, target, parameters, max_attempts: args.max_attempts };
-    let prepared = prepare(desk, &mut library, submission)?;
+    context.print(&Shown(upload(context, &mut library, submission)?))
+}
+
+/// Uploads a video, with a bar, and puts its job in the queue.
+pub(super) fn upload(context: &Context, library: &mut Library, submission: Submission) -> Outcome<Submitted> {
+    let prepared = prepare(&context.desk, library, submission)?;
     let bar = Mutex::new(Progress::transfer("uploading"));
     let progress = |done, total| bar.lock().unwrap_or_else(|e| e.into_inner()).transferred(done, total);
-    let submitted = context.block_on(send(desk, &mut library, &prepared, &progress))?;
+    let submitted = context.block_on(send(&context.desk, library, &prepared, &progress))?;
     bar.lock().unwrap_or_else(|e| e.into_inner()).finish();
-    context.print(&Shown(submitted))
+    Ok(submitted)
 }
 
 #[derive(Debug, Serialize)]

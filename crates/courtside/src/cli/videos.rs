@@ -20,7 +20,7 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Adds video files where they are; adding one again takes it as it is now.
+    /// Adds video files where they are. Adding one again changes nothing; if it is another film now, it is added as another video.
     Add {
         /// The files.
         #[arg(required = true)]

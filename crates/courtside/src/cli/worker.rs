@@ -27,9 +27,10 @@ pub(super) struct Args {
     /// Serves the jobs of this machine, submitted with target `local`.
     #[arg(long)]
     local: bool,
-    /// Ends after one job, or when there is none.
-    #[arg(long)]
-    once: bool,
+    /// Ends after one job, or when there is none to claim; `--once=false` takes SINGLE_JOB back. Where others are at
+    /// work it looks on for some minutes first, since a dead worker's job is one to claim.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    once: Option<bool>,
     /// Ends when there was nothing to do for so long; 0 never does.
     #[arg(long, value_name = "SECONDS")]
     idle_exit: Option<u64>,
@@ -106,7 +107,7 @@ fn options(args: Args, context: &Context) -> Options {
             .worker_id
             .or_else(|| settings.worker_id.clone())
             .unwrap_or_else(|| worker::default_worker_id(&unique)),
-        once: args.once || settings.single_job,
+        once: args.once.unwrap_or(settings.single_job),
         idle_exit,
         max_runtime: args.max_runtime.map(Duration::from_secs),
         allow_cpu: args.allow_cpu,
@@ -130,7 +131,7 @@ impl fmt::Display for Shown<'_> {
         completed.iter().try_for_each(|id| writeln!(f, "completed {id}"))?;
         failed.iter().try_for_each(|(id, reason)| writeln!(f, "failed {id}: {reason}"))?;
         released.iter().try_for_each(|id| writeln!(f, "released {id}"))?;
-        lost.iter().try_for_each(|id| writeln!(f, "lost {id} to another worker, or it was cancelled"))?;
+        lost.iter().try_for_each(|id| writeln!(f, "lost {id}: see `courtside status {id}`"))?;
         writeln!(f, "{} completed; {ended}", completed.len())
     }
 }

@@ -1,12 +1,12 @@
 //! What a person does with a job that was submitted: cancel it, put it back in the queue. The library is told.
 
 use jobs::JobId;
-use jobs::manifest::{Manifest, Target};
+use jobs::manifest::{Manifest, Status, Target};
 use store::{JobRow, JobStatus, JobUpdate, Library};
 
 use super::submit::{self, Submission, UPLOADING};
-use super::{Desk, overview};
-use crate::failure::{Failure, Outcome};
+use super::{Desk, import, overview};
+use crate::failure::{Failure, Kind, Outcome};
 
 /// What a retry comes to.
 #[derive(Debug)]
@@ -83,6 +83,48 @@ pub async fn retry(desk: &Desk, library: &mut Library, id: &JobId) -> Outcome<Re
             Err(jobs::Error::Forbidden { id: id.clone(), why }.into())
         }
     }
+}
+
+/// Removes a job from its bucket, or gives its unfinished submission up. The library keeps what was imported.
+///
+/// # Errors
+/// [`jobs::Error::NoJob`]; without `force`, for a job that is not finished, or whose results are in no library.
+pub async fn remove(desk: &Desk, library: &mut Library, id: &JobId, force: bool) -> Outcome<()> {
+    let row = library.job(id.as_str())?;
+    let refused = |what: &str| {
+        let hint = format!("`courtside rm --force {id}` removes it all the same");
+        Err(Failure::message(Kind::Failed, format!("job {id} {what}")).hint(hint))
+    };
+    let (admin, manifest) = match desk.find_from(id, likely_place(desk, row.as_ref())).await {
+        Ok(found) => found,
+        Err(failure) if is_unknown(&failure) => {
+            return match row {
+                Some(row) if submit::unfinished_submission(&row).is_some() && !force => {
+                    refused("is not uploaded yet")
+                }
+                Some(row) if !row.imported => submit::abandon(desk, library, &row).await,
+                _ => Err(failure),
+            };
+        }
+        Err(failure) if failure.cause().is_some_and(|e| matches!(e, jobs::Error::Unreadable { .. })) => {
+            if !force {
+                return refused("has a register that cannot be read");
+            }
+            return Ok(desk.admin(likely_place(desk, row.as_ref()))?.remove(id).await?);
+        }
+        Err(failure) => return Err(failure),
+    };
+    let waits_for_import = jobs::admin::is_importable(&manifest);
+    if waits_for_import && !force {
+        return refused("is not imported yet");
+    }
+    if !manifest.status.is_finished() && !force {
+        return refused("is not finished");
+    }
+    admin.remove(id).await?;
+    import::forget_bucket_video(library, manifest.video_id, &manifest)?;
+    let status = if manifest.status.is_finished() { manifest.status } else { Status::Cancelled };
+    note(library, &Manifest { status, ..manifest })
 }
 
 /// Where a job probably is.

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
 use jobs::admin::{Admin, is_importable};
@@ -15,6 +15,7 @@ use serde::Serialize;
 use store::{Detection, ImportJob, ImportOutcome, JobUpdate, Library, Produced, Select};
 
 use super::submit::store_target;
+use super::turn::Turn;
 use super::{Desk, changes};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::whole_file::cannot;
@@ -48,21 +49,34 @@ pub struct Options {
     pub into_video: Option<i64>,
 }
 
-/// Jobs whose results wait in a bucket.
-pub async fn importable(desk: &Desk) -> Outcome<Vec<JobId>> {
+/// What waits in the buckets.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    /// Jobs with results, the oldest first.
+    pub ids: Vec<JobId>,
+    /// Registers that cannot be understood.
+    pub unreadable: Vec<String>,
+    /// Buckets that did not answer.
+    pub trouble: Vec<Failure>,
+}
+
+/// Jobs whose results wait in the buckets that answer.
+pub async fn waiting(desk: &Desk) -> Outcome<Waiting> {
+    let mut waiting = Waiting::default();
     let mut found = Vec::new();
     for target in desk.places() {
         let mut catalog = Catalog::new(desk.bucket(target)?, desk.host.clone());
-        catalog.refresh().await?;
-        found.extend(
-            catalog
-                .jobs()
-                .filter(|seen| is_importable(&seen.manifest))
-                .map(|seen| (seen.manifest.created_at.moment(), seen.manifest.job_id.clone())),
-        );
+        if let Err(error) = catalog.refresh().await {
+            waiting.trouble.push(error.into());
+            continue;
+        }
+        let importable = catalog.jobs().filter(|seen| is_importable(&seen.manifest));
+        found.extend(importable.map(|s| (s.manifest.created_at.moment(), s.manifest.job_id.clone())));
+        waiting.unreadable.extend(catalog.unreadable().into_iter().map(ToString::to_string));
     }
     found.sort();
-    Ok(found.into_iter().map(|(_, id)| id).collect())
+    waiting.ids = found.into_iter().map(|(_, id)| id).collect();
+    Ok(waiting)
 }
 
 /// Imports the results of a job.
@@ -85,16 +99,38 @@ pub async fn import(
         return Err(failure.hint("`courtside status` shows how far it is"));
     }
     let n_frames = check_video(library, &manifest, options)?;
+    let file = results_file(desk, id);
+    let turn = Turn::wait(&file).await?;
     let imported = match already(library, &manifest)? {
-        Some(imported) => imported,
-        None => fetch(desk, &admin, library, &manifest, n_frames, options, progress).await?,
+        Some(imported) => {
+            // An import that was killed after its last word may have left it.
+            let _ = std::fs::remove_file(&file);
+            imported
+        }
+        None => fetch(&admin, library, &manifest, n_frames, &file, options, progress).await?,
     };
+    drop(turn);
     admin.imported(id).await?;
     if options.delete_video {
         admin.remove_video(&manifest).await?;
-        library.set_video_r2_key(imported.video_id, None)?;
+        forget_bucket_video(library, imported.video_id, &manifest)?;
     }
     Ok(imported)
+}
+
+/// Where a job's results lie on this machine while they are imported.
+fn results_file(desk: &Desk, id: &JobId) -> PathBuf {
+    desk.settings.scratch().join("results").join(format!("{id}.json"))
+}
+
+/// Notes that a job's copy of a video is in no bucket any more; another job's copy may be.
+pub fn forget_bucket_video(library: &mut Library, video_id: i64, manifest: &Manifest) -> Outcome<()> {
+    match library.video(video_id)? {
+        Some(video) if video.r2_key == Some(manifest.video_key()) => {
+            Ok(library.set_video_r2_key(video_id, None)?)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether the library has exactly the results that the register names.
@@ -141,22 +177,20 @@ fn check_video(library: &Library, manifest: &Manifest, options: Options) -> Outc
 }
 
 async fn fetch(
-    desk: &Desk,
     admin: &Admin,
     library: &mut Library,
     manifest: &Manifest,
     n_frames: Option<u64>,
+    file: &Path,
     options: Options,
     progress: OnProgress<'_>,
 ) -> Outcome<Imported> {
     let id = &manifest.job_id;
     let result = manifest.result.as_ref();
-    let file = desk.settings.scratch().join("results").join(format!("{id}.json"));
     let (size, sha256) = (result.map(|r| r.size_bytes), result.map(|r| r.sha256.as_str()));
-    let content =
-        transfer::download(&**admin.bucket(), &id.results(), size, sha256, &file, progress)
-            .await
-            .map_err(|e| Failure::from(e).context(format!("the results of job {id} cannot be imported")))?;
+    let content = transfer::download(&**admin.bucket(), &id.results(), size, sha256, file, progress)
+        .await
+        .map_err(|e| Failure::from(e).context(format!("the results of job {id} cannot be imported")))?;
     let expected = Expected {
         video_id: Some(manifest.video_id),
         n_frames,
@@ -166,9 +200,9 @@ async fn fetch(
         ..Expected::of_job(id.as_str())
     };
     let job = import_job(manifest, &content.sha256, options);
-    let report = from_file(library, &file, &job, &expected);
+    let report = from_file(library, file, &job, &expected);
     // What was refused is fetched anew by the next import.
-    let removed = std::fs::remove_file(&file).map_err(|e| cannot("remove", &file, e));
+    let removed = std::fs::remove_file(file).map_err(|e| cannot("remove", file, e));
     let report = report?;
     removed?;
     let stats = library.detection_stats(Select::Job(id.as_str()))?;
@@ -225,14 +259,7 @@ pub fn from_file(
                 sink.push(&batch)?;
             }
             let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            let head = read.map_err(|e| {
-                Failure::new(Kind::Failed, e)
-                    .context(format!("job {} is not imported", expected.job_id))
-                    .hint(format!(
-                        "the worker's results are damaged: `courtside rm {}` and submit again",
-                        expected.job_id
-                    ))
-            })?;
+            let head = read.map_err(|e| refused(e, &expected.job_id))?;
             Ok(Produced {
                 frames_processed: head.frames_processed.map(|n| n as i64),
                 completed_at: head
@@ -242,6 +269,17 @@ pub fn from_file(
             })
         })
     })
+}
+
+/// Results that are not imported. They stay in the bucket, also where they are worth nothing: somebody may want
+/// to look at them.
+fn refused(error: Box<ReadError<Ended>>, id: &str) -> Failure {
+    let is_damage = matches!(*error, ReadError::Refused { .. });
+    let failure = Failure::new(Kind::Failed, error).context(format!("job {id} is not imported"));
+    match is_damage {
+        true => failure.hint("the results are not of this video, or damaged: submit the video again"),
+        false => failure,
+    }
 }
 
 /// The database ended the import; its own error says why.

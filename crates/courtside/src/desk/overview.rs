@@ -1,19 +1,22 @@
 //! How every job stands, in the words that people use: from the registers, and from the library for jobs that
 //! are in no bucket yet. What is learned is noted in the library, for programs that look only there.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
+use jobs::bucket::Bucket;
 use jobs::catalog::Catalog;
 use jobs::manifest::{Heartbeat, Manifest, Status, Target};
+use jobs::status;
 use serde::Serialize;
 use store::{JobFilter, JobRow, JobStatus, JobUpdate, Library};
 use time::OffsetDateTime;
 
-use super::submit::UPLOADING;
-use super::{Desk, submit};
-use crate::failure::Outcome;
+use super::submit::{UPLOAD_FAILED, UPLOADING};
+use super::{Desk, submit, videos};
+use crate::failure::{Failure, Outcome};
 
 /// Silence after which an owner seems to be in trouble. For people only; workers judge by their own clocks.
 const SILENT: Duration = Duration::from_secs(90);
@@ -105,6 +108,13 @@ pub struct Overview {
     pub jobs: Vec<JobView>,
     /// Registers that cannot be understood.
     pub unreadable: Vec<String>,
+    /// Buckets that did not answer: their jobs are as they were seen before, if they were.
+    #[serde(serialize_with = "in_words")]
+    pub trouble: Vec<Failure>,
+}
+
+fn in_words<S: serde::Serializer>(trouble: &[Failure], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(trouble.iter().map(Failure::in_words))
 }
 
 /// Looks again and again, and reads only what changed.
@@ -127,19 +137,30 @@ impl<'a> Watcher<'a> {
         let mut seen = HashSet::new();
         let now = self.desk.host.utc();
         for (target, catalog) in &mut self.catalogs {
-            catalog.refresh().await?;
-            for sighting in catalog.jobs() {
-                let manifest = &sighting.manifest;
-                seen.insert(manifest.job_id.to_string());
-                overview.jobs.push(view(manifest, *target, now));
+            if let Err(error) = catalog.refresh().await {
+                overview.trouble.push(error.into());
             }
-            let named = catalog.unreadable().into_iter().map(|u| format!("{}: {}", u.key, u.detail));
+            let bucket = self.desk.bucket(*target)?;
+            for sighting in catalog.jobs() {
+                seen.insert(sighting.manifest.job_id.to_string());
+                let manifest = with_progress(&*bucket, Cow::Borrowed(&sighting.manifest)).await;
+                overview.jobs.push(view(&manifest, *target, now));
+            }
+            let named = catalog.unreadable().into_iter().map(ToString::to_string);
             overview.unreadable.extend(named);
             note(library, |id| catalog.job(id).map(|seen| &seen.manifest))?;
         }
-        for row in library.open_jobs()? {
-            if !seen.contains(&row.id) && row.progress_message.as_deref() == Some(UPLOADING) {
-                overview.jobs.push(not_yet_there(&row));
+        let uploads =
+            JobFilter { statuses: &[JobStatus::Pending, JobStatus::Failed], ..JobFilter::default() };
+        for row in library.jobs(&uploads)?.into_iter().filter(|row| !seen.contains(&row.id)) {
+            match (row.status, row.progress_message.as_deref()) {
+                (JobStatus::Pending, Some(UPLOADING)) => {
+                    overview.jobs.push(not_yet_there(&row, UPLOADING, State::Uploading));
+                }
+                (JobStatus::Failed, Some(UPLOAD_FAILED)) => {
+                    overview.jobs.push(not_yet_there(&row, "failed", State::Failed));
+                }
+                _ => {}
             }
         }
         overview.jobs.sort_by(|a, b| (&a.created_at, &a.job_id).cmp(&(&b.created_at, &b.job_id)));
@@ -203,16 +224,39 @@ pub fn n_frames(manifest: &Manifest) -> Option<u64> {
     Some(submit::n_tracked(video.n_frames?, video.fps.unwrap_or(0.0), &manifest.parameters))
 }
 
-fn not_yet_there(row: &JobRow) -> JobView {
+/// A register of a worker that gives its signs of life in the status object alone, with what that says.
+pub async fn with_progress<'a>(bucket: &dyn Bucket, manifest: Cow<'a, Manifest>) -> Cow<'a, Manifest> {
+    if !manifest.is_foreign() || manifest.heartbeat.is_some() {
+        return manifest;
+    }
+    // Without it, the register is all there is.
+    let Ok(Some(status)) = status::read(bucket, &manifest.job_id).await else { return manifest };
+    let mut manifest = manifest.into_owned();
+    let known = manifest.frames_processed.unwrap_or(0);
+    let current = u64::try_from(status.current).unwrap_or(0).max(known);
+    let total = u64::try_from(status.total).ok().filter(|&total| total > 0);
+    manifest.frames_processed = Some(current);
+    manifest.heartbeat = Some(Heartbeat {
+        stage: "tracking".to_owned(),
+        current,
+        total,
+        fps: status.fps,
+        ..Heartbeat::default()
+    });
+    Cow::Owned(manifest)
+}
+
+/// A job that is in no bucket.
+fn not_yet_there(row: &JobRow, status: &str, state: State) -> JobView {
     let time = |at: Option<OffsetDateTime>| at.map(|t| jobs::manifest::Timestamp::of(t).as_str().to_owned());
     JobView {
         job_id: row.id.clone(),
         video_id: row.video_id.unwrap_or_default(),
         video: None,
         target: if row.target == Some(store::Target::Cloud) { Target::Cloud } else { Target::Local },
-        status: UPLOADING.to_owned(),
-        state: State::Uploading,
-        error: None,
+        status: status.to_owned(),
+        state,
+        error: row.error.clone(),
         attempt: 0,
         worker_id: None,
         frames_processed: None,
@@ -245,6 +289,9 @@ pub fn note<'a>(library: &mut Library, seen: impl Fn(&jobs::JobId) -> Option<&'a
         let is_news = known != (job_status(manifest.status), current, manifest.error.as_deref());
         if is_news && !row.imported {
             library.update_job(&row.id, &update)?;
+            if let Some(video_id) = row.video_id {
+                videos::note_processing(library, video_id, job_status(manifest.status))?;
+            }
         }
     }
     Ok(())
@@ -280,7 +327,9 @@ impl fmt::Display for State {
                 let Some(fps) = fps.filter(|&fps| fps > 0.0) else { return Ok(()) };
                 write!(f, ", {fps:.1} fps")?;
                 let left = total.map_or(0.0, |total| total.saturating_sub(*current) as f64 / fps);
-                write!(f, ", {} left", crate::progress::clock(Duration::from_secs_f64(left)))
+                // No sane register makes it longer than any job.
+                let left = Duration::try_from_secs_f64(left).unwrap_or(Duration::MAX);
+                write!(f, ", {} left", crate::progress::clock(left))
             }
             Self::Publishing => f.write_str("uploading results"),
             Self::Stalled { current, total, silent_seconds } => {

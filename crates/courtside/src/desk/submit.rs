@@ -4,21 +4,26 @@
 use std::path::{Path, PathBuf};
 
 use jobs::JobId;
+use jobs::admin::Admin;
 use jobs::manifest::{DEFAULT_MAX_ATTEMPTS, Manifest, Parameters, Target, Timestamp, VideoFacts};
 use jobs::transfer::{self, FileFacts, OnProgress};
 use serde::Serialize;
-use store::{JobFilter, JobRow, JobStatus, JobUpdate, Library, NewJob, ProcessingStatus, Video as Row};
+use store::{JobFilter, JobRow, JobStatus, JobUpdate, Library, NewJob, Video as Row};
 use time::OffsetDateTime;
 
 use super::turn::Turn;
 use super::{Desk, videos};
 use crate::failure::{Failure, Kind, Outcome};
-use crate::whole_file::cannot;
 
 /// Message of a job whose video is not in the bucket yet.
 pub const UPLOADING: &str = "uploading";
+/// Message of a job whose video could not be uploaded.
+pub const UPLOAD_FAILED: &str = "the upload failed";
 /// Message of a job that waits.
 pub const WAITING: &str = "waiting for a worker";
+
+/// Words of a prompt.
+const MAX_PROMPT_WORDS: usize = 30;
 
 /// What to submit.
 #[derive(Debug, Clone)]
@@ -91,12 +96,11 @@ pub fn prepare(desk: &Desk, library: &mut Library, submission: Submission) -> Ou
                 parameters,
                 created_at,
                 progress_total: n_frames as i64,
+                progress_message: UPLOADING.to_owned(),
                 target: Some(store_target(target)),
                 ..NewJob::new(id.clone(), row.id)
             };
             library.insert_job(&new)?;
-            let uploading = JobUpdate { progress_message: Some(UPLOADING.into()), ..JobUpdate::default() };
-            library.update_job(&id, &uploading)?;
             (super::job_id(&id)?, created_at)
         }
     };
@@ -132,6 +136,9 @@ pub async fn upload(desk: &Desk, prepared: &Prepared, progress: OnProgress<'_>) 
     let admin = desk.admin(*target)?;
     let file = PathBuf::from(&row.file_path);
     let key = video_key(job_id, &file);
+    if let Some(content) = arrived(&admin, job_id).await? {
+        return Ok(Uploaded { key, content, _turn: turn });
+    }
     let upload = transfer::Upload {
         bucket: &**admin.bucket(),
         key: &key,
@@ -143,6 +150,18 @@ pub async fn upload(desk: &Desk, prepared: &Prepared, progress: OnProgress<'_>) 
         .await
         .map_err(|e| Failure::from(e).hint("run the same command again: it goes on with what has arrived"))?;
     Ok(Uploaded { key, content, _turn: turn })
+}
+
+/// What arrived of a submission that was in the queue before, though the library does not know it: its last word
+/// was lost.
+async fn arrived(admin: &Admin, id: &JobId) -> Outcome<Option<FileFacts>> {
+    let manifest = match admin.job(id).await {
+        Ok(manifest) => manifest,
+        Err(jobs::Error::NoJob { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let facts = manifest.video.unwrap_or_default();
+    Ok(facts.size_bytes.zip(facts.sha256).map(|(size_bytes, sha256)| FileFacts { size_bytes, sha256 }))
 }
 
 /// The second half of [`send`]: the job into the queue.
@@ -191,7 +210,8 @@ pub fn submission_of(row: &JobRow) -> Option<Submission> {
 /// [`jobs::Error::Forbidden`] while another program uploads it.
 pub async fn abandon(desk: &Desk, library: &mut Library, row: &JobRow) -> Outcome<()> {
     let id = super::job_id(&row.id)?;
-    let _turn = Turn::take(&journal(desk, &id), &id)?;
+    let journal = journal(desk, &id);
+    let _turn = Turn::take(&journal, &id)?;
     let cancelled = JobUpdate {
         status: Some(JobStatus::Cancelled),
         progress_message: Some("cancelled".to_owned()),
@@ -199,15 +219,18 @@ pub async fn abandon(desk: &Desk, library: &mut Library, row: &JobRow) -> Outcom
         ..JobUpdate::default()
     };
     library.update_job(&row.id, &cancelled)?;
-    let video = row.video_id.map(|id| library.video(id)).transpose()?.flatten();
-    if let (Some(video), Some(submission)) = (video, submission_of(row)) {
-        let bucket = desk.bucket(submission.target.unwrap_or_else(|| desk.default_target()))?;
-        bucket.delete(&video_key(&id, Path::new(&video.file_path))).await?;
+    let Some(submission) = submission_of(row) else { return Ok(()) };
+    let admin = desk.admin(submission.target.unwrap_or_else(|| desk.default_target()))?;
+    // It may have arrived just before this turn.
+    match admin.cancel(&id).await {
+        Err(jobs::Error::NoJob { .. }) => {}
+        other => return Ok(other.map(|_| ())?),
     }
-    match std::fs::remove_file(journal(desk, &id)) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(cannot("remove", &journal(desk, &id), e)),
-        _ => Ok(()),
+    transfer::give_up(&**admin.bucket(), &journal).await?;
+    if let Some(video) = row.video_id.map(|id| library.video(id)).transpose()?.flatten() {
+        admin.bucket().delete(&video_key(&id, Path::new(&video.file_path))).await?;
     }
+    Ok(())
 }
 
 fn video_key(id: &JobId, file: &Path) -> String {
@@ -238,7 +261,7 @@ fn note(library: &mut Library, prepared: &Prepared, key: &str, content: &FileFac
     let file = store::FileFacts { sha256: Some(content.sha256.clone()), ..prepared.row.file.clone() };
     library.set_video_file(id, prepared.facts.n_frames.map(|n| n as i64), &file)?;
     library.set_video_r2_key(id, Some(key))?;
-    library.set_processing(id, ProcessingStatus::Pending)?;
+    videos::note_processing(library, id, JobStatus::Pending)?;
     let waiting = JobUpdate {
         r2_video_key: Some(key.to_owned()),
         progress_message: Some(WAITING.to_owned()),
@@ -286,6 +309,11 @@ pub fn check(parameters: &Parameters) -> Outcome<()> {
     }
     if prompt.as_ref().is_some_and(|p| p.trim().is_empty() || p.chars().count() > 500) {
         return wrong("prompt must be 1 to 500 characters long".to_owned());
+    }
+    // The model reads 32 tokens, two of which mark the ends, and a word is at least one.
+    let n_words = prompt.as_ref().map_or(0, |p| p.split_whitespace().count());
+    if n_words > MAX_PROMPT_WORDS {
+        return wrong(format!("prompt has {n_words} words; the model reads at most {MAX_PROMPT_WORDS}"));
     }
     if max_seconds.is_some_and(|s| !s.is_finite() || s <= 0.0) {
         return wrong("max_seconds must be more than 0".to_owned());

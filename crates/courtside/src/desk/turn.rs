@@ -1,12 +1,17 @@
-//! The turn to work at a job's submission: one program at a time.
+//! The turn to work at a job's submission, or at its import: one program at a time.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+
+use std::time::Duration;
 
 use jobs::JobId;
 
 use crate::failure::Outcome;
 use crate::whole_file::{cannot, folder_of};
+
+/// How soon one who waits for the turn looks again.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Held until it is dropped, or the program dies.
 #[derive(Debug)]
@@ -16,12 +21,27 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// Takes the turn at a job, by a lock beside the journal of its upload.
+    /// Takes the turn at a job's submission, by a lock beside the journal of its upload.
     ///
     /// # Errors
     /// [`jobs::Error::Forbidden`] while another program has it.
     pub(super) fn take(journal: &Path, id: &JobId) -> Outcome<Self> {
-        let file = journal.with_extension("lock");
+        let why = || "is being uploaded by another courtside".to_owned();
+        Self::try_take(journal)?.ok_or_else(|| jobs::Error::Forbidden { id: id.clone(), why: why() }.into())
+    }
+
+    /// Waits for the turn at a file that several programs would fetch.
+    pub(super) async fn wait(at: &Path) -> Outcome<Self> {
+        loop {
+            if let Some(turn) = Self::try_take(at)? {
+                return Ok(turn);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    fn try_take(beside: &Path) -> Outcome<Option<Self>> {
+        let file = beside.with_extension("lock");
         let failed = |e| cannot("lock", &file, e);
         std::fs::create_dir_all(folder_of(&file)).map_err(failed)?;
         loop {
@@ -29,11 +49,8 @@ impl Turn {
             match lock.try_lock() {
                 // Whoever had it before may have removed the file that was opened here.
                 Ok(()) if !is_at(&file, &lock).map_err(failed)? => {}
-                Ok(()) => return Ok(Self { file, _lock: lock }),
-                Err(TryLockError::WouldBlock) => {
-                    let why = "is being uploaded by another courtside".to_owned();
-                    return Err(jobs::Error::Forbidden { id: id.clone(), why }.into());
-                }
+                Ok(()) => return Ok(Some(Self { file, _lock: lock })),
+                Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(e)) => return Err(failed(e)),
             }
         }

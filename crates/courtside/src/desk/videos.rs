@@ -5,17 +5,23 @@ use std::sync::OnceLock;
 use std::time::UNIX_EPOCH;
 
 use jobs::transfer::FileFacts as Content;
-use store::{FileFacts, Library, NewVideo, Video as Row};
+use store::{FileFacts, JobStatus, Library, NewVideo, ProcessingStatus, Video as Row};
 use video::{Limits, Tools, Video};
 
 use crate::failure::{Failure, Kind, Outcome};
 use crate::whole_file::cannot;
 
-/// Adds a file, or finds it if it was added before.
+/// Adds a file, or finds it if it was added before. Another film under the name of one that was added is another
+/// video: detections of two games never meet in one.
 pub fn add(library: &mut Library, file: &Path) -> Outcome<Row> {
     let path = file.canonicalize().map_err(|e| cannot("open", file, e))?;
     if let Some(row) = path.to_str().map(|p| library.video_by_path(p)).transpose()?.flatten() {
-        return refresh(library, row);
+        if same_file(&row.file, &on_disk(&path)?) && row.n_frames.is_some() {
+            return Ok(row);
+        }
+        if let (row, Some(_)) = compare(library, &row, &path)? {
+            return Ok(row);
+        }
     }
     let mut new = NewVideo::at(path.clone());
     let video = open(&path)?;
@@ -25,17 +31,6 @@ pub fn add(library: &mut Library, file: &Path) -> Outcome<Row> {
     new.n_frames = Some(video.n_frames() as i64);
     new.file = on_disk(&path)?;
     Ok(library.add_video(&new)?)
-}
-
-/// Reads a file's facts anew when it changed on purpose.
-fn refresh(library: &mut Library, row: Row) -> Outcome<Row> {
-    let path = PathBuf::from(&row.file_path);
-    if same_file(&row.file, &on_disk(&path)?) && row.n_frames.is_some() {
-        return Ok(row);
-    }
-    let video = open(&path)?;
-    library.set_video_file(row.id, Some(video.n_frames() as i64), &on_disk(&path)?)?;
-    known(library, row.id)
 }
 
 /// A video of the library by its number.
@@ -58,29 +53,55 @@ pub fn open_unchanged(library: &mut Library, row: &Row) -> Outcome<(Row, Video)>
             "put it back (an external disk?), or add it from where it is with `courtside videos add FILE`",
         ));
     }
-    let now = on_disk(&path)?;
-    let video = open(&path)?;
+    match compare(library, row, &path)? {
+        (row, Some(video)) => Ok((row, video)),
+        (row, None) => {
+            let message = format!("video {}: {} changed since it was added", row.id, path.display());
+            let hint =
+                format!("`courtside videos add {}` adds what it is now as another video", path.display());
+            Err(Failure::message(Kind::Failed, message).hint(hint))
+        }
+    }
+}
+
+/// Opens a file and compares it with what is known of it, which is brought up to date; `None` if it is another
+/// film now.
+fn compare(library: &mut Library, row: &Row, path: &Path) -> Outcome<(Row, Option<Video>)> {
+    let now = on_disk(path)?;
+    let video = open(path)?;
     let n_frames = video.n_frames() as i64;
-    if row.file.size_bytes.is_none() {
-        // A row of the app: what it means is what is there now.
-        library.set_video_file(row.id, Some(n_frames), &now)?;
-        return Ok((known(library, row.id)?, video));
+    if same_file(&row.file, &now) && row.n_frames.is_some() {
+        return Ok((row.clone(), Some(video)));
     }
-    if same_file(&row.file, &now) {
-        return Ok((row.clone(), video));
-    }
+    // A row of the app knows nothing of its file: what it means is what is there now.
+    let is_unknown = row.file.size_bytes.is_none();
     let same_content = row.file.size_bytes == now.size_bytes
         && match &row.file.sha256 {
-            Some(sha256) => Content::of(&path)?.sha256 == *sha256,
+            Some(sha256) => Content::of(path)?.sha256 == *sha256,
             None => row.n_frames == Some(n_frames),
         };
-    if !same_content {
-        let message = format!("video {}: {} changed since it was added", row.id, path.display());
-        let hint = format!("`courtside videos add {}` takes it as it is now", path.display());
-        return Err(Failure::message(Kind::Failed, message).hint(hint));
+    if !is_unknown && !same_content {
+        return Ok((row.clone(), None));
     }
     library.set_video_file(row.id, Some(n_frames), &FileFacts { sha256: row.file.sha256.clone(), ..now })?;
-    Ok((known(library, row.id)?, video))
+    Ok((known(library, row.id)?, Some(video)))
+}
+
+/// Notes how far a video is, by a job of it. One that was processed once stays so, unless a job is at it.
+pub fn note_processing(library: &mut Library, id: i64, job: JobStatus) -> Outcome<()> {
+    let Some(video) = library.video(id)? else { return Ok(()) };
+    let status = match job {
+        JobStatus::Processing => ProcessingStatus::Processing,
+        // Not before the import.
+        JobStatus::Completed => return Ok(()),
+        _ if video.processed => ProcessingStatus::Completed,
+        JobStatus::Failed => ProcessingStatus::Failed,
+        JobStatus::Pending | JobStatus::Cancelled => ProcessingStatus::Pending,
+    };
+    if status != video.processing_status {
+        library.set_processing(id, status)?;
+    }
+    Ok(())
 }
 
 fn open(path: &Path) -> Outcome<Video> {

@@ -1,6 +1,6 @@
 //! MOT Challenge 2D text, as TrackEval, py-motmetrics and CVAT read it (<https://motchallenge.net/instructions/>):
-//! frame and track in whole numbers, frames from 1; boxes with at most 2 decimals, confidence with 4; the three
-//! world coordinates are unknown.
+//! frames count from 1, and so do pixels, so that the picture's left edge is 1; tracks keep the numbers that they have
+//! elsewhere. Boxes have at most 2 decimals, confidence 4; the three world coordinates are unknown.
 
 use std::io::Write;
 use std::path::Path;
@@ -30,7 +30,8 @@ pub(super) fn write(
 }
 
 fn line(out: &mut (impl Write + ?Sized), d: &Detection) -> std::io::Result<()> {
-    let [x, y, w, h] = d.bbox.map(|v| Decimal(v, 2));
+    let [x, y, w, h] = d.bbox;
+    let [x, y, w, h] = [x + 1.0, y + 1.0, w, h].map(|v| Decimal(v, 2));
     let confidence = Decimal(d.confidence, 4);
     writeln!(out, "{},{},{x},{y},{w},{h},{confidence},-1,-1,-1", d.frame.saturating_add(1), d.track_id)
 }

@@ -105,9 +105,7 @@ async fn take(catalogs: &mut [(Target, Catalog)], before: &Picture) -> Picture {
         }
         let seen = |manifest: &Manifest| Seen { manifest: Arc::new(manifest.clone()), place: *place };
         picture.jobs.extend(catalog.jobs().map(|s| (s.manifest.job_id.clone(), seen(&s.manifest))));
-        picture
-            .unreadable
-            .extend(catalog.unreadable().into_iter().map(|u| format!("{}: {}", u.key, u.detail)));
+        picture.unreadable.extend(catalog.unreadable().into_iter().map(ToString::to_string));
     }
     picture
 }

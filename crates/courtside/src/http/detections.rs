@@ -1,5 +1,6 @@
 //! Detections of a video: themselves, and figures about them.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use axum::Json;
@@ -9,10 +10,11 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use store::{DetectionQuery, DetectionRow, DetectionTotals, Select};
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa::IntoParams;
 
 use super::extract::{Fields, FromFields, Query, VideoId};
-use super::problem::{Answer, ErrorBody, ValidationBody};
+use super::problem::{Answer, ErrorBody, Problem, ValidationBody};
 use super::shapes::{DetectionBody, DetectionsBody, StatsBody, TracksBody};
 use super::state::App;
 use crate::desk::videos;
@@ -38,6 +40,10 @@ pub(super) struct DetectionsQuery {
     /// At most so many.
     #[param(minimum = 1, maximum = 500_000, default = 50_000)]
     limit: Option<i64>,
+    /// Those that this job brought; without it, all jobs' are mixed, and tracks of different jobs are different
+    /// tracks whatever their numbers.
+    #[param(max_length = 128)]
+    job_id: Option<String>,
 }
 
 impl FromFields for DetectionsQuery {
@@ -47,6 +53,7 @@ impl FromFields for DetectionsQuery {
             frame_end: fields.integer("frame_end", 0..=i64::MAX),
             min_confidence: fields.number("min_confidence", 0.0..=1.0),
             limit: fields.integer("limit", 1..=MAX_LIMIT),
+            job_id: fields.text("job_id", 128),
         }
     }
 }
@@ -70,17 +77,21 @@ pub(super) async fn list(
         frame_start: query.frame_start,
         frame_end: query.frame_end,
         min_confidence: query.min_confidence,
-        job_id: None,
+        job_id: query.job_id,
         limit: Some(query.limit.unwrap_or(DEFAULT_LIMIT) as u32),
     };
-    let (totals, rows) = app
+    // Some hundred bytes a row are held until the client has read them: not for many clients at once.
+    let turn = app.listings.clone().acquire_owned().await.map_err(Problem::internal)?;
+    let (totals, rows, imports) = app
         .library(move |_, library| {
             videos::known(library, id)?;
-            Ok((library.detection_totals(id, &query)?, library.detections(id, &query)?))
+            let imports = library.imports(id)?.into_iter().map(|import| (import.id, import.job_id));
+            let rows = library.detections(id, &query)?;
+            Ok((library.detection_totals(id, &query)?, rows, imports.collect()))
         })
         .await?;
-    let body =
-        Body::from_stream(futures::stream::iter(Text::new(id, totals, rows).map(Ok::<_, std::io::Error>)));
+    let text = Text::new(id, totals, rows, imports, turn);
+    let body = Body::from_stream(futures::stream::iter(text.map(Ok::<_, std::io::Error>)));
     Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
 }
 
@@ -88,12 +99,21 @@ pub(super) async fn list(
 struct Text {
     before: Option<String>,
     rows: std::vec::IntoIter<DetectionRow>,
+    /// Jobs by the number of their import.
+    imports: HashMap<i64, String>,
+    _turn: OwnedSemaphorePermit,
     is_first: bool,
     is_over: bool,
 }
 
 impl Text {
-    fn new(id: i64, totals: DetectionTotals, rows: Vec<DetectionRow>) -> Self {
+    fn new(
+        id: i64,
+        totals: DetectionTotals,
+        rows: Vec<DetectionRow>,
+        imports: HashMap<i64, String>,
+        turn: OwnedSemaphorePermit,
+    ) -> Self {
         let head = DetectionsBody {
             video_id: id,
             total_detections: totals.total_detections,
@@ -103,7 +123,8 @@ impl Text {
         let mut before = serde_json::to_string(&head).unwrap_or_default();
         // The list is the last field: `]}` comes at the end.
         before.truncate(before.len().saturating_sub(2));
-        Self { before: Some(before), rows: rows.into_iter(), is_first: true, is_over: false }
+        let rows = rows.into_iter();
+        Self { before: Some(before), rows, imports, _turn: turn, is_first: true, is_over: false }
     }
 }
 
@@ -117,7 +138,8 @@ impl Iterator for Text {
         let mut text = self.before.take().unwrap_or_default();
         for row in self.rows.by_ref().take(CHUNK) {
             let comma = if std::mem::take(&mut self.is_first) { "" } else { "," };
-            let json = serde_json::to_string(&DetectionBody::from(&row)).unwrap_or_default();
+            let job_id = row.import_id.and_then(|id| self.imports.get(&id)).map(String::as_str);
+            let json = serde_json::to_string(&DetectionBody::of(&row, job_id)).unwrap_or_default();
             // Writing to a string cannot fail.
             let _ = write!(text, "{comma}{json}");
         }

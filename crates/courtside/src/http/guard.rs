@@ -1,5 +1,6 @@
 //! What stands before every route: who may ask, from which page, and for how long.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -74,14 +75,15 @@ fn host_of<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
     }
 }
 
-/// `localhost`, `127.0.0.1` or `[::1]`, with any port.
+/// `localhost`, an address of 127.0.0.0/8, or `[::1]`, with any port.
 fn is_this_machine(host: &str) -> bool {
     let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, rest)) => return address == "::1" && is_port(rest),
         None => host.split_once(':').map_or(host, |(name, _)| name),
     };
     let port = host.get(name.len()..).unwrap_or_default();
-    is_port(port) && (name.eq_ignore_ascii_case("localhost") || name == "127.0.0.1")
+    let is_address = name.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback());
+    is_port(port) && (is_address || name.eq_ignore_ascii_case("localhost"))
 }
 
 /// Nothing, or a colon and digits.
@@ -119,6 +121,7 @@ mod tests {
             "LOCALHOST:80",
             "127.0.0.1",
             "127.0.0.1:8000",
+            "127.0.1.1:8000",
             "[::1]",
             "[::1]:8000",
         ] {

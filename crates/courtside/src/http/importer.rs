@@ -10,24 +10,31 @@ use std::time::Duration;
 use ::jobs::JobId;
 use ::jobs::admin::is_importable;
 use ::jobs::manifest::{Manifest, Status};
-use store::StoreError;
 
 use super::board::Picture;
 use super::options::Pace;
 use super::state::App;
 use crate::desk::import::{Imported, Options, import};
-use crate::failure::{Failure, Kind};
+use crate::failure::Failure;
 use crate::say::say;
 
 /// Jobs whose results the library would not take, and why.
 #[derive(Debug, Default)]
-pub(super) struct ImportFailures(Mutex<HashMap<JobId, (u64, String)>>);
+pub(super) struct ImportFailures(Mutex<HashMap<JobId, (Version, String)>>);
+
+/// What tells one state of a register from another: an older program counts no revisions.
+type Version = (u64, String, Option<String>);
+
+fn version(manifest: &Manifest) -> Version {
+    let completed_at = manifest.completed_at.as_ref().map(|at| at.as_str().to_owned());
+    (manifest.rev, manifest.write_id.clone(), completed_at)
+}
 
 impl ImportFailures {
     /// Why the results that this register names could not be imported.
     pub(super) fn of(&self, manifest: &Manifest) -> Option<String> {
         let failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.get(&manifest.job_id).filter(|(rev, _)| *rev == manifest.rev).map(|(_, why)| why.clone())
+        failures.get(&manifest.job_id).filter(|(of, _)| *of == version(manifest)).map(|(_, why)| why.clone())
     }
 
     /// Forgets a failure, so that the import is tried again; tells whether there was one.
@@ -37,7 +44,7 @@ impl ImportFailures {
 
     fn note(&self, manifest: &Manifest, why: String) {
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.insert(manifest.job_id.clone(), (manifest.rev, why));
+        failures.insert(manifest.job_id.clone(), (version(manifest), why));
     }
 }
 
@@ -120,13 +127,7 @@ fn welcome(app: &App, imported: &Imported) {
 fn refuse(app: &App, manifest: &Manifest, failure: &Failure) {
     app.metrics.import_failed();
     say(format!("job {} was not imported: {failure}", manifest.job_id));
-    if !may_pass(failure) {
+    if !failure.may_pass() {
         app.import_failures.note(manifest, failure.in_words());
     }
-}
-
-/// Whether the same import may succeed later.
-fn may_pass(failure: &Failure) -> bool {
-    let busy = matches!(failure.cause(), Some(StoreError::Busy { .. } | StoreError::Full { .. }));
-    failure.kind == Kind::Remote || busy || failure.cause::<std::io::Error>().is_some()
 }

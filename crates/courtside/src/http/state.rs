@@ -1,5 +1,6 @@
 //! What all handlers share.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use ::jobs::JobId;
 use ::jobs::manifest::{Manifest, Target};
 use store::Library;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify, Semaphore};
 use tokio::task::JoinError;
 
 use super::board::Board;
@@ -17,12 +18,15 @@ use super::metrics::Metrics;
 use super::options::Options;
 use super::problem::{Answer, Problem};
 use super::uploads::Uploads;
-use crate::desk::{Desk, changes};
+use crate::desk::{Desk, changes, overview};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::stop::Stop;
 
 /// How long one look at a register may take before the last known state is answered.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Answers that list detections at the same time: each may hold some 50 MB.
+const LISTINGS: usize = 8;
 
 /// What all handlers share.
 #[derive(Clone)]
@@ -38,6 +42,10 @@ pub(super) struct Shared {
     pub(super) glances: Glances,
     pub(super) uploads: Uploads,
     pub(super) import_failures: ImportFailures,
+    /// Held while a submission is prepared.
+    pub(super) preparing: Mutex<()>,
+    /// Turns of answers that list detections.
+    pub(super) listings: Arc<Semaphore>,
     /// Wakes the task that watches the registers.
     pub(super) news: Notify,
 }
@@ -63,6 +71,8 @@ impl App {
             glances: Glances::default(),
             uploads: Uploads::default(),
             import_failures: ImportFailures::default(),
+            preparing: Mutex::default(),
+            listings: Arc::new(Semaphore::new(LISTINGS)),
             news: Notify::new(),
         })))
     }
@@ -97,6 +107,15 @@ impl App {
         joined(tokio::task::spawn_blocking(move || runtime.block_on(work(desk))).await)
     }
 
+    /// Does the work of a request to its end, though the client may be gone before.
+    pub(super) async fn to_the_end<T, F>(&self, work: impl FnOnce(Self) -> F) -> Answer<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Answer<T>> + Send + 'static,
+    {
+        tokio::spawn(work(self.clone())).await?
+    }
+
     /// A job's register and where it lies; `None` if no bucket has it.
     ///
     /// # Errors
@@ -108,9 +127,10 @@ impl App {
             return Err(::jobs::Error::Unavailable { place, detail }.into());
         };
         match found {
-            Ok((_, manifest)) => {
+            Ok((admin, manifest)) => {
                 let target = manifest.target.unwrap_or(likely);
-                Ok(Some((manifest, target)))
+                let manifest = overview::with_progress(&**admin.bucket(), Cow::Owned(manifest)).await;
+                Ok(Some((manifest.into_owned(), target)))
             }
             Err(failure) if changes::is_unknown(&failure) => Ok(None),
             Err(failure) => Err(failure),

@@ -116,20 +116,31 @@ enum Elsewhere {
 }
 
 async fn in_bucket(app: &App, key: &str) -> Answer<Option<Elsewhere>> {
+    let mut trouble = None;
     for target in app.desk.places() {
         let bucket = app.desk.bucket(target)?;
         let known = |e: ::jobs::Error| Problem::from(crate::failure::Failure::from(e));
-        if bucket.head(key).await.map_err(known)?.is_none() {
+        if let Bulk::Folder(folder) = bucket.bulk() {
+            let file = folder.file(key).map_err(known)?;
+            if tokio::fs::try_exists(&file).await.unwrap_or(false) {
+                return Ok(Some(Elsewhere::File(file)));
+            }
             continue;
+        }
+        match bucket.head(key).await.map_err(known) {
+            Ok(None) => continue,
+            Ok(Some(_)) => {}
+            // The other place may have it.
+            Err(problem) => {
+                trouble = Some(problem);
+                continue;
+            }
         }
         if let Some(address) = bucket.presigned(key, VALID).await.map_err(known)? {
             return Ok(Some(Elsewhere::Address(address)));
         }
-        if let Bulk::Folder(folder) = bucket.bulk() {
-            return Ok(Some(Elsewhere::File(folder.file(key).map_err(known)?)));
-        }
     }
-    Ok(None)
+    trouble.map_or(Ok(None), Err)
 }
 
 async fn answer(

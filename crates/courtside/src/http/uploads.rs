@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ::jobs::JobId;
 use store::{JobStatus, JobUpdate};
@@ -18,6 +19,9 @@ use crate::say::say;
 
 /// Uploads at the same time; each sends several parts at once.
 const AT_ONCE: usize = 2;
+/// Between tries while the bucket does not answer.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// The uploads under way.
 #[derive(Debug)]
@@ -82,8 +86,18 @@ pub(super) fn start(app: &App, prepared: Prepared) {
     }
     let app = app.clone();
     tokio::spawn(async move {
-        if let Err(failure) = run(&app, &prepared, &running).await {
-            give_up(&app, &id, &failure).await;
+        let mut pause = FIRST_PAUSE;
+        while let Err(failure) = run(&app, &prepared, &running).await {
+            if !failure.may_pass() {
+                give_up(&app, &id, &failure).await;
+                break;
+            }
+            say(format!("job {id} is not uploaded yet: {failure}"));
+            tokio::select! {
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+                () = running.cancel.cancelled() => break,
+                () = app.stop.wait() => break,
+            }
         }
         app.uploads.running().remove(&id);
         app.glances.forget(&id);
@@ -127,7 +141,7 @@ async fn give_up(app: &App, id: &JobId, failure: &Failure) {
     say(format!("job {id} was not uploaded: {failure}"));
     let update = JobUpdate {
         status: Some(JobStatus::Failed),
-        progress_message: Some("the upload failed".to_owned()),
+        progress_message: Some(submit::UPLOAD_FAILED.to_owned()),
         error: Some(failure.in_words()),
         completed_at: Some(app.desk.host.utc()),
         ..JobUpdate::default()
@@ -148,7 +162,8 @@ pub(super) async fn resume(app: &App) -> Outcome<()> {
         let id = crate::desk::job_id(&row.id)?;
         match app.at_desk(move |desk, library| submit::prepare(desk, library, submission)).await {
             Ok(prepared) => start(app, prepared),
-            Err(failure) => give_up(app, &id, &failure).await,
+            // A disk that is not plugged in, perhaps: the submission stays as it is until somebody cancels it.
+            Err(failure) => say(format!("job {id} cannot be uploaded now: {failure}")),
         }
     }
     Ok(())

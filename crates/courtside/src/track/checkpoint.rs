@@ -73,6 +73,8 @@ pub(super) struct Head {
     pub run: RunIdentity,
     pub labels: Labels,
     pub position: Position,
+    /// Most objects at a time; `None` for any number.
+    pub max_objects: Option<usize>,
 }
 
 /// How far a run got.
@@ -138,6 +140,17 @@ pub(super) fn read(path: &Path, run: &RunIdentity) -> Outcome<Option<(Head, Vec<
     }
     let session = session.to_vec();
     Ok(Some((head, session)))
+}
+
+/// The limit of objects that a checkpoint's run began with; `None` where no checkpoint tells.
+pub fn saved_max_objects(path: &Path) -> Option<Option<usize>> {
+    use std::io::BufRead;
+    let mut file = std::io::BufReader::new(std::fs::File::open(path).ok()?).take(1 << 20);
+    let mut line = String::new();
+    file.read_line(&mut line).ok()?;
+    line.clear();
+    file.read_line(&mut line).ok()?;
+    Some(serde_json::from_str::<Head>(&line).ok()?.max_objects)
 }
 
 /// Deletes a checkpoint that has served.

@@ -13,7 +13,7 @@ mod spool;
 mod summary;
 mod watch;
 
-pub use checkpoint::{UnusableCheckpoint, spool_path};
+pub use checkpoint::{UnusableCheckpoint, saved_max_objects, spool_path};
 pub use outputs::{extra_fields, write_results};
 pub use request::{Request, Source};
 pub use run::{Tracked, detect, run};

@@ -205,7 +205,12 @@ impl<'a> Tracking<'a> {
         self.spool.sync()?;
         self.position.n_detections = self.spool.n_records();
         let (run, labels, position) = (&self.source.run, &self.labels, &self.position);
-        let head = Head { run: run.clone(), labels: labels.clone(), position: position.clone() };
+        let head = Head {
+            run: run.clone(),
+            labels: labels.clone(),
+            position: position.clone(),
+            max_objects: self.request.max_objects,
+        };
         checkpoint::write(path, &head, &self.session.to_bytes()?)?;
         self.watch.saved(&Saved {
             checkpoint: path,

@@ -4,9 +4,9 @@ use std::fmt::Display;
 use std::sync::Mutex;
 
 use bytes::Bytes;
-use jobs::Lease;
 use jobs::bucket::Condition;
 use jobs::manifest::Timestamp;
+use jobs::{JobId, Lease};
 
 use crate::say::say;
 
@@ -16,8 +16,8 @@ pub(super) struct Log(Mutex<String>);
 
 impl Log {
     /// Adds a line.
-    pub(super) fn line(&self, lease: &Lease, text: impl Display) {
-        say(format!("job {}: {text}", lease.id()));
+    pub(super) fn line(&self, id: &JobId, text: impl Display) {
+        say(format!("job {id}: {text}"));
         let now = Timestamp::of(time::OffsetDateTime::now_utc());
         let mut lines = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         lines.push_str(&format!("{} {text}\n", now.as_str()));

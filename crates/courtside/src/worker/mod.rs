@@ -6,8 +6,10 @@
 
 mod attempt;
 mod checkpoints;
+mod ended;
 mod log;
 mod models;
+mod tracking;
 mod workspace;
 
 use std::path::PathBuf;
@@ -15,16 +17,17 @@ use std::time::{Duration, Instant};
 
 use jobs::manifest::{Manifest, Target};
 use jobs::queue::{Look, Queue, Worker as Name};
-use jobs::{JobId, Timing, probe};
+use jobs::{Timing, probe};
 use sam3::Storage;
 use serde::Serialize;
 
 use crate::desk::Desk;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::say::say;
+use crate::say::{printable, say};
 use crate::stop::Stop;
 
-use attempt::{Attempt, End};
+use attempt::Attempt;
+use ended::End;
 use models::Models;
 
 /// How a worker works.
@@ -78,6 +81,7 @@ pub struct Served {
 /// # Errors
 /// When the bucket, the checkpoint or the machine will not do; before anything is claimed.
 pub async fn run(desk: &Desk, options: &Options, stop: &Stop) -> Outcome<Served> {
+    let started = Instant::now();
     let bucket = desk.bucket(options.target)?;
     probe::conditional_writes(&*bucket, &*desk.host).await?;
     let is_remote = options.target == Target::Cloud && desk.settings.cloud.is_remote();
@@ -85,15 +89,14 @@ pub async fn run(desk: &Desk, options: &Options, stop: &Stop) -> Outcome<Served>
         check_device(options)?;
     }
     let models = Models::find(options.model.as_deref(), options.storage)?;
-    workspace::sweep(&options.work_folder);
+    workspace::check(&options.work_folder)?;
     let (target, worker_id) = (options.target, options.worker_id.clone());
     let name = Name { worker_id, host: host_name() };
     let accept =
         move |job: &Manifest| is_remote || target == Target::Cloud || job.target != Some(Target::Cloud);
     let queue = Queue::new(bucket.clone(), desk.host.clone(), options.timing, name, accept);
     say(format!("{}: looking for jobs in {}", options.worker_id, bucket.place()));
-    let mut worker =
-        Worker { desk, options, models, queue, served: Served::default(), started: Instant::now() };
+    let mut worker = Worker { desk, options, models, queue, served: Served::default(), started };
     worker.work(stop).await?;
     Ok(worker.served)
 }
@@ -130,17 +133,24 @@ impl Worker<'_> {
             }
             let pause = match self.queue.look().await {
                 Ok(Look::Claimed(lease)) => {
+                    let n_failed = self.served.failed.len();
                     self.serve(Attempt { lease, desk: self.desk, options: self.options }, stop).await?;
                     if self.options.once {
                         return self.end("it served one job (--once)");
                     }
                     idle_since = Instant::now();
-                    continue;
+                    if self.served.failed.len() == n_failed {
+                        continue;
+                    }
+                    // The next attempt may be another worker's, on a machine that is better for it.
+                    self.options.timing.poll
                 }
                 Ok(Look::Nothing { pause, n_processing }) => {
                     trouble = Trouble::default();
                     self.report_unreadable();
-                    if self.options.once && n_processing == 0 {
+                    // A job that another worker has is none, once that worker gave a sign of life.
+                    let is_watched = idle_since.elapsed() > self.options.timing.lease.mul_f64(1.25);
+                    if self.options.once && (n_processing == 0 || is_watched) {
                         return self.end("there is no job (--once)");
                     }
                     pause
@@ -163,6 +173,7 @@ impl Worker<'_> {
 
     /// Serves one job to whatever end.
     async fn serve(&mut self, attempt: Attempt<'_>, stop: &Stop) -> Outcome<()> {
+        workspace::sweep(&self.options.work_folder);
         let id = attempt.lease.id().to_string();
         if attempt.is_for_gpu().await
             && let Err(failure) = check_device(self.options)
@@ -177,7 +188,8 @@ impl Worker<'_> {
             End::Lost => self.served.lost.push(id),
             End::Stuck(reason) => {
                 let message = format!("job {id}: {reason}; this worker cannot go on");
-                return Err(Failure::message(Kind::Job, message).hint("start it again: the job waits for it"));
+                return Err(Failure::message(Kind::Job, message)
+                    .hint(format!("start it again; `courtside status {id}` says how the job stands")));
             }
         }
         Ok(())
@@ -190,7 +202,7 @@ impl Worker<'_> {
 
     fn report_unreadable(&self) {
         for unreadable in self.queue.unreadable() {
-            tracing::warn!("skipping {}: {}", unreadable.key, unreadable.detail);
+            tracing::warn!("{}", printable(&format!("skipping {unreadable}")));
         }
     }
 
@@ -239,9 +251,4 @@ fn host_name() -> Option<String> {
 pub fn default_worker_id(unique: &str) -> String {
     let host = host_name().unwrap_or_else(|| "worker".to_owned());
     format!("{host}-{}", unique.get(..6).unwrap_or(unique))
-}
-
-/// Where a job's files lie on this machine.
-fn folder_of_job(options: &Options, id: &JobId) -> PathBuf {
-    options.work_folder.join(id.as_str())
 }

@@ -2,12 +2,12 @@
 //! process at a time.
 
 use std::fs::{self, File, TryLockError};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jobs::JobId;
 
-use super::{Options, folder_of_job};
 use crate::failure::Outcome;
 use crate::whole_file::cannot;
 
@@ -24,8 +24,8 @@ pub(super) struct Workspace {
 impl Workspace {
     /// The job's folder, or another one if a process of this machine still holds it (a paused worker whose job
     /// was taken over, for one).
-    pub(super) fn open(options: &Options, id: &JobId, attempt: u32) -> Outcome<Self> {
-        let usual = folder_of_job(options, id);
+    pub(super) fn open(work_folder: &Path, id: &JobId, attempt: u32) -> Outcome<Self> {
+        let usual = work_folder.join(id.as_str());
         if let Some(lock) = lock(&usual)? {
             return Ok(Self { folder: usual, _lock: lock });
         }
@@ -60,6 +60,15 @@ fn lock(folder: &Path) -> Outcome<Option<File>> {
     }
 }
 
+/// Finds out whether jobs can be worked on here, before one is claimed: a disk that is full or read-only must not
+/// use up their attempts.
+pub(super) fn check(work_folder: &Path) -> Outcome<()> {
+    let failed = |e| cannot("write in", work_folder, e);
+    fs::create_dir_all(work_folder).map_err(|e| cannot("create", work_folder, e))?;
+    let mut file = tempfile::tempfile_in(work_folder).map_err(failed)?;
+    file.write_all(&[0; 1 << 20]).and_then(|()| file.sync_all()).map_err(failed)
+}
+
 /// Removes what dead workers left behind long ago.
 pub(super) fn sweep(work_folder: &Path) {
     let Ok(entries) = fs::read_dir(work_folder) else { return };
@@ -68,7 +77,8 @@ pub(super) fn sweep(work_folder: &Path) {
         let age =
             fs::metadata(&lock_file).and_then(|m| m.modified()).map(|t| t.elapsed().unwrap_or_default());
         let is_stale = age.is_ok_and(|age| age > STALE);
-        if is_stale && File::open(&lock_file).is_ok_and(|file| file.try_lock().is_ok()) {
+        let held = File::open(&lock_file).ok().filter(|file| is_stale && file.try_lock().is_ok());
+        if held.is_some() {
             let _ = fs::remove_dir_all(entry.path());
         }
     }

@@ -55,14 +55,28 @@ fn results_are_as_other_programs_read_them() {
         assert!((0.0..=1.0).contains(&d["confidence"].as_f64().unwrap()), "{d}");
     }
     let line = |d: &Value| {
-        let (b, frame) = (&d["bbox"], d["frame"].as_u64().unwrap() + 1);
-        format!(
-            "{frame},{},{},{},{},{},{},-1,-1,-1\n",
-            d["track_id"], b[0], b[1], b[2], b[3], d["confidence"]
-        )
+        let number = |v: &Value| v.as_f64().unwrap();
+        let b: Vec<f64> = d["bbox"].as_array().unwrap().iter().map(number).collect();
+        let confidence = number(&d["confidence"]);
+        let round = |v: f64| (v * 100.0).round() / 100.0;
+        let (left, top) = (round(b[0] + 1.0), round(b[1] + 1.0));
+        [
+            number(&d["frame"]) + 1.0,
+            number(&d["track_id"]),
+            left,
+            top,
+            b[2],
+            b[3],
+            confidence,
+            -1.0,
+            -1.0,
+            -1.0,
+        ]
     };
-    let mot: String = detections.iter().map(line).collect();
-    assert_eq!(String::from_utf8(place.read("mot.txt")).unwrap(), mot);
+    let numbers = |line: &str| line.split(',').map(|n| n.parse().unwrap()).collect::<Vec<f64>>();
+    let mot = String::from_utf8(place.read("mot.txt")).unwrap();
+    let mot: Vec<Vec<f64>> = mot.lines().map(numbers).collect();
+    assert_eq!(mot, detections.iter().map(line).collect::<Vec<_>>());
     assert_eq!(place.names(), ["game.mkv", "mot.txt", "tracks.json"]);
 }
 

@@ -105,12 +105,20 @@ pub(super) async fn detect(
         TargetWord::Cloud => Target::Cloud,
     });
     let submission = submission(&app, video_id, target, request);
+    let job_id = app.to_the_end(|app| async move { upload(&app, submission).await }).await?;
+    let message = format!("Detection job {job_id} created; the video is being uploaded");
+    Ok((StatusCode::ACCEPTED, Json(DetectBody { job_id, video_id, message })))
+}
+
+/// Prepares a submission and begins its upload.
+async fn upload(app: &App, submission: Submission) -> Answer<String> {
+    // One after the other: of two that ask for the same at once, the second finds the first's job.
+    let _turn = app.preparing.lock().await;
     let prepared = app.at_desk(move |desk, library| prepare(desk, library, submission)).await;
     let prepared = prepared.map_err(Problem::of_state)?;
     let job_id = prepared.job_id.to_string();
-    uploads::start(&app, prepared);
-    let message = format!("Detection job {job_id} created; the video is being uploaded");
-    Ok((StatusCode::ACCEPTED, Json(DetectBody { job_id, video_id, message })))
+    uploads::start(app, prepared);
+    Ok(job_id)
 }
 
 fn submission(app: &App, video_id: i64, target: Option<Target>, request: DetectRequest) -> Submission {
@@ -205,13 +213,16 @@ fn around(app: &App) -> Around {
     )
 )]
 pub(super) async fn cancel(State(app): State<App>, JobPath(id): JobPath) -> Answer<StatusCode> {
-    app.uploads.cancel(&id).await;
-    let job = id.clone();
-    app.with_buckets(move |desk| async move { changes::cancel(&desk, &mut desk.library()?, &job).await })
-        .await?;
-    app.glances.forget(&id);
-    app.news.notify_one();
-    Ok(StatusCode::NO_CONTENT)
+    app.to_the_end(|app| async move {
+        app.uploads.cancel(&id).await;
+        let job = id.clone();
+        app.with_buckets(move |desk| async move { changes::cancel(&desk, &mut desk.library()?, &job).await })
+            .await?;
+        app.glances.forget(&id);
+        app.news.notify_one();
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
 }
 
 /// Puts a failed or cancelled job back in the queue.
@@ -234,17 +245,21 @@ pub(super) async fn retry(
     State(app): State<App>,
     JobPath(id): JobPath,
 ) -> Answer<(StatusCode, Json<JobBody>)> {
-    if !app.import_failures.forgive(&id) && app.uploads.progress(&id).is_none() {
-        let job = id.clone();
-        let retried = app
-            .with_buckets(move |desk| async move { changes::retry(&desk, &mut desk.library()?, &job).await })
-            .await?;
-        if let Retried::Upload(submission) = retried {
-            let prepared = app.at_desk(move |desk, library| prepare(desk, library, *submission)).await;
-            uploads::start(&app, prepared.map_err(Problem::of_state)?);
+    app.to_the_end(|app| async move {
+        if !app.import_failures.forgive(&id) && app.uploads.progress(&id).is_none() {
+            let job = id.clone();
+            let retried = app
+                .with_buckets(
+                    move |desk| async move { changes::retry(&desk, &mut desk.library()?, &job).await },
+                )
+                .await?;
+            if let Retried::Upload(submission) = retried {
+                upload(&app, *submission).await?;
+            }
         }
-    }
-    app.glances.forget(&id);
-    app.news.notify_one();
-    Ok((StatusCode::ACCEPTED, Json(look(&app, &id).await?)))
+        app.glances.forget(&id);
+        app.news.notify_one();
+        Ok((StatusCode::ACCEPTED, Json(look(&app, &id).await?)))
+    })
+    .await
 }

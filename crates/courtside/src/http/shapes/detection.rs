@@ -14,12 +14,12 @@ pub(in crate::http) struct DetectionsBody {
     /// Frames with at least one of them.
     pub(in crate::http) frames_with_detections: i64,
     /// At most `limit` of them.
-    pub(in crate::http) detections: Vec<DetectionBody>,
+    pub(in crate::http) detections: Vec<DetectionBody<'static>>,
 }
 
 /// One box of one track on one frame.
 #[derive(Debug, Serialize, ToSchema)]
-pub(in crate::http) struct DetectionBody {
+pub(in crate::http) struct DetectionBody<'a> {
     /// Its number.
     id: i64,
     /// The video.
@@ -35,6 +35,9 @@ pub(in crate::http) struct DetectionBody {
     tracking_id: i64,
     /// How sure the model is, 0 to 1.
     confidence_score: f64,
+    /// The job that brought it; null for those of other programs.
+    #[schema(required)]
+    job_id: Option<&'a str>,
 }
 
 /// A box in source pixels, from the top left corner.
@@ -46,8 +49,8 @@ struct BoxBody {
     height: f64,
 }
 
-impl From<&DetectionRow> for DetectionBody {
-    fn from(row: &DetectionRow) -> Self {
+impl<'a> DetectionBody<'a> {
+    pub(in crate::http) fn of(row: &DetectionRow, job_id: Option<&'a str>) -> Self {
         let [x, y, width, height] = row.detection.bbox;
         Self {
             id: row.id,
@@ -57,6 +60,7 @@ impl From<&DetectionRow> for DetectionBody {
             bbox: BoxBody { x, y, width, height },
             tracking_id: row.detection.track_id,
             confidence_score: row.detection.confidence,
+            job_id,
         }
     }
 }

@@ -37,7 +37,8 @@ fn mot_has_ten_columns_and_frames_from_1() {
     let numbers = |line: &str| line.split(',').map(|n| n.parse().unwrap()).collect::<Vec<f64>>();
     let got: Vec<Vec<f64>> = text.lines().map(numbers).collect();
     let line = |d: &Detection| {
-        let [x, y, w, h] = d.bbox.map(|v| round(v, 100.0));
+        let [x, y, w, h] = d.bbox;
+        let [x, y, w, h] = [x + 1.0, y + 1.0, w, h].map(|v| round(v, 100.0));
         let c = round(d.confidence, 10_000.0);
         vec![(d.frame + 1) as f64, d.track_id as f64, x, y, w, h, c, -1.0, -1.0, -1.0]
     };

@@ -39,7 +39,7 @@ async fn detections_have_the_shape_that_clients_know() {
         json!({
             "id": row, "video_id": id, "frame_number": frame, "player_id": null,
             "bbox": { "x": 1.5, "y": 2.25, "width": 30.0, "height": 60.5 },
-            "tracking_id": track, "confidence_score": confidence,
+            "tracking_id": track, "confidence_score": confidence, "job_id": "job-1",
         })
     };
     let body = reply.expect(200);

@@ -77,6 +77,43 @@ async fn a_job_that_is_uploaded_says_so_and_outlives_its_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_outlives_a_client_that_goes_away() {
+    let site = Site::new();
+    let id = site.video("game.mkv").await;
+    let path = format!("/api/videos/{id}/detect");
+    let gone = site.post(&path, &Value::Null);
+    // The video is looked at for longer than that.
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(5), gone).await.is_err());
+    let job = until("the job", async || site.library().open_jobs().unwrap().pop()).await;
+    site.waiting(&job.id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_who_ask_for_the_same_at_once_get_one_job() {
+    let bucket = FakeR2::start();
+    let site = Site::remote(&bucket);
+    let gate = Gate::new();
+    bucket.fail_next(Op::UploadPart, "videos/", Fault::Hold(gate.clone()));
+    let id = site.video("game.mkv").await;
+    let (one, other) = tokio::join!(site.detect(id), site.detect(id));
+    assert_eq!(one, other);
+    gate.open();
+    site.waiting(&one).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_waits_for_a_bucket_that_does_not_answer() {
+    let bucket = FakeR2::start();
+    let site = Site::remote(&bucket);
+    let id = site.video("game.mkv").await;
+    bucket.stop();
+    let job = site.detect(id).await;
+    let restarted = site.restarted().working();
+    bucket.start_again();
+    restarted.waiting(&job).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_upload_is_cancelled_in_the_middle() {
     let bucket = FakeR2::start();
     let site = Site::remote(&bucket);
@@ -219,6 +256,7 @@ async fn a_job_is_followed_through_its_worker() {
     let site = Site::with(Options { auto_import: false, ..options() });
     let id = site.video("game.mkv").await;
     let job = site.detect(id).await;
+    site.waiting(&job).await;
     let lease = claim(&site).await;
     lease.beat(&tracked(7)).await.unwrap();
     let processing = site.job(&job).await;

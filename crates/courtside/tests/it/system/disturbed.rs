@@ -162,6 +162,104 @@ fn an_interrupted_upload_goes_on_with_the_same_job() {
     assert_eq!(site.rows(), undisturbed(14));
 }
 
+#[test]
+fn an_interrupted_upload_can_be_given_up() {
+    let server = FakeR2::start();
+    let site = Site::with_server(server.connection());
+    crate::fixture::wide().video(&site.place, 14, "game.mkv");
+    pad(&site, 70 << 20);
+    server.set_latency(Duration::from_millis(150));
+    let mut submitting = Running::start(site.command(&["submit", "game.mkv"]));
+    let parts = |server: &FakeR2| server.counts().of(s3_fixture::Op::UploadPart);
+    submitting.wait_for("a part", || (parts(&server) >= 2).then_some(()));
+    submitting.kill();
+    server.set_latency(Duration::ZERO);
+    let listed = site.run(&["--json", "status"]).expect(0, &[]).json();
+    let job = listed["jobs"][0]["job_id"].as_str().unwrap();
+    assert_eq!(server.open_uploads().len(), 1);
+    site.run(&["rm", job]).expect(1, &["is not uploaded yet", "--force"]);
+    assert_eq!(site.run(&["--json", "cancel", job]).expect(0, &[]).json()["status"], "cancelled");
+    // Nothing of it is left to be paid for, or to go on with.
+    assert_eq!((server.open_uploads().len(), server.keys().len()), (0, 0));
+    let listed = site.run(&["--json", "status"]).expect(0, &[]).json();
+    assert_eq!(listed["jobs"].as_array().map(Vec::len), Some(0));
+    // Taken up again, it is uploaded after all.
+    site.run(&["retry", job]).expect(0, &[]);
+    assert_eq!(site.status(job)["state"], "waiting");
+}
+
+#[test]
+fn two_imports_at_once_are_one() {
+    let server = FakeR2::start();
+    let site = Site::with_server(server.connection());
+    let job = site.submit(14, &[]);
+    site.elsewhere().work().expect(0, &[]);
+    server.set_latency(Duration::from_millis(100));
+    let import = || Running::start(site.command(&["--json", "import", "--job-id", &job]));
+    let both = [import(), import()].map(|running| running.end().expect(0, &[]).json());
+    let already: Vec<_> = both.iter().map(|ran| ran["imported"][0]["already"].as_bool().unwrap()).collect();
+    assert!(already == [true, false] || already == [false, true], "{already:?}");
+    assert_eq!(site.rows(), undisturbed(14));
+}
+
+/// A decoder that never gives a picture.
+#[cfg(unix)]
+fn stuck_decoder(site: &Site) -> std::ffi::OsString {
+    use std::os::unix::fs::PermissionsExt;
+    let path = std::env::var_os("PATH").unwrap();
+    let mut all = std::env::split_paths(&path).map(|folder| folder.join("ffmpeg"));
+    let real = all.find(|file| file.is_file()).unwrap();
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *rawvideo*) exec sleep 600;; *) exec {} \"$@\";; esac\n",
+        real.display()
+    );
+    site.place.write("ffmpeg", script);
+    std::fs::set_permissions(site.place.path("ffmpeg"), PermissionsExt::from_mode(0o755)).unwrap();
+    let first = site.place.folder().to_owned();
+    std::env::join_paths(std::iter::once(first).chain(std::env::split_paths(&path))).unwrap()
+}
+
+#[test]
+#[cfg(unix)]
+fn tracking_that_gets_stuck_is_a_failed_attempt() {
+    let server = FakeR2::start();
+    let site = Site::with_server(server.connection());
+    let job = site.submit(14, &[]);
+    let machine = site.elsewhere();
+    let mut command = machine.worker(&["--stall-timeout", "1"]);
+    command.env("PATH", stuck_decoder(&machine));
+    // Though told to go on for ever, it ends: its thread is lost.
+    let ran = Running::start(command).end().expect(5, &["no frame for 1 seconds after 0 frames", &job]);
+    assert!(ran.stderr.contains("this worker cannot go on"), "{ran:?}");
+    let after = site.status(&job);
+    assert_eq!((after["status"].as_str(), after["attempt"].as_u64()), (Some("pending"), Some(1)));
+    assert!(after["error"].as_str().unwrap().contains("no frame for"), "{after}");
+    site.elsewhere().work().expect(0, &[]);
+    site.import(&job);
+    assert_eq!(site.rows(), undisturbed(14));
+}
+
+#[test]
+fn a_sick_machine_leaves_jobs_alone() {
+    let site = Site::with_folder();
+    let job = site.submit(14, &[]);
+    let model = crate::fixture::wide().model();
+    site.run(&["worker", "--local", "--model", &model, "--work-dir", "game.mkv/work"])
+        .expect(1, &["game.mkv/work"]);
+    assert_eq!(site.status(&job)["attempt"], 0);
+}
+
+#[test]
+fn a_job_keeps_the_limit_it_was_begun_with() {
+    let Begun { server: _server, site, job, worker: mut first, machine: _machine } = begun();
+    first.signal("TERM");
+    first.end().expect(130, &[]);
+    let second = Ran::of(site.elsewhere().worker(&["--once", "--max-objects", "1"]).output().unwrap());
+    second.expect(0, &["--max-objects is 100 for this job", "going on at frame"]);
+    site.import(&job);
+    assert_eq!(site.rows(), undisturbed(N_FRAMES));
+}
+
 /// Appends an EBML Void element, which Matroska readers skip (RFC 8794 §11.3.2).
 fn pad(site: &Site, n_bytes: u64) {
     use std::io::Write;

@@ -65,6 +65,39 @@ fn their_job_is_tracked_and_their_fields_stay() {
 }
 
 #[test]
+fn their_progress_is_shown() {
+    let site = site();
+    let mut old = old_register("old-3", "processing");
+    old["worker_id"] = json!("python");
+    put(&site, "jobs/old-3.json", &old);
+    assert_eq!(site.status("old-3")["current"], 0);
+    let updated_at = "2025-03-04T05:30:00Z";
+    let status = json!({"job_id": "old-3", "current": 7, "total": 14, "message": "tracking", "updated_at": updated_at});
+    put(&site, "status/old-3.json", &status);
+    let listed = site.run(&["status"]).expect(0, &[]).stdout;
+    assert!(listed.contains("7/14 frames"), "{listed}");
+}
+
+#[test]
+fn what_a_register_says_harms_no_listing() {
+    let site = site();
+    let mut odd = old_register("odd", "processing");
+    odd["claim"] = json!({"id": "c", "worker_id": "w", "claimed_at": "2025-03-04T05:30:00Z"});
+    odd["heartbeat"] = json!({"seq": 1, "stage": "tracking", "current": 1, "total": 1000, "fps": 1e-300});
+    odd["completed_at"] = json!("9999-12-31T23:59:59-23:00");
+    put(&site, "jobs/odd.json", &odd);
+    let mut loud = old_register("loud", "failed");
+    loud["error"] = json!("\u{1b}[2Jgone\nJOB_ID");
+    put(&site, "jobs/loud.json", &loud);
+    let listed = site.run(&["status"]).expect(0, &[]).stdout;
+    assert!(listed.contains("1/1000 frames") && !listed.contains('\u{1b}'), "{listed:?}");
+    assert_eq!(listed.lines().count(), 3, "{listed}");
+    put(&site, "jobs/broken.json", &json!({"job_id": "broken"}));
+    std::fs::create_dir_all(site.object("jobs/old #1")).unwrap();
+    site.run(&["import", "--all"]).expect(0, &["skipped jobs/broken.json"]);
+}
+
+#[test]
 fn their_results_are_imported() {
     let site = site();
     let mut old = old_register("old-2", "completed");

@@ -54,10 +54,17 @@ fn a_video_that_vanished_or_changed_is_named() {
     site.run(&["submit", "--video-id", "1"]).expect(1, &["not there any more", "videos add"]);
     wide().video(&site.place, 9, "game.mkv");
     site.run(&["submit", "--video-id", "1"]).expect(1, &["changed since it was added", "videos add"]);
+    // What it is now is another video; the first one's detections stay its own.
+    let added = site.run(&["--json", "videos", "add", "game.mkv"]).expect(0, &[]).json();
+    assert_eq!(
+        (added["videos"][0]["id"].as_i64(), added["videos"][0]["n_frames"].as_i64()),
+        (Some(2), Some(9))
+    );
     // The same content with another date is the same video.
     std::fs::write(&video, bytes).unwrap();
     site.run(&["submit", "--video-id", "1"]).expect(0, &[]);
-    site.run(&["submit", "--video-id", "2"]).expect(1, &["no video 2"]);
+    site.run(&["submit", "--video-id", "2"]).expect(1, &["changed since it was added"]);
+    site.run(&["submit", "--video-id", "3"]).expect(1, &["no video 3"]);
 }
 
 #[test]
