@@ -35,7 +35,7 @@ fn main() -> Result<(), AnyError> {
         let what = Upload { bucket: &bucket, key: KEY, file: &file, journal: &journal, part_bytes: None };
         let facts = measure("up", n_mib, || runtime.block_on(upload(what, &|_, _| {})))??;
         let want = (Some(facts.size_bytes), Some(facts.sha256.as_str()));
-        let get = || runtime.block_on(download(&bucket, KEY, want.0, want.1, &copy, &|_, _| {}));
+        let get = || runtime.block_on(download(&bucket, KEY, want.0, want.1, &copy, &|_| {}));
         measure("down", n_mib, get)??;
         std::fs::remove_file(&copy)?;
     }

@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use jobs::admin::{Admin, is_importable};
 use jobs::manifest::{Manifest, Status};
 use jobs::results::{self, Expected, ReadError};
-use jobs::transfer::{self, OnProgress};
+use jobs::transfer::{self, Arrived, OnProgress};
 use jobs::{JobId, catalog::Catalog};
 use serde::Serialize;
 use store::{Detection, ImportJob, ImportOutcome, JobUpdate, Library, Produced, Select};
@@ -188,7 +188,8 @@ async fn fetch(
     let id = &manifest.job_id;
     let result = manifest.result.as_ref();
     let (size, sha256) = (result.map(|r| r.size_bytes), result.map(|r| r.sha256.as_str()));
-    let content = transfer::download(&**admin.bucket(), &id.results(), size, sha256, file, progress)
+    let arrival = |arrived: Arrived<'_>| progress(arrived.n_bytes, arrived.size_bytes);
+    let content = transfer::download(&**admin.bucket(), &id.results(), size, sha256, file, &arrival)
         .await
         .map_err(|e| Failure::from(e).context(format!("the results of job {id} cannot be imported")))?;
     let expected = Expected {

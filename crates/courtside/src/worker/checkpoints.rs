@@ -81,6 +81,11 @@ impl Outbox {
         self.news.notify_one();
     }
 
+    /// Whether no more will come.
+    pub(super) fn is_closed(&self) -> bool {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).1
+    }
+
     /// The next snapshot; `None` when no more will come.
     pub(super) async fn next(&self) -> Option<Snapshot> {
         loop {
@@ -182,7 +187,7 @@ pub(super) async fn restore(
             Some(file.size_bytes),
             Some(&file.sha256),
             &arrived,
-            &|_, _| {},
+            &|_| {},
         );
         match got.await {
             // A copy: the run appends to its detections, and what arrived may be a link to the bucket's own file.

@@ -4,12 +4,12 @@
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
-use super::{FileFacts, OnProgress, in_background, write_whole};
+use super::{Arrived, FileFacts, OnArrival, in_background, write_whole};
 use crate::bucket::{Bucket, Bulk, ETag, FolderBucket, PartStore};
 use crate::error::{Error, Result};
 
@@ -26,6 +26,20 @@ struct Journal {
     ranges: BTreeSet<u64>,
 }
 
+impl Journal {
+    /// Bytes from the beginning without a gap.
+    fn prefix(&self) -> u64 {
+        let n_ranges = (0_u64..).zip(&self.ranges).take_while(|(i, start)| **start == i * RANGE).count();
+        (n_ranges as u64 * RANGE).min(self.size_bytes)
+    }
+
+    /// Whether the last two ranges are there.
+    fn has_end(&self) -> bool {
+        let n_ranges = self.size_bytes.div_ceil(RANGE);
+        (n_ranges.saturating_sub(2)..n_ranges).all(|i| self.ranges.contains(&(i * RANGE)))
+    }
+}
+
 /// Downloads an object to a file, unless the file is there already and right. `size_bytes` and `sha256` are
 /// what it must be, where that is known.
 ///
@@ -38,7 +52,7 @@ pub async fn download(
     size_bytes: Option<u64>,
     sha256: Option<&str>,
     to: &Path,
-    progress: OnProgress<'_>,
+    arrival: OnArrival<'_>,
 ) -> Result<FileFacts> {
     if let (true, Some(sha256)) = (to.exists(), sha256) {
         let facts = FileFacts::of_in_background(to).await?;
@@ -54,11 +68,12 @@ pub async fn download(
     match bucket.bulk() {
         Bulk::Folder(folder) => link(folder, key, &partial).await?,
         Bulk::Parts(store) => {
-            in_ranges(bucket, store, key, size_bytes, &partial, &journal, progress).await?;
+            in_ranges(bucket, store, key, size_bytes, &partial, &journal, arrival).await?;
         }
     }
     let facts = FileFacts::of_in_background(&partial).await?;
-    progress(facts.size_bytes, facts.size_bytes);
+    let n_bytes = facts.size_bytes;
+    arrival(Arrived { n_bytes, size_bytes: n_bytes, prefix: n_bytes, has_end: true, partial: &partial });
     let detail = match (size_bytes, sha256) {
         (Some(want), _) if want != facts.size_bytes => {
             Some(format!("it has {} bytes, not {want}", facts.size_bytes))
@@ -105,7 +120,7 @@ async fn in_ranges(
     want_bytes: Option<u64>,
     partial: &Path,
     journal_path: &Path,
-    progress: OnProgress<'_>,
+    arrival: OnArrival<'_>,
 ) -> Result<()> {
     let missing = || Error::Missing { place: bucket.place(), key: key.to_owned() };
     let (size_bytes, etag) = bucket.head(key).await?.ok_or_else(missing)?;
@@ -118,17 +133,28 @@ async fn in_ranges(
     let mut journal = read_journal(journal_path)
         .filter(|old| is_begun && old.etag == etag.0 && old.size_bytes == size_bytes)
         .unwrap_or(Journal { etag: etag.0.clone(), size_bytes, ranges: BTreeSet::new() });
-    let starts = (0..size_bytes).step_by(RANGE as usize);
-    let wanted: Vec<u64> = starts.filter(|start| !journal.ranges.contains(start)).collect();
+    let wanted: Vec<u64> =
+        ends_first(size_bytes).into_iter().filter(|start| !journal.ranges.contains(start)).collect();
     let missing_bytes = |starts: &[u64]| starts.iter().map(|s| RANGE.min(size_bytes - s)).sum::<u64>();
     let through = AtomicU64::new(size_bytes - missing_bytes(&wanted));
+    let (prefix, has_end) = (AtomicU64::new(0), AtomicBool::new(false));
+    let tell = |n_bytes: u64| {
+        let (prefix, has_end) = (prefix.load(Ordering::Relaxed), has_end.load(Ordering::Relaxed));
+        arrival(Arrived { n_bytes, size_bytes, prefix, has_end, partial });
+    };
+    let note = |journal: &Journal| {
+        prefix.store(journal.prefix(), Ordering::Relaxed);
+        has_end.store(journal.has_end(), Ordering::Relaxed);
+        tell(through.load(Ordering::Relaxed));
+    };
+    note(&journal);
     let mut arriving = futures::stream::iter(wanted)
         .map(|start| {
-            let (file, etag, through) = (&file, &etag, &through);
+            let (file, etag, through, tell) = (&file, &etag, &through, &tell);
             async move {
                 let range = start..(start + RANGE).min(size_bytes);
                 one_range(store, key, range, etag, file, partial, |n| {
-                    progress(through.fetch_add(n, Ordering::Relaxed) + n, size_bytes);
+                    tell(through.fetch_add(n, Ordering::Relaxed) + n);
                 })
                 .await?;
                 Ok::<_, Error>(start)
@@ -140,8 +166,18 @@ async fn in_ranges(
         // What the journal counts must have reached the disk before it.
         file.sync_data().map_err(|e| Error::file("write", partial, e))?;
         write_whole(journal_path, &serde_json::to_vec(&journal).unwrap_or_default())?;
+        note(&journal);
     }
     Ok(())
+}
+
+/// Where the ranges of a file begin, in the order in which they are asked for: the first, the last two, and the
+/// others one after the other. Whoever reads along needs the ends to make sense of the rest.
+fn ends_first(size_bytes: u64) -> Vec<u64> {
+    let mut starts: Vec<u64> = (0..size_bytes).step_by(RANGE as usize).collect();
+    let n_ends = starts.len().saturating_sub(1).min(2);
+    starts.get_mut(1..).unwrap_or_default().rotate_right(n_ends);
+    starts
 }
 
 fn open(partial: &Path, size_bytes: u64) -> Result<File> {

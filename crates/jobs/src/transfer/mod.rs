@@ -52,6 +52,24 @@ impl FileFacts {
 /// Hears how many bytes of how many are through.
 pub type OnProgress<'a> = &'a (dyn Fn(u64, u64) + Send + Sync);
 
+/// How much of a download is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrived<'a> {
+    /// Bytes that are through.
+    pub n_bytes: u64,
+    /// Of so many.
+    pub size_bytes: u64,
+    /// Bytes from the beginning that are all in the file.
+    pub prefix: u64,
+    /// Whether the file's last bytes are, too: containers like to keep their tables there.
+    pub has_end: bool,
+    /// The file until it is whole. What did not arrive of it is zero; nothing of it is verified.
+    pub partial: &'a Path,
+}
+
+/// Hears how much of a download is there.
+pub type OnArrival<'a> = &'a (dyn Fn(Arrived<'_>) + Send + Sync);
+
 fn hex(hasher: Sha256) -> String {
     format!("{:x}", hasher.finalize())
 }

@@ -22,6 +22,8 @@ pub struct Call {
     pub key: String,
     /// Whether the request bears `If-Match` or `If-None-Match`.
     pub conditional: bool,
+    /// The first byte that its `Range` asks for.
+    pub range_start: Option<u64>,
 }
 
 /// What goes wrong. "Nothing is done" holds for ever: the request has no effect later either.
@@ -183,7 +185,7 @@ mod tests {
     use super::*;
 
     fn call(seq: u64, key: &str) -> Call {
-        Call { seq, op: Op::PutObject, key: key.to_owned(), conditional: false }
+        Call { seq, op: Op::PutObject, key: key.to_owned(), conditional: false, range_start: None }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use hyper::header::RANGE;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -128,11 +129,17 @@ async fn serve(
     let (op, key) = (request.op, request.subject().to_owned());
     let seq = shared.log.arrived(op, &key);
     let conditional = !Conditions::of(&request.headers).is_empty();
-    let fault = shared.fault(&Call { seq, op, key, conditional });
+    let range_start = request.headers.get(RANGE).and_then(|range| first_byte(range.to_str().ok()?));
+    let fault = shared.fault(&Call { seq, op, key, conditional, range_start });
     let body = body.collect().await.map_err(|_| Dropped)?.to_bytes();
     let answer = answer(&shared, request, body, fault).await?;
     shared.log.answered(seq, answer.status.as_u16());
     Ok(answer.into_response())
+}
+
+/// The first byte of `bytes=FIRST-LAST`.
+fn first_byte(range: &str) -> Option<u64> {
+    range.strip_prefix("bytes=")?.split_once('-')?.0.parse().ok()
 }
 
 async fn answer(

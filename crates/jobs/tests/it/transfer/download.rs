@@ -5,7 +5,7 @@ use jobs::transfer::{FileFacts, download};
 use s3_fixture::{Fault, Gate, Op};
 
 use super::{KEY, Scene};
-use crate::support::{Fresh, ignore, random_file};
+use crate::support::{Fresh, random_file};
 
 /// What a download asks for at once.
 const RANGE: u64 = 16 << 20;
@@ -25,7 +25,7 @@ impl Scene {
 
     async fn download(&self, facts: &FileFacts) -> jobs::Result<FileFacts> {
         let want = (Some(facts.size_bytes), Some(facts.sha256.as_str()));
-        download(&*self.bucket, KEY, want.0, want.1, &self.path("copy.mp4"), &ignore).await
+        download(&*self.bucket, KEY, want.0, want.1, &self.path("copy.mp4"), &|_| {}).await
     }
 }
 
@@ -79,7 +79,7 @@ async fn the_same_holds_for_a_folder() {
     let bucket = fresh.open();
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("copy.mp4");
-    let get = async |size_bytes, sha256| download(&*bucket, KEY, size_bytes, sha256, &copy, &ignore).await;
+    let get = async |size_bytes, sha256| download(&*bucket, KEY, size_bytes, sha256, &copy, &|_| {}).await;
     assert!(matches!(get(None, None).await, Err(Error::Missing { .. })));
     bucket.put(KEY, "frames".into(), jobs::bucket::Condition::Always).await.unwrap();
     assert!(matches!(get(Some(7), None).await, Err(Error::Mismatch { .. })));
@@ -167,7 +167,7 @@ async fn a_journal_that_is_nonsense_is_none() {
 async fn a_journal_without_its_file_is_none() {
     let (scene, facts) = interrupted().await;
     std::fs::remove_file(scene.path("copy.mp4.partial")).unwrap();
-    let got = download(&*scene.bucket, KEY, None, None, &scene.path("copy.mp4"), &ignore).await.unwrap();
+    let got = download(&*scene.bucket, KEY, None, None, &scene.path("copy.mp4"), &|_| {}).await.unwrap();
     assert_eq!((got, scene.count(Op::GetObject)), (facts, 4));
 }
 
@@ -196,4 +196,36 @@ async fn an_object_that_is_replaced_meanwhile_is_noticed() {
     assert!(matches!(&error, Error::Mismatch { key, .. } if key == KEY), "{error:?}");
     assert!(!scene.path("copy.mp4").exists());
     assert_eq!(scene.download(&other).await.unwrap(), other);
+}
+
+#[tokio::test]
+async fn one_who_reads_along_hears_what_is_there() {
+    let scene = Scene::new();
+    let facts = scene.object(SIZE + RANGE, 1);
+    let whole = scene.server.object(KEY).unwrap().body;
+    let heard = std::sync::Mutex::new(Vec::new());
+    let listen = |arrived: jobs::transfer::Arrived<'_>| {
+        // Whatever counts as there can be read.
+        let there = std::fs::read(arrived.partial).unwrap();
+        let (prefix, end) = (arrived.prefix as usize, whole.len() - RANGE as usize);
+        assert!(there[..prefix] == whole[..prefix], "{arrived:?}");
+        assert!(!arrived.has_end || there[end..] == whole[end..], "{arrived:?}");
+        heard.lock().unwrap().push((arrived.prefix, arrived.has_end));
+    };
+    // The second range comes last.
+    let gate = Gate::new();
+    let held = gate.clone();
+    scene.server.set_faults(move |call| (call.range_start == Some(RANGE)).then(|| Fault::Hold(held.clone())));
+    let copy = scene.path("copy.mp4");
+    let download = download(&*scene.bucket, KEY, Some(facts.size_bytes), Some(&facts.sha256), &copy, &listen);
+    let open = async {
+        while heard.lock().unwrap().last() != Some(&(RANGE, true)) {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        gate.open();
+    };
+    assert_eq!(futures::future::join(download, open).await.0.unwrap(), facts);
+    let heard = heard.into_inner().unwrap();
+    assert_eq!((heard.first(), heard.last()), (Some(&(0, false)), Some(&(facts.size_bytes, true))));
+    assert!(heard.is_sorted(), "{heard:?}");
 }
