@@ -11,6 +11,9 @@ use crate::header::{Header, ffprobe_streaming};
 use crate::limits::Limits;
 use crate::tools::Tools;
 
+/// Where each packet ends in the file, with its timestamp.
+pub(crate) type Ends = Vec<(i64, u64)>;
+
 /// Every frame's timestamp, in ticks of the stream's time base.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
@@ -29,9 +32,14 @@ pub(crate) struct Index {
 
 impl Index {
     /// Reads the whole file once through ffprobe.
-    pub(crate) fn read(tools: &Tools, path: &Path, limits: &Limits) -> Result<Index, VideoError> {
-        let mut builder = Builder { most: limits.max_frames, ..Builder::default() };
-        let what = ["-select_streams", "V:0", "-show_entries", "packet=pts,size,flags", "-of", "csv=p=0"];
+    pub(crate) fn read(
+        tools: &Tools,
+        path: &Path,
+        limits: &Limits,
+        ends: Option<&mut Ends>,
+    ) -> Result<Index, VideoError> {
+        let mut builder = Builder { most: limits.max_frames, ends, ..Builder::default() };
+        let what = ["-select_streams", "V:0", "-show_entries", "packet=pts,size,pos,flags", "-of", "csv=p=0"];
         let finished = ffprobe_streaming(tools, path, limits, &what, &mut |chunk| builder.take(chunk))?;
         if builder.index.n_packets > limits.max_frames {
             let detail = format!("it has more than {} frames, which is the limit", limits.max_frames);
@@ -50,6 +58,11 @@ impl Index {
     /// How many frames the file holds.
     pub(crate) fn n_frames(&self) -> u64 {
         self.n_frames
+    }
+
+    /// Whether another index has the same frames; keyframes may differ.
+    pub(crate) fn same_frames(&self, other: &Index) -> bool {
+        self.ordinal == other.ordinal && self.n_frames == other.n_frames && self.pts == other.pts
     }
 
     /// The timestamp of a frame; `None` beyond the end and in ordinal files.
@@ -74,14 +87,15 @@ impl Index {
 
 /// Turns ffprobe's lines, cut anywhere, into an [`Index`].
 #[derive(Default)]
-struct Builder {
+struct Builder<'a> {
     index: Index,
     rest: Vec<u8>,
     untimed: u64,
     most: u64,
+    ends: Option<&'a mut Ends>,
 }
 
-impl Builder {
+impl Builder<'_> {
     fn take(&mut self, chunk: &[u8]) -> ControlFlow<()> {
         for &byte in chunk {
             if byte == b'\n' {
@@ -94,17 +108,27 @@ impl Builder {
         if self.index.n_packets > self.most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    /// `pts,size,flags`, with `N/A` for what is unknown.
+    /// `pts,size,pos,flags`, with `N/A` for what is unknown.
     fn line(&mut self) {
         let line = String::from_utf8_lossy(&self.rest);
         let mut fields = line.trim().split(',');
-        let (Some(pts), Some(size), Some(flags)) = (fields.next(), fields.next(), fields.next()) else {
+        let (Some(pts), Some(size), Some(pos), Some(flags)) =
+            (fields.next(), fields.next(), fields.next(), fields.next())
+        else {
             return;
         };
         self.index.n_packets += 1;
         let pts: Option<i64> = pts.parse().ok();
         if let (Some(pts), true) = (pts, flags.contains('K')) {
             self.index.keys.push(pts);
+        }
+        if let Some(ends) = &mut self.ends {
+            // One that is nowhere is beyond any file.
+            let end = pos.parse().ok().zip(size.parse::<u64>().ok());
+            ends.push((
+                pts.unwrap_or(i64::MIN),
+                end.map_or(u64::MAX, |(pos, size): (u64, u64)| pos.saturating_add(size)),
+            ));
         }
         // Hidden by an edit list, or a filler that repeats the frame before it.
         if flags.contains('D') || size == "0" {
@@ -132,7 +156,7 @@ impl Builder {
 }
 
 /// The clock of a video: frame numbers to microseconds since the file's start.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Clock {
     time_base: (i64, i64),
     start_us: i64,
@@ -199,7 +223,7 @@ mod tests {
 
     #[test]
     fn lines_may_be_cut_anywhere() {
-        let text = "0,90,K__\n1024,9,_D_\n512,9,___\n2048,9,K__\n1536,0,___\n";
+        let text = "0,90,7,K__\n1024,9,7,_D_\n512,9,7,___\n2048,9,7,K__\n1536,0,7,___\n";
         for piece in 1..text.len() {
             let index = index(text, piece);
             assert_eq!(index.pts, [0, 512, 2048], "pieces of {piece}");
@@ -211,21 +235,21 @@ mod tests {
 
     #[test]
     fn missing_or_repeated_timestamps_make_it_ordinal() {
-        assert!(index("0,9,K_\nN/A,9,__\n", 99).ordinal);
-        assert!(index("0,9,K_\n0,9,__\n", 99).ordinal);
-        assert_eq!(index("0,9,K_\nN/A,9,__\n", 99).n_frames(), 2);
+        assert!(index("0,9,7,K_\nN/A,9,7,__\n", 99).ordinal);
+        assert!(index("0,9,7,K_\n0,9,7,__\n", 99).ordinal);
+        assert_eq!(index("0,9,7,K_\nN/A,9,7,__\n", 99).n_frames(), 2);
     }
 
     #[test]
     fn too_many_packets_end_the_reading() {
         let mut builder = Builder { most: 2, ..Builder::default() };
-        assert!(builder.take(b"0,9,K_\n1,9,__\n").is_continue());
-        assert!(builder.take(b"2,9,__\n").is_break());
+        assert!(builder.take(b"0,9,7,K_\n1,9,7,__\n").is_continue());
+        assert!(builder.take(b"2,9,7,__\n").is_break());
     }
 
     #[test]
     fn the_first_keyframe_needs_no_seek() {
-        let index = index("0,9,K_\n1,9,__\n2,9,K_\n3,9,__\n4,9,K_\n", 99);
+        let index = index("0,9,7,K_\n1,9,7,__\n2,9,7,K_\n3,9,7,__\n4,9,7,K_\n", 99);
         assert_eq!(index.key_before(3, 0), Some(2));
         assert_eq!(index.key_before(4, 0), Some(4));
         assert_eq!(index.key_before(4, 1), Some(2));

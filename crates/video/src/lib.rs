@@ -12,6 +12,8 @@
 //! * **Memory is bounded** by [`DecodeOptions::read_ahead`] pictures, whatever the length.
 //! * **Blocking.** No async runtime; threads live as long as the iterator they feed.
 //!
+//! An MP4 that is still being written to disk can be read along: see [`Arriving`].
+//!
 //! It knows nothing of models, buckets or databases.
 //!
 //! ```no_run
@@ -30,6 +32,7 @@
 
 mod annotate;
 mod args;
+mod arriving;
 mod decode;
 mod draw;
 mod encoder;
@@ -50,6 +53,7 @@ mod tools;
 mod video;
 
 pub use annotate::annotate;
+pub use arriving::Arriving;
 pub use draw::Overlay;
 pub use error::VideoError;
 pub use frames::{Damage, DecodeOptions, Frame, Frames};

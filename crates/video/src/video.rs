@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::error::VideoError;
 use crate::frames::{DecodeOptions, Frames};
 use crate::header::Header;
-use crate::index::{Clock, Index};
+use crate::index::{Clock, Ends, Index};
 use crate::limits::Limits;
 use crate::tools::Tools;
 
@@ -37,6 +37,20 @@ impl Video {
     /// Says what is wrong with a file that is missing, no video, too large for `limits`, of a
     /// codec or format that is not taken, or that cannot be read without stalling.
     pub fn open(tools: &Tools, path: &Path, limits: &Limits) -> Result<Video, VideoError> {
+        let video = Video::read(tools, path, limits, None)?;
+        for warning in video.warnings() {
+            tracing::warn!(path = %path.display(), "{warning}");
+        }
+        Ok(video)
+    }
+
+    /// As [`Video::open`], and notes where packets end, if anybody wants to know.
+    pub(crate) fn read(
+        tools: &Tools,
+        path: &Path,
+        limits: &Limits,
+        ends: Option<&mut Ends>,
+    ) -> Result<Video, VideoError> {
         // ffmpeg takes other names for options and protocols; an absolute path is just a file.
         let path = path.canonicalize().map_err(|source| VideoError::io(path, "cannot open", source))?;
         let metadata = path.metadata().map_err(|source| VideoError::io(&path, "cannot open", source))?;
@@ -47,12 +61,9 @@ impl Video {
             return Err(VideoError::not_video(&path, "it is empty; the upload or copy may have failed"));
         }
         let header = Header::read(tools, &path, limits)?;
-        let index = Index::read(tools, &path, limits)?;
+        let index = Index::read(tools, &path, limits, ends)?;
         let clock = Clock::new(&header, &index);
         let warnings = warnings(&header, &index);
-        for warning in &warnings {
-            tracing::warn!(path = %path.display(), "{warning}");
-        }
         let (tools, limits) = (tools.clone(), limits.clone());
         Ok(Video { inner: Arc::new(Inner { tools, limits, path, header, index, clock, warnings }) })
     }

@@ -98,6 +98,13 @@ pub struct UnusableCheckpoint {
     what: &'static str,
 }
 
+impl UnusableCheckpoint {
+    /// What was tracked while a video arrived is not of the video that arrived.
+    pub(super) fn of_another_video(path: &Path) -> Self {
+        Self { path: path.to_owned(), what: "is of a video that looked different while it arrived" }
+    }
+}
+
 /// Where the detections of a checkpoint lie.
 pub fn spool_path(checkpoint: &Path) -> PathBuf {
     let mut name = checkpoint.file_name().unwrap_or_default().to_owned();

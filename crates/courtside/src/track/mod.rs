@@ -4,15 +4,18 @@
 //! whole or not at all. With a checkpoint, the spool and the tracker's state are on disk together, and a run
 //! that was stopped or killed goes on to the same bytes.
 
+mod arrival;
 mod checkpoint;
 mod dump;
 mod outputs;
+mod pictures;
 mod request;
 mod run;
 mod spool;
 mod summary;
 mod watch;
 
+pub use arrival::Arrival;
 pub use checkpoint::{UnusableCheckpoint, saved_max_objects, spool_path};
 pub use outputs::{extra_fields, write_results};
 pub use request::{Request, Source};

@@ -1,13 +1,16 @@
 //! What a run is asked for: the request, and the video it is about.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sam3::Compat;
-use video::{Limits, Tools, Video};
+use video::{Arriving, Limits, Tools, Video};
 
+use super::arrival::{Arrival, Waited};
 use super::checkpoint::{RunIdentity, VideoIdentity, spool_path};
 use crate::failure::{Failure, Kind, Outcome};
+use crate::stop::Stop;
 
 /// What to track and where to put it.
 #[derive(Debug, Clone)]
@@ -56,9 +59,11 @@ impl Request {
 }
 
 /// An opened video and which of its frames are wanted.
+#[derive(Clone)]
 pub struct Source {
     pub(super) tools: Tools,
     pub(super) video: Video,
+    pub(super) arriving: Option<(Arc<Arriving>, Arc<Arrival>)>,
     pub(super) run: RunIdentity,
 }
 
@@ -67,6 +72,35 @@ impl Source {
     pub fn open(request: &Request) -> Outcome<Self> {
         let tools = Tools::find()?;
         let video = Video::open(&tools, &request.video, &Limits::default())?;
+        Self::of(request, tools, video, None)
+    }
+
+    /// The same with a file that is still arriving: waits until its frames can be told apart, or else until it is
+    /// whole. `None` if it never came, or nobody wants it.
+    pub fn open_arriving(request: &Request, arrival: &Arc<Arrival>, stop: &Stop) -> Outcome<Option<Self>> {
+        let tools = Tools::find()?;
+        let open = |partial: PathBuf| Arriving::open(&tools, &partial, &Limits::default());
+        let seen = arrival.wait_for_ends(stop).and_then(open);
+        // It says how long it is; so did whoever saw it whole.
+        match seen.filter(|arriving| arrival.n_frames() == Some(arriving.video().n_frames())) {
+            Some(arriving) => {
+                let video = arriving.video().clone();
+                Self::of(request, tools, video, Some((Arc::new(arriving), arrival.clone()))).map(Some)
+            }
+            None if arrival.wait_for_all(stop) == Waited::Whole => {
+                arrival.verify();
+                Self::open(request).map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn of(
+        request: &Request,
+        tools: Tools,
+        video: Video,
+        arriving: Option<(Arc<Arriving>, Arc<Arrival>)>,
+    ) -> Outcome<Self> {
         let n_frames = video.n_frames();
         let to = request.to.map_or(n_frames, |last| last.saturating_add(1).min(n_frames));
         let within = |seconds: f64| (seconds * video.fps()).ceil().max(1.0) as u64;
@@ -80,9 +114,14 @@ impl Source {
             let message = format!("{name} has frames 0 to {last}: none {wanted}");
             return Err(Failure::message(Kind::Failed, message).hint("choose other --from and --to"));
         }
-        let identity = VideoIdentity::of(&request.video)?;
+        let identity = VideoIdentity::of(video.path())?;
         let run = RunIdentity { video: identity, from: request.from, to, every: request.every };
-        Ok(Self { tools, video, run })
+        Ok(Self { tools, video, arriving, run })
+    }
+
+    /// Whether the file is not all there yet.
+    pub fn is_arriving(&self) -> bool {
+        self.arriving.is_some()
     }
 
     /// Number of frames that will be tracked.

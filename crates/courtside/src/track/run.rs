@@ -8,11 +8,12 @@ use std::time::Instant;
 
 use jobs::results::ResultsHead;
 use sam3::{Frame, FrameOutput, Mode, Model, Session, SessionOptions};
-use video::{Damage, DecodeOptions};
+use video::Damage;
 
 use super::checkpoint::{self, Head, Labels, Position};
 use super::dump::Dump;
 use super::outputs::{extra_fields, write_results};
+use super::pictures::Pictures;
 use super::request::{Request, Source};
 use super::spool::{Detection, Spool};
 use super::summary::{Summary, tracks_of};
@@ -131,14 +132,8 @@ impl<'a> Tracking<'a> {
 
     /// Tracks until the video ends or the user stops it; returns how much of the video was readable.
     fn track(&mut self, stop: &Stop) -> Outcome<Damage> {
-        let run = &self.source.run;
-        let range = self.position.next_frame..run.to;
-        if range.is_empty() {
-            return Ok(Damage::default());
-        }
-        let threads = std::thread::available_parallelism().map_or(2, |n| n.get().min(8));
-        let options = DecodeOptions { range, every: run.every, threads, ..DecodeOptions::default() };
-        let mut frames = self.source.video.frames(&options)?;
+        let source = self.source.clone();
+        let mut frames = Pictures::new(&source, self.position.next_frame, stop);
         let mut last_checkpoint = Instant::now();
         for frame in frames.by_ref() {
             let frame = frame?;
@@ -158,6 +153,10 @@ impl<'a> Tracking<'a> {
                 last_checkpoint = Instant::now();
             }
         }
+        if frames.is_cut_short() {
+            self.interrupted = true;
+        }
+        self.source.video = frames.video().clone();
         if !self.interrupted {
             // Frames lost at the end of a damaged video are not looked for again.
             self.position.next_frame = self.source.run.to;

@@ -2,13 +2,15 @@
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use jobs::bucket::Bulk;
 use jobs::lease::LeaseError;
 use jobs::manifest::{Heartbeat, Manifest, Status, Target, Timestamp};
 use jobs::results::{ResultsHead, ResultsSummary};
-use jobs::{Error, Lease, transfer};
+use jobs::transfer::{self, Arrived};
+use jobs::{Error, Lease};
 use sam3::{Compat, DEFAULT_RETIRE_AFTER};
 
 use super::checkpoints;
@@ -19,14 +21,15 @@ use super::tracking::{Tracking, in_background, joined};
 use super::workspace::Workspace;
 use super::{Options, lost_or};
 use crate::desk::Desk;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::stop::Stop;
-use crate::track::{Request, Tracked, extra_fields, spool_path, write_results};
+use crate::track::{Arrival, Request, Tracked, extra_fields, spool_path, write_results};
 
 /// How long a bucket that does not answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(3600);
 /// The same once the worker was told to stop: a machine that is to go does not wait.
 const LAST_PATIENCE: Duration = Duration::from_secs(30);
+const DOWNLOADING: &str = "downloading";
 
 /// A claimed job and whoever works on it.
 pub(super) struct Attempt<'a> {
@@ -40,6 +43,22 @@ pub(super) struct Attempt<'a> {
 pub(super) struct Doing(Arc<Mutex<Heartbeat>>);
 
 impl Doing {
+    /// So many bytes of so many are there. Where the tracking has begun, it counts, and not this.
+    fn downloading(&self, n_bytes: u64, of: u64) {
+        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.stage == DOWNLOADING {
+            (now.current, now.total) = (n_bytes, Some(of));
+        }
+    }
+
+    /// The download is over. Where the tracking has begun, it counts, and not this.
+    fn downloaded(&self) {
+        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.stage == DOWNLOADING {
+            *now = Heartbeat { stage: "starting".to_owned(), ..Heartbeat::default() };
+        }
+    }
+
     /// Another stage, or progress in it.
     pub(super) fn set(&self, stage: &str, current: u64, total: Option<u64>, fps: Option<f64>) {
         let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -68,7 +87,7 @@ impl Attempt<'_> {
             Err(failure) => return conclude(&lease, Err(failure.into()), &log, false).await,
         };
         let (doing, stop) = (Doing::default(), stop.child());
-        doing.set("downloading", 0, None, None);
+        doing.set(DOWNLOADING, 0, None, None);
         let work =
             Work { lease: &lease, desk, options, workspace: &workspace, doing, log: &log, stop: &stop };
         let worked = work.while_alive(models, time_left).await;
@@ -192,27 +211,30 @@ impl Work<'_> {
 
     async fn work(&self, models: &Models) -> Result<(), Ended> {
         let manifest = self.lease.manifest().await;
-        // The model is loaded while the video arrives.
-        let loading = in_background("load", {
-            let models = models.clone();
-            move || models.get()
-        });
-        let video = self.unless_stopped(self.download(&manifest)).await?;
-        self.doing.set("starting", 0, None, None);
-        let model = self.unless_stopped(joined(loading)).await??;
-        let request = self.request(&manifest, video);
-        let at = self.unless_stopped(self.restore(&request)).await?;
-        if let Some(frame) = at {
-            self.say(format!("going on at frame {frame}"));
-        }
-        let tracking = Tracking {
-            lease: self.lease,
-            doing: &self.doing,
-            log: self.log,
-            stop: self.stop,
-            stall_timeout: self.options.stall_timeout,
+        let video = Arc::new(Arrival::new(manifest.video.as_ref().and_then(|facts| facts.n_frames)));
+        let request = self.request(&manifest);
+        let mut download = std::pin::pin!(self.download(&manifest, &request.video, &video));
+        let mut tracking = std::pin::pin!(self.track(models, &request, &video));
+        let tracked = tokio::select! {
+            downloaded = &mut download => match downloaded {
+                Ok(()) => {
+                    self.doing.downloaded();
+                    video.complete();
+                    tracking.await?
+                }
+                Err(ended) => {
+                    video.give_up();
+                    // What it says now is of no interest, but its thread must end.
+                    return match tracking.await {
+                        Err(stuck @ Ended::Stuck(_)) => Err(stuck),
+                        _ => Err(ended),
+                    };
+                }
+            },
+            // Not before the video is whole, unless it failed or was stopped.
+            tracked = &mut tracking => tracked?,
         };
-        let Some(tracked) = tracking.run(&request, model).await? else { return Err(Ended::Stopped) };
+        let Some(tracked) = tracked else { return Err(Ended::Stopped) };
         self.doing.set("publishing", tracked.n_frames, Some(tracked.n_frames), None);
         tracked.warnings.iter().for_each(|warning| self.say(format!("warning: {warning}")));
         self.publish(&manifest, &request, tracked).await
@@ -225,23 +247,50 @@ impl Work<'_> {
         }
     }
 
-    async fn download(&self, manifest: &Manifest) -> Result<PathBuf, Ended> {
-        let key = manifest.video_key();
-        let extension = Path::new(&key).extension().and_then(|e| e.to_str()).unwrap_or("mp4");
-        let to = self.workspace.file(&format!("video.{extension}"));
-        let facts = manifest.video.clone().unwrap_or_default();
-        let progress = |done: u64, total: u64| self.doing.set("downloading", done, Some(total), None);
-        let (bucket, sha256) = (&**self.lease.bucket(), facts.sha256.as_deref());
-        let download = || transfer::download(bucket, &key, facts.size_bytes, sha256, &to, &progress);
-        if let Err(error) = self.patiently(Error::is_transient, download).await {
-            if !matches!(error, Error::Mismatch { .. }) {
-                return Err(error.into());
-            }
-            // Of so many bytes some may have been spoiled on the way here.
-            self.say(format!("{error}; fetching it once more"));
-            self.patiently(Error::is_transient, download).await?;
+    /// Tracks, beginning while the video arrives where that can be. `None` if it was stopped, or no more of the
+    /// video came.
+    async fn track(
+        &self,
+        models: &Models,
+        request: &Request,
+        video: &Arc<Arrival>,
+    ) -> Result<Option<Tracked>, Ended> {
+        let loading = in_background("load", {
+            let models = models.clone();
+            move || models.get()
+        });
+        let model = self.unless_stopped(joined(loading)).await??;
+        let at = self.unless_stopped(self.restore(request)).await?;
+        if let Some(frame) = at {
+            self.say(format!("going on at frame {frame}"));
         }
-        Ok(to)
+        let tracking = Tracking {
+            lease: self.lease,
+            doing: &self.doing,
+            log: self.log,
+            stop: self.stop,
+            stall_timeout: self.options.stall_timeout,
+        };
+        tracking.run(request, model, video).await
+    }
+
+    async fn download(&self, manifest: &Manifest, to: &Path, video: &Arrival) -> Result<(), Ended> {
+        let facts = manifest.video.clone().unwrap_or_default();
+        let reading_along = ReadingAlong::new(to);
+        let arrival = |arrived: Arrived<'_>| {
+            self.doing.downloading(arrived.n_bytes, arrived.size_bytes);
+            video.progress(reading_along.file(arrived), arrived.prefix);
+        };
+        let (bucket, key) = (&**self.lease.bucket(), manifest.video_key());
+        let sha256 = facts.sha256.as_deref();
+        let download = || transfer::download(bucket, &key, facts.size_bytes, sha256, to, &arrival);
+        match self.patiently(Error::is_transient, download).await {
+            // Of so many bytes some may have been spoiled on the way here: the next attempt fetches them anew.
+            Err(error @ Error::Mismatch { .. }) if matches!(bucket.bulk(), Bulk::Parts(_)) => {
+                Err(Ended::Failed { reason: Failure::from(error).in_words(), no_hope: false })
+            }
+            other => Ok(other.map(|_| ())?),
+        }
     }
 
     /// Brings the checkpoint back; the frame that it goes on with, if there is one.
@@ -277,14 +326,16 @@ impl Work<'_> {
         }
     }
 
-    fn request(&self, manifest: &Manifest, video: PathBuf) -> Request {
+    fn request(&self, manifest: &Manifest) -> Request {
+        let key = manifest.video_key();
+        let extension = Path::new(&key).extension().and_then(|e| e.to_str()).unwrap_or("mp4");
         let parameters = &manifest.parameters;
         let prompt = match (&parameters.prompt, &self.desk.settings.prompt) {
             (None, Some(ours)) => ours.clone(),
             _ => manifest.prompt().to_owned(),
         };
         Request {
-            video,
+            video: self.workspace.file(&format!("video.{extension}")),
             prompts: vec![prompt],
             out: self.workspace.file("results.json"),
             annotated: None,
@@ -338,6 +389,31 @@ impl Work<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// A second name for a file that is still arriving, which stays when the file gets its own.
+struct ReadingAlong {
+    name: PathBuf,
+    has_it: OnceLock<bool>,
+}
+
+impl ReadingAlong {
+    fn new(video: &Path) -> Self {
+        let extension = video.extension().unwrap_or_default();
+        let name = video.with_file_name("arriving").with_extension(extension);
+        // Of an earlier attempt.
+        let _ = std::fs::remove_file(&name);
+        Self { name, has_it: OnceLock::new() }
+    }
+
+    /// The file, as soon as it can be made sense of. Where the disk knows no links, it is waited for.
+    fn file(&self, arrived: Arrived<'_>) -> Option<PathBuf> {
+        if !arrived.has_end || arrived.prefix == 0 {
+            return None;
+        }
+        let has_it = self.has_it.get_or_init(|| std::fs::hard_link(arrived.partial, &self.name).is_ok());
+        has_it.then(|| self.name.clone())
     }
 }
 

@@ -16,8 +16,11 @@ use super::log::Log;
 use crate::failure::Outcome;
 use crate::stop::Stop;
 use crate::track::{
-    Progressed, Request, Saved, Source, Tracked, Watch, detect, saved_max_objects, spool_path,
+    Arrival, Progressed, Request, Saved, Source, Tracked, Watch, detect, saved_max_objects, spool_path,
 };
+
+/// How soon it is noticed that a video is what it should be.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What tracking one job needs.
 pub(super) struct Tracking<'a> {
@@ -30,19 +33,25 @@ pub(super) struct Tracking<'a> {
 
 impl Tracking<'_> {
     /// Tracks on a thread of its own, while checkpoints go up and a watchdog looks on. `None` if it was stopped.
-    pub(super) async fn run(&self, request: &Request, model: Arc<Model>) -> Result<Option<Tracked>, Ended> {
+    pub(super) async fn run(
+        &self,
+        request: &Request,
+        model: Arc<Model>,
+        video: &Arc<Arrival>,
+    ) -> Result<Option<Tracked>, Ended> {
         let outbox = Arc::new(Outbox::default());
         let watcher =
             Watcher { doing: self.doing.clone(), outbox: outbox.clone(), n_saved: AtomicU64::new(0) };
         let (request, stop, log, id) =
             (request.clone(), self.stop.clone(), self.log.clone(), self.lease.id().clone());
+        let arrival = video.clone();
         let tracking = in_background("track", move || {
-            detect_from(request, model, &stop, &watcher, |line| log.line(&id, line))
+            detect_from(request, &arrival, model, &stop, &watcher, |line| log.line(&id, line))
         });
         let watched = async {
             tokio::select! {
                 tracked = joined(tracking) => tracked?.map_err(Ended::of_tracking),
-                reason = self.watchdog() => {
+                reason = self.watchdog(video) => {
                     // Should it come back after all, it ends.
                     self.stop.request();
                     outbox.close();
@@ -50,7 +59,14 @@ impl Tracking<'_> {
                 }
             }
         };
-        let (tracked, uploaded) = tokio::join!(watched, self.upload(&outbox));
+        let upload = async {
+            // What was tracked in bytes that turn out to be wrong is no checkpoint.
+            while !video.is_verified() && !outbox.is_closed() {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            if video.is_verified() { self.upload(&outbox).await } else { Ok(()) }
+        };
+        let (tracked, uploaded) = tokio::join!(watched, upload);
         let tracked = tracked?;
         uploaded?;
         Ok(tracked)
@@ -74,14 +90,14 @@ impl Tracking<'_> {
         Ok(())
     }
 
-    /// Returns when no frame came for too long.
-    async fn watchdog(&self) -> String {
+    /// Returns when no frame came for too long, though the video is there.
+    async fn watchdog(&self, video: &Arrival) -> String {
         let limit = self.stall_timeout;
         let mut last = (0, Instant::now());
         loop {
             tokio::time::sleep((limit / 10).min(Duration::from_secs(5))).await;
             let current = self.doing.get().current;
-            if current != last.0 {
+            if current != last.0 || !(video.is_whole() || video.is_given_up()) {
                 last = (current, Instant::now());
             } else if last.1.elapsed() >= limit {
                 return format!("no frame for {} seconds after {current} frames", limit.as_secs());
@@ -95,6 +111,7 @@ impl Tracking<'_> {
 /// another version) is started anew.
 fn detect_from(
     mut request: Request,
+    video: &Arc<Arrival>,
     model: Arc<Model>,
     stop: &Stop,
     watcher: &Watcher,
@@ -107,14 +124,21 @@ fn detect_from(
         tell(format!("--max-objects is {} for this job, as its first worker set it", words(theirs)));
         request.max_objects = theirs;
     }
-    match detect(&request, Source::open(&request)?, model.clone(), stop, watcher) {
+    let Some(source) = Source::open_arriving(&request, video, stop)? else { return Ok(None) };
+    if source.is_arriving() {
+        tell("tracking while the video arrives".to_owned());
+    }
+    match detect(&request, source, model.clone(), stop, watcher) {
         Err(failure) if failure.is_about_checkpoint() => {
             tell(format!("starting from the beginning: {}", failure.in_words()));
             for stale in [spool_path(&checkpoint), checkpoint] {
                 let _ = std::fs::remove_file(stale);
             }
             request.max_objects = ours;
-            detect(&request, Source::open(&request)?, model, stop, watcher)
+            match Source::open_arriving(&request, video, stop)? {
+                Some(source) => detect(&request, source, model, stop, watcher),
+                None => Ok(None),
+            }
         }
         other => other,
     }

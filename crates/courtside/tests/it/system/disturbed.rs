@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use s3_fixture::{FakeR2, RealServer};
+use s3_fixture::{FakeR2, Fault, Gate, RealServer};
 
 use super::{Site, undisturbed};
 use crate::program::{Ran, Running};
@@ -200,6 +200,75 @@ fn two_imports_at_once_are_one() {
     let already: Vec<_> = both.iter().map(|ran| ran["imported"][0]["already"].as_bool().unwrap()).collect();
     assert!(already == [true, false] || already == [false, true], "{already:?}");
     assert_eq!(site.rows(), undisturbed(14));
+}
+
+/// A worker on a video whose third range of bytes waits at the gate.
+fn tracking_while_it_arrives(spoil: bool) -> (FakeR2, Site, String, Gate, Running, Site) {
+    let server = FakeR2::start();
+    let site = Site::with_server(server.connection());
+    crate::fixture::wide().video(&site.place, 14, "game.mp4");
+    append_free_box(&site, 70 << 20);
+    let submitted = site.run(&["--json", "submit", "game.mp4", "--prompt", "ball"]).expect(0, &[]).json();
+    let job = submitted["job_id"].as_str().unwrap().to_owned();
+    let key = format!("videos/{job}.mp4");
+    if spoil {
+        let mut bytes = server.object(&key).unwrap().body.to_vec();
+        bytes[40 << 20] ^= 1;
+        server.put(&key, bytes);
+    }
+    let gate = Gate::new();
+    let held = gate.clone();
+    server.set_faults(move |call| {
+        (call.key == key && call.range_start == Some(32 << 20)).then(|| Fault::Hold(held.clone()))
+    });
+    let machine = site.elsewhere();
+    let mut worker = machine.start_worker(&["--once", "--checkpoint-interval", "0.1"]);
+    worker.wait_for("tracked frames", || (frames_done(&site, &job) > 0).then_some(()));
+    (server, site, job, gate, worker, machine)
+}
+
+#[test]
+fn tracking_begins_while_the_video_arrives() {
+    let (server, site, job, gate, worker, _machine) = tracking_while_it_arrives(false);
+    assert!(server.keys().iter().all(|key| !key.starts_with("checkpoints/")));
+    gate.open();
+    worker.end().expect(0, &["tracking while the video arrives"]);
+    site.import(&job);
+    assert_eq!(site.rows(), undisturbed(14));
+}
+
+#[test]
+fn what_was_tracked_in_wrong_bytes_counts_for_nothing() {
+    let (server, site, job, gate, worker, _machine) = tracking_while_it_arrives(true);
+    gate.open();
+    worker.end().expect(5, &["tracking while the video arrives", "its SHA-256 is"]);
+    assert_eq!(site.status(&job)["status"], "pending");
+    let left: Vec<String> = server.keys();
+    assert!(
+        !left.iter().any(|key| key.starts_with("checkpoints/") || key.starts_with("results/")),
+        "{left:?}"
+    );
+}
+
+#[test]
+fn a_worker_that_is_stopped_while_the_video_arrives_gives_its_job_back() {
+    let (_server, site, job, gate, mut worker, _machine) = tracking_while_it_arrives(false);
+    worker.signal("TERM");
+    let ran = worker.end().expect(130, &[]);
+    assert_eq!(ran.json()["released"][0], job.as_str());
+    gate.open();
+    site.elsewhere().work().expect(0, &[]);
+    site.import(&job);
+    assert_eq!(site.rows(), undisturbed(14));
+}
+
+/// Appends a box that players skip (ISO/IEC 14496-12 §8.1.2).
+fn append_free_box(site: &Site, n_bytes: u32) {
+    use std::io::Write;
+    let mut file = std::fs::OpenOptions::new().append(true).open(site.place.path("game.mp4")).unwrap();
+    file.write_all(&(n_bytes + 8).to_be_bytes()).unwrap();
+    file.write_all(b"free").unwrap();
+    file.write_all(&vec![7; n_bytes as usize]).unwrap();
 }
 
 /// A decoder that never gives a picture.
