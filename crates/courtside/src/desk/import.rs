@@ -1,6 +1,7 @@
 //! Results home: from a bucket into the library. Verified before anything is written, one transaction, and the
 //! bucket keeps the results until the database has them on disk.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -204,15 +205,19 @@ async fn fetch(
     let report = from_file(library, file, &job, &expected);
     // What was refused is fetched anew by the next import.
     let removed = std::fs::remove_file(file).map_err(|e| cannot("remove", file, e));
-    let report = report?;
+    let (report, n_tracks) = report?;
     removed?;
-    let stats = library.detection_stats(Select::Job(id.as_str()))?;
+    let tracks = match n_tracks {
+        Some(n_tracks) => n_tracks as i64,
+        // Nothing was read.
+        None => library.detection_stats(Select::Job(id.as_str()))?.n_tracks,
+    };
     let imported = Imported {
         job_id: report.job_id,
         video_id: report.video_id,
         detections: report.n_detections,
         frames_processed: report.frames_processed,
-        tracks: stats.n_tracks,
+        tracks,
         already: report.outcome == ImportOutcome::AlreadyImported,
     };
     library
@@ -244,23 +249,26 @@ fn import_job(manifest: &Manifest, sha256: &str, options: Options) -> ImportJob 
     }
 }
 
-/// Imports a results file of this machine: one thread reads, this one writes.
+/// Imports a results file of this machine: one thread reads, this one writes. Also gives the number of tracks, if
+/// the file was read.
 pub fn from_file(
     library: &mut Library,
     file: &Path,
     job: &ImportJob,
     expected: &Expected,
-) -> Outcome<store::ImportReport> {
+) -> Outcome<(store::ImportReport, Option<usize>)> {
     let input = File::open(file).map_err(|e| cannot("read", file, e))?;
     let (sender, batches) = mpsc::sync_channel::<Vec<Detection>>(BATCHES_AHEAD);
+    let mut n_tracks = None;
     std::thread::scope(|scope| {
         let reader = scope.spawn(move || read(BufReader::new(input), expected, &sender));
-        library.import(job, |sink| {
+        let report = library.import(job, |sink| {
             for batch in batches {
                 sink.push(&batch)?;
             }
             let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            let head = read.map_err(|e| refused(e, &expected.job_id))?;
+            let (head, n_read) = read.map_err(|e| refused(e, &expected.job_id))?;
+            n_tracks = Some(n_read);
             Ok(Produced {
                 frames_processed: head.frames_processed.map(|n| n as i64),
                 completed_at: head
@@ -268,7 +276,8 @@ pub fn from_file(
                     .and_then(|text| jobs::manifest::Timestamp::parse(&text))
                     .map(|t| t.moment()),
             })
-        })
+        });
+        report.map(|report| (report, n_tracks))
     })
 }
 
@@ -292,7 +301,8 @@ fn read(
     input: impl Read,
     expected: &Expected,
     sender: &mpsc::SyncSender<Vec<Detection>>,
-) -> Result<results::ResultsHead, Box<ReadError<Ended>>> {
+) -> Result<(results::ResultsHead, usize), Box<ReadError<Ended>>> {
+    let mut tracks = HashSet::new();
     let row = |d: &results::Detection| Detection {
         frame: d.frame as i64,
         track_id: d.track_id as i64,
@@ -300,8 +310,9 @@ fn read(
         confidence: d.confidence,
     };
     let (head, _) = results::read_results(input, expected, |batch| {
+        tracks.extend(batch.iter().map(|d| d.track_id));
         sender.send(batch.iter().map(row).collect()).map_err(|_| Ended)
     })
     .map_err(Box::new)?;
-    Ok(head)
+    Ok((head, tracks.len()))
 }
