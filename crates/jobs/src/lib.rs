@@ -103,6 +103,7 @@ pub mod queue;
 mod register;
 pub mod results;
 pub mod status;
+mod timestamp;
 pub mod timing;
 pub mod transfer;
 
