@@ -1,5 +1,5 @@
 //! How fast a large file goes into a bucket and out of it, at what cost of processor and memory:
-//! `cargo run --release --example bench_transfer [MIB]`.
+//! `cargo run --release --example bench_transfer [MIB [ROUNDS]]`. `scripts/bench_transfer.py` sets boto3 beside it.
 //!
 //! Against the server of `S3_ENDPOINT`, `S3_BUCKET`, `S3_REGION`, `S3_ACCESS_KEY_ID`, `S3_SECRET_ACCESS_KEY`; without
 //! them against a real server on loopback, started for the purpose. Linux only: it reads `/proc/self`.
@@ -23,6 +23,7 @@ const TICKS: f64 = 100.0;
 
 fn main() -> Result<(), AnyError> {
     let n_mib: u64 = std::env::args().nth(1).map_or(Ok(1024), |n| n.parse())?;
+    let n_rounds: u32 = std::env::args().nth(2).map_or(Ok(3), |n| n.parse())?;
     let (settings, _server) = settings()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let bucket = RemoteBucket::s3(&settings)?;
@@ -30,7 +31,7 @@ fn main() -> Result<(), AnyError> {
     let folder = tempfile::tempdir()?;
     let (file, copy) = (folder.path().join("file"), folder.path().join("copy"));
     make(&file, n_mib)?;
-    for _ in 0..3 {
+    for _ in 0..n_rounds {
         let journal = folder.path().join("journal");
         let what = Upload { bucket: &bucket, key: KEY, file: &file, journal: &journal, part_bytes: None };
         let facts = measure("up", n_mib, || runtime.block_on(upload(what, &|_, _| {})))??;

@@ -8,7 +8,7 @@ use utoipa::openapi::{
 use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::SwaggerUi;
 
-use super::guard::OPEN_ROUTE;
+use super::guard::is_open;
 use super::problem::{ErrorBody, ValidationBody};
 
 const TOKEN: &str = "token";
@@ -32,7 +32,7 @@ const TOKEN: &str = "token";
 )]
 pub(super) struct Head;
 
-/// The token that every route but one may demand.
+/// The token that most routes may demand.
 struct Token;
 
 impl Modify for Token {
@@ -52,7 +52,7 @@ pub(super) fn complete(mut document: Document) -> Document {
                 ("403", "Without a token: a page of another origin must not change anything"),
                 ("503", "Something that is needed does not answer; try again"),
             ];
-            if path != OPEN_ROUTE {
+            if !is_open(path) {
                 common.push(("401", "The token is missing or wrong"));
                 let nothing = SecurityRequirement::default();
                 operation.security =

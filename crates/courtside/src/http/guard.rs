@@ -14,8 +14,12 @@ use super::extract::media_type;
 use super::problem::{Answer, Problem};
 use super::state::App;
 
-/// The one route that needs no token.
-pub(super) const OPEN_ROUTE: &str = "/healthz";
+/// Whether a route needs no token: the server's health, and the documentation, which holds nothing of anybody's and
+/// is where a browser is given the token.
+pub(super) fn is_open(route: &str) -> bool {
+    matches!(route, "/healthz" | "/openapi.json" | "/docs") || route.starts_with("/docs/")
+}
+
 /// How long an answer may take to begin; an upload has its own limit.
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -27,7 +31,7 @@ pub(super) async fn admit(State(app): State<App>, request: Request, next: Next) 
     match &options.access {
         Access::Token(_) => {
             let is_open =
-                request.extensions().get::<MatchedPath>().is_some_and(|path| path.as_str() == OPEN_ROUTE);
+                request.extensions().get::<MatchedPath>().is_some_and(|path| is_open(path.as_str()));
             if !is_open && !options.access.admits(request.headers()) {
                 return Err(Problem::unauthorized());
             }

@@ -1,29 +1,63 @@
 //! `--help` of every command, whole, as in `snapshots/`. After a change that is meant,
 //! `UPDATE_SNAPSHOTS=1 cargo test -p courtside --test it help` writes them anew.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::program::Place;
 
 #[test]
 fn help_is_as_in_the_snapshots() {
-    let commands: [(&str, &[&str]); 6] = [
-        ("courtside", &[]),
-        ("track", &["track"]),
-        ("model", &["model"]),
-        ("model-check", &["model", "check"]),
-        ("model-path", &["model", "path"]),
-        ("bench", &["bench"]),
+    let commands = [
+        "",
+        "submit",
+        "worker",
+        "serve",
+        "status",
+        "import",
+        "tracks",
+        "export",
+        "videos",
+        "videos add",
+        "videos list",
+        "videos show",
+        "videos rm",
+        "logs",
+        "cancel",
+        "retry",
+        "rm",
+        "doctor",
+        "track",
+        "model",
+        "model check",
+        "model path",
+        "bench",
     ];
-    for (name, command) in commands {
-        let ran = Place::new().run(&[command, &["--help"]].concat()).expect(0, &[]);
+    let mut shown = Vec::new();
+    for command in commands {
+        let words: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
+        let ran = Place::new().run(&words).expect(0, &[]);
         assert_eq!(ran.stderr, "");
-        compare(name, &ran.stdout);
+        let name = if command.is_empty() { "courtside".to_owned() } else { command.replace(' ', "-") };
+        compare(&name, &ran.stdout);
+        shown.push(name + ".txt");
     }
+    shown.sort();
+    assert_eq!(names(&snapshots()), shown);
+}
+
+fn snapshots() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/snapshots")
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
 }
 
 fn compare(name: &str, help: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/snapshots").join(format!("{name}.txt"));
+    let path = snapshots().join(format!("{name}.txt"));
     if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
         std::fs::write(&path, help).unwrap();
     }

@@ -330,7 +330,7 @@ fn a_job_keeps_the_limit_it_was_begun_with() {
 }
 
 /// Appends an EBML Void element, which Matroska readers skip (RFC 8794 §11.3.2).
-fn pad(site: &Site, n_bytes: u64) {
+pub(super) fn pad(site: &Site, n_bytes: u64) {
     use std::io::Write;
     let mut file = std::fs::OpenOptions::new().append(true).open(site.place.path("game.mkv")).unwrap();
     file.write_all(&[0xec, 0x01]).unwrap();

@@ -46,7 +46,16 @@ impl Site {
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = self.place.command(args);
+        self.connected(self.place.command(args))
+    }
+
+    /// The program on a disk that is full, as far as it can tell: no file may grow beyond so many bytes.
+    pub(crate) fn on_a_full_disk(&self, n_bytes: u64, args: &[&str]) -> Ran {
+        let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", n_bytes / 512);
+        Ran::of(self.connected(self.place.shell(&script, args)).output().unwrap())
+    }
+
+    fn connected(&self, mut command: Command) -> Command {
         if let Some(server) = &self.server {
             command.env("R2_ENDPOINT_URL", &server.endpoint).env("R2_BUCKET_NAME", &server.bucket);
             command.env("R2_ACCESS_KEY_ID", &server.access_key_id);

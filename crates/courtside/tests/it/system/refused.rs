@@ -102,3 +102,45 @@ fn a_library_of_a_newer_version_is_left_alone() {
     drop(database);
     site.run(&["videos", "list"]).expect(3, &["newer"]);
 }
+
+#[test]
+fn a_disk_that_fills_during_an_import_loses_nothing() {
+    let site = Site::with_folder();
+    let job = site.submit(14, &[]);
+    site.work().expect(0, &[]);
+    // More than the disk takes: the same detections, again and again.
+    let mut register: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(site.object(&format!("jobs/{job}.json"))).unwrap()).unwrap();
+    register.as_object_mut().unwrap().remove("result");
+    std::fs::write(site.object(&format!("jobs/{job}.json")), register.to_string()).unwrap();
+    let key = site.object(&format!("results/{job}.json"));
+    let one = r#"{"frame":3,"track_id":1,"bbox":[1.25,2.5,30.75,40.5],"confidence":0.5}"#;
+    let detections = vec![one; 20_000].join(",");
+    std::fs::write(&key, format!(r#"{{"job_id":"{job}","video_id":1,"detections":[{detections}]}}"#))
+        .unwrap();
+    site.on_a_full_disk(1 << 20, &["import", "--job-id", &job]).expect(1, &["basketball_analyzer.db"]);
+    assert_eq!(site.rows(), []);
+    assert!(key.exists());
+    assert_eq!(site.status(&job)["state"], "ready_to_import");
+    assert_eq!(site.import(&job)["detections"], 20_000);
+}
+
+#[test]
+fn a_disk_that_fills_during_a_download_costs_an_attempt_and_the_worker_ends() {
+    let server = FakeR2::start();
+    let site = Site::with_server(server.connection());
+    crate::fixture::wide().video(&site.place, 14, "game.mkv");
+    super::disturbed::pad(&site, 8 << 20);
+    let job = site.run(&["--json", "submit", "game.mkv", "--prompt", "ball"]).expect(0, &[]).json();
+    let job = job["job_id"].as_str().unwrap();
+    let machine = site.elsewhere();
+    let worker = machine.worker(&[]);
+    let args: Vec<&str> = worker.get_args().map(|arg| arg.to_str().unwrap()).collect();
+    machine.on_a_full_disk(4 << 20, &args).expect(1, &["File too large", job]);
+    let after = site.status(job);
+    assert_eq!((after["status"].as_str(), after["attempt"].as_u64()), (Some("pending"), Some(1)));
+    assert!(after["error"].as_str().unwrap().contains("File too large"), "{after}");
+    site.elsewhere().work().expect(0, &[]);
+    site.import(job);
+    assert_eq!(site.rows(), super::undisturbed(14));
+}
