@@ -81,10 +81,13 @@ impl Lease {
     /// Gives signs of life until the job is lost, and returns why. An unreachable bucket is no loss: the next
     /// sign tells. Nor is a job that this claim completed: then it never returns.
     pub async fn keep_alive(&self, progress: impl Fn() -> Heartbeat + Send + Sync) -> String {
+        // Whoever looks at a new job soon sees it move.
+        let mut pause = self.timing.heartbeat / 6;
         loop {
-            tokio::time::sleep(self.timing.heartbeat / 2).await;
+            tokio::time::sleep(pause).await;
             self.write_status(&progress()).await;
-            tokio::time::sleep(self.timing.heartbeat / 2).await;
+            tokio::time::sleep(pause).await;
+            pause = self.timing.heartbeat / 2;
             match self.beat(&progress()).await {
                 Ok(()) => {}
                 Err(LeaseError::Lost { .. }) if self.is_completed().await => std::future::pending().await,

@@ -165,7 +165,7 @@ async fn in_ranges(
         journal.ranges.insert(start);
         // What the journal counts must have reached the disk before it.
         file.sync_data().map_err(|e| Error::file("write", partial, e))?;
-        write_whole(journal_path, &serde_json::to_vec(&journal).unwrap_or_default())?;
+        write_whole(journal_path, &serde_json::to_vec(&journal).unwrap_or_default(), true)?;
         note(&journal);
     }
     Ok(())

@@ -85,15 +85,18 @@ async fn in_background<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Sen
     }
 }
 
-/// Writes a small file whole or not at all.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes a small file whole or not at all. One that is not made `durable` may be gone or spoiled after a power
+/// failure, though not when a process dies.
+fn write_whole(path: &Path, bytes: &[u8], durable: bool) -> Result<()> {
     use std::io::Write;
     let failed = |e| Error::file("write", path, e);
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(failed)?;
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
     file.write_all(bytes).map_err(failed)?;
-    file.as_file().sync_data().map_err(failed)?;
+    if durable {
+        file.as_file().sync_data().map_err(failed)?;
+    }
     file.persist(path).map_err(|e| failed(e.error))?;
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -21,6 +21,9 @@ const PART: u64 = 16 << 20;
 const MAX_PARTS: u64 = 10_000;
 /// Parts under way at the same time.
 const CONCURRENCY: usize = 4;
+
+/// Time from one note of what arrived that is waited for until it is on the disk to the next.
+const SYNC_EVERY: Duration = Duration::from_secs(2);
 
 /// What to upload.
 #[derive(Debug)]
@@ -146,7 +149,7 @@ async fn in_parts(
     let upload = store.start(what.key).await?;
     let (key, file, parts) = (what.key.to_owned(), file.clone(), BTreeMap::new());
     let journal = Journal { key, file, part_bytes, upload, parts };
-    write_journal(what.journal, &journal)?;
+    write_journal(what.journal, &journal, true)?;
     send(what, store, journal, progress).await
 }
 
@@ -187,14 +190,19 @@ async fn send(
                     Ok::<_, Error>((index, part.body.len() as u64, arrived, part.whole))
                 }
             })
-            .buffered(CONCURRENCY)
+            .buffer_unordered(CONCURRENCY)
     );
     let mut through = 0;
     let mut sha256 = String::new();
+    let mut synced = Instant::now();
     while let Some(part) = sent.next().await {
         let (index, length, arrived, whole) = part?;
         if journal.parts.insert(index, arrived.clone()).as_ref() != Some(&arrived) {
-            write_journal(what.journal, &journal)?;
+            // To wait for the disk takes as long as sending a part. A process that dies loses nothing by not
+            // waiting; a machine that does sends a few parts again.
+            let durable = synced.elapsed() >= SYNC_EVERY;
+            write_journal(what.journal, &journal, durable)?;
+            synced = if durable { Instant::now() } else { synced };
         }
         through += length;
         sha256 = whole.unwrap_or(sha256);
@@ -268,6 +276,6 @@ fn read_journal(path: &Path) -> Option<Journal> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 
-fn write_journal(path: &Path, journal: &Journal) -> Result<()> {
-    write_whole(path, &serde_json::to_vec(journal).unwrap_or_default())
+fn write_journal(path: &Path, journal: &Journal, durable: bool) -> Result<()> {
+    write_whole(path, &serde_json::to_vec(journal).unwrap_or_default(), durable)
 }

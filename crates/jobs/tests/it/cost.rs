@@ -169,8 +169,8 @@ async fn an_owner_writes_less_than_once_in_ten_seconds() {
     tokio::time::timeout(hour, lease.keep_alive(|| progress(1))).await.unwrap_err();
     let n_writes = bucket.n_writes.load(Ordering::Relaxed) - before;
     let n_beats = (hour.as_secs() / Timing::default().heartbeat.as_secs()) as usize;
-    // One register and one status object for each heartbeat; the last may fall on the hour itself.
-    assert!((2 * n_beats - 2..=2 * n_beats).contains(&n_writes), "{n_writes} writes");
+    // One register and one status object for each heartbeat, the first ones sooner.
+    assert!((2 * n_beats - 2..=2 * n_beats + 1).contains(&n_writes), "{n_writes} writes");
     assert!(n_writes <= 360);
     // And none to speak of when the job is not its own any more.
     party.admin().cancel(&id("a")).await.unwrap();
