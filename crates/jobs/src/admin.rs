@@ -82,19 +82,21 @@ impl Admin {
         self.remove_all(&id.checkpoints()).await
     }
 
-    /// Removes the video of a job from the bucket, unless the register names an object that is no video of its own.
-    pub async fn remove_video(&self, manifest: &Manifest) -> Result<()> {
+    /// Removes the video of a job from the bucket, unless the register names an object that is no video of its own;
+    /// tells whether it did.
+    pub async fn remove_video(&self, manifest: &Manifest) -> Result<bool> {
         let key = manifest.video_key();
         // Older programs name a video by its job, and so do we: anything else may be another job's.
         if !key.starts_with(&format!("videos/{}.", manifest.job_id)) {
-            return Ok(());
+            return Ok(false);
         }
-        self.bucket().delete(check_key(&key)?).await
+        self.bucket().delete(check_key(&key)?).await?;
+        Ok(true)
     }
 
     /// Removes everything of a job, its register last. A job that waits or is being processed is cancelled
-    /// first, so that no worker claims it half removed.
-    pub async fn remove(&self, id: &JobId) -> Result<()> {
+    /// first, so that no worker claims it half removed. Tells whether the video went with it.
+    pub async fn remove(&self, id: &JobId) -> Result<bool> {
         let manifest = match self.job(id).await {
             Ok(manifest) if manifest.status.is_finished() => Some(manifest),
             Ok(_) => Some(self.cancel(id).await?),
@@ -107,10 +109,12 @@ impl Admin {
         }
         self.remove_checkpoints(id).await?;
         self.remove_all(&id.logs()).await?;
-        if let Some(manifest) = manifest {
-            self.remove_video(&manifest).await?;
-        }
-        self.bucket().delete(&id.register()).await
+        let has_removed_video = match manifest {
+            Some(manifest) => self.remove_video(&manifest).await?,
+            None => false,
+        };
+        self.bucket().delete(&id.register()).await?;
+        Ok(has_removed_video)
     }
 
     /// The logs of a job's attempts, the first attempt first.

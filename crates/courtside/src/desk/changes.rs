@@ -99,10 +99,12 @@ pub async fn remove(desk: &Desk, library: &mut Library, id: &JobId, force: bool)
         Ok(found) => found,
         Err(failure) if is_unknown(&failure) => {
             return match row {
-                Some(row) if submit::unfinished_submission(&row).is_some() && !force => {
-                    refused("is not uploaded yet")
-                }
-                Some(row) if !row.imported => submit::abandon(desk, library, &row).await,
+                Some(row) if submit::unfinished_submission(&row).is_some() => match force {
+                    true => submit::abandon(desk, library, &row).await,
+                    false => refused("is not uploaded yet"),
+                },
+                Some(row) if submit::has_failed_to_upload(&row) => submit::abandon(desk, library, &row).await,
+                // The library's alone: the app's, or one that was removed before.
                 _ => Err(failure),
             };
         }
@@ -110,7 +112,8 @@ pub async fn remove(desk: &Desk, library: &mut Library, id: &JobId, force: bool)
             if !force {
                 return refused("has a register that cannot be read");
             }
-            return Ok(desk.admin(likely_place(desk, row.as_ref()))?.remove(id).await?);
+            desk.admin(likely_place(desk, row.as_ref()))?.remove(id).await?;
+            return Ok(());
         }
         Err(failure) => return Err(failure),
     };
@@ -121,8 +124,9 @@ pub async fn remove(desk: &Desk, library: &mut Library, id: &JobId, force: bool)
     if !manifest.status.is_finished() && !force {
         return refused("is not finished");
     }
-    admin.remove(id).await?;
-    import::forget_bucket_video(library, manifest.video_id, &manifest)?;
+    if admin.remove(id).await? {
+        import::forget_bucket_video(library, manifest.video_id, &manifest)?;
+    }
     let status = if manifest.status.is_finished() { manifest.status } else { Status::Cancelled };
     note(library, &Manifest { status, ..manifest })
 }

@@ -112,8 +112,7 @@ pub async fn import(
     };
     drop(turn);
     admin.imported(id).await?;
-    if options.delete_video {
-        admin.remove_video(&manifest).await?;
+    if options.delete_video && admin.remove_video(&manifest).await? {
         forget_bucket_video(library, imported.video_id, &manifest)?;
     }
     Ok(imported)

@@ -14,7 +14,7 @@ use serde::Serialize;
 use store::{JobFilter, JobRow, JobStatus, JobUpdate, Library};
 use time::OffsetDateTime;
 
-use super::submit::{UPLOAD_FAILED, UPLOADING};
+use super::submit::UPLOADING;
 use super::{Desk, submit, videos};
 use crate::failure::{Failure, Outcome};
 
@@ -153,14 +153,10 @@ impl<'a> Watcher<'a> {
         let uploads =
             JobFilter { statuses: &[JobStatus::Pending, JobStatus::Failed], ..JobFilter::default() };
         for row in library.jobs(&uploads)?.into_iter().filter(|row| !seen.contains(&row.id)) {
-            match (row.status, row.progress_message.as_deref()) {
-                (JobStatus::Pending, Some(UPLOADING)) => {
-                    overview.jobs.push(not_yet_there(&row, UPLOADING, State::Uploading));
-                }
-                (JobStatus::Failed, Some(UPLOAD_FAILED)) => {
-                    overview.jobs.push(not_yet_there(&row, "failed", State::Failed));
-                }
-                _ => {}
+            if row.status == JobStatus::Pending && row.progress_message.as_deref() == Some(UPLOADING) {
+                overview.jobs.push(not_yet_there(&row, UPLOADING, State::Uploading));
+            } else if submit::has_failed_to_upload(&row) {
+                overview.jobs.push(not_yet_there(&row, "failed", State::Failed));
             }
         }
         overview.jobs.sort_by(|a, b| (&a.created_at, &a.job_id).cmp(&(&b.created_at, &b.job_id)));

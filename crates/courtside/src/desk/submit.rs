@@ -193,6 +193,11 @@ pub fn unfinished_submission(row: &JobRow) -> Option<Submission> {
     is_unfinished.then(|| submission_of(row)).flatten()
 }
 
+/// Whether a row of the library stands for a submission that was given up by the program.
+pub fn has_failed_to_upload(row: &JobRow) -> bool {
+    row.status == JobStatus::Failed && row.progress_message.as_deref() == Some(UPLOAD_FAILED)
+}
+
 /// The submission that a row of the library came from.
 pub fn submission_of(row: &JobRow) -> Option<Submission> {
     let target = match row.target? {
@@ -212,6 +217,7 @@ pub async fn abandon(desk: &Desk, library: &mut Library, row: &JobRow) -> Outcom
     let id = super::job_id(&row.id)?;
     let journal = journal(desk, &id);
     let _turn = Turn::take(&journal, &id)?;
+    let Some(submission) = submission_of(row) else { return Ok(()) };
     let cancelled = JobUpdate {
         status: Some(JobStatus::Cancelled),
         progress_message: Some("cancelled".to_owned()),
@@ -219,7 +225,6 @@ pub async fn abandon(desk: &Desk, library: &mut Library, row: &JobRow) -> Outcom
         ..JobUpdate::default()
     };
     library.update_job(&row.id, &cancelled)?;
-    let Some(submission) = submission_of(row) else { return Ok(()) };
     let admin = desk.admin(submission.target.unwrap_or_else(|| desk.default_target()))?;
     // It may have arrived just before this turn.
     match admin.cancel(&id).await {

@@ -80,8 +80,11 @@ pub(super) async fn list(
         job_id: query.job_id,
         limit: Some(query.limit.unwrap_or(DEFAULT_LIMIT) as u32),
     };
-    // Some hundred bytes a row are held until the client has read them: not for many clients at once.
-    let turn = app.listings.clone().acquire_owned().await.map_err(Problem::internal)?;
+    // Some hundred bytes a row are held until the client has read them: long lists not for many at once.
+    let turn = match query.limit.is_some_and(|limit| i64::from(limit) > DEFAULT_LIMIT) {
+        true => Some(app.listings.clone().acquire_owned().await.map_err(Problem::internal)?),
+        false => None,
+    };
     let (totals, rows, imports) = app
         .library(move |_, library| {
             videos::known(library, id)?;
@@ -101,7 +104,7 @@ struct Text {
     rows: std::vec::IntoIter<DetectionRow>,
     /// Jobs by the number of their import.
     imports: HashMap<i64, String>,
-    _turn: OwnedSemaphorePermit,
+    _turn: Option<OwnedSemaphorePermit>,
     is_first: bool,
     is_over: bool,
 }
@@ -112,7 +115,7 @@ impl Text {
         totals: DetectionTotals,
         rows: Vec<DetectionRow>,
         imports: HashMap<i64, String>,
-        turn: OwnedSemaphorePermit,
+        turn: Option<OwnedSemaphorePermit>,
     ) -> Self {
         let head = DetectionsBody {
             video_id: id,

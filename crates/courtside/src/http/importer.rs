@@ -15,7 +15,7 @@ use super::board::Picture;
 use super::options::Pace;
 use super::state::App;
 use crate::desk::import::{Imported, Options, import};
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::say::say;
 
 /// Jobs whose results the library would not take, and why.
@@ -127,7 +127,8 @@ fn welcome(app: &App, imported: &Imported) {
 fn refuse(app: &App, manifest: &Manifest, failure: &Failure) {
     app.metrics.import_failed();
     say(format!("job {} was not imported: {failure}", manifest.job_id));
-    if !failure.may_pass() {
+    // A key that was changed today works tomorrow.
+    if !failure.may_pass() && failure.kind != Kind::Remote {
         app.import_failures.note(manifest, failure.in_words());
     }
 }

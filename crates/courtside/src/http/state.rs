@@ -25,7 +25,7 @@ use crate::stop::Stop;
 /// How long one look at a register may take before the last known state is answered.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Answers that list detections at the same time: each may hold some 50 MB.
+/// Answers that list very many detections at the same time: each may hold some 50 MB.
 const LISTINGS: usize = 8;
 
 /// What all handlers share.
@@ -44,7 +44,7 @@ pub(super) struct Shared {
     pub(super) import_failures: ImportFailures,
     /// Held while a submission is prepared.
     pub(super) preparing: Mutex<()>,
-    /// Turns of answers that list detections.
+    /// Turns of answers that list very many detections.
     pub(super) listings: Arc<Semaphore>,
     /// Wakes the task that watches the registers.
     pub(super) news: Notify,

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::shapes::UploadBody;
 use super::state::App;
-use crate::desk::submit::{self, Prepared};
+use crate::desk::submit::{self, Prepared, Uploaded};
 use crate::failure::{Failure, Outcome};
 use crate::say::say;
 
@@ -87,7 +87,8 @@ pub(super) fn start(app: &App, prepared: Prepared) {
     let app = app.clone();
     tokio::spawn(async move {
         let mut pause = FIRST_PAUSE;
-        while let Err(failure) = run(&app, &prepared, &running).await {
+        let mut uploaded = None;
+        while let Err(failure) = run(&app, &prepared, &running, &mut uploaded).await {
             if !failure.may_pass() {
                 give_up(&app, &id, &failure).await;
                 break;
@@ -108,7 +109,12 @@ pub(super) fn start(app: &App, prepared: Prepared) {
 
 /// Uploads and puts the job in the queue. To be stopped in the middle is no failure: the row says that the
 /// submission did not end.
-async fn run(app: &App, prepared: &Prepared, running: &Running) -> Outcome<()> {
+async fn run(
+    app: &App,
+    prepared: &Prepared,
+    running: &Running,
+    uploaded: &mut Option<Arc<Uploaded>>,
+) -> Outcome<()> {
     let sent = &running.sent;
     let progress = |done, total| {
         sent.bytes.store(done, Ordering::Relaxed);
@@ -118,10 +124,14 @@ async fn run(app: &App, prepared: &Prepared, running: &Running) -> Outcome<()> {
         let _turn = app.uploads.turns.acquire().await;
         submit::upload(&app.desk, prepared, &progress).await
     };
-    let uploaded = tokio::select! {
-        uploaded = upload => uploaded?,
-        () = running.cancel.cancelled() => return Ok(()),
-        () = app.stop.wait() => return Ok(()),
+    let uploaded = match uploaded {
+        // Only the last word was missing.
+        Some(uploaded) => uploaded.clone(),
+        None => tokio::select! {
+            done = upload => uploaded.insert(Arc::new(done?)).clone(),
+            () = running.cancel.cancelled() => return Ok(()),
+            () = app.stop.wait() => return Ok(()),
+        },
     };
     // From here on to the end: a register that is there counts.
     let prepared = prepared.clone();

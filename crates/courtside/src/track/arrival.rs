@@ -24,6 +24,8 @@ struct State {
     prefix: u64,
     end: Option<End>,
     is_verified: bool,
+    /// What was there once was not all there later: another file arrives now.
+    began_anew: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +63,7 @@ impl Arrival {
     /// More is there. `partial` is the file as it can be read now, once beginning and end are in it.
     pub fn progress(&self, partial: Option<PathBuf>, prefix: u64) {
         let mut state = self.state();
+        state.began_anew |= prefix < state.prefix;
         state.prefix = prefix;
         if state.partial.is_none() {
             state.partial = partial;
@@ -92,6 +95,11 @@ impl Arrival {
     /// All is there, and holds the frames that it was taken to hold while it arrived.
     pub(super) fn verify(&self) {
         self.state().is_verified = true;
+    }
+
+    /// Whether the file began anew while it arrived.
+    pub(super) fn began_anew(&self) -> bool {
+        self.state().began_anew
     }
 
     /// Whether what was tracked while it arrived is good.
@@ -134,5 +142,51 @@ impl Arrival {
             let waited = self.changed.wait_timeout(state, LOOK_EVERY);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_can_be_waited_for() {
+        let (arrival, stop) = (Arrival::new(Some(7)), Stop::default());
+        std::thread::scope(|scope| {
+            let waiting =
+                scope.spawn(|| (arrival.wait_for_ends(&stop), arrival.wait_for(&stop, |n| n >= 20)));
+            arrival.progress(None, 10);
+            arrival.progress(Some("partial".into()), 10);
+            arrival.progress(None, 25);
+            assert_eq!(waiting.join().unwrap(), (Some("partial".into()), Waited::Enough(25)));
+        });
+        arrival.complete();
+        assert_eq!(arrival.wait_for(&stop, |_| false), Waited::Whole);
+        // One that is whole is read under its own name.
+        assert_eq!(arrival.wait_for_ends(&stop), None);
+        assert!(!arrival.began_anew() && !arrival.is_verified());
+        arrival.give_up();
+        assert!(arrival.is_whole());
+    }
+
+    #[test]
+    fn nobody_waits_for_what_will_not_come() {
+        let (arrival, stop) = (Arrival::new(None), Stop::default());
+        stop.request();
+        assert_eq!(arrival.wait_for_all(&stop), Waited::Over);
+        let stop = Stop::default();
+        arrival.give_up();
+        assert_eq!(arrival.wait_for(&stop, |_| true), Waited::Over);
+    }
+
+    #[test]
+    fn a_file_that_begins_anew_is_noticed() {
+        let arrival = Arrival::new(None);
+        arrival.progress(None, 10);
+        arrival.progress(None, 10);
+        assert!(!arrival.began_anew());
+        arrival.progress(None, 0);
+        arrival.progress(None, 20);
+        assert!(arrival.began_anew());
     }
 }

@@ -99,7 +99,7 @@ impl<'a> Pictures<'a> {
     fn verify(&mut self) -> Outcome<()> {
         let Some((arriving, arrival)) = self.arriving.take() else { return Ok(()) };
         let whole = Video::open(self.tools, self.video.path(), &Limits::default())?;
-        if !arriving.is(&whole) {
+        if arrival.began_anew() || !arriving.is(&whole) {
             return Err(Failure::new(Kind::Failed, UnusableCheckpoint::of_another_video(self.video.path())));
         }
         arrival.verify();
@@ -121,7 +121,14 @@ impl Iterator for Pictures<'_> {
                 return Some(frame.map_err(Failure::from));
             }
             if let Some(frames) = self.current.take() {
-                add(&mut self.damage, frames.damage());
+                let damage = frames.damage();
+                match self.arriving {
+                    None => add(&mut self.damage, damage),
+                    // What the decoder says of bytes that are not there yet is no damage.
+                    Some(_) => {
+                        add(&mut self.damage, Damage { n_messages: 0, messages: Vec::new(), ..damage })
+                    }
+                }
             }
             match self.go_on() {
                 Ok(true) => {}

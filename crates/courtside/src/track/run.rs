@@ -106,7 +106,11 @@ impl<'a> Tracking<'a> {
                 let session = Session::from_bytes(model, &prompts, options, &bytes, path)?;
                 (session, head.labels, head.position)
             }
-            None => (Session::new(model, &prompts, options)?, labels_of(&request.video)?, fresh),
+            None => {
+                // A file that is still arriving does not have its own name yet.
+                let named = if source.is_arriving() { source.video.path() } else { &request.video };
+                (Session::new(model, &prompts, options)?, labels_of(named)?, fresh)
+            }
         };
         let spool = match &request.checkpoint {
             Some(path) => Spool::named(&checkpoint::spool_path(path), position.n_detections)?,

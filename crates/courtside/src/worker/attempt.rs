@@ -30,6 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 /// The same once the worker was told to stop: a machine that is to go does not wait.
 const LAST_PATIENCE: Duration = Duration::from_secs(30);
 const DOWNLOADING: &str = "downloading";
+/// How soon it is noticed that a video will not come.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// A claimed job and whoever works on it.
 pub(super) struct Attempt<'a> {
@@ -240,10 +242,21 @@ impl Work<'_> {
         self.publish(&manifest, &request, tracked).await
     }
 
-    async fn unless_stopped<T>(&self, work: impl Future<Output = Result<T, Ended>>) -> Result<T, Ended> {
+    /// Does what is of use only if the video comes and nobody stops the worker.
+    async fn while_wanted<T>(
+        &self,
+        video: &Arrival,
+        work: impl Future<Output = Result<T, Ended>>,
+    ) -> Result<T, Ended> {
+        let unwanted = async {
+            while !video.is_given_up() {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
         tokio::select! {
             done = work => done,
             () = self.stop.wait() => Err(Ended::Stopped),
+            () = unwanted => Err(Ended::Stopped),
         }
     }
 
@@ -259,8 +272,8 @@ impl Work<'_> {
             let models = models.clone();
             move || models.get()
         });
-        let model = self.unless_stopped(joined(loading)).await??;
-        let at = self.unless_stopped(self.restore(request)).await?;
+        let model = self.while_wanted(video, joined(loading)).await??;
+        let at = self.while_wanted(video, self.restore(request)).await?;
         if let Some(frame) = at {
             self.say(format!("going on at frame {frame}"));
         }

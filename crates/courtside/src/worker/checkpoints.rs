@@ -75,6 +75,11 @@ impl Outbox {
         self.news.notify_one();
     }
 
+    /// Drops the snapshot that waits: it is of a run that counts for nothing.
+    pub(super) fn clear(&self) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).0 = None;
+    }
+
     /// No more will come.
     pub(super) fn close(&self) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
@@ -277,6 +282,9 @@ mod tests {
             (1..=3).map(|seq| workspace.file(&format!("snapshot-{seq}.state")).exists()).collect();
         assert_eq!(left, [false, false, true]);
         assert_eq!(outbox.next().await.map(|snapshot| snapshot.seq), Some(3));
+        outbox.put(snapshot(&workspace, 5));
+        outbox.clear();
+        assert!(!workspace.file("snapshot-5.state").exists());
         outbox.put(snapshot(&workspace, 4));
         outbox.close();
         assert_eq!(outbox.next().await.map(|snapshot| snapshot.seq), Some(4));

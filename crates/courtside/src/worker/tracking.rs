@@ -131,6 +131,7 @@ fn detect_from(
     match detect(&request, source, model.clone(), stop, watcher) {
         Err(failure) if failure.is_about_checkpoint() => {
             tell(format!("starting from the beginning: {}", failure.in_words()));
+            watcher.outbox.clear();
             for stale in [spool_path(&checkpoint), checkpoint] {
                 let _ = std::fs::remove_file(stale);
             }

@@ -199,7 +199,7 @@ async fn send(
         let (index, length, arrived, whole) = part?;
         if journal.parts.insert(index, arrived.clone()).as_ref() != Some(&arrived) {
             // To wait for the disk takes as long as sending a part. A process that dies loses nothing by not
-            // waiting; a machine that does sends a few parts again.
+            // waiting; after a power failure the upload may begin anew.
             let durable = synced.elapsed() >= SYNC_EVERY;
             write_journal(what.journal, &journal, durable)?;
             synced = if durable { Instant::now() } else { synced };

@@ -138,54 +138,50 @@ fn a_cancelled_job_stops_its_worker() {
     assert_eq!(site.rows(), undisturbed(N_FRAMES));
 }
 
-#[test]
-fn an_interrupted_upload_goes_on_with_the_same_job() {
+/// A submission that was killed after some parts of the video had arrived; the job, as `status` shows it.
+fn interrupted_upload() -> (FakeR2, Site, String) {
     let server = FakeR2::start();
     let site = Site::with_server(server.connection());
     // Five parts of noise behind the clip, which players skip.
     crate::fixture::wide().video(&site.place, 14, "game.mkv");
     pad(&site, 70 << 20);
     server.set_latency(Duration::from_millis(150));
-    let command = site.command(&["--json", "submit", "game.mkv", "--prompt", "ball"]);
-    let mut submitting = Running::start(command);
+    let mut submitting = Running::start(site.command(&["submit", "game.mkv", "--prompt", "ball"]));
     let parts = |server: &FakeR2| server.counts().of(s3_fixture::Op::UploadPart);
     submitting.wait_for("a part", || (parts(&server) >= 2).then_some(()));
     submitting.kill();
     server.set_latency(Duration::ZERO);
+    let listed = site.run(&["--json", "status"]).expect(0, &[]).json();
+    let job = listed["jobs"][0]["job_id"].as_str().unwrap().to_owned();
+    (server, site, job)
+}
+
+#[test]
+fn an_interrupted_upload_goes_on_with_the_same_job() {
+    let (_server, site, job) = interrupted_upload();
     let unfinished = site.run(&["status"]).expect(0, &[]).stdout;
     assert!(unfinished.contains("courtside submit --video-id 1"), "{unfinished}");
-    let job = site.run(&["--json", "submit", "--video-id", "1", "--prompt", "ball"]).expect(0, &[]).json();
-    let job = job["job_id"].as_str().unwrap();
-    assert!(unfinished.contains(job), "{unfinished}");
+    let submitted =
+        site.run(&["--json", "submit", "--video-id", "1", "--prompt", "ball"]).expect(0, &[]).json();
+    assert_eq!(submitted["job_id"], job.as_str());
     site.elsewhere().work().expect(0, &[]);
-    site.import(job);
+    site.import(&job);
     assert_eq!(site.rows(), undisturbed(14));
 }
 
 #[test]
 fn an_interrupted_upload_can_be_given_up() {
-    let server = FakeR2::start();
-    let site = Site::with_server(server.connection());
-    crate::fixture::wide().video(&site.place, 14, "game.mkv");
-    pad(&site, 70 << 20);
-    server.set_latency(Duration::from_millis(150));
-    let mut submitting = Running::start(site.command(&["submit", "game.mkv"]));
-    let parts = |server: &FakeR2| server.counts().of(s3_fixture::Op::UploadPart);
-    submitting.wait_for("a part", || (parts(&server) >= 2).then_some(()));
-    submitting.kill();
-    server.set_latency(Duration::ZERO);
-    let listed = site.run(&["--json", "status"]).expect(0, &[]).json();
-    let job = listed["jobs"][0]["job_id"].as_str().unwrap();
+    let (server, site, job) = interrupted_upload();
     assert_eq!(server.open_uploads().len(), 1);
-    site.run(&["rm", job]).expect(1, &["is not uploaded yet", "--force"]);
-    assert_eq!(site.run(&["--json", "cancel", job]).expect(0, &[]).json()["status"], "cancelled");
+    site.run(&["rm", &job]).expect(1, &["is not uploaded yet", "--force"]);
+    assert_eq!(site.run(&["--json", "cancel", &job]).expect(0, &[]).json()["status"], "cancelled");
     // Nothing of it is left to be paid for, or to go on with.
     assert_eq!((server.open_uploads().len(), server.keys().len()), (0, 0));
     let listed = site.run(&["--json", "status"]).expect(0, &[]).json();
     assert_eq!(listed["jobs"].as_array().map(Vec::len), Some(0));
     // Taken up again, it is uploaded after all.
-    site.run(&["retry", job]).expect(0, &[]);
-    assert_eq!(site.status(job)["state"], "waiting");
+    site.run(&["retry", &job]).expect(0, &[]);
+    assert_eq!(site.status(&job)["state"], "waiting");
 }
 
 #[test]

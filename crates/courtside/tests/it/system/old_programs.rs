@@ -148,3 +148,20 @@ fn results_that_cannot_be_right_are_refused_and_kept() {
     site.import("bad");
     assert_eq!(site.rows().len(), 1);
 }
+
+#[test]
+fn jobs_of_the_library_alone_are_left_alone() {
+    let site = site();
+    let database = rusqlite::Connection::open(site.place.path("basketball_analyzer.db")).unwrap();
+    let insert = "INSERT INTO processing_jobs (id, job_type, status, video_id, parameters, progress_current,
+            progress_total, progress_message, created_at, completed_at)
+        VALUES ('theirs', 'TRACK_REPROCESS', 'COMPLETED', 1, '{}', 0, 0, '', '2024-05-01 18:00:00.000000',
+            '2024-05-01 18:30:00.000000')";
+    database.execute(insert, []).unwrap();
+    for command in [&["rm", "theirs"][..], &["rm", "--force", "theirs"]] {
+        site.run(command).expect(1, &["there is no job theirs"]);
+    }
+    let row = "SELECT status || ' ' || completed_at FROM processing_jobs WHERE id = 'theirs'";
+    let row: String = database.query_row(row, [], |row| row.get(0)).unwrap();
+    assert_eq!(row, "COMPLETED 2024-05-01 18:30:00.000000");
+}
