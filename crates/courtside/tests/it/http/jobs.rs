@@ -46,13 +46,19 @@ async fn a_job_is_there_at_once_and_waits_when_its_video_is_uploaded() {
     assert_eq!(video["r2_key"], format!("videos/{job_id}.mkv"));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_is_uploaded_says_so_and_outlives_its_request() {
+/// A video whose upload, once it is asked for, waits at the gate.
+async fn held() -> (FakeR2, Site, Gate, i64) {
     let bucket = FakeR2::start();
     let site = Site::remote(&bucket);
     let gate = Gate::new();
     bucket.fail_next(Op::UploadPart, "videos/", Fault::Hold(gate.clone()));
     let id = site.video("game.mkv").await;
+    (bucket, site, gate, id)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_uploaded_says_so_and_outlives_its_request() {
+    let (bucket, site, gate, id) = held().await;
     let job = site.detect(id).await;
     gate.arrived(1).await;
     let uploading = site.job(&job).await;
@@ -90,11 +96,7 @@ async fn a_job_outlives_a_client_that_goes_away() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_who_ask_for_the_same_at_once_get_one_job() {
-    let bucket = FakeR2::start();
-    let site = Site::remote(&bucket);
-    let gate = Gate::new();
-    bucket.fail_next(Op::UploadPart, "videos/", Fault::Hold(gate.clone()));
-    let id = site.video("game.mkv").await;
+    let (_bucket, site, gate, id) = held().await;
     let (one, other) = tokio::join!(site.detect(id), site.detect(id));
     assert_eq!(one, other);
     gate.open();
@@ -115,11 +117,7 @@ async fn an_upload_waits_for_a_bucket_that_does_not_answer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_is_cancelled_in_the_middle() {
-    let bucket = FakeR2::start();
-    let site = Site::remote(&bucket);
-    let gate = Gate::new();
-    bucket.fail_next(Op::UploadPart, "videos/", Fault::Hold(gate.clone()));
-    let id = site.video("game.mkv").await;
+    let (bucket, site, gate, id) = held().await;
     let job = site.detect(id).await;
     gate.arrived(1).await;
     assert_eq!(site.delete(&format!("/api/jobs/{job}")).await.status, 204);
@@ -162,11 +160,7 @@ async fn an_upload_that_fails_fails_the_job_and_can_be_retried() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unfinished_uploads_go_on_when_the_server_starts_again() {
-    let bucket = FakeR2::start();
-    let site = Site::remote(&bucket);
-    let gate = Gate::new();
-    bucket.fail_next(Op::UploadPart, "videos/", Fault::Hold(gate.clone()));
-    let id = site.video("game.mkv").await;
+    let (_bucket, site, gate, id) = held().await;
     let job = site.detect(id).await;
     gate.arrived(1).await;
     let site = site.restarted();
