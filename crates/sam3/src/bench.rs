@@ -12,7 +12,7 @@ use crate::config::VideoConfig;
 use crate::detector::text::PromptFeatures;
 use crate::detector::vit;
 use crate::error::{Error, Result};
-use crate::model::{Model, Storage};
+use crate::model::{Model, Precision};
 use crate::ops;
 use crate::position::RopeTable;
 use crate::tracker::bank::{At, Bank, BankLimits};
@@ -31,12 +31,12 @@ pub struct Stage {
     pub gflop: f64,
 }
 
-/// GFLOP/s of a large matrix product on a device.
+/// GFLOP/s of a large matrix product of weights on a device.
 ///
 /// # Errors
 /// [`crate::Error::Tensor`] if the device fails.
-pub fn matmul_gflops(device: &Device) -> Result<f64> {
-    Ok(ops::matmul_gflops(device)?)
+pub fn matmul_gflops(device: &Device, precision: Precision) -> Result<f64> {
+    Ok(ops::matmul_gflops(device, precision.weights())?)
 }
 
 /// Times stages on one device.
@@ -76,16 +76,21 @@ pub fn frame_stages(model: &Model, n_objects: usize, repeats: usize) -> Result<V
     let mut watch = Stopwatch { device, repeats, stages: Vec::new() };
     let prompt = prompt(model)?;
     let (height, width) = (1080, 1920);
+    let dtype = model.precision.activations();
     let rgb = vec![127u8; height * width * 3];
     let pixels = watch.time("resize 1080p", || {
-        let values = model.preprocess.pixel_values(&rgb, (height, width), device);
+        let values = model.preprocess.pixel_values(&rgb, (height, width), dtype, device);
         values.map_err(candle_core::Error::wrap)
     })?;
     let detector = &model.detector;
     let picture = watch.time("vision encoder", || detector.backbone.forward(&pixels))?;
     let pyramid = watch.time("detector neck", || detector.neck.forward(&picture))?;
     let n_masks = n_objects.max(1);
-    watch.time("detector", || detector.detect_best(&pyramid, &prompt, n_masks))?;
+    watch.time("detector", || {
+        let seen = detector.look(&pyramid, &prompt)?;
+        let best: Vec<usize> = (0..n_masks.min(seen.n_queries()?)).collect();
+        detector.masks(&pyramid, &prompt, &seen, &best)
+    })?;
     let features = watch.time("tracker neck", || model.tracker.features(&picture))?;
     if n_objects > 0 {
         object_stages(model, &mut watch, &features, n_objects)?;
@@ -116,7 +121,7 @@ fn object_stages(
     let read = watch.time("SAM head", || tracker.read_masks(features, &conditioned))?;
     let visible = vec![true; n_objects];
     watch.time("memory encoder", || {
-        tracker.encode_memory(features, MemoryMask::Soft(&read.masks), &visible)
+        tracker.encode_memory(features, MemoryMask::Soft(&read.masks), &visible, n_objects)
     })?;
     Ok(())
 }
@@ -127,7 +132,7 @@ fn full_bank(model: &Model, limits: &BankLimits, frame_idx: usize) -> Result<Ban
     let grid = model.config.grid();
     let (m, c) = (cfg.memory_encoder_output_channels, cfg.vision_config.fpn_hidden_size);
     let memory = Tensor::randn(0f32, 1.0, (grid * grid, m), &model.device)?.to_dtype(DType::BF16)?;
-    let pointer = Tensor::randn(0f32, 1.0, c, &model.device)?;
+    let pointer = Tensor::randn(0f32, 1.0, c, &model.device)?.to_dtype(model.precision.activations())?;
     let n_cond = limits.cond_frames.unwrap_or(4);
     let cond_frames = (1..=n_cond).rev().map(|i| frame_idx - 100 * i);
     let recent = |n: usize| (1..=n).rev().map(|i| frame_idx - i);
@@ -151,7 +156,7 @@ fn full_bank(model: &Model, limits: &BankLimits, frame_idx: usize) -> Result<Ban
 /// [`crate::Error::Tensor`] if the device fails.
 pub fn real_layers(device: &Device, repeats: usize) -> Result<Vec<Stage>> {
     let config = VideoConfig::default();
-    let weights = Weights::random(1, Storage::F32.dtype(), device);
+    let weights = Weights::random(1, Precision::F32, device);
     let mut watch = Stopwatch { device, repeats, stages: Vec::new() };
     let vit = &config.detector_config.vision_config.backbone_config;
     let grid = vit.grid();

@@ -66,5 +66,17 @@ pub enum Error {
     Tensor(#[from] candle_core::Error),
 }
 
+impl Error {
+    /// Whether the device ran out of memory: less work at a time may succeed.
+    pub fn is_out_of_memory(&self) -> bool {
+        let Self::Tensor(error) = self else { return false };
+        // The library wraps the driver's and cuBLAS's codes, and Metal's refusals, in errors of its own.
+        const SAYS_SO: [&str; 4] =
+            ["OUT_OF_MEMORY", "ALLOC_FAILED", "out of memory", "FailedToCreateResource"];
+        let text = format!("{error:?}");
+        SAYS_SO.iter().any(|code| text.contains(code))
+    }
+}
+
 /// Result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -6,9 +6,9 @@
 //!
 //! ```no_run
 //! # use std::sync::Arc;
-//! # use sam3::{Device, Frame, Mode, Model, Session, SessionOptions, Storage};
+//! # use sam3::{Device, Frame, Mode, Model, Session, SessionOptions, Precision};
 //! # fn main() -> sam3::Result<()> {
-//! let model = Arc::new(Model::load("/models/sam3".as_ref(), Storage::F32, &Device::Cpu)?);
+//! let model = Arc::new(Model::load("/models/sam3".as_ref(), Precision::F32, &Device::Cpu)?);
 //! let options = SessionOptions::new(Mode::Offline { n_frames: 1000 }, (1080, 1920));
 //! let mut session = Session::new(model, &["basketball player"], options)?;
 //! # let frames: Vec<Vec<u8>> = Vec::new();
@@ -51,8 +51,8 @@ pub use config::{
     RopeParameters, SamHeadConfig, TextConfig, TrackerConfig, ViTConfig, VideoConfig, VisionConfig,
 };
 pub use error::{Error, Result};
-pub use model::{Model, Storage};
+pub use model::{Model, Precision};
 pub use session::{
-    Compat, DEFAULT_RETIRE_AFTER, Frame, FrameOutput, LowResMask, Mask, Mode, Session, SessionOptions,
-    TrackedObject,
+    Compat, Concession, DEFAULT_RETIRE_AFTER, Frame, FrameOutput, LowResMask, Mask, Mode, Prepared, Session,
+    SessionOptions, TrackedObject,
 };

@@ -12,20 +12,33 @@ use crate::tokenizer::PromptTokenizer;
 use crate::tracker::Tracker;
 use crate::weights::Weights;
 
-/// How large weights are stored in memory. Arithmetic on the CPU is f32 either way.
+/// The numbers that a model is made of and computes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Storage {
-    /// 4 bytes for each weight.
+pub enum Precision {
+    /// Weights and activations in f32.
     #[default]
     F32,
-    /// 2 bytes; weights are rounded to bfloat16 and widened where they are used.
+    /// Weights rounded to bfloat16 and widened where they are used; activations in f32. Half the memory on a
+    /// CPU.
+    Bf16Weights,
+    /// Weights and activations in bfloat16; sums, softmax, norms, rotary angles, boxes, scores and mask
+    /// logits in f32. What GPUs run; a CPU does the same arithmetic, slowly.
     Bf16,
 }
 
-impl Storage {
-    pub(crate) fn dtype(self) -> DType {
+impl Precision {
+    /// Of large weights.
+    pub(crate) fn weights(self) -> DType {
         match self {
             Self::F32 => DType::F32,
+            Self::Bf16Weights | Self::Bf16 => DType::BF16,
+        }
+    }
+
+    /// Of activations and of the small parameters that are added to them.
+    pub(crate) fn activations(self) -> DType {
+        match self {
+            Self::F32 | Self::Bf16Weights => DType::F32,
             Self::Bf16 => DType::BF16,
         }
     }
@@ -34,12 +47,13 @@ impl Storage {
 /// `Sam3VideoModel` with its processor.
 pub struct Model {
     pub(crate) config: VideoConfig,
+    pub(crate) precision: Precision,
     pub(crate) detector: Detector,
     pub(crate) tracker: Tracker,
     pub(crate) tokenizer: PromptTokenizer,
     pub(crate) preprocess: Preprocess,
     pub(crate) device: Device,
-    /// Tells one checkpoint and its storage from another when a saved session is read.
+    /// Tells one checkpoint and its precision from another when a saved session is read.
     pub(crate) fingerprint: String,
 }
 
@@ -50,8 +64,8 @@ impl Model {
     /// # Errors
     /// [`crate::Error::Checkpoint`] for a missing or unreadable file, [`crate::Error::Config`] for a value
     /// that is not implemented, [`crate::Error::Tensors`] listing every missing, unused or misshapen tensor.
-    pub fn load(folder: &Path, storage: Storage, device: &Device) -> Result<Self> {
-        Self::open(folder, storage, device, false)
+    pub fn load(folder: &Path, precision: Precision, device: &Device) -> Result<Self> {
+        Self::open(folder, precision, device, false)
     }
 
     /// Everything [`Self::load`] verifies, without reading the weights' data.
@@ -59,33 +73,33 @@ impl Model {
     /// # Errors
     /// As [`Self::load`].
     pub fn check(folder: &Path) -> Result<VideoConfig> {
-        Ok(Self::open(folder, Storage::F32, &Device::Cpu, true)?.config)
+        Ok(Self::open(folder, Precision::F32, &Device::Cpu, true)?.config)
     }
 
-    fn open(folder: &Path, storage: Storage, device: &Device, check_only: bool) -> Result<Self> {
+    fn open(folder: &Path, precision: Precision, device: &Device, check_only: bool) -> Result<Self> {
         let config_path = folder.join("config.json");
         let config = VideoConfig::from_file(&config_path)?;
         let tokenizer = PromptTokenizer::open(folder)?;
         let preprocess = Preprocess::open(folder, config.image_size())?;
-        let weights = Weights::open(folder, storage.dtype(), device, check_only)?;
-        Self::build(config, storage, tokenizer, preprocess, &weights)
+        let weights = Weights::open(folder, precision, device, check_only)?;
+        Self::build(config, precision, tokenizer, preprocess, &weights)
     }
 
     /// A model of random numbers: the same arithmetic as a real one, for benchmarks.
     ///
     /// # Errors
     /// [`crate::Error::Config`] for a config that is not implemented.
-    pub fn random(config: VideoConfig, seed: u64, storage: Storage, device: &Device) -> Result<Self> {
+    pub fn random(config: VideoConfig, seed: u64, precision: Precision, device: &Device) -> Result<Self> {
         config.validate()?;
         let vocab_size = config.detector_config.text_config.vocab_size as u32;
         let preprocess = Preprocess::standard(config.image_size());
-        let weights = Weights::random(seed, storage.dtype(), device);
-        Self::build(config, storage, PromptTokenizer::Bytes { vocab_size }, preprocess, &weights)
+        let weights = Weights::random(seed, precision, device);
+        Self::build(config, precision, PromptTokenizer::Bytes { vocab_size }, preprocess, &weights)
     }
 
     fn build(
         config: VideoConfig,
-        storage: Storage,
+        precision: Precision,
         tokenizer: PromptTokenizer,
         preprocess: Preprocess,
         weights: &Weights,
@@ -93,15 +107,20 @@ impl Model {
         let detector = Detector::new(&config.detector_config, &weights.pp("detector_model"))?;
         let tracker = Tracker::new(&config, weights)?;
         weights.finish()?;
-        let settings = format!("{config:?} {storage:?} {preprocess:?}");
+        let settings = format!("{config:?} {precision:?} {preprocess:?}");
         let fingerprint = format!("{:016x}", weights.digest().add(settings.as_bytes()).value());
         let device = weights.device().clone();
-        Ok(Self { config, detector, tracker, tokenizer, preprocess, device, fingerprint })
+        Ok(Self { config, precision, detector, tracker, tokenizer, preprocess, device, fingerprint })
     }
 
     /// The checkpoint's configuration.
     pub fn config(&self) -> &VideoConfig {
         &self.config
+    }
+
+    /// The numbers that it computes in.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// The device that the model runs on.

@@ -15,13 +15,13 @@ pub(crate) struct Linear {
 
 impl Linear {
     pub(crate) fn new(n_in: usize, n_out: usize, w: &Weights) -> Result<Self> {
-        Ok(Self { weight: w.get((n_out, n_in), "weight")?, bias: w.get_f32(n_out, "bias")? })
+        Ok(Self { weight: w.get((n_out, n_in), "weight")?, bias: w.get_added(n_out, "bias")? })
     }
 
     /// A `Conv2d` of kernel 1.
     pub(crate) fn conv1x1(n_in: usize, n_out: usize, w: &Weights) -> Result<Self> {
         let weight = w.get((n_out, n_in, 1, 1), "weight")?.reshape((n_out, n_in))?;
-        Ok(Self { weight, bias: w.get_f32(n_out, "bias")? })
+        Ok(Self { weight, bias: w.get_added(n_out, "bias")? })
     }
 
     /// `[.., in]` → `[.., out]`.
@@ -73,7 +73,7 @@ pub(crate) struct Conv2d {
 
 impl Conv2d {
     pub(crate) fn new(n_in: usize, n_out: usize, geometry: ConvGeometry, w: &Weights) -> Result<Self> {
-        let bias = Some(w.get_f32(n_out, "bias")?);
+        let bias = Some(w.get_added(n_out, "bias")?);
         Ok(Self { bias, ..Self::without_bias(n_in, n_out, geometry, w)? })
     }
 
@@ -105,7 +105,7 @@ impl ConvTranspose2x2 {
     pub(crate) fn new(n_in: usize, n_out: usize, w: &Weights) -> Result<Self> {
         let weight = w.get((n_in, n_out, 2, 2), "weight")?;
         let weight = weight.permute((2, 3, 1, 0))?.contiguous()?.reshape((4 * n_out, n_in))?;
-        Ok(Self { weight, bias: w.get_f32(n_out, "bias")?.repeat(4)? })
+        Ok(Self { weight, bias: w.get_added(n_out, "bias")?.repeat(4)? })
     }
 
     /// `[n, h, w, in]` → `[n, 2h, 2w, out]`.

@@ -35,17 +35,29 @@ pub(crate) fn sine_2d(side: usize, channels: usize, device: &Device) -> Result<T
     Tensor::from_vec(data, (side * side, channels), device)
 }
 
-/// Sine embedding of boxes (cx, cy, w, h in 0..1): n boxes → `[n, 2·width]`, in the order y, x, w, h
-/// (reference: `Sam3SinePositionEmbedding.encode_boxes` with `width / 2` features).
-pub(crate) fn sine_boxes(boxes: &[[f32; 4]], width: usize, device: &Device) -> Result<Tensor> {
-    let wavelengths = wavelengths(width / 2);
-    let mut data = Vec::with_capacity(boxes.len() * 2 * width);
-    for &[x, y, w, h] in boxes {
-        for value in [y, x, w, h] {
-            push_interleaved(&mut data, value * TAU, &wavelengths);
-        }
+/// Sine embedding of boxes where they are computed (reference: `Sam3SinePositionEmbedding.encode_boxes`).
+#[derive(Debug, Clone)]
+pub(crate) struct BoxSine {
+    /// Wavelength divisors of pairs of a sine and a cosine, `[width / 4]`.
+    wavelengths: Tensor,
+    /// From x, y, w, h to the reference's y, x, w, h.
+    order: Tensor,
+}
+
+impl BoxSine {
+    /// For embeddings of `2 · width` channels.
+    pub(crate) fn new(width: usize, device: &Device) -> Result<Self> {
+        let pairs: Vec<f32> = wavelengths(width / 2).into_iter().step_by(2).collect();
+        Ok(Self { wavelengths: Tensor::new(pairs, device)?, order: Tensor::new(&[1u32, 0, 2, 3], device)? })
     }
-    Tensor::from_vec(data, (boxes.len(), 2 * width), device)
+
+    /// Boxes (cx, cy, w, h in 0..1) `[n, 4]` → `[n, 2·width]`.
+    pub(crate) fn embed(&self, boxes: &Tensor) -> Result<Tensor> {
+        let n = boxes.dim(0)?;
+        let turns = (boxes.index_select(&self.order, 1)?.unsqueeze(2)? * f64::from(TAU))?;
+        let angles = turns.broadcast_div(&self.wavelengths)?;
+        Tensor::stack(&[angles.sin()?, angles.cos()?], 3)?.reshape((n, ()))
+    }
 }
 
 /// Sine embedding of relative ages: `[n, channels]`, all sines and then all cosines (reference:

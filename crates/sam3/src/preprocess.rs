@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
@@ -78,6 +78,7 @@ impl Preprocess {
         &self,
         rgb: &[u8],
         (height, width): (usize, usize),
+        dtype: DType,
         device: &Device,
     ) -> Result<Tensor> {
         let square = ops::resize_rgb(rgb, (height, width), (self.size, self.size));
@@ -87,6 +88,8 @@ impl Preprocess {
                 out[c] = (f32::from(pixel[c]) - self.mean[c]) / self.std[c];
             }
         }
-        Ok(Tensor::from_vec(data, (1, self.size, self.size, 3), device)?)
+        let on_host = Tensor::from_vec(data, (1, self.size, self.size, 3), &Device::Cpu)?;
+        // Narrowed before it travels.
+        Ok(on_host.to_dtype(dtype)?.to_device(device)?)
     }
 }

@@ -14,6 +14,7 @@ use candle_core::{DType, Device, Shape, Tensor};
 
 use crate::error::{Error, Result};
 use crate::fnv::Fnv;
+use crate::model::Precision;
 
 /// Modules of the checkpoint that text-prompted tracking never runs. Their tensors may be present or not.
 const NOT_RUN: &[&str] = &[
@@ -53,7 +54,7 @@ struct Shared {
     ignored: RefCell<Vec<String>>,
     /// Digest of the small tensors that were loaded.
     digest: Cell<Fnv>,
-    dtype: DType,
+    precision: Precision,
     device: Device,
 }
 
@@ -67,7 +68,12 @@ pub(crate) struct Weights {
 impl Weights {
     /// Maps `model.safetensors`, or the shards that `model.safetensors.index.json` lists. With `check_only`,
     /// shapes are compared and no data is read.
-    pub(crate) fn open(folder: &Path, dtype: DType, device: &Device, check_only: bool) -> Result<Self> {
+    pub(crate) fn open(
+        folder: &Path,
+        precision: Precision,
+        device: &Device,
+        check_only: bool,
+    ) -> Result<Self> {
         let files = weight_files(folder)?;
         let wrong = |path: &Path, error: candle_core::Error| Error::Checkpoint {
             path: path.to_owned(),
@@ -79,28 +85,32 @@ impl Weights {
         }
         let tensors = map(&files).map_err(|e| wrong(folder, e))?;
         let names = tensors.tensors().into_iter().map(|(name, _)| name).collect();
-        Ok(Self::new(Source::Files { tensors, names, check_only }, dtype, device))
+        Ok(Self::new(Source::Files { tensors, names, check_only }, precision, device))
     }
 
     /// Random parameters for benchmarks: any shape that is asked for exists.
-    pub(crate) fn random(seed: u64, dtype: DType, device: &Device) -> Self {
-        Self::new(Source::Random { state: seed | 1 }, dtype, device)
+    pub(crate) fn random(seed: u64, precision: Precision, device: &Device) -> Self {
+        Self::new(Source::Random { state: seed | 1 }, precision, device)
     }
 
-    /// Parameters that a function computes, in f32.
+    /// Parameters that a function computes.
     #[cfg(test)]
-    pub(crate) fn by(function: impl Fn(&str, &[usize]) -> Option<Vec<f32>> + 'static) -> Self {
-        Self::new(Source::Function(Box::new(function)), DType::F32, &Device::Cpu)
+    pub(crate) fn by(
+        precision: Precision,
+        device: &Device,
+        function: impl Fn(&str, &[usize]) -> Option<Vec<f32>> + 'static,
+    ) -> Self {
+        Self::new(Source::Function(Box::new(function)), precision, device)
     }
 
-    fn new(source: Source, dtype: DType, device: &Device) -> Self {
+    fn new(source: Source, precision: Precision, device: &Device) -> Self {
         let shared = Shared {
             source: RefCell::new(source),
             used: RefCell::default(),
             problems: RefCell::default(),
             ignored: RefCell::default(),
             digest: Cell::default(),
-            dtype,
+            precision,
             device: device.clone(),
         };
         Self { shared: Rc::new(shared), prefix: String::new() }
@@ -123,13 +133,23 @@ impl Weights {
         &self.shared.device
     }
 
-    /// The parameter `name` of exactly this shape, in the storage type. A problem is recorded and zeros are
-    /// returned, so that one load reports them all.
-    pub(crate) fn get(&self, shape: impl Into<Shape>, name: &str) -> Result<Tensor> {
-        self.get_as(shape, name, self.shared.dtype)
+    /// The type of activations.
+    pub(crate) fn activations(&self) -> DType {
+        self.shared.precision.activations()
     }
 
-    /// Like [`Self::get`], always f32: for small parameters that are added to activations.
+    /// The parameter `name` of exactly this shape, in the type of large weights. A problem is recorded and zeros are
+    /// returned, so that one load reports them all.
+    pub(crate) fn get(&self, shape: impl Into<Shape>, name: &str) -> Result<Tensor> {
+        self.get_as(shape, name, self.shared.precision.weights())
+    }
+
+    /// Like [`Self::get`], in the type of activations: for what is added to them.
+    pub(crate) fn get_added(&self, shape: impl Into<Shape>, name: &str) -> Result<Tensor> {
+        self.get_as(shape, name, self.activations())
+    }
+
+    /// Like [`Self::get`], always f32: for norms, and for what tables are computed from.
     pub(crate) fn get_f32(&self, shape: impl Into<Shape>, name: &str) -> Result<Tensor> {
         self.get_as(shape, name, DType::F32)
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sam3::bench::{Stage, frame_stages, matmul_gflops, real_layers};
-use sam3::{Device, Frame, Mode, Model, Session, SessionOptions, Storage, VideoConfig};
+use sam3::{Device, Frame, Mode, Model, Precision, Session, SessionOptions, VideoConfig};
 use serde::Serialize;
 
 use super::track::WeightsArg;
@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args, json: bool) -> Outcome<()> {
         return layers(args, json);
     }
     let config = config(&args.config)?;
-    let storage: Storage = args.weights.into();
+    let precision: Precision = args.weights.into();
     say(format!("making random weights of {} ...", args.config));
     let model = Model::random(config, 1, storage, &Device::Cpu)?;
     let gflops = matmul_gflops(&Device::Cpu)?;
@@ -203,7 +203,7 @@ fn clip_ms(folder: &Path, runs: usize) -> Outcome<f64> {
         Failure::message(Kind::Failed, message).hint("name a folder of fixtures/, like fixtures/wide")
     };
     let clip = sam3::bench::read_clip(folder).map_err(|_| wrong("holds no reference clip"))?;
-    let model = Arc::new(Model::load(folder, Storage::F32, &Device::Cpu)?);
+    let model = Arc::new(Model::load(folder, Precision::F32, &Device::Cpu)?);
     let prompts: Vec<&str> = clip.prompts.iter().map(String::as_str).collect();
     let mut best = f64::INFINITY;
     for _ in 0..runs {

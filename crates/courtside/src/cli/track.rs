@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use sam3::{Compat, Device, Model, Storage};
+use sam3::{Compat, Device, Model, Precision};
 
 use crate::failure::{Failure, Kind, Outcome};
 use crate::model_places;

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use jobs::manifest::{Manifest, Target};
 use jobs::queue::{Look, Queue, Worker as Name};
 use jobs::{Timing, probe};
-use sam3::Storage;
+use sam3::Precision;
 use serde::Serialize;
 
 use crate::desk::Desk;
@@ -48,7 +48,7 @@ pub struct Options {
     /// Folder of the checkpoint.
     pub model: Option<PathBuf>,
     /// How weights are kept in memory.
-    pub storage: Storage,
+    pub precision: Precision,
     /// Most objects at a time.
     pub max_objects: usize,
     /// Where videos and checkpoints lie while they are needed.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use sam3::{Device, Model, Storage};
+use sam3::{Device, Model, Precision};
 
 use crate::failure::Outcome;
 use crate::model_places;
@@ -12,13 +12,13 @@ use crate::model_places;
 #[derive(Clone)]
 pub(super) struct Models {
     folder: PathBuf,
-    storage: Storage,
+    precision: Precision,
     loaded: Arc<OnceLock<Arc<Model>>>,
 }
 
 impl Models {
     /// Finds the checkpoint and checks that it is whole.
-    pub(super) fn find(folder: Option<&Path>, storage: Storage) -> Outcome<Self> {
+    pub(super) fn find(folder: Option<&Path>, precision: Precision) -> Outcome<Self> {
         let folder = model_places::find(folder)?;
         Model::check(&folder)?;
         Ok(Self { folder, storage, loaded: Arc::default() })

@@ -3,14 +3,14 @@
 //!
 //! Boxes steer only where queries look; the video model takes masks, so the boxes themselves go nowhere.
 
-use candle_core::{Device, Result as TensorResult, Tensor};
+use candle_core::{D, DType, Result as TensorResult, Tensor};
 
 use super::text::PromptFeatures;
 use crate::config::{DetrDecoderConfig, activation};
 use crate::error::Result;
 use crate::nn::{Attention, DEFAULT_EPS, LayerNorm, Mlp, ReluStack};
-use crate::ops;
-use crate::position::sine_boxes;
+use crate::ops::{self, Activation};
+use crate::position::BoxSine;
 use crate::trace;
 use crate::weights::Weights;
 
@@ -21,8 +21,8 @@ const PRESENCE_CLAMP: f64 = 10.0;
 pub(crate) struct Decoded {
     /// Normed queries of the last layer, `[1, n, c]`.
     pub queries: Tensor,
-    /// Logit of "what the prompt names is in the picture at all".
-    pub presence_logit: f32,
+    /// Logit of "what the prompt names is in the picture at all", one number in f32.
+    pub presence_logit: Tensor,
 }
 
 /// `Sam3DetrDecoder`.
@@ -31,14 +31,15 @@ pub(crate) struct DetrDecoder {
     output_layer_norm: LayerNorm,
     box_head: ReluStack,
     query_embed: Tensor,
+    /// `[n, 4]` in f32.
     reference_points: Tensor,
+    sine: BoxSine,
     presence_token: Tensor,
     presence_head: ReluStack,
     presence_layer_norm: LayerNorm,
     ref_point_head: ReluStack,
     box_rpb_embed_x: ReluStack,
     box_rpb_embed_y: ReluStack,
-    width: usize,
 }
 
 impl DetrDecoder {
@@ -50,15 +51,15 @@ impl DetrDecoder {
             layers,
             output_layer_norm: LayerNorm::new(c, DEFAULT_EPS, &w.pp("output_layer_norm"))?,
             box_head: ReluStack::numbered(&[c, c, c, 4], &w.pp("box_head"))?,
-            query_embed: w.pp("query_embed").get_f32((n, c), "weight")?,
+            query_embed: w.pp("query_embed").get_added((n, c), "weight")?,
             reference_points: w.pp("reference_points").get_f32((n, 4), "weight")?,
-            presence_token: w.pp("presence_token").get_f32((1, c), "weight")?,
+            sine: BoxSine::new(c, w.device())?,
+            presence_token: w.pp("presence_token").get_added((1, c), "weight")?,
             presence_head: ReluStack::numbered(&[c, c, c, 1], &w.pp("presence_head"))?,
             presence_layer_norm: LayerNorm::new(c, DEFAULT_EPS, &w.pp("presence_layer_norm"))?,
             ref_point_head: ReluStack::numbered(&[2 * c, c, c], &w.pp("ref_point_head"))?,
             box_rpb_embed_x: ReluStack::numbered(&[2, c, heads], &w.pp("box_rpb_embed_x"))?,
             box_rpb_embed_y: ReluStack::numbered(&[2, c, heads], &w.pp("box_rpb_embed_y"))?,
-            width: c,
         })
     }
 
@@ -75,7 +76,7 @@ impl DetrDecoder {
         let keys = ops::add(picture, positions)?;
         let n_layers = self.layers.len();
         for (i, layer) in self.layers.iter().enumerate() {
-            let bias = self.box_bias(&boxes, grid, picture.device())?;
+            let bias = self.box_bias(&boxes, grid, picture.dtype())?;
             let memory = Memory { keys: &keys, values: picture, bias: &bias };
             x = layer.forward(&x, &self.query_positions(&boxes)?, &memory, prompt)?;
             trace::note("detr_decoder.layer", &x);
@@ -86,9 +87,9 @@ impl DetrDecoder {
         self.decode(&x)
     }
 
-    /// Boxes (cx, cy, w, h in 0..1) that the first layer starts from.
-    pub(crate) fn first_boxes(&self) -> TensorResult<Vec<[f32; 4]>> {
-        boxes_of(&sigmoid_rows(&self.reference_points)?)
+    /// Boxes (cx, cy, w, h in 0..1) that the first layer starts from, `[n, 4]` in f32.
+    pub(crate) fn first_boxes(&self) -> TensorResult<Tensor> {
+        ops::activate(&self.reference_points, Activation::Sigmoid)
     }
 
     /// The heads on a layer's output `[1, 1 + n, c]`.
@@ -97,76 +98,65 @@ impl DetrDecoder {
         let presence = self.presence_layer_norm.forward(&x.narrow(1, 0, 1)?)?;
         let logit = self.presence_head.forward(&presence)?;
         trace::note("presence_head", &logit);
-        let logit = logit.clamp(-PRESENCE_CLAMP, PRESENCE_CLAMP)?;
+        let logit = logit.to_dtype(DType::F32)?.clamp(-PRESENCE_CLAMP, PRESENCE_CLAMP)?;
         Ok(Decoded {
             queries: self.output_layer_norm.forward(&x.narrow(1, 1, n)?)?,
-            presence_logit: logit.flatten_all()?.to_vec1::<f32>()?[0],
+            presence_logit: logit.flatten_all()?,
         })
     }
 
     /// `[1, 1 + n, c]`: sine embedding of the boxes through an MLP, zero for the presence token.
-    fn query_positions(&self, boxes: &[[f32; 4]]) -> TensorResult<Tensor> {
-        let sine = sine_boxes(boxes, self.width, self.query_embed.device())?;
+    fn query_positions(&self, boxes: &Tensor) -> TensorResult<Tensor> {
+        let sine = self.sine.embed(boxes)?.to_dtype(self.query_embed.dtype())?;
         let positions = self.ref_point_head.forward(&sine)?;
         trace::note("ref_point_head", &positions);
         positions.pad_with_zeros(0, 1, 0)?.unsqueeze(0)
     }
 
-    /// Moves every box by what its query says, in logit space.
-    pub(crate) fn refine(&self, boxes: &[[f32; 4]], x: &Tensor) -> TensorResult<Vec<[f32; 4]>> {
-        let queries = x.narrow(1, 1, boxes.len())?;
+    /// Moves every box of `[n, 4]` by what its query says, in logit space.
+    pub(crate) fn refine(&self, boxes: &Tensor, x: &Tensor) -> TensorResult<Tensor> {
+        let queries = x.narrow(1, 1, boxes.dim(0)?)?;
         let delta = self.box_head.forward(&self.output_layer_norm.forward(&queries)?)?;
         trace::note("box_head", &delta);
-        let delta = boxes_of(&delta.squeeze(0)?)?;
-        let moved = |(b, d): (&[f32; 4], &[f32; 4])| {
-            std::array::from_fn(|i| 1.0 / (1.0 + (-(d[i] + inverse_sigmoid(b[i]))).exp()))
-        };
-        Ok(boxes.iter().zip(&delta).map(moved).collect())
+        let moved = (delta.squeeze(0)?.to_dtype(DType::F32)? + inverse_sigmoid(boxes)?)?;
+        ops::activate(&moved, Activation::Sigmoid)
     }
 
     /// Box-relative position bias `[1, heads, 1 + n, grid·grid]`: how far each cell lies from each side of
     /// each box, on a log scale through two MLPs; zero for the presence token (`_get_rpb_matrix`).
-    fn box_bias(&self, boxes: &[[f32; 4]], grid: usize, device: &Device) -> TensorResult<Tensor> {
-        let (mut xs, mut ys) = (Vec::new(), Vec::new());
-        for &[cx, cy, w, h] in boxes {
-            for cell in 0..grid {
-                let at = cell as f32 / grid as f32;
-                xs.extend([at - (cx - 0.5 * w), at - (cx + 0.5 * w)].map(log_scale));
-                ys.extend([at - (cy - 0.5 * h), at - (cy + 0.5 * h)].map(log_scale));
-            }
-        }
-        let n = boxes.len();
-        let embed = |name: &'static str, mlp: &ReluStack, deltas: Vec<f32>| {
-            let embedded = mlp.forward(&Tensor::from_vec(deltas, (n, grid, 2), device)?)?;
+    fn box_bias(&self, boxes: &Tensor, grid: usize, dtype: DType) -> TensorResult<Tensor> {
+        let n = boxes.dim(0)?;
+        // [n, 4] → [n, 1]
+        let column = |i: usize| boxes.narrow(1, i, 1);
+        let embed = |name: &'static str, mlp: &ReluStack, centre: Tensor, size: Tensor| {
+            let cells = Tensor::arange(0f32, grid as f32, boxes.device())?.affine(1.0 / grid as f64, 0.0)?;
+            let half = (size * 0.5)?;
+            let from = |side: Tensor| cells.unsqueeze(0)?.broadcast_sub(&side);
+            let deltas = Tensor::stack(&[from((&centre - &half)?)?, from((&centre + &half)?)?], D::Minus1)?;
+            let embedded = mlp.forward(&log_scale(&deltas)?.to_dtype(dtype)?)?;
             trace::note(name, &embedded);
             // [n, grid, heads] → [heads, n, grid]
             embedded.permute((2, 0, 1))?.contiguous()
         };
-        let x = embed("box_rpb_embed_x", &self.box_rpb_embed_x, xs)?.unsqueeze(2)?;
-        let y = embed("box_rpb_embed_y", &self.box_rpb_embed_y, ys)?.unsqueeze(3)?;
+        let x = embed("box_rpb_embed_x", &self.box_rpb_embed_x, column(0)?, column(2)?)?.unsqueeze(2)?;
+        let y = embed("box_rpb_embed_y", &self.box_rpb_embed_y, column(1)?, column(3)?)?.unsqueeze(3)?;
         let heads = x.dim(0)?;
         y.broadcast_add(&x)?.reshape((1, heads, n, grid * grid))?.pad_with_zeros(2, 1, 0)
     }
 }
 
 /// sign(8Δ) · log₂(1 + |8Δ|) / log₂ 8
-fn log_scale(delta: f32) -> f32 {
-    let scaled = delta * 8.0;
-    if scaled == 0.0 { 0.0 } else { scaled.signum() * (scaled.abs() + 1.0).log2() / 3.0 }
+fn log_scale(delta: &Tensor) -> TensorResult<Tensor> {
+    let scaled = (delta * 8.0)?;
+    let magnitude = (scaled.abs()? + 1.0)?.log()?;
+    (scaled.sign()? * magnitude)? / 8f64.ln()
 }
 
 /// Logit of a probability, kept 1e-3 away from 0 and 1.
-fn inverse_sigmoid(x: f32) -> f32 {
-    let x = x.clamp(0.0, 1.0);
-    (x.max(1e-3) / (1.0 - x).max(1e-3)).ln()
-}
-
-fn sigmoid_rows(x: &Tensor) -> TensorResult<Tensor> {
-    (x.neg()?.exp()? + 1.0)?.recip()
-}
-
-fn boxes_of(x: &Tensor) -> TensorResult<Vec<[f32; 4]>> {
-    Ok(x.to_vec2::<f32>()?.iter().map(|r| [r[0], r[1], r[2], r[3]]).collect())
+fn inverse_sigmoid(x: &Tensor) -> TensorResult<Tensor> {
+    let x = x.clamp(0f32, 1f32)?;
+    let rest = x.affine(-1.0, 1.0)?.maximum(1e-3f32)?;
+    (x.maximum(1e-3f32)? / rest)?.log()
 }
 
 /// What queries look at in the picture.

@@ -1,7 +1,7 @@
 //! Masks of the detector's queries: a pixel decoder over the pyramid, and a dot product of each query with
 //! every pixel (reference: `Sam3MaskDecoder`; MaskFormer, arXiv:2107.06278).
 
-use candle_core::{Result as TensorResult, Tensor};
+use candle_core::{DType, Result as TensorResult, Tensor};
 
 use super::neck::Pyramid;
 use super::text::PromptFeatures;
@@ -54,7 +54,7 @@ impl MaskDecoder {
         Ok(pixels)
     }
 
-    /// Mask logits `[n, 4g, 4g]` of n queries `[n, c]`.
+    /// Mask logits `[n, 4g, 4g]`, in f32, of n queries `[n, c]`.
     pub(crate) fn masks(&self, queries: &Tensor, pixels: &Tensor) -> TensorResult<Tensor> {
         let (h, w, c) = pixels.dims3()?;
         let n = queries.dim(0)?;
@@ -63,7 +63,7 @@ impl MaskDecoder {
         let instance = instance.reshape((h * w, c))?;
         let queries = self.mask_embedder.forward(queries)?;
         trace::note("mask_embedder", &queries);
-        queries.matmul(&instance.t()?)?.reshape((n, h, w))
+        queries.matmul(&instance.t()?)?.reshape((n, h, w))?.to_dtype(DType::F32)
     }
 }
 

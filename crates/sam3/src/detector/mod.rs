@@ -13,6 +13,7 @@ use candle_core::{Result as TensorResult, Tensor};
 
 use crate::config::DetectorConfig;
 use crate::error::Result;
+use crate::ops::{self, Download};
 use crate::position::sine_2d;
 use crate::weights::Weights;
 use detr_decoder::DetrDecoder;
@@ -37,12 +38,20 @@ pub(crate) struct Detector {
     grid: usize,
 }
 
-/// What one prompt found in one picture.
-pub(crate) struct Detections {
-    /// Probabilities, all above the threshold, in the order of the queries.
-    pub scores: Vec<f32>,
-    /// Mask logits `[n, 4g, 4g]`; `None` when nothing was found.
-    pub masks: Option<Tensor>,
+/// What one prompt made of one picture.
+pub(crate) struct Seen {
+    /// The encoded picture, `[1, g·g, c]`.
+    encoded: Tensor,
+    /// `[1, n, c]`.
+    queries: Tensor,
+    /// Probabilities of the n queries, on their way.
+    pub scores: Download,
+}
+
+impl Seen {
+    pub(crate) fn n_queries(&self) -> TensorResult<usize> {
+        self.queries.dim(1)
+    }
 }
 
 impl Detector {
@@ -57,63 +66,36 @@ impl Detector {
             detr_decoder: DetrDecoder::new(&cfg.detr_decoder_config, &w.pp("detr_decoder"))?,
             dot_product_scoring: DotProductScoring::new(cfg, &w.pp("dot_product_scoring"))?,
             mask_decoder: MaskDecoder::new(&cfg.mask_decoder_config, &w.pp("mask_decoder"))?,
-            positions: sine_2d(grid, cfg.vision_config.fpn_hidden_size, w.device())?,
+            positions: sine_2d(grid, cfg.vision_config.fpn_hidden_size, w.device())?
+                .to_dtype(w.activations())?,
             grid,
         })
     }
 
-    /// One prompt on one picture; only masks of queries above `threshold` are computed.
-    pub(crate) fn detect(
-        &self,
-        pyramid: &Pyramid,
-        prompt: &PromptFeatures,
-        threshold: f32,
-    ) -> TensorResult<Detections> {
-        let (encoded, queries, scores) = self.score(pyramid, prompt)?;
-        let found: Vec<usize> = (0..scores.len()).filter(|&i| scores[i] > threshold).collect();
-        if found.is_empty() {
-            return Ok(Detections { scores: Vec::new(), masks: None });
-        }
-        let masks = self.masks(pyramid, prompt, &encoded, &queries, &found)?;
-        Ok(Detections { scores: found.into_iter().map(|i| scores[i]).collect(), masks: Some(masks) })
-    }
-
-    /// The work of [`Self::detect`] when it finds `n` objects, whatever the scores: for benchmarks.
-    pub(crate) fn detect_best(
-        &self,
-        pyramid: &Pyramid,
-        prompt: &PromptFeatures,
-        n: usize,
-    ) -> TensorResult<Tensor> {
-        let (encoded, queries, scores) = self.score(pyramid, prompt)?;
-        let first: Vec<usize> = (0..n.min(scores.len())).collect();
-        self.masks(pyramid, prompt, &encoded, &queries, &first)
-    }
-
-    /// The encoded picture `[1, g·g, c]`, the queries `[1, n, c]` and their probabilities.
-    fn score(&self, pyramid: &Pyramid, prompt: &PromptFeatures) -> TensorResult<(Tensor, Tensor, Vec<f32>)> {
+    /// One prompt on one picture, as far as it goes without knowing what was found. Waits for nothing.
+    pub(crate) fn look(&self, pyramid: &Pyramid, prompt: &PromptFeatures) -> TensorResult<Seen> {
         let coarse = &pyramid.0[2];
         let features = coarse.reshape((1, self.grid * self.grid, coarse.dim(3)?))?;
         let encoded = self.detr_encoder.forward(&features, &self.positions, prompt)?;
         let decoded = self.detr_decoder.forward(&encoded, &self.positions, self.grid, prompt)?;
-        let logits = self.dot_product_scoring.forward(&decoded.queries, prompt)?;
-        let presence = sigmoid(decoded.presence_logit);
-        let scores = logits.into_iter().map(|logit| sigmoid(logit) * presence).collect();
-        Ok((encoded, decoded.queries, scores))
+        let probability = |logits: &Tensor| ops::activate(logits, ops::Activation::Sigmoid);
+        let scores = probability(&self.dot_product_scoring.forward(&decoded.queries, prompt)?)?;
+        let scores = scores.broadcast_mul(&probability(&decoded.presence_logit)?)?;
+        Ok(Seen { encoded, queries: decoded.queries, scores: Download::of(&scores)? })
     }
 
-    /// Masks `[n, 4g, 4g]` of some queries.
-    fn masks(
+    /// Mask logits `[n, 4g, 4g]` in f32 of some queries.
+    pub(crate) fn masks(
         &self,
         pyramid: &Pyramid,
         prompt: &PromptFeatures,
-        encoded: &Tensor,
-        queries: &Tensor,
+        seen: &Seen,
         which: &[usize],
     ) -> TensorResult<Tensor> {
         let which: Vec<u32> = which.iter().map(|&i| i as u32).collect();
-        let queries = queries.squeeze(0)?.index_select(&Tensor::new(which, queries.device())?, 0)?;
-        let pixels = self.mask_decoder.embed_pixels(encoded, pyramid, prompt)?;
+        let which = Tensor::new(which, seen.queries.device())?;
+        let queries = seen.queries.squeeze(0)?.index_select(&which, 0)?;
+        let pixels = self.mask_decoder.embed_pixels(&seen.encoded, pyramid, prompt)?;
         self.mask_decoder.masks(&queries, &pixels)
     }
 }

@@ -1,7 +1,7 @@
 //! How well a query fits the prompt: a dot product with the mean word (reference:
 //! `Sam3DotProductScoring`).
 
-use candle_core::{Result as TensorResult, Tensor};
+use candle_core::{DType, Result as TensorResult, Tensor};
 
 use super::text::PromptFeatures;
 use crate::config::DetectorConfig;
@@ -34,17 +34,14 @@ impl DotProductScoring {
         })
     }
 
-    /// queries `[1, n, c]` → n logits.
-    pub(crate) fn forward(&self, queries: &Tensor, prompt: &PromptFeatures) -> TensorResult<Vec<f32>> {
+    /// queries `[1, n, c]` → logits `[n]` in f32.
+    pub(crate) fn forward(&self, queries: &Tensor, prompt: &PromptFeatures) -> TensorResult<Tensor> {
         let words = (self.text_mlp.forward(&prompt.tokens)? + &prompt.tokens)?;
         let words = self.text_mlp_out_norm.forward(&words)?;
-        let n_words = prompt.is_word.iter().filter(|&&w| w).count();
-        let share = |&w: &bool| if w { 1.0 / n_words.max(1) as f32 } else { 0.0 };
-        let shares: Vec<f32> = prompt.is_word.iter().map(share).collect();
-        let shares = Tensor::from_vec(shares, (1, prompt.is_word.len()), words.device())?;
-        let mean = shares.matmul(&words.squeeze(0)?.contiguous()?)?;
-        let projected = self.query_proj.forward(queries)?.squeeze(0)?;
-        let scores = projected.matmul(&self.text_proj.forward(&mean)?.t()?)?;
-        (scores * self.scale)?.clamp(-CLAMP, CLAMP)?.flatten_all()?.to_vec1()
+        let mean = prompt.shares.matmul(&words.squeeze(0)?.to_dtype(DType::F32)?.contiguous()?)?;
+        let projected = self.query_proj.forward(queries)?.squeeze(0)?.to_dtype(DType::F32)?;
+        let text = self.text_proj.forward(&mean.to_dtype(words.dtype())?)?.to_dtype(DType::F32)?;
+        let scores = projected.matmul(&text.t()?)?;
+        (scores * self.scale)?.clamp(-CLAMP, CLAMP)?.flatten_all()
     }
 }

@@ -17,8 +17,8 @@ pub(crate) struct PromptFeatures {
     pub tokens: Tensor,
     /// Additive mask `[1, 1, 1, tokens]`: 0 for words, negative infinity for padding.
     pub mask: Tensor,
-    /// Which tokens are words.
-    pub is_word: Vec<bool>,
+    /// Weights `[1, tokens]` in f32 of the mean over words: the same for each word, 0 for padding.
+    pub shares: Tensor,
 }
 
 /// `text_encoder` and `text_projection`.
@@ -46,7 +46,7 @@ impl TextEncoder {
                 .get((text.vocab_size, text.hidden_size), "weight")?,
             position_embedding: embeddings
                 .pp("position_embedding")
-                .get_f32((text.max_position_embeddings, text.hidden_size), "weight")?,
+                .get_added((text.max_position_embeddings, text.hidden_size), "weight")?,
             layers,
             final_layer_norm: LayerNorm::new(text.hidden_size, eps, &model.pp("final_layer_norm"))?,
             text_projection: Linear::new(
@@ -73,8 +73,16 @@ impl TextEncoder {
         trace::note("text.tokens", &tokens);
         let padding: Vec<f32> = is_word.iter().map(|&w| if w { 0.0 } else { f32::NEG_INFINITY }).collect();
         let mask = Tensor::from_vec(padding, (1, 1, 1, n), device)?;
-        Ok(PromptFeatures { tokens, mask, is_word: is_word.to_vec() })
+        Ok(PromptFeatures { tokens, mask, shares: shares(is_word, device)? })
     }
+}
+
+/// `[1, n]`: each word's share of the mean word.
+pub(crate) fn shares(is_word: &[bool], device: &Device) -> TensorResult<Tensor> {
+    let n_words = is_word.iter().filter(|&&w| w).count();
+    let share = |&w: &bool| if w { 1.0 / n_words.max(1) as f32 } else { 0.0 };
+    let shares: Vec<f32> = is_word.iter().map(share).collect();
+    Tensor::from_vec(shares, (1, is_word.len()), device)
 }
 
 /// `[1, 1, n, n]`: a token sees words up to itself.

@@ -59,7 +59,7 @@ impl Embeddings {
         let projection =
             Conv2d::without_bias(3, cfg.hidden_size, patch, &w.pp("patch_embeddings").pp("projection"))?;
         let trained = cfg.pretrain_image_size / cfg.patch_size;
-        let table = w.get_f32((1, trained * trained, cfg.hidden_size), "position_embeddings")?;
+        let table = w.get_added((1, trained * trained, cfg.hidden_size), "position_embeddings")?;
         let positions = tile(&table.reshape((trained, trained, cfg.hidden_size))?, cfg.grid())?;
         Ok(Self { projection, positions })
     }

@@ -1,22 +1,37 @@
 //! The operations that the model is made of: the one place that knows devices.
 //!
-//! Model code calls only these functions. Each has a plain composition of candle operations ([`plain`]),
-//! which runs on every device and is the oracle of the tests, and a fast one where it pays ([`cpu`]). A new
-//! backend is another folder beside `cpu` and another arm in the functions below.
+//! Model code calls only these functions. Each has a plain composition of library operations ([`plain`]),
+//! which runs on every device in f32 and bf16 and is the oracle of the tests, and faster ones: [`cpu`] for
+//! f32 on a CPU, [`cuda`] for bf16 on an NVIDIA GPU. A new backend is another folder beside them and another
+//! arm in the functions below.
 //!
 //! Layout everywhere: sequences `[batch, length, channels]`, images `[batch, height, width, channels]`.
-//! Activations are f32 on the CPU; weights may be stored as bf16 and are widened where they are used.
+//! Activations are f32 or bf16; softmax, norms, rotary angles and all sums are f32 in either. Large weights
+//! may be bf16 beside f32 activations and are widened where they are used.
 
 mod cpu;
+mod download;
 mod plain;
 mod resize;
 
-pub(crate) use resize::{Filter, Taps, bilinear_taps, resize, resize_rgb};
+pub(crate) use download::Download;
+pub(crate) use resize::{Filter, Resizer, Taps, bilinear_taps, resize_rgb};
 
 use std::cell::Cell;
 use std::time::Instant;
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
+
+/// Which implementation an operation on a tensor takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Backend {
+    Cpu,
+    Plain,
+}
+
+fn backend(x: &Tensor) -> Backend {
+    if x.device().is_cpu() && x.dtype() == DType::F32 { Backend::Cpu } else { Backend::Plain }
+}
 
 thread_local! {
     /// Multiply-adds of this thread's operations, twice each, since [`take_flops`] last asked.
@@ -63,19 +78,17 @@ impl ConvGeometry {
 /// `activation(x wᵀ + b)`: x `[.., in]`, w `[out, in]`, b `[out]` → `[.., out]`.
 pub(crate) fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
     count_flops(2 * x.elem_count() * w.dim(0)?);
-    if x.device().is_cpu() {
-        cpu::linear::linear(x, w, b, activation)
-    } else {
-        plain::linear(x, w, b, activation)
+    match backend(x) {
+        Backend::Cpu => cpu::linear::linear(x, w, b, activation),
+        Backend::Plain => plain::linear(x, w, b, activation),
     }
 }
 
 /// LayerNorm over the last dimension: weight and bias `[c]`.
 pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> Result<Tensor> {
-    if x.device().is_cpu() {
-        cpu::norm::layer_norm(x, weight, bias, eps)
-    } else {
-        plain::layer_norm(x, weight, bias, eps)
+    match backend(x) {
+        Backend::Cpu => cpu::norm::layer_norm(x, weight, bias, eps),
+        Backend::Plain => plain::layer_norm(x, weight, bias, eps),
     }
 }
 
@@ -87,10 +100,9 @@ pub(crate) fn group_norm_relu(
     bias: &Tensor,
     eps: f64,
 ) -> Result<Tensor> {
-    if x.device().is_cpu() {
-        cpu::norm::group_norm_relu(x, groups, weight, bias, eps)
-    } else {
-        plain::group_norm_relu(x, groups, weight, bias, eps)
+    match backend(x) {
+        Backend::Cpu => cpu::norm::group_norm_relu(x, groups, weight, bias, eps),
+        Backend::Plain => plain::group_norm_relu(x, groups, weight, bias, eps),
     }
 }
 
@@ -105,10 +117,9 @@ pub(crate) fn sdpa(
     scale: f32,
 ) -> Result<Tensor> {
     count_flops(2 * q.elem_count() * k.dim(1)? + 2 * q.dim(1)? * v.elem_count());
-    if q.device().is_cpu() {
-        cpu::attention::sdpa(q, k, v, heads, bias, scale)
-    } else {
-        plain::sdpa(q, k, v, heads, bias, scale)
+    match backend(q) {
+        Backend::Cpu => cpu::attention::sdpa(q, k, v, heads, bias, scale),
+        Backend::Plain => plain::sdpa(q, k, v, heads, bias, scale),
     }
 }
 
@@ -124,20 +135,18 @@ pub(crate) fn sdpa_varlen(
 ) -> Result<Tensor> {
     let (_, lq, cq) = q.dims3()?;
     count_flops(2 * lq * key_lens.iter().sum::<usize>() * (cq + heads * v.dim(1)?));
-    if q.device().is_cpu() {
-        cpu::attention::sdpa_varlen(q, k, v, heads, key_lens, scale)
-    } else {
-        plain::sdpa_varlen(q, k, v, heads, key_lens, scale)
+    match backend(q) {
+        Backend::Cpu => cpu::attention::sdpa_varlen(q, k, v, heads, key_lens, scale),
+        Backend::Plain => plain::sdpa_varlen(q, k, v, heads, key_lens, scale),
     }
 }
 
 /// Rotates the first `n_rotated` rows of x `[b, l, heads·d]` by the angles of cos, sin `[p, d/2]`, row r by
 /// table row `r % p`, pairs interleaved; the other rows pass.
 pub(crate) fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, heads: usize, n_rotated: usize) -> Result<Tensor> {
-    if x.device().is_cpu() {
-        cpu::rope::rope(x, cos, sin, heads, n_rotated)
-    } else {
-        plain::rope(x, cos, sin, heads, n_rotated)
+    match backend(x) {
+        Backend::Cpu => cpu::rope::rope(x, cos, sin, heads, n_rotated),
+        Backend::Plain => plain::rope(x, cos, sin, heads, n_rotated),
     }
 }
 
@@ -145,27 +154,35 @@ pub(crate) fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, heads: usize, n_rotat
 pub(crate) fn conv2d(x: &Tensor, w: &Tensor, b: Option<&Tensor>, g: ConvGeometry) -> Result<Tensor> {
     let (n, height, width, _) = x.dims4()?;
     count_flops(2 * n * g.output_len(height) * g.output_len(width) * w.elem_count());
-    if x.device().is_cpu() { cpu::conv::conv2d(x, w, b, g) } else { plain::conv2d(x, w, b, g) }
+    match backend(x) {
+        Backend::Cpu => cpu::conv::conv2d(x, w, b, g),
+        Backend::Plain => plain::conv2d(x, w, b, g),
+    }
 }
 
 /// Depthwise convolution, stride 1: x `[n, h, w, c]`, w `[k·k, c]`, b `[c]`.
 pub(crate) fn depthwise_conv2d(x: &Tensor, w: &Tensor, b: &Tensor, g: ConvGeometry) -> Result<Tensor> {
     count_flops(2 * x.elem_count() * g.kernel * g.kernel);
-    if x.device().is_cpu() {
-        cpu::conv::depthwise_conv2d(x, w, b, g)
-    } else {
-        plain::depthwise_conv2d(x, w, b, g)
+    match backend(x) {
+        Backend::Cpu => cpu::conv::depthwise_conv2d(x, w, b, g),
+        Backend::Plain => plain::depthwise_conv2d(x, w, b, g),
     }
 }
 
 /// Sum of two tensors; leading dimensions of size 1, or absent ones, are repeated.
 pub(crate) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    if a.device().is_cpu() { cpu::linear::add(a, b) } else { a.broadcast_add(b) }
+    match backend(a) {
+        Backend::Cpu => cpu::linear::add(a, b),
+        Backend::Plain => a.broadcast_add(b),
+    }
 }
 
 /// An activation by itself.
 pub(crate) fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
-    if x.device().is_cpu() { cpu::linear::activation(x, activation) } else { plain::activate(x, activation) }
+    match backend(x) {
+        Backend::Cpu => cpu::linear::activation(x, activation),
+        Backend::Plain => plain::activate(x, activation),
+    }
 }
 
 /// Exact GELU.
@@ -217,10 +234,10 @@ pub(crate) fn upsample_nearest_2x(x: &Tensor) -> Result<Tensor> {
     x.reshape((h, 1, w, 1, c))?.broadcast_as((h, 2, w, 2, c))?.contiguous()?.reshape((2 * h, 2 * w, c))
 }
 
-/// GFLOP/s of a square matrix product on a device: what is compared with.
-pub(crate) fn matmul_gflops(device: &Device) -> Result<f64> {
-    const SIDE: usize = 2048;
-    let x = Tensor::rand(-1f32, 1.0, (SIDE, SIDE), device)?;
+/// GFLOP/s of a large square matrix product on a device: what is compared with.
+pub(crate) fn matmul_gflops(device: &Device, dtype: DType) -> Result<f64> {
+    let side: usize = if device.is_cpu() { 2048 } else { 8192 };
+    let x = Tensor::rand(-1f32, 1.0, (side, side), device)?.to_dtype(dtype)?;
     let run = || -> Result<f64> {
         let started = Instant::now();
         linear(&x, &x, None, Activation::None)?;
@@ -229,7 +246,7 @@ pub(crate) fn matmul_gflops(device: &Device) -> Result<f64> {
     };
     run()?;
     let best = (0..3).map(|_| run()).try_fold(f64::INFINITY, |best, s| s.map(|s| best.min(s)))?;
-    Ok(2.0 * (SIDE * SIDE * SIDE) as f64 / best / 1e9)
+    Ok(2.0 * (side as f64).powi(3) / best / 1e9)
 }
 
 #[cfg(test)]

@@ -74,38 +74,83 @@ fn triangle_taps(i: usize, scale: f32, input: usize) -> Taps {
     Taps { first, weights }
 }
 
-/// Resizes maps `[n, h, w]` to `[n, oh, ow]` (`align_corners=False`): columns first, then rows.
-pub(crate) fn resize(x: &Tensor, (oh, ow): (usize, usize), filter: Filter) -> Result<Tensor> {
-    let (n, h, w) = x.dims3()?;
-    if (h, w) == (oh, ow) {
-        return Ok(x.clone());
-    }
-    let (rows, columns) = (taps(h, oh, filter), taps(w, ow, filter));
-    if !x.device().is_cpu() {
-        // Two small products with the same weights as dense matrices: exact on every device.
-        let rows = dense(&rows, h, x.device())?.to_dtype(x.dtype())?;
-        let columns = dense(&columns, w, x.device())?.to_dtype(x.dtype())?;
-        let wide = x.contiguous()?.broadcast_matmul(&columns.t()?)?;
-        return rows.broadcast_matmul(&wide);
-    }
-    let mut out = vec![0f32; n * oh * ow];
-    with_data(x, |x| {
-        let mut wide = vec![0f32; n * h * ow];
-        for_each_piece(&mut wide, ow, |i, row| {
-            let source = &x[i * w..][..w];
-            for (o, taps) in row.iter_mut().zip(&columns) {
-                *o = taps.apply(source);
+/// Resizes f32 maps of one size to another (`align_corners=False`): columns first, then rows.
+#[derive(Debug, Clone)]
+pub(crate) struct Resizer {
+    from: (usize, usize),
+    to: (usize, usize),
+    rows: Vec<Taps>,
+    columns: Vec<Taps>,
+    /// On other devices than the CPU the same weights as dense matrices, so that a resize is two products
+    /// and nothing is uploaded: `[oh, h]` and `[w, ow]`.
+    dense: Option<(Tensor, Tensor)>,
+}
+
+impl Resizer {
+    /// From height and width to height and width.
+    pub(crate) fn new(
+        from: (usize, usize),
+        to: (usize, usize),
+        filter: Filter,
+        device: &Device,
+    ) -> Result<Self> {
+        let (rows, columns) = (taps(from.0, to.0, filter), taps(from.1, to.1, filter));
+        let dense = match device {
+            Device::Cpu => None,
+            device => {
+                let columns = dense(&columns, from.1, device)?.t()?.contiguous()?;
+                Some((dense(&rows, from.0, device)?, columns))
             }
-        });
-        for_each_piece(&mut out, ow, |i, row| {
-            let (image, taps) = (i / oh, &rows[i % oh]);
-            for (k, &weight) in taps.weights.iter().enumerate() {
-                math::add_scaled(row, &wide[(image * h + taps.first + k) * ow..][..ow], weight);
+        };
+        Ok(Self { from, to, rows, columns, dense })
+    }
+
+    /// Square maps.
+    pub(crate) fn square(from: usize, to: usize, filter: Filter, device: &Device) -> Result<Self> {
+        Self::new((from, from), (to, to), filter, device)
+    }
+
+    /// `[n, h, w]` → `[n, oh, ow]`.
+    pub(crate) fn resize(&self, x: &Tensor) -> Result<Tensor> {
+        let (n, h, w) = x.dims3()?;
+        if (h, w) != self.from {
+            candle_core::bail!("resize: maps of {h} x {w}, expected {:?}", self.from)
+        }
+        if self.from == self.to {
+            return Ok(x.clone());
+        }
+        match &self.dense {
+            Some((rows, columns)) => {
+                let wide =
+                    x.contiguous()?.reshape((n * h, w))?.matmul(columns)?.reshape((n, h, self.to.1))?;
+                rows.broadcast_matmul(&wide)
             }
-        });
-        Ok(())
-    })?;
-    Tensor::from_vec(out, (n, oh, ow), x.device())
+            None => self.resize_on_cpu(x),
+        }
+    }
+
+    fn resize_on_cpu(&self, x: &Tensor) -> Result<Tensor> {
+        let (n, h, w) = x.dims3()?;
+        let (oh, ow) = self.to;
+        let mut out = vec![0f32; n * oh * ow];
+        with_data(x, |x| {
+            let mut wide = vec![0f32; n * h * ow];
+            for_each_piece(&mut wide, ow, |i, row| {
+                let source = &x[i * w..][..w];
+                for (o, taps) in row.iter_mut().zip(&self.columns) {
+                    *o = taps.apply(source);
+                }
+            });
+            for_each_piece(&mut out, ow, |i, row| {
+                let (image, taps) = (i / oh, &self.rows[i % oh]);
+                for (k, &weight) in taps.weights.iter().enumerate() {
+                    math::add_scaled(row, &wide[(image * h + taps.first + k) * ow..][..ow], weight);
+                }
+            });
+            Ok(())
+        })?;
+        Tensor::from_vec(out, (n, oh, ow), x.device())
+    }
 }
 
 fn dense(taps: &[Taps], input: usize, device: &Device) -> Result<Tensor> {

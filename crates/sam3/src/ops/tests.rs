@@ -155,7 +155,7 @@ fn resizing_keeps_constants_and_matches_known_averages() -> Result<()> {
     for filter in [Filter::Bilinear, Filter::Antialiased] {
         for size in [(3, 4), (5, 9), (11, 30)] {
             assert_close(
-                &resize(&x, size, filter)?,
+                &Resizer::new((5, 9), size, filter, &Device::Cpu)?.resize(&x)?,
                 &Tensor::full(0.7f32, (2, size.0, size.1), &Device::Cpu)?,
                 1e-6,
             );
@@ -163,7 +163,10 @@ fn resizing_keeps_constants_and_matches_known_averages() -> Result<()> {
     }
     // Halving with antialiasing: a triangle of half-width 2, weights 1 3 3 1 over 8.
     let ramp = Tensor::new(&[[[0f32, 0.0, 8.0, 0.0, 0.0, 0.0, 0.0, 0.0]]], &Device::Cpu)?;
-    let got = resize(&ramp, (1, 4), Filter::Antialiased)?.flatten_all()?.to_vec1::<f32>()?;
+    let got = Resizer::new((1, 8), (1, 4), Filter::Antialiased, &Device::Cpu)?
+        .resize(&ramp)?
+        .flatten_all()?
+        .to_vec1::<f32>()?;
     assert_eq!(got[1], 3.0);
     Ok(())
 }

@@ -31,7 +31,7 @@ struct Run {
 struct DecoderHeads {
     decoded: Vec<Decoded>,
     /// Boxes (cx, cy, w, h) before each layer, and after the last.
-    boxes: Vec<Vec<[f32; 4]>>,
+    boxes: Vec<Tensor>,
     /// What the heads noted.
     heard: Heard,
 }
@@ -93,7 +93,7 @@ impl Run {
 
     fn scores(&self) -> Vec<Vec<f32>> {
         let scoring = &self.checkpoint.model.detector.dot_product_scoring;
-        let score = |d: &Decoded| scoring.forward(&d.queries, &self.prompt).unwrap();
+        let score = |d: &Decoded| numbers(&scoring.forward(&d.queries, &self.prompt).unwrap());
         self.decoder_heads().decoded.iter().map(score).collect()
     }
 
@@ -106,7 +106,7 @@ impl Run {
         let tokens = head.read(&pictures, &tracker.head_positions, no_points).unwrap();
         let (s0, s1) = (&self.noted(frame, "conv_s0")[0], &self.noted(frame, "conv_s1")[0]);
         let [masks, iou, chosen] = head.several(&tokens, s0, s1).unwrap();
-        [masks, iou, chosen, vector(&tokens.object_score)]
+        [masks, iou, chosen, tokens.object_score]
     }
 }
 
@@ -114,8 +114,8 @@ fn vector(data: &[f32]) -> Tensor {
     Tensor::new(data, &Device::Cpu).unwrap()
 }
 
-fn box_rows(boxes: &[Vec<[f32; 4]>]) -> Tensor {
-    vector(&boxes.iter().flatten().flatten().copied().collect::<Vec<_>>())
+fn box_rows(boxes: &[Tensor]) -> Tensor {
+    Tensor::cat(boxes, 0).unwrap()
 }
 
 /// Our value of `path`, its field `part`, on a frame, with elements in the reference's order; `None` for a
@@ -163,7 +163,7 @@ fn detector(run: &Run, path: &str, part: &str) -> Option<Tensor> {
 fn detector_heads(run: &Run, path: &str, part: &str) -> Option<Tensor> {
     let heads = run.decoder_heads();
     let n_layers = heads.decoded.len();
-    let presence: Vec<f32> = heads.decoded.iter().map(|d| d.presence_logit).collect();
+    let presence: Vec<f32> = heads.decoded.iter().flat_map(|d| numbers(&d.presence_logit)).collect();
     match (path, part) {
         ("detr_decoder.box_head", "") => Some(heads.heard["box_head"][0].clone()),
         ("detr_decoder.presence_head", "") => Some(heads.heard["presence_head"][0].clone()),
@@ -179,8 +179,9 @@ fn detector_heads(run: &Run, path: &str, part: &str) -> Option<Tensor> {
         ("dot_product_scoring", "") => Some(vector(&run.scores().concat())),
         ("", "pred_logits") => Some(vector(run.scores().last()?)),
         ("", "pred_boxes") => {
-            let corners = |&[x, y, w, h]: &[f32; 4]| [x - 0.5 * w, y - 0.5 * h, x + 0.5 * w, y + 0.5 * h];
-            Some(box_rows(&[heads.boxes[n_layers].iter().map(corners).collect()]))
+            let corners =
+                |b: &[f32]| [b[0] - 0.5 * b[2], b[1] - 0.5 * b[3], b[0] + 0.5 * b[2], b[1] + 0.5 * b[3]];
+            Some(vector(&numbers(&heads.boxes[n_layers]).chunks(4).flat_map(corners).collect::<Vec<_>>()))
         }
         ("mask_decoder.instance_projection", "") => {
             Some(channels_first(&run.all_masks().1["instance_projection"][0].unsqueeze(0).unwrap()))

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::model::{Model, Storage};
+use crate::model::{Model, Precision};
 
 /// Largest difference of any element of a module's output, relative to the output's largest magnitude or to
 /// 1. Both sides compute in f32 and add up in another order; PyTorch itself is 1e-5 away from f64.
@@ -41,7 +41,7 @@ impl Checkpoint {
         let folder = folder(name);
         let reference = read_json(&folder.join("reference.json"));
         Self {
-            model: Arc::new(Model::load(&folder, Storage::F32, &Device::Cpu).unwrap()),
+            model: Arc::new(Model::load(&folder, Precision::F32, &Device::Cpu).unwrap()),
             prompts: serde_json::from_value(reference["prompts"].clone()).unwrap(),
             tensors: candle_core::safetensors::load(folder.join("reference.safetensors"), &Device::Cpu)
                 .unwrap(),

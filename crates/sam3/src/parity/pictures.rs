@@ -1,5 +1,7 @@
 //! Pictures and prompts as the reference prepares them.
 
+use candle_core::DType;
+
 use super::{CHECKPOINTS, Checkpoint, numbers};
 use crate::ops;
 use crate::tokenizer::PROMPT_TOKENS;
@@ -27,7 +29,7 @@ fn frames_become_the_same_pixel_values() {
         let checkpoint = Checkpoint::open(name);
         let rgb = checkpoint.tensors["video"].get(1).unwrap().flatten_all().unwrap().to_vec1().unwrap();
         let (size, model) = (checkpoint.frame_size(), &checkpoint.model);
-        let got = model.preprocess.pixel_values(&rgb, size, &model.device).unwrap();
+        let got = model.preprocess.pixel_values(&rgb, size, DType::F32, &model.device).unwrap();
         assert_eq!(got.dims(), checkpoint.pixel_values(1).dims());
         let close = |(g, w): (f32, f32)| (g - w).abs() <= f32::EPSILON;
         let pairs = numbers(&got).into_iter().zip(numbers(&checkpoint.pixel_values(1)));

@@ -17,9 +17,10 @@ use crate::detector::detr_encoder::DetrEncoder;
 use crate::detector::mask_decoder::MaskDecoder;
 use crate::detector::neck::{FpnLayer, Pyramid};
 use crate::detector::scoring::DotProductScoring;
-use crate::detector::text::{PromptFeatures, TextEncoder};
+use crate::detector::text::{PromptFeatures, TextEncoder, shares};
 use crate::detector::vit;
 use crate::fnv::Fnv;
+use crate::model::Precision;
 use crate::position::sine_2d;
 use crate::trace::listen;
 use crate::tracker::image_wide_positions;
@@ -103,7 +104,7 @@ impl Case {
     fn root(&self) -> Weights {
         let (module, used) = (self.facts.module.clone(), self.used.clone());
         let parameters = self.facts.parameters.clone();
-        Weights::by(move |key, shape| {
+        Weights::by(Precision::F32, &Device::Cpu, move |key, shape| {
             let Some(name) = key.strip_prefix(&module) else {
                 return Some(vec![0.0; shape.iter().product()]);
             };
@@ -141,7 +142,7 @@ impl Case {
         let is_word: Vec<bool> = (0..tokens.dim(1).unwrap()).map(|i| i < N_WORDS).collect();
         let mask: Vec<f32> = is_word.iter().map(|&w| if w { 0.0 } else { f32::NEG_INFINITY }).collect();
         let mask = Tensor::from_vec(mask, (1, 1, 1, is_word.len()), &Device::Cpu).unwrap();
-        PromptFeatures { tokens, mask, is_word }
+        PromptFeatures { tokens, mask, shares: shares(&is_word, &Device::Cpu).unwrap() }
     }
 
     /// Compares an output, elements in the reference's order: samples one by one, and mean, L2 norm and
@@ -299,12 +300,11 @@ fn detr_decoder() {
     let decoded: Vec<_> = layers.iter().map(|x| decoder.decode(x).unwrap()).collect();
     let queries: Vec<&Tensor> = decoded.iter().map(|d| &d.queries).collect();
     case.check("hidden_states", &Tensor::cat(&queries, 0).unwrap());
-    let presence: Vec<f32> = decoded.iter().map(|d| d.presence_logit).collect();
-    case.check("presence_logits", &Tensor::new(presence, &Device::Cpu).unwrap());
+    let presence: Vec<&Tensor> = decoded.iter().map(|d| &d.presence_logit).collect();
+    case.check("presence_logits", &Tensor::cat(&presence, 0).unwrap());
     let first = decoder.first_boxes().unwrap();
     let second = decoder.refine(&first, &layers[0]).unwrap();
-    let boxes: Vec<f32> = [first, second].concat().concat();
-    case.check("reference_boxes", &Tensor::new(boxes, &Device::Cpu).unwrap());
+    case.check("reference_boxes", &Tensor::cat(&[first, second], 0).unwrap());
     case.check_parameters(&[]);
 }
 
@@ -314,7 +314,7 @@ fn dot_product_scoring() {
     let scoring = case.build(|w| DotProductScoring::new(&DetectorConfig::default(), w));
     let queries = case.input("hidden_states").squeeze(0).unwrap();
     let logits = scoring.forward(&queries, &case.prompt()).unwrap();
-    case.check("logits", &Tensor::new(logits, &Device::Cpu).unwrap());
+    case.check("logits", &logits);
     case.check_parameters(&[]);
 }
 
@@ -358,7 +358,7 @@ fn sam_mask_decoder() {
     case.check("masks", &masks);
     case.check("iou", &iou);
     case.check("tokens", &chosen);
-    case.check("object_score", &Tensor::new(tokens.object_score, &Device::Cpu).unwrap());
+    case.check("object_score", &tokens.object_score);
     case.check_parameters(&[]);
 }
 

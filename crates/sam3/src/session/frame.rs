@@ -3,19 +3,40 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::Tensor;
+use rayon::prelude::*;
 
 use super::association::{Detection, associate};
 use super::lifecycle::{Verdict, is_gone, judge};
 use super::suppression::{hide_recently_occluded, suppress_shrunk};
 use super::track::{Facts, Track};
-use super::{LowResMask, Mode, Session, Unreported};
-use crate::detector::sigmoid;
+use super::{Frame, LowResMask, Mode, Session, Unreported};
+use crate::detector::neck::Pyramid;
+use crate::detector::{Seen, sigmoid};
 use crate::error::Result;
 use crate::mask::{Bitmap, fill_holes_and_remove_specks, suppress_overlapping};
+use crate::ops::Download;
 use crate::tracker::{FrameFeatures, MemoryMask, Propagated};
 
 /// Score of a withdrawn object where the reference still lists it.
 const WITHDRAWN_SCORE: f32 = -1e4;
+
+/// A picture as far as it can be looked at without knowing what is being tracked.
+pub struct Prepared {
+    features: FrameFeatures,
+    pyramid: Pyramid,
+    /// By prompt.
+    seen: Vec<Seen>,
+}
+
+/// Detections on their way to the host: for each prompt where anything was found, scores and masks.
+struct Found(Vec<(usize, Vec<f32>, Download)>);
+
+/// Tracks on their way to the host.
+struct Carrying {
+    raw: Propagated,
+    masks: Download,
+    scores: Download,
+}
 
 /// The tracks of the frame before, carried to this one.
 struct Carried {
@@ -23,14 +44,10 @@ struct Carried {
     masks: Vec<Vec<f32>>,
     /// Tracks whose masks were emptied in favour of others.
     hidden: BTreeSet<usize>,
+    /// Logits of "the object is visible".
+    scores: Vec<f32>,
     /// As the tracker gave them; `None` without tracks.
     raw: Option<Propagated>,
-}
-
-impl Carried {
-    fn scores(&self) -> &[f32] {
-        self.raw.as_ref().map_or(&[], |raw| &raw.scores)
-    }
 }
 
 /// What was decided about the frame before anything is written.
@@ -47,20 +64,40 @@ struct Plan {
 }
 
 impl Session {
-    /// Runs the procedure on the next frame. The state is changed only after everything that can fail.
-    pub(super) fn track_frame(&mut self, pixel_values: &Tensor) -> Result<Unreported> {
+    /// Queues everything about a picture `[1, size, size, 3]` that does not depend on the tracks.
+    pub(super) fn look(&self, pixel_values: &Tensor) -> Result<Prepared> {
+        let detector = &self.model.detector;
+        let picture = detector.backbone.forward(pixel_values)?;
+        let pyramid = detector.neck.forward(&picture)?;
+        let seen = self.prompt_features.iter().map(|prompt| detector.look(&pyramid, prompt));
+        let seen = seen.collect::<candle_core::Result<_>>()?;
+        Ok(Prepared { features: self.model.tracker.features(&picture)?, pyramid, seen })
+    }
+
+    /// Runs the procedure on a frame. The state is changed only after everything that can fail. In the
+    /// middle, when the device has its work and the host is about to wait, the next frame is prepared.
+    pub(super) fn track_frame(
+        &mut self,
+        frame: &Prepared,
+        next: Option<&Frame<'_>>,
+        ahead: &mut Option<Prepared>,
+    ) -> Result<Unreported> {
         let frame_idx = self.state.n_frames;
-        let picture = self.model.detector.backbone.forward(pixel_values)?;
-        let detections = self.detect(&picture)?;
-        let features = self.model.tracker.features(&picture)?;
-        let mut carried = self.propagate(&features, frame_idx)?;
+        let features = &frame.features;
+        let found = self.find(frame)?;
+        let carrying = self.carry(features, frame_idx)?;
+        if let Some(next) = next {
+            *ahead = self.prepare(next).ok();
+        }
+        let detections = self.detections(found)?;
+        let mut carried = self.carried(carrying)?;
 
         let mut tracks = self.state.tracks.clone();
         let mut overlaps = self.state.overlaps.clone();
         let plan = self.plan(&detections, &carried, &mut tracks, &mut overlaps, frame_idx);
         self.settle_masks(&mut carried, &mut tracks, &plan, &detections, frame_idx);
-        self.remember(&features, &carried, &mut tracks, &plan, frame_idx)?;
-        let born = self.admit(&features, &detections, &plan, frame_idx)?;
+        self.remember(features, &carried, &mut tracks, &plan, frame_idx)?;
+        let born = self.admit(features, &detections, &plan, frame_idx)?;
         let unreported = self.describe(&carried, &tracks, &born, &detections, &plan, frame_idx);
 
         self.state.n_turned_away += plan.n_turned_away;
@@ -81,18 +118,31 @@ impl Session {
         Ok(unreported)
     }
 
-    /// Steps 1 and 2: every prompt on the shared picture.
-    fn detect(&self, picture: &Tensor) -> Result<Vec<Detection>> {
+    /// Step 1: which queries of every prompt found something, and their masks, on their way.
+    fn find(&self, frame: &Prepared) -> Result<Found> {
+        let threshold = self.model.config.score_threshold_detection;
+        let mut found = Vec::new();
+        for (prompt, (features, seen)) in self.prompt_features.iter().zip(&frame.seen).enumerate() {
+            let scores = seen.scores.numbers()?;
+            let which: Vec<usize> = (0..scores.len()).filter(|&i| scores[i] > threshold).collect();
+            if which.is_empty() {
+                continue;
+            }
+            let masks = self.model.detector.masks(&frame.pyramid, features, seen, &which)?;
+            found.push((prompt, which.into_iter().map(|i| scores[i]).collect(), Download::of(&masks)?));
+        }
+        Ok(Found(found))
+    }
+
+    /// Step 2: detections on the host, without those that others of their prompt cover.
+    fn detections(&self, found: Found) -> Result<Vec<Detection>> {
         let cfg = &self.model.config;
-        let pyramid = self.model.detector.neck.forward(picture)?;
         let mut all = Vec::new();
-        for (prompt, features) in self.prompt_features.iter().enumerate() {
-            let found = self.model.detector.detect(&pyramid, features, cfg.score_threshold_detection)?;
-            let Some(masks) = found.masks else { continue };
-            let logits = masks.flatten_from(1)?.to_vec2::<f32>()?;
-            let mut detections: Vec<Detection> = logits
-                .into_iter()
-                .zip(found.scores)
+        for (prompt, scores, masks) in found.0 {
+            let mut detections: Vec<Detection> = masks
+                .rows()?
+                .into_par_iter()
+                .zip(scores)
                 .map(|(logits, score)| Detection { prompt, score, mask: Bitmap::positive(&logits), logits })
                 .collect();
             if self.options.compat.cleans_masks() && cfg.det_nms_thresh > 0.0 {
@@ -110,19 +160,27 @@ impl Session {
         Ok(all)
     }
 
-    /// Steps 4 and 5: existing tracks on this frame.
-    fn propagate(&self, features: &FrameFeatures, frame_idx: usize) -> Result<Carried> {
+    /// Step 4: existing tracks on this frame.
+    fn carry(&self, features: &FrameFeatures, frame_idx: usize) -> Result<Option<Carrying>> {
         if self.state.tracks.is_empty() {
-            return Ok(Carried { masks: Vec::new(), hidden: BTreeSet::new(), raw: None });
+            return Ok(None);
         }
         let banks: Vec<_> = self.state.tracks.iter().map(|t| &t.bank).collect();
         let max_pointers = self.max_pointers(frame_idx);
-        let raw = self.model.tracker.propagate(features, &banks, frame_idx, max_pointers, &self.limits)?;
-        let mut masks = raw.masks.flatten_from(1)?.to_vec2::<f32>()?;
-        for mask in &mut masks {
-            self.clean(mask);
-        }
-        Ok(Carried { masks, hidden: BTreeSet::new(), raw: Some(raw) })
+        let tracker = &self.model.tracker;
+        let raw = tracker.propagate(features, &banks, frame_idx, max_pointers, &self.limits, self.at_once)?;
+        let (masks, scores) = (Download::of(&raw.masks)?, Download::of(&raw.scores)?);
+        Ok(Some(Carrying { raw, masks, scores }))
+    }
+
+    /// Step 5: their masks on the host.
+    fn carried(&self, carrying: Option<Carrying>) -> Result<Carried> {
+        let Some(Carrying { raw, masks, scores }) = carrying else {
+            return Ok(Carried { masks: Vec::new(), hidden: BTreeSet::new(), scores: Vec::new(), raw: None });
+        };
+        let mut masks = masks.rows()?;
+        masks.par_iter_mut().for_each(|mask| self.clean(mask));
+        Ok(Carried { masks, hidden: BTreeSet::new(), scores: scores.numbers()?, raw: Some(raw) })
     }
 
     /// Fills holes and removes specks where the session does that.
@@ -169,8 +227,7 @@ impl Session {
         let every = cfg.recondition_every_nth_frame;
         let due = every > 0 && frame_idx.is_multiple_of(every);
         // A logit is compared with a probability's threshold, as in the reference.
-        let confirmed =
-            |(track, _): &(&usize, &usize)| due && carried.scores()[**track] > cfg.high_conf_thresh;
+        let confirmed = |(track, _): &(&usize, &usize)| due && carried.scores[**track] > cfg.high_conf_thresh;
         let reconditioned = association.confident.iter().filter(confirmed).map(|(&t, &d)| (t, d)).collect();
         let n_turned_away = (association.new.len() - born.len()) as u64;
         Plan { verdict, born, evicted, reconditioned, n_turned_away }
@@ -186,7 +243,7 @@ impl Session {
         frame_idx: usize,
     ) -> (Vec<usize>, BTreeSet<usize>) {
         let cfg = &self.model.config;
-        let limit = self.options.max_objects.map_or(cfg.max_num_objects, |n| n.min(cfg.max_num_objects));
+        let limit = self.max_objects();
         let reference = self.options.compat.is_reference();
         // The reference also counts those that it withdraws on this very frame.
         let n_removed = if reference { 0 } else { verdict.removed.len() };
@@ -262,10 +319,14 @@ impl Session {
         if !hard.is_empty() {
             let rows: Vec<u32> = hard.iter().map(|&t| t as u32).collect();
             let masks = raw.masks.index_select(&Tensor::new(rows, raw.masks.device())?, 0)?;
-            let visible: Vec<bool> = hard.iter().map(|&t| raw.scores[t] > 0.0).collect();
+            let visible: Vec<bool> = hard.iter().map(|&t| carried.scores[t] > 0.0).collect();
             let enlarged = self.model.tracker.enlarge(&masks)?;
-            let encoded =
-                self.model.tracker.encode_memory(features, MemoryMask::Hard(&enlarged), &visible)?;
+            let encoded = self.model.tracker.encode_memory(
+                features,
+                MemoryMask::Hard(&enlarged),
+                &visible,
+                self.at_once,
+            )?;
             for (i, &t) in hard.iter().enumerate() {
                 memories[t] = Some(encoded.get(i)?);
             }
@@ -294,7 +355,7 @@ impl Session {
         let visible: Vec<bool> = which.iter().map(|&t| masks[t].iter().any(|&x| x > 0.0)).collect();
         let data: Vec<f32> = which.iter().flat_map(|&t| masks[t].iter().copied()).collect();
         let logits = Tensor::from_vec(data, (which.len(), side, side), &self.model.device)?;
-        Ok(self.model.tracker.encode_memory(features, MemoryMask::Soft(&logits), &visible)?)
+        Ok(self.model.tracker.encode_memory(features, MemoryMask::Soft(&logits), &visible, self.at_once)?)
     }
 
     /// Step 11: tracks from new detections.
@@ -315,7 +376,8 @@ impl Session {
         let masks = Tensor::from_vec(data, (plan.born.len(), side, side), &self.model.device)?;
         let tracker = &self.model.tracker;
         let (pointers, enlarged) = tracker.init_from_masks(features, &masks)?;
-        let memories = tracker.encode_memory(features, MemoryMask::Hard(&enlarged), &visible)?;
+        let memories =
+            tracker.encode_memory(features, MemoryMask::Hard(&enlarged), &visible, self.at_once)?;
         let track = |(i, &d): (usize, &usize)| {
             let facts = Facts {
                 id: self.state.next_id + i as u64,
@@ -354,7 +416,7 @@ impl Session {
         } else {
             tracks.iter().collect()
         };
-        for (owner, (logits, &score)) in owners.iter().zip(carried.masks.iter().zip(carried.scores())) {
+        for (owner, (logits, &score)) in owners.iter().zip(carried.masks.iter().zip(&carried.scores)) {
             out.insert(owner.facts.id, self.low_res(&owner.facts, logits.clone(), sigmoid(score)));
         }
         for (track, &d) in born.iter().zip(&plan.born) {

@@ -9,6 +9,7 @@
 
 mod association;
 mod compat;
+mod concession;
 mod frame;
 mod lifecycle;
 mod output;
@@ -25,12 +26,15 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 pub use compat::Compat;
+pub use concession::Concession;
+pub use frame::Prepared;
 pub use output::{FrameOutput, LowResMask, Mask, TrackedObject};
 
 use crate::detector::text::PromptFeatures;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::tokenizer::PromptTokens;
+use crate::tracker::OBJECTS_AT_ONCE;
 use crate::tracker::bank::BankLimits;
 use lifecycle::Overlaps;
 use output::{Enlarger, resolve_overlaps};
@@ -98,6 +102,8 @@ pub struct Session {
     prompt_features: Vec<PromptFeatures>,
     enlarger: Enlarger,
     limits: BankLimits,
+    /// Objects that go through a stage together.
+    at_once: usize,
     state: State,
 }
 
@@ -115,6 +121,8 @@ struct State {
     n_turned_away: u64,
     /// Ids withdrawn while frames that show them are waiting, with the frame of the withdrawal.
     withdrawn: Vec<(u64, usize)>,
+    /// What was given up for lack of device memory.
+    concessions: Vec<Concession>,
 }
 
 /// A frame that waits for what the next ones say about its tracks.
@@ -160,6 +168,7 @@ impl Session {
             prompt_features,
             enlarger,
             limits,
+            at_once: OBJECTS_AT_ONCE,
             state: State::default(),
         })
     }
@@ -206,14 +215,48 @@ impl Session {
     /// [`Error::Tensor`] if the device fails. After an error
     /// the session is as it was before the call.
     pub fn push(&mut self, frame: Frame<'_>) -> Result<Vec<FrameOutput>> {
+        let prepared = self.prepare(&frame)?;
+        Ok(self.push_prepared(&prepared, None)?.0)
+    }
+
+    /// Looks at a picture as far as it goes without knowing what is being tracked: the vision encoder, both
+    /// necks and the detector. On a GPU the work is queued, and nothing waits for it.
+    ///
+    /// # Errors
+    /// [`Error::Frame`] for a frame of the wrong size; [`Error::Tensor`] if the device fails.
+    pub fn prepare(&self, frame: &Frame<'_>) -> Result<Prepared> {
+        self.look(&self.pixel_values(frame)?)
+    }
+
+    /// Like [`Self::push`], with the next frame at hand: the device prepares it while the host decides about
+    /// this one. Returns it as well, unless there is none or it could not be prepared; then [`Self::prepare`]
+    /// tells why.
+    ///
+    /// When the device's memory does not suffice, the frame is tried again with fewer objects at a time, and
+    /// then with fewer objects; see [`Self::concessions`].
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub fn push_prepared(
+        &mut self,
+        frame: &Prepared,
+        next: Option<&Frame<'_>>,
+    ) -> Result<(Vec<FrameOutput>, Option<Prepared>)> {
         if let Mode::Offline { n_frames } = self.options.mode
             && self.state.n_frames >= n_frames
         {
             let what = format!("one more than the {n_frames} that were announced");
             return Err(Error::Frame { frame_idx: self.state.n_frames, what });
         }
-        let pixel_values = self.pixel_values(&frame)?;
-        let unreported = self.track_frame(&pixel_values)?;
+        let mut ahead = None;
+        let unreported = loop {
+            match self.track_frame(frame, next.filter(|_| ahead.is_none()), &mut ahead) {
+                Ok(unreported) => break unreported,
+                // The next frame takes memory too; it can be prepared again.
+                Err(e) if e.is_out_of_memory() && (ahead.take().is_some() || self.concede()) => {}
+                Err(e) => return Err(e),
+            }
+        };
         self.state.n_frames += 1;
         self.state.waiting.push_back(unreported);
         let n_ready = match self.options.mode {
@@ -221,7 +264,7 @@ impl Session {
             Mode::Offline { n_frames } if self.state.n_frames >= n_frames => self.state.waiting.len(),
             Mode::Offline { .. } => self.state.waiting.len().saturating_sub(self.delay()),
         };
-        Ok(self.report(n_ready))
+        Ok((self.report(n_ready), ahead))
     }
 
     /// Ends the video, whether or not all frames came; returns what was still waiting.
@@ -239,7 +282,8 @@ impl Session {
                     let got = rgb.len();
                     return Err(wrong(format!("{got} bytes, but {width}x{height} RGB takes {want}")));
                 }
-                self.model.preprocess.pixel_values(rgb, (height, width), &self.model.device)
+                let dtype = self.model.precision.activations();
+                self.model.preprocess.pixel_values(rgb, (height, width), dtype, &self.model.device)
             }
             Frame::PixelValues(values) => {
                 let size = self.model.config.image_size();
@@ -247,7 +291,7 @@ impl Session {
                     let got = values.shape();
                     return Err(wrong(format!("pixel values {got:?}, expected [1, {size}, {size}, 3]")));
                 }
-                Ok((*values).clone())
+                Ok(values.to_dtype(self.model.precision.activations())?.to_device(&self.model.device)?)
             }
         }
     }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lifecycle::Overlaps;
 use super::track::{Facts, Track};
-use super::{LowResMask, Session, SessionOptions, State, Unreported};
+use super::{Concession, LowResMask, Session, SessionOptions, State, Unreported};
 use crate::error::{Error, Result};
 use crate::fnv::Fnv;
 use crate::model::Model;
@@ -37,6 +37,8 @@ struct Saved {
     overlaps: Overlaps,
     withdrawn: Vec<(u64, usize)>,
     n_turned_away: u64,
+    #[serde(default)]
+    concessions: Vec<Concession>,
     tracks: Vec<SavedTrack>,
     waiting: Vec<SavedFrame>,
 }
@@ -124,6 +126,7 @@ impl Session {
             overlaps: state.overlaps.clone(),
             withdrawn: state.withdrawn.clone(),
             n_turned_away: state.n_turned_away,
+            concessions: state.concessions.clone(),
             tracks: state
                 .tracks
                 .iter()
@@ -194,7 +197,8 @@ impl Session {
         let config = &self.model.config;
         let m = config.tracker_config.memory_encoder_output_channels;
         let memory = (vec![config.grid() * config.grid(), m], DType::BF16);
-        let pointer = (vec![config.detector_config.vision_config.fpn_hidden_size], DType::F32);
+        let pointer =
+            (vec![config.detector_config.vision_config.fpn_hidden_size], self.model.precision.activations());
         let shapes = [&memory, &memory, &pointer, &pointer];
         let mut tracks = Vec::with_capacity(saved.tracks.len());
         for (i, track) in saved.tracks.into_iter().enumerate() {
@@ -233,6 +237,7 @@ impl Session {
             waiting,
             withdrawn: saved.withdrawn,
             n_turned_away: saved.n_turned_away,
+            concessions: saved.concessions,
         })
     }
 }

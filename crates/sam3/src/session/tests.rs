@@ -1,8 +1,9 @@
 //! What a session computes for many objects at once equals what it computes for each alone.
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use super::{Compat, Frame, Mode, Session, SessionOptions};
+use crate::ops::{Filter, Resizer};
 use crate::parity::{CHECKPOINTS, Checkpoint, numbers, relative_difference};
 use crate::tracker::bank::Bank;
 use crate::tracker::{FrameFeatures, MemoryMask};
@@ -43,7 +44,7 @@ fn objects_are_propagated_together_as_alone() {
         let max_pointers = checkpoint.model.config.tracker_config.max_object_pointers_in_encoder;
         let propagate = |banks: &[&Bank]| {
             let tracker = &checkpoint.model.tracker;
-            tracker.propagate(&features, banks, n, max_pointers, &session.limits).unwrap()
+            tracker.propagate(&features, banks, n, max_pointers, &session.limits, 16).unwrap()
         };
         let banks: Vec<&Bank> = session.state.tracks.iter().map(|t| &t.bank).collect();
         let sizes: Vec<usize> = banks.iter().map(|b| b.size_bytes()).collect();
@@ -52,8 +53,7 @@ fn objects_are_propagated_together_as_alone() {
         let together = propagate(&banks);
         assert_rows("masks", &together.masks, |i| propagate(&banks[i..=i]).masks);
         assert_rows("pointers", &together.pointers, |i| propagate(&banks[i..=i]).pointers);
-        let scores: Vec<f32> = (0..banks.len()).flat_map(|i| propagate(&banks[i..=i]).scores).collect();
-        assert!(relative_difference(&together.scores, &scores) <= BATCH_TOLERANCE, "{name}: scores");
+        assert_rows("scores", &together.scores, |i| propagate(&banks[i..=i]).scores);
     }
 }
 
@@ -65,9 +65,10 @@ fn memories_are_encoded_together_as_alone() {
         let (session, features) = some_frames_in(&checkpoint, n);
         let tracker = &checkpoint.model.tracker;
         let banks: Vec<&Bank> = session.state.tracks.iter().map(|t| &t.bank).collect();
-        let logits = tracker.propagate(&features, &banks, n, 16, &session.limits).unwrap().masks;
-        let side = 16 * checkpoint.model.config.grid();
-        let masks = crate::ops::resize(&logits, (side, side), crate::ops::Filter::Antialiased).unwrap();
+        let logits = tracker.propagate(&features, &banks, n, 16, &session.limits, 16).unwrap().masks;
+        let (from, to) = (logits.dim(1).unwrap(), 16 * checkpoint.model.config.grid());
+        let resizer = Resizer::square(from, to, Filter::Antialiased, &Device::Cpu).unwrap();
+        let masks = resizer.resize(&logits).unwrap();
         let masks = masks.clamp(-10.0, 10.0).unwrap();
         let encode = |masks: &Tensor| tracker.memory_encoder.forward(&features.top, masks).unwrap();
         assert_rows("memory", &encode(&masks), |i| encode(&masks.narrow(0, i, 1).unwrap()));
@@ -87,7 +88,7 @@ fn an_invisible_object_is_marked_in_its_own_memory_only() {
     let side = session.model.config.low_res_mask_size;
     let masks = Tensor::full(-5f32, (2, side, side), &checkpoint.model.device).unwrap();
     let encode = |visible: &[bool]| {
-        checkpoint.model.tracker.encode_memory(&features, MemoryMask::Soft(&masks), visible).unwrap()
+        checkpoint.model.tracker.encode_memory(&features, MemoryMask::Soft(&masks), visible, 16).unwrap()
     };
     let (both, first) = (encode(&[true, true]), encode(&[true, false]));
     let row = |t: &Tensor, i: usize| numbers(&t.get(i).unwrap());

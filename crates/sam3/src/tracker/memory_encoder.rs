@@ -112,7 +112,7 @@ impl FuserBlock {
             layer_norm: LayerNorm::new(c, CHANNEL_EPS, &w.pp("layer_norm"))?,
             pointwise_conv1: Linear::new(c, cfg.memory_fuser_intermediate_dim, &w.pp("pointwise_conv1"))?,
             pointwise_conv2: Linear::new(cfg.memory_fuser_intermediate_dim, c, &w.pp("pointwise_conv2"))?,
-            scale: w.get_f32(c, "scale")?,
+            scale: w.get_added(c, "scale")?,
             activation: activation("hidden_act", &cfg.memory_fuser_hidden_act)?,
         })
     }

@@ -13,7 +13,7 @@ use crate::config::{TrackerConfig, VideoConfig};
 use crate::detector::neck::{Neck, Pyramid};
 use crate::error::Result;
 use crate::nn::{Conv2d, Linear, ReluStack};
-use crate::ops::{self, Activation, ConvGeometry, Filter};
+use crate::ops::{self, Activation, ConvGeometry, Filter, Resizer};
 use crate::position::{sine_1d, sine_2d};
 use crate::trace;
 use crate::weights::Weights;
@@ -21,11 +21,11 @@ use bank::{Bank, BankLimits};
 use memory_attention::{MemoryAttention, MemoryBatch};
 use memory_encoder::MemoryEncoder;
 use prompt_encoder::PromptEncoder;
-use sam_head::SamHead;
+use sam_head::{SamHead, select};
 
-/// Objects that go through a stage together; more are done in turns, so that a crowd costs time and not
+/// Most objects that go through a stage together; more are done in turns, so that a crowd costs time and not
 /// memory.
-const OBJECTS_AT_ONCE: usize = 16;
+pub(crate) const OBJECTS_AT_ONCE: usize = 16;
 /// Mask logit of an object that the SAM head does not see.
 const NO_OBJECT_LOGIT: f64 = -1024.0;
 /// A binary mask becomes logits by this scale and offset (`_use_mask_as_output`).
@@ -36,7 +36,6 @@ const MASK_OFFSET: f64 = -10.0;
 pub(crate) struct Tracker {
     cfg: TrackerConfig,
     grid: usize,
-    image_size: usize,
     pub(crate) neck: Neck,
     pub(crate) memory_attention: MemoryAttention,
     pub(crate) memory_encoder: MemoryEncoder,
@@ -55,6 +54,34 @@ pub(crate) struct Tracker {
     pub(crate) head_positions: Tensor,
     /// Sine embedding of the grid in the memory's channels, `[g·g, m]`.
     pub(crate) memory_positions: Tensor,
+    resizers: Resizers,
+}
+
+/// Between the sizes of masks.
+struct Resizers {
+    /// From the SAM head's size to the picture's.
+    low_to_picture: Resizer,
+    /// The same without antialiasing.
+    low_to_picture_plain: Resizer,
+    /// From a quarter of the picture to the SAM head.
+    quarter_to_low: Resizer,
+    /// To the memory encoder.
+    low_to_memory: Resizer,
+    picture_to_memory: Resizer,
+}
+
+impl Resizers {
+    fn new(grid: usize, picture: usize, quarter: usize, w: &Weights) -> Result<Self> {
+        let (low, memory) = (4 * grid, 16 * grid);
+        let square = |from, to, filter| Resizer::square(from, to, filter, w.device());
+        Ok(Self {
+            low_to_picture: square(low, picture, Filter::Antialiased)?,
+            low_to_picture_plain: square(low, picture, Filter::Bilinear)?,
+            quarter_to_low: square(quarter, low, Filter::Antialiased)?,
+            low_to_memory: square(low, memory, Filter::Antialiased)?,
+            picture_to_memory: square(picture, memory, Filter::Antialiased)?,
+        })
+    }
 }
 
 /// What the tracker reads of one picture.
@@ -69,10 +96,10 @@ pub(crate) struct FrameFeatures {
 
 /// n objects carried to the current frame.
 pub(crate) struct Propagated {
-    /// Mask logits as the SAM head gave them, `[n, 4g, 4g]`.
+    /// Mask logits as the SAM head gave them, `[n, 4g, 4g]` in f32.
     pub masks: Tensor,
-    /// Logits of "the object is visible".
-    pub scores: Vec<f32>,
+    /// Logits of "the object is visible", `[n]` in f32.
+    pub scores: Tensor,
     /// Pointers, `[n, c]`.
     pub pointers: Tensor,
 }
@@ -91,11 +118,12 @@ impl Tracker {
     pub(crate) fn new(config: &VideoConfig, w: &Weights) -> Result<Self> {
         let cfg = config.tracker_config.clone();
         let (c, m) = (cfg.vision_config.fpn_hidden_size, cfg.memory_encoder_output_channels);
-        let (grid, device) = (config.grid(), w.device().clone());
+        let (grid, device, dtype) = (config.grid(), w.device().clone(), w.activations());
+        let picture = cfg.prompt_encoder_config.image_size;
         let neck = Neck::new(&config.detector_config.vision_config, &w.pp("tracker_neck"))?;
         let w = w.pp("tracker_model");
         let quarter = ConvGeometry { kernel: 4, stride: 4, padding: 0 };
-        let temporal = w.get_f32((cfg.num_maskmem, 1, 1, m), "memory_temporal_positional_encoding")?;
+        let temporal = w.get_added((cfg.num_maskmem, 1, 1, m), "memory_temporal_positional_encoding")?;
         let frequencies = w.pp("shared_image_embedding").get_f32((2, c / 2), "positional_embedding")?;
         Ok(Self {
             neck,
@@ -110,15 +138,15 @@ impl Tracker {
                 .then(|| Linear::new(c, m, &w.pp("temporal_positional_encoding_projection_layer")))
                 .transpose()?,
             temporal_positions: temporal.reshape((cfg.num_maskmem, m))?,
-            no_object_pointer: w.get_f32((1, c), "no_object_pointer")?,
+            no_object_pointer: w.get_added((1, c), "no_object_pointer")?,
             occlusion_embedding: cfg
                 .enable_occlusion_spatial_embedding
-                .then(|| w.get_f32((1, m), "occlusion_spatial_embedding_parameter"))
+                .then(|| w.get_added((1, m), "occlusion_spatial_embedding_parameter"))
                 .transpose()?,
-            picture_positions: sine_2d(grid, c, &device)?,
-            head_positions: image_wide_positions(grid, &frequencies)?,
-            memory_positions: sine_2d(grid, m, &device)?,
-            image_size: cfg.prompt_encoder_config.image_size,
+            picture_positions: sine_2d(grid, c, &device)?.to_dtype(dtype)?,
+            head_positions: image_wide_positions(grid, &frequencies)?.to_dtype(dtype)?,
+            memory_positions: sine_2d(grid, m, &device)?.to_dtype(dtype)?,
+            resizers: Resizers::new(grid, picture, quarter.output_len(picture), &w)?,
             grid,
             cfg,
         })
@@ -142,16 +170,20 @@ impl Tracker {
         frame_idx: usize,
         max_pointers: usize,
         limits: &BankLimits,
+        at_once: usize,
     ) -> TensorResult<Propagated> {
         let mut parts = Vec::new();
-        for banks in banks.chunks(OBJECTS_AT_ONCE) {
+        for banks in banks.chunks(at_once.max(1)) {
             let conditioned = self.condition(features, banks, frame_idx, max_pointers, limits)?;
             parts.push(self.read_masks(features, &conditioned)?);
         }
         let cat =
             |field: fn(&Propagated) -> &Tensor| Tensor::cat(&parts.iter().map(field).collect::<Vec<_>>(), 0);
-        let (masks, pointers) = (cat(|p| &p.masks)?, cat(|p| &p.pointers)?);
-        Ok(Propagated { masks, pointers, scores: parts.into_iter().flat_map(|p| p.scores).collect() })
+        Ok(Propagated {
+            masks: cat(|p| &p.masks)?,
+            scores: cat(|p| &p.scores)?,
+            pointers: cat(|p| &p.pointers)?,
+        })
     }
 
     /// The picture as each object's memory sees it, `[n, g·g, c]`.
@@ -176,27 +208,18 @@ impl Tracker {
         let pictures = ops::add(conditioned, &self.prompt_encoder.no_mask)?;
         let tokens = self.sam_head.read(&pictures, &self.head_positions, &self.prompt_encoder.no_points)?;
         let chosen = self.sam_head.choose(&tokens, &features.s0, &features.s1, self.cfg.multimask(false))?;
-        let visible: Vec<bool> = tokens.object_score.iter().map(|&s| s > 0.0).collect();
-        let absent = chosen.masks.get(0)?.ones_like()?.affine(NO_OBJECT_LOGIT, 0.0)?;
-        let masks = visible.iter().enumerate().map(
-            |(i, &v)| {
-                if v { chosen.masks.get(i) } else { Ok(absent.clone()) }
-            },
-        );
-        let masks = Tensor::stack(&masks.collect::<TensorResult<Vec<_>>>()?, 0)?;
+        let visible = tokens.object_score.gt(0f32)?.to_dtype(DType::F32)?;
+        let absent = chosen.masks.zeros_like()?.affine(0.0, NO_OBJECT_LOGIT)?;
+        let masks = select(&visible, &chosen.masks, &absent)?;
         let pointers = self.pointers(&chosen.tokens, &visible)?;
         Ok(Propagated { masks, scores: tokens.object_score, pointers })
     }
 
-    /// Pointers `[n, c]` of tokens; an invisible object gets the "no object" pointer.
-    fn pointers(&self, tokens: &Tensor, visible: &[bool]) -> TensorResult<Tensor> {
+    /// Pointers `[n, c]` of tokens; an object that is not visible, 0 in `[n]`, gets the "no object" pointer.
+    fn pointers(&self, tokens: &Tensor, visible: &Tensor) -> TensorResult<Tensor> {
         let pointers = self.object_pointer_proj.forward(tokens)?;
         trace::note("object_pointer_proj", &pointers);
-        let rows = visible
-            .iter()
-            .enumerate()
-            .map(|(i, &v)| if v { pointers.narrow(0, i, 1) } else { Ok(self.no_object_pointer.clone()) });
-        Tensor::cat(&rows.collect::<TensorResult<Vec<_>>>()?, 0)
+        select(visible, &pointers, &self.no_object_pointer.repeat((pointers.dim(0)?, 1))?)
     }
 
     /// New objects from binary masks `[n, 4g, 4g]` of 0 and 1 (`_use_mask_as_output`): their pointers
@@ -206,25 +229,24 @@ impl Tracker {
         features: &FrameFeatures,
         masks: &Tensor,
     ) -> TensorResult<(Tensor, Tensor)> {
-        let size = self.image_size;
-        let large = ops::resize(masks, (size, size), Filter::Antialiased)?;
-        let prompt = self.mask_downsample.forward(&large.unsqueeze(3)?)?.squeeze(3)?;
+        let dtype = self.picture_positions.dtype();
+        let large = self.resizers.low_to_picture.resize(masks)?;
+        let prompt = self.mask_downsample.forward(&large.unsqueeze(3)?.to_dtype(dtype)?)?.squeeze(3)?;
         trace::note("mask_downsample", &prompt);
-        let prompt = ops::resize(&prompt, (4 * self.grid, 4 * self.grid), Filter::Antialiased)?;
-        let dense = self.prompt_encoder.embed_masks(&prompt)?;
+        let prompt = self.resizers.quarter_to_low.resize(&prompt.to_dtype(DType::F32)?)?;
+        let dense = self.prompt_encoder.embed_masks(&prompt.to_dtype(dtype)?)?;
         trace::note("mask_embed", &dense);
         let pictures = ops::add(&dense, &self.flat_top(features)?)?;
         let tokens = self.sam_head.read(&pictures, &self.head_positions, &self.prompt_encoder.no_points)?;
-        let has_pixels = masks.flatten_from(1)?.max(1)?.to_vec1::<f32>()?;
-        let visible: Vec<bool> =
-            tokens.object_score.iter().zip(&has_pixels).map(|(&s, &m)| s > 0.0 && m > 0.0).collect();
+        let has_pixels = masks.flatten_from(1)?.max(1)?.gt(0f32)?.to_dtype(DType::F32)?;
+        let visible = (tokens.object_score.gt(0f32)?.to_dtype(DType::F32)? * has_pixels)?;
         let pointers = self.pointers(&self.sam_head.best_tokens(&tokens)?, &visible)?;
         Ok((pointers, large.affine(MASK_SCALE, MASK_OFFSET)?))
     }
 
     /// Raw masks `[n, 4g, 4g]` enlarged to the picture's size.
     pub(crate) fn enlarge(&self, masks: &Tensor) -> TensorResult<Tensor> {
-        ops::resize(masks, (self.image_size, self.image_size), Filter::Bilinear)
+        self.resizers.low_to_picture_plain.resize(masks)
     }
 
     /// Memories `[n, g·g, m]` in bf16 (`_encode_new_memory`); an object that is not `visible` is marked.
@@ -233,9 +255,11 @@ impl Tracker {
         features: &FrameFeatures,
         masks: MemoryMask<'_>,
         visible: &[bool],
+        at_once: usize,
     ) -> TensorResult<Tensor> {
-        let parts = visible.chunks(OBJECTS_AT_ONCE).enumerate().map(|(i, visible)| {
-            let (start, n) = (i * OBJECTS_AT_ONCE, visible.len());
+        let at_once = at_once.max(1);
+        let parts = visible.chunks(at_once).enumerate().map(|(i, visible)| {
+            let (start, n) = (i * at_once, visible.len());
             let probabilities = match masks {
                 MemoryMask::Soft(logits) => self.soft_mask(&logits.narrow(0, start, n)?)?,
                 MemoryMask::Hard(logits) => self.hard_mask(&logits.narrow(0, start, n)?)?,
@@ -247,16 +271,12 @@ impl Tracker {
 
     /// Logits as probabilities at the memory encoder's size.
     fn soft_mask(&self, logits: &Tensor) -> TensorResult<Tensor> {
-        ops::activate(&self.resize_for_memory(logits)?, Activation::Sigmoid)
+        ops::activate(&self.resizers.low_to_memory.resize(logits)?, Activation::Sigmoid)
     }
 
     /// Logits as 0 and 1 at the memory encoder's size.
     fn hard_mask(&self, logits: &Tensor) -> TensorResult<Tensor> {
-        self.resize_for_memory(logits)?.gt(0.0)?.to_dtype(DType::F32)
-    }
-
-    fn resize_for_memory(&self, masks: &Tensor) -> TensorResult<Tensor> {
-        ops::resize(masks, (16 * self.grid, 16 * self.grid), Filter::Antialiased)
+        self.resizers.picture_to_memory.resize(logits)?.gt(0f32)?.to_dtype(DType::F32)
     }
 
     fn encode_probabilities(
@@ -267,12 +287,12 @@ impl Tracker {
     ) -> TensorResult<Tensor> {
         let scaled =
             probabilities.affine(self.cfg.sigmoid_scale_for_mem_enc, self.cfg.sigmoid_bias_for_mem_enc)?;
-        let memory = self.memory_encoder.forward(&features.top, &scaled)?;
+        let memory = self.memory_encoder.forward(&features.top, &scaled.to_dtype(features.top.dtype())?)?;
         let (n, _, _, m) = memory.dims4()?;
         let mut memory = memory.reshape((n, self.grid * self.grid, m))?;
         if let Some(embedding) = &self.occlusion_embedding {
             let absent: Vec<f32> = visible.iter().map(|&v| if v { 0.0 } else { 1.0 }).collect();
-            let absent = Tensor::from_vec(absent, (n, 1, 1), memory.device())?;
+            let absent = Tensor::from_vec(absent, (n, 1, 1), memory.device())?.to_dtype(memory.dtype())?;
             memory = memory.broadcast_add(&absent.broadcast_mul(&embedding.unsqueeze(0)?)?)?;
         }
         memory.to_dtype(DType::BF16)
@@ -300,7 +320,7 @@ impl Tracker {
         for bank in banks {
             let (mut object_keys, mut object_values) = (Vec::new(), Vec::new());
             for (row, memory) in bank.gather_memories(frame_idx, limits) {
-                let memory = memory.to_dtype(DType::F32)?;
+                let memory = memory.to_dtype(positions[row].dtype())?;
                 object_keys.push((&memory + &positions[row])?);
                 object_values.push(memory);
             }
@@ -337,7 +357,8 @@ impl Tracker {
         };
         let longest = (max_pointers - 1) as f32;
         let ages: Vec<f32> = pointers.iter().map(|(age, _)| *age as f32 / longest).collect();
-        let positions = projection.forward(&sine_1d(&ages, c, stacked.device())?)?;
+        let ages = sine_1d(&ages, c, stacked.device())?.to_dtype(stacked.dtype())?;
+        let positions = projection.forward(&ages)?;
         trace::note("temporal_projection", &positions);
         let positions = positions.unsqueeze(1)?.broadcast_as((n, splits, m))?.contiguous()?;
         Ok(Some((tokens, positions.reshape((n * splits, m))?)))

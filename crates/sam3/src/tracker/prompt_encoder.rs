@@ -21,10 +21,10 @@ pub(crate) struct PromptEncoder {
 impl PromptEncoder {
     pub(crate) fn new(cfg: &PromptEncoderConfig, w: &Weights) -> Result<Self> {
         let c = cfg.hidden_size;
-        let not_a_point = w.pp("not_a_point_embed").get_f32((1, c), "weight")?;
+        let not_a_point = w.pp("not_a_point_embed").get_added((1, c), "weight")?;
         Ok(Self {
             mask_embed: MaskEmbedding::new(cfg, &w.pp("mask_embed"))?,
-            no_mask: w.pp("no_mask_embed").get_f32((1, c), "weight")?,
+            no_mask: w.pp("no_mask_embed").get_added((1, c), "weight")?,
             no_points: not_a_point.repeat((2, 1))?,
         })
     }

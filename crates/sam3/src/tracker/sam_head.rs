@@ -1,7 +1,7 @@
 //! The SAM head: mask, object score and pointer tokens read from a picture (reference:
 //! `Sam3TrackerVideoMaskDecoder`, `Sam3TrackerVideoTwoWayTransformer`; Segment Anything, arXiv:2304.02643).
 
-use candle_core::{Result as TensorResult, Tensor};
+use candle_core::{D, DType, Result as TensorResult, Tensor};
 
 use crate::config::SamHeadConfig;
 use crate::error::Result;
@@ -27,6 +27,8 @@ pub(crate) struct SamHead {
     pub(crate) conv_s0: Linear,
     pub(crate) conv_s1: Linear,
     stability: Option<(f32, f32)>,
+    /// `[k, k]` in f32 with ones above the diagonal: a product with it sums what comes before.
+    before: Tensor,
 }
 
 /// What the transformer made of n objects.
@@ -35,15 +37,15 @@ pub(crate) struct Tokens {
     masks: Tensor,
     /// The picture as the tokens left it, `[n, l, c]`.
     picture: Tensor,
-    /// Predicted IoU of every mask, n rows.
-    iou: Vec<Vec<f32>>,
-    /// Logit of "the object is visible", n of them.
-    pub object_score: Vec<f32>,
+    /// Predicted IoU of every mask, `[n, masks]` in f32.
+    iou: Tensor,
+    /// Logit of "the object is visible", `[n]` in f32.
+    pub object_score: Tensor,
 }
 
 /// Masks chosen for n objects.
 pub(crate) struct Chosen {
-    /// Logits, `[n, 4g, 4g]`.
+    /// Logits, `[n, 4g, 4g]` in f32.
     pub masks: Tensor,
     /// The token behind each object's pointer, `[n, c]`.
     pub tokens: Tensor,
@@ -53,7 +55,7 @@ impl SamHead {
     pub(crate) fn new(cfg: &SamHeadConfig, w: &Weights) -> Result<Self> {
         let c = cfg.hidden_size;
         let n_masks = cfg.num_multimask_outputs + 1;
-        let embedding = |name: &str, n: usize| w.pp(name).get_f32((n, c), "weight");
+        let embedding = |name: &str, n: usize| w.pp(name).get_added((n, c), "weight");
         let output_tokens = Tensor::cat(
             &[
                 embedding("obj_score_token", 1)?,
@@ -85,6 +87,7 @@ impl SamHead {
             conv_s0: Linear::conv1x1(c, c / 8, &w.pp("conv_s0"))?,
             conv_s1: Linear::conv1x1(c, c / 4, &w.pp("conv_s1"))?,
             stability: cfg.dynamic_multimask_via_stability.then_some(stability),
+            before: above_diagonal(n_masks, w)?,
         })
     }
 
@@ -110,14 +113,14 @@ impl SamHead {
             masks: tokens.narrow(1, 2, self.output_hypernetworks_mlps.len())?.contiguous()?,
             picture,
             // The reference's sigmoid does not change which is largest.
-            iou: iou.to_vec2()?,
-            object_score: self.pred_obj_score_head.forward(&row(0)?)?.flatten_all()?.to_vec1()?,
+            iou: iou.to_dtype(DType::F32)?,
+            object_score: self.pred_obj_score_head.forward(&row(0)?)?.flatten_all()?.to_dtype(DType::F32)?,
         })
     }
 
     /// The token of the mask with the highest predicted IoU among several, `[n, c]`.
     pub(crate) fn best_tokens(&self, tokens: &Tokens) -> TensorResult<Tensor> {
-        pick(&tokens.masks, &best_of_several(tokens))
+        pick(&tokens.masks, &self.best_of_several(tokens)?)
     }
 
     /// Masks, the best of several or the single one. `s0` `[1, 4g, 4g, c/8]` and `s1` `[1, 2g, 2g, c/4]` are
@@ -130,22 +133,32 @@ impl SamHead {
         multimask: bool,
     ) -> TensorResult<Chosen> {
         let pixels = self.upscale(&tokens.picture, s0, s1)?;
-        let best = best_of_several(tokens);
+        let best = self.best_of_several(tokens)?;
         if multimask {
             let masks = self.masks(tokens, &best, &pixels)?;
             return Ok(Chosen { masks, tokens: pick(&tokens.masks, &best)? });
         }
-        let single = vec![0; best.len()];
+        let single = one_hot(tokens, 0)?;
         let mut masks = self.masks(tokens, &single, &pixels)?;
         if let Some((delta, threshold)) = self.stability {
-            let fallback = self.masks(tokens, &best, &pixels)?;
-            let rows = (0..best.len()).map(|i| {
-                let mask = masks.get(i)?;
-                if is_stable(&mask, delta, threshold)? { Ok(mask) } else { fallback.get(i) }
-            });
-            masks = Tensor::stack(&rows.collect::<TensorResult<Vec<_>>>()?, 0)?;
+            let stable = is_stable(&masks, delta, threshold)?;
+            masks = select(&stable, &masks, &self.masks(tokens, &best, &pixels)?)?;
         }
         Ok(Chosen { masks, tokens: pick(&tokens.masks, &single)? })
+    }
+
+    /// Which token has the highest predicted IoU, the single mask's left out: ones and zeros `[n, masks]`.
+    /// Ties go to the first.
+    fn best_of_several(&self, tokens: &Tokens) -> TensorResult<Tensor> {
+        let k = tokens.iou.dim(1)?;
+        if k < 2 {
+            return one_hot(tokens, 0);
+        }
+        let several = tokens.iou.narrow(1, 1, k - 1)?;
+        let largest = several.broadcast_eq(&several.max_keepdim(1)?)?.to_dtype(DType::F32)?;
+        let largest = largest.pad_with_zeros(1, 1, 0)?;
+        let is_first = largest.matmul(&self.before)?.eq(0f32)?.to_dtype(DType::F32)?;
+        largest * is_first
     }
 
     /// What the reference gives out of several masks for each of n objects, and we only of the best: logits
@@ -154,10 +167,10 @@ impl SamHead {
     pub(crate) fn several(&self, tokens: &Tokens, s0: &Tensor, s1: &Tensor) -> TensorResult<[Tensor; 3]> {
         let pixels = self.upscale(&tokens.picture, s0, s1)?;
         let n_masks = tokens.masks.dim(1)?;
-        let masks = (1..n_masks).map(|k| self.masks(tokens, &vec![k; tokens.iou.len()], &pixels));
+        let masks = (1..n_masks).map(|k| self.masks(tokens, &one_hot(tokens, k)?, &pixels));
         let masks = Tensor::stack(&masks.collect::<TensorResult<Vec<_>>>()?, 1)?;
-        let iou = Tensor::new(tokens.iou.clone(), masks.device())?.narrow(1, 1, n_masks - 1)?;
-        let iou = ops::activate(&iou.contiguous()?, ops::Activation::Sigmoid)?;
+        let iou = tokens.iou.narrow(1, 1, n_masks - 1)?.contiguous()?;
+        let iou = ops::activate(&iou, ops::Activation::Sigmoid)?;
         Ok([masks, iou, tokens.masks.narrow(1, 1, n_masks - 1)?.contiguous()?])
     }
 
@@ -170,38 +183,54 @@ impl SamHead {
         ops::gelu(&ops::add(&self.upscale_conv2.forward(&x)?, s0)?)
     }
 
-    /// For each object, the mask of one of its tokens: `[n, 4g, 4g]`.
-    fn masks(&self, tokens: &Tokens, which: &[usize], pixels: &Tensor) -> TensorResult<Tensor> {
+    /// For each object, the mask of one of its tokens, told by ones and zeros `[n, masks]`: `[n, 4g, 4g]`.
+    fn masks(&self, tokens: &Tokens, which: &Tensor, pixels: &Tensor) -> TensorResult<Tensor> {
         let (n, h, w, c) = pixels.dims4()?;
-        let hyper = which.iter().enumerate().map(|(i, &token)| {
-            let row = tokens.masks.narrow(0, i, 1)?.narrow(1, token, 1)?.squeeze(1)?;
-            self.output_hypernetworks_mlps[token].forward(&row)
-        });
-        let hyper = Tensor::stack(&hyper.collect::<TensorResult<Vec<_>>>()?, 0)?;
-        hyper.matmul(&pixels.reshape((n, h * w, c))?.t()?)?.reshape((n, h, w))
+        // All tokens go through their networks, so that nobody has to know which was chosen.
+        let hyper =
+            self.output_hypernetworks_mlps.iter().enumerate().map(|(token, mlp)| {
+                mlp.forward(&tokens.masks.narrow(1, token, 1)?.squeeze(1)?.contiguous()?)
+            });
+        let hyper =
+            pick(&Tensor::stack(&hyper.collect::<TensorResult<Vec<_>>>()?, 1)?, which)?.unsqueeze(1)?;
+        hyper.matmul(&pixels.reshape((n, h * w, c))?.t()?)?.reshape((n, h, w))?.to_dtype(DType::F32)
     }
 }
 
-/// Index of the token with the highest predicted IoU, the single mask's left out; ties go to the first.
-fn best_of_several(tokens: &Tokens) -> Vec<usize> {
-    let best = |row: &Vec<f32>| {
-        (1..row.len()).reduce(|best, i| if row[i] > row[best] { i } else { best }).unwrap_or(0)
-    };
-    tokens.iou.iter().map(best).collect()
+/// `[k, k]` with ones above the diagonal.
+fn above_diagonal(k: usize, w: &Weights) -> TensorResult<Tensor> {
+    let ones: Vec<f32> = (0..k * k).map(|i| if i % k > i / k { 1.0 } else { 0.0 }).collect();
+    Tensor::from_vec(ones, (k, k), w.device())
 }
 
-/// One row of each `[n, k, c]` → `[n, c]`.
-fn pick(rows: &Tensor, which: &[usize]) -> TensorResult<Tensor> {
-    let picked = which.iter().enumerate().map(|(i, &k)| rows.get(i)?.get(k));
-    Tensor::stack(&picked.collect::<TensorResult<Vec<_>>>()?, 0)
+/// The same token for every object: ones and zeros `[n, masks]`.
+fn one_hot(tokens: &Tokens, token: usize) -> TensorResult<Tensor> {
+    let (n, k) = tokens.iou.dims2()?;
+    let row: Vec<f32> = (0..k).map(|i| if i == token { 1.0 } else { 0.0 }).collect();
+    Tensor::from_vec(row, (1, k), tokens.iou.device())?.repeat((n, 1))
 }
 
-/// Whether a mask hardly changes when its threshold moves by `delta` (`_get_stability_scores`).
-fn is_stable(mask: &Tensor, delta: f32, threshold: f32) -> TensorResult<bool> {
-    let logits = mask.flatten_all()?.to_vec1::<f32>()?;
-    let inner = logits.iter().filter(|&&x| x > delta).count() as f32;
-    let outer = logits.iter().filter(|&&x| x > -delta).count() as f32;
-    Ok(outer == 0.0 || inner / outer >= threshold)
+/// One row of each `[n, k, c]`, told by ones and zeros `[n, k]` → `[n, c]`. A sum with zeros is exact.
+fn pick(rows: &Tensor, which: &Tensor) -> TensorResult<Tensor> {
+    rows.broadcast_mul(&which.to_dtype(rows.dtype())?.unsqueeze(2)?)?.sum(1)
+}
+
+/// For each object, `yes` where the condition `[n]` is 1 and `no` where it is 0, both `[n, ..]`.
+pub(super) fn select(condition: &Tensor, yes: &Tensor, no: &Tensor) -> TensorResult<Tensor> {
+    let mut shape = vec![1; yes.rank()];
+    shape[0] = condition.dim(0)?;
+    let condition = condition.to_dtype(yes.dtype())?.reshape(shape)?;
+    yes.broadcast_mul(&condition)? + no.broadcast_mul(&condition.affine(-1.0, 1.0)?)?
+}
+
+/// Which masks `[n, ..]` hardly change when their threshold moves by `delta`: ones and zeros `[n]`
+/// (`_get_stability_scores`).
+fn is_stable(masks: &Tensor, delta: f32, threshold: f32) -> TensorResult<Tensor> {
+    let above = |x: f32| masks.flatten_from(1)?.gt(x)?.to_dtype(DType::F32)?.sum(D::Minus1);
+    let (inner, outer) = (above(delta)?, above(-delta)?);
+    // An empty mask is stable: 0 of at least 1 would not be.
+    let share = (&inner / outer.maximum(1f32)?)?;
+    share.ge(threshold)?.to_dtype(DType::F32)?.maximum(&outer.eq(0f32)?.to_dtype(DType::F32)?)
 }
 
 /// `Sam3TrackerVideoTwoWayTransformer`.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sam3::{Compat, Device, Frame, FrameOutput, Mode, Model, Session, SessionOptions, Storage, Tensor};
+use sam3::{Compat, Device, Frame, FrameOutput, Mode, Model, Precision, Session, SessionOptions, Tensor};
 use serde::Deserialize;
 
 /// Fixtures with different grids, widths, heads, layers, prompts and frame sizes.
@@ -48,8 +48,8 @@ impl Fixture {
         Self { name: name.to_owned(), folder, tensors, prompts, frames }
     }
 
-    pub(crate) fn model(&self, storage: Storage) -> Arc<Model> {
-        Arc::new(Model::load(&self.folder, storage, &Device::Cpu).unwrap())
+    pub(crate) fn model(&self, precision: Precision) -> Arc<Model> {
+        Arc::new(Model::load(&self.folder, precision, &Device::Cpu).unwrap())
     }
 
     pub(crate) fn n_frames(&self) -> usize {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sam3::{Compat, Device, Error, FrameOutput, Mode, Model, Session, SessionOptions, Storage, Tensor};
+use sam3::{Compat, Device, Error, FrameOutput, Mode, Model, Precision, Session, SessionOptions, Tensor};
 
 use crate::checkpoint::Copy;
 use crate::fixture::{Fixture, NAMES};
@@ -11,7 +11,7 @@ use crate::parity::MASK_LOGIT_TOLERANCE;
 const SOME_KEY: &str = "detector_model.detr_encoder.layers.0.mlp.fc1.weight";
 
 fn load(copy: &Copy) -> Result<Model, Error> {
-    Model::load(copy.folder(), Storage::F32, &Device::Cpu)
+    Model::load(copy.folder(), Precision::F32, &Device::Cpu)
 }
 
 /// Loading and checking both fail, with the same error.
@@ -187,7 +187,8 @@ fn both_spellings_of_the_trackers_keys_load_alike() {
             }));
         });
         assert!(renamed > 100, "{name}: {renamed}");
-        let want = fixture.run(&fixture.model(Storage::F32), fixture.options(Mode::Streaming, Compat::Fixed));
+        let want =
+            fixture.run(&fixture.model(Precision::F32), fixture.options(Mode::Streaming, Compat::Fixed));
         assert!(answers(&fixture, load(&copy).unwrap()) == want, "{name}");
     }
 }
@@ -197,7 +198,7 @@ fn shards_load_as_one_file() {
     let (fixture, copy) = (Fixture::open("narrow"), Copy::of("narrow"));
     copy.edit_tensors(|_| {});
     assert!(copy.path("model.safetensors").is_file() && !copy.path("model.safetensors.index.json").exists());
-    let want = fixture.run(&fixture.model(Storage::F32), fixture.options(Mode::Streaming, Compat::Fixed));
+    let want = fixture.run(&fixture.model(Precision::F32), fixture.options(Mode::Streaming, Compat::Fixed));
     assert!(answers(&fixture, load(&copy).unwrap()) == want);
 }
 
@@ -206,13 +207,13 @@ fn a_check_reads_the_config_of_a_good_checkpoint() {
     for name in NAMES {
         let fixture = Fixture::open(name);
         let checked = Model::check(&fixture.folder).unwrap();
-        assert_eq!(format!("{checked:?}"), format!("{:?}", fixture.model(Storage::F32).config()));
+        assert_eq!(format!("{checked:?}"), format!("{:?}", fixture.model(Precision::F32).config()));
     }
 }
 
 #[test]
 fn prompts_that_cannot_be_encoded_are_refused() {
-    let model = Fixture::open("wide").model(Storage::F32);
+    let model = Fixture::open("wide").model(Precision::F32);
     let long = "ball ".repeat(40);
     for (prompts, part) in [
         (&["ball", ""][..], "is empty"),
@@ -232,8 +233,8 @@ fn weights_that_are_exact_in_bf16_answer_the_same_stored_so() {
     for name in NAMES {
         let fixture = Fixture::open(name);
         let options = fixture.options(fixture.offline(), Compat::Fixed);
-        let wide = fixture.run(&fixture.model(Storage::F32), options.clone());
-        let half = fixture.run(&fixture.model(Storage::Bf16), options);
+        let wide = fixture.run(&fixture.model(Precision::F32), options.clone());
+        let half = fixture.run(&fixture.model(Precision::Bf16Weights), options);
         assert!(wide.iter().any(|o| !o.objects.is_empty()));
         for (a, b) in wide.iter().zip(&half) {
             let ids = |o: &FrameOutput| o.low_res.iter().map(|m| m.id).collect::<Vec<_>>();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sam3::{Compat, FrameOutput, Mode, Storage, Tensor};
+use sam3::{Compat, FrameOutput, Mode, Precision, Tensor};
 
 use crate::fixture::{Fixture, NAMES};
 
@@ -25,7 +25,7 @@ const TAGS: [(&str, bool, Compat); 4] = [
 fn every_mode_of_the_reference_is_reproduced() {
     for name in NAMES {
         let fixture = Fixture::open(name);
-        let model = fixture.model(Storage::F32);
+        let model = fixture.model(Precision::F32);
         for (tag, offline, compat) in TAGS {
             let mode = if offline { fixture.offline() } else { Mode::Streaming };
             let outputs = fixture.run(&model, fixture.options(mode, compat));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use sam3::{Compat, Frame, FrameOutput, Mode, Model, Session, SessionOptions, Storage};
+use sam3::{Compat, Frame, FrameOutput, Mode, Model, Precision, Session, SessionOptions};
 
 use crate::fixture::{Fixture, NAMES};
 
@@ -31,8 +31,8 @@ fn run_counted(
 fn the_same_frames_give_the_same_bytes() {
     for name in NAMES {
         let fixture = Fixture::open(name);
-        let model = fixture.model(Storage::F32);
-        let again = fixture.model(Storage::F32);
+        let model = fixture.model(Precision::F32);
+        let again = fixture.model(Precision::F32);
         let options = fixture.options(fixture.offline(), Compat::Fixed);
         let mut sessions =
             [model, again].map(|m| Session::new(m, &fixture.prompts(), options.clone()).unwrap());
@@ -51,7 +51,7 @@ fn the_same_frames_give_the_same_bytes() {
 fn source_frames_give_the_reference_its_tracks() {
     for name in NAMES {
         let fixture = Fixture::open(name);
-        let model = fixture.model(Storage::F32);
+        let model = fixture.model(Precision::F32);
         for (tag, mode) in [("preloaded", fixture.offline()), ("streaming", Mode::Streaming)] {
             let options = fixture.options(mode, Compat::Reference);
             let mut session = Session::new(model.clone(), &fixture.prompts(), options).unwrap();
@@ -77,7 +77,7 @@ fn source_frames_give_the_reference_its_tracks() {
 #[test]
 fn frames_of_another_size_are_refused() {
     let fixture = Fixture::open("wide");
-    let model = fixture.model(Storage::F32);
+    let model = fixture.model(Precision::F32);
     let mut session =
         Session::new(model, &fixture.prompts(), fixture.options(Mode::Streaming, Compat::Fixed)).unwrap();
     let rgb = fixture.rgb(0);
@@ -94,7 +94,7 @@ fn frames_of_another_size_are_refused() {
 fn no_more_objects_are_tracked_than_asked_for() {
     for name in NAMES {
         let fixture = Fixture::open(name);
-        let model = fixture.model(Storage::F32);
+        let model = fixture.model(Precision::F32);
         for compat in [Compat::Fixed, Compat::Reference] {
             let options = fixture.options(Mode::Streaming, compat);
             let (_, free) = run_counted(&fixture, &model, options.clone());
@@ -112,7 +112,7 @@ fn no_more_objects_are_tracked_than_asked_for() {
 #[test]
 fn objects_that_nothing_confirms_any_more_retire() {
     let fixture = Fixture::open("wide");
-    let model = fixture.model(Storage::F32);
+    let model = fixture.model(Precision::F32);
     let run = |compat, retire_after| {
         let options = SessionOptions { retire_after, ..fixture.options(Mode::Streaming, compat) };
         run_counted(&fixture, &model, options).0
@@ -134,7 +134,7 @@ fn objects_that_nothing_confirms_any_more_retire() {
 #[test]
 fn prompts_of_the_same_tokens_count_once() {
     let fixture = Fixture::open("wide");
-    let model = fixture.model(Storage::F32);
+    let model = fixture.model(Precision::F32);
     let prompts_of = |compat| {
         let options = fixture.options(Mode::Streaming, compat);
         let session = Session::new(model.clone(), &["ball", "Ball", "box", "ball"], options).unwrap();
@@ -147,7 +147,7 @@ fn prompts_of_the_same_tokens_count_once() {
 #[test]
 fn a_frame_beyond_the_announced_number_is_refused() {
     let fixture = Fixture::open("wide");
-    let model = fixture.model(Storage::F32);
+    let model = fixture.model(Precision::F32);
     let options = fixture.options(Mode::Offline { n_frames: 1 }, Compat::Fixed);
     let mut session = Session::new(model, &fixture.prompts(), options).unwrap();
     let pixels = fixture.pixel_values(0);
@@ -159,7 +159,7 @@ fn a_frame_beyond_the_announced_number_is_refused() {
 #[test]
 fn detections_without_room_are_counted() {
     let fixture = Fixture::open("wide");
-    let model = fixture.model(Storage::F32);
+    let model = fixture.model(Precision::F32);
     let turned_away = |max_objects| {
         let options = SessionOptions { max_objects, ..fixture.options(Mode::Streaming, Compat::Fixed) };
         let mut session = Session::new(model.clone(), &fixture.prompts(), options).unwrap();

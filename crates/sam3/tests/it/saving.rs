@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use sam3::{Compat, Error, Frame, FrameOutput, Mode, Model, Session, SessionOptions, Storage};
+use sam3::{Compat, Error, Frame, FrameOutput, Mode, Model, Precision, Session, SessionOptions};
 
 use crate::fixture::{Fixture, NAMES};
 
@@ -36,7 +36,7 @@ fn run(
 fn a_session_saved_and_loaded_before_every_frame_goes_on_as_if_it_never_stopped() {
     for name in NAMES {
         let fixture = Fixture::open(name);
-        let model = fixture.model(Storage::F32);
+        let model = fixture.model(Precision::F32);
         for mode in [fixture.offline(), Mode::Streaming] {
             for compat in [Compat::Fixed, Compat::Reference] {
                 let options = fixture.options(mode, compat);
@@ -54,7 +54,7 @@ fn a_session_saved_and_loaded_before_every_frame_goes_on_as_if_it_never_stopped(
 #[test]
 fn a_session_goes_through_files() {
     let fixture = Fixture::open("narrow");
-    let model = fixture.model(Storage::F32);
+    let model = fixture.model(Precision::F32);
     let options = fixture.options(fixture.offline(), Compat::Fixed);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("kept").with_extension("session");
@@ -88,7 +88,7 @@ fn saved(fixture: &Fixture, model: &Arc<Model>, options: &SessionOptions) -> Vec
 #[test]
 fn a_session_is_refused_with_other_prompts_options_or_checkpoints() {
     let (fixture, other) = (Fixture::open("narrow"), Fixture::open("wide"));
-    let model = fixture.model(Storage::F32);
+    let model = fixture.model(Precision::F32);
     let options = fixture.options(fixture.offline(), Compat::Fixed);
     let bytes = saved(&fixture, &model, &options);
     let prompts = fixture.prompts();
@@ -96,7 +96,7 @@ fn a_session_is_refused_with_other_prompts_options_or_checkpoints() {
     let longer = SessionOptions { mode: Mode::Offline { n_frames: 5 }, ..options.clone() };
     let retiring = SessionOptions { retire_after: None, ..options.clone() };
     for (model, prompts, options, part) in [
-        (other.model(Storage::F32), &prompts[..], &options, "of another checkpoint"),
+        (other.model(Precision::F32), &prompts[..], &options, "of another checkpoint"),
         (model.clone(), &prompts[1..], &options, "of other prompts"),
         (model.clone(), &[prompts[1], prompts[0], prompts[2]], &options, "of other prompts"),
         (model.clone(), &prompts[..], &size, "of other options or another video"),
@@ -123,7 +123,7 @@ fn assert_damaged(fixture: &Fixture, model: &Arc<Model>, options: &SessionOption
 #[test]
 fn a_damaged_session_is_refused_wherever_the_damage_is() {
     let fixture = Fixture::open("narrow");
-    let model = fixture.model(Storage::F32);
+    let model = fixture.model(Precision::F32);
     let options = fixture.options(fixture.offline(), Compat::Fixed);
     let whole = saved(&fixture, &model, &options);
     let header_len = u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize + 8;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use sam3::{Device, Frame, Mode, Model, Session, SessionOptions, Storage, Tensor, VideoConfig};
+use sam3::{Device, Frame, Mode, Model, Precision, Session, SessionOptions, Tensor, VideoConfig};
 use serde_json::{Value, json};
 
 const N_FRAMES: usize = 2_000;
@@ -72,7 +72,7 @@ struct Measured {
 impl Measured {
     fn of(config: VideoConfig, options: SessionOptions) -> Self {
         let size = config.image_size();
-        let model = Arc::new(Model::random(config, 7, Storage::F32, &Device::Cpu).unwrap());
+        let model = Arc::new(Model::random(config, 7, Precision::F32, &Device::Cpu).unwrap());
         let frames: Vec<Tensor> = (0..8).map(|seed| picture(seed, size)).collect();
         let mut session = Session::new(model, &["player"], options).unwrap();
         let mut measured = Self::default();

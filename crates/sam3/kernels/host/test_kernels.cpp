@@ -1,0 +1,15 @@
+// Runs every kernel of this folder on the processor and compares it with a plain reference in double precision.
+// Prints one line per case and exits with 1 if any failed.
+//
+//   c++ -std=c++20 -O2 -I crates/sam3/kernels crates/sam3/kernels/host/test_kernels.cpp -o test && ./test
+#include "host/testing.h"
+
+#include "device.cuh"
+
+#include "host/test_attention.h"
+
+int main() {
+    testing::test_attentions();
+    printf("%s\n", testing::failures == 0 ? "all kernels agree with their references" : "some kernels FAILED");
+    return testing::failures != 0;
+}
