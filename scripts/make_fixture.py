@@ -4,6 +4,7 @@
     make_fixture.py wide               train, run the reference, write fixtures/wide
     make_fixture.py narrow --reuse     keep the checkpoint, run the reference again
     make_fixture.py narrow --check     rerun the reference and compare with what is stored
+    make_fixture.py narrow --bf16      how far the reference in bfloat16 lies from itself in f32
     make_fixture.py real-shapes        single layers at the real configuration, weights by formula
 
 Runs on a CPU; no pretrained weights are used anywhere.
@@ -26,6 +27,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder to write (default: fixtures/NAME)")
     parser.add_argument("--reuse", action="store_true", help="do not train: use the checkpoint that is there")
     parser.add_argument("--check", action="store_true", help="write nothing: compare with the stored outputs")
+    parser.add_argument("--bf16", action="store_true", help="write nothing: run in bfloat16 and compare")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     out = args.out or FIXTURES / args.fixture
@@ -48,6 +50,9 @@ def main() -> None:
     from parity.specs import SPECS
 
     spec = SPECS[args.fixture]()
+    if args.bf16:
+        replay.compare_bf16(spec, out)
+        return
     if not args.reuse and not args.check:
         model, tokenizer = checkpoint.build(spec)
         checkpoint.save(spec, model, tokenizer, out)

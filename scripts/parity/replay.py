@@ -80,20 +80,21 @@ class Reference:
 def run(
     spec: FixtureSpec, model: Sam3VideoModel, processor: Sam3VideoProcessor, tag: str, reference: Reference
 ) -> None:
-    """One pass over the clip."""
+    """One pass over the clip, in the model's own type."""
+    dtype = model.dtype
     streaming = tag.startswith("streaming")
     video, n_frames = spec.scene.video, spec.scene.n_frames
     with kernels(installed=tag.endswith("_kernels")), recorded(model) as events:
         if streaming:
-            session = processor.init_video_session(inference_device="cpu", dtype=torch.float32)
+            session = processor.init_video_session(inference_device="cpu", dtype=dtype)
             processor.add_text_prompt(session, list(spec.prompts))
             for t in range(n_frames):
                 inputs = processor(images=video[t], device="cpu", return_tensors="pt")
-                out = model(inference_session=session, frame=inputs.pixel_values[0])
+                out = model(inference_session=session, frame=inputs.pixel_values[0].to(dtype))
                 post = processor.postprocess_outputs(session, out, original_sizes=inputs.original_sizes)
                 reference.add_frame(tag, t, out, post)
         else:
-            session = processor.init_video_session(video=list(video), inference_device="cpu", dtype=torch.float32)
+            session = processor.init_video_session(video=list(video), inference_device="cpu", dtype=dtype)
             processor.add_text_prompt(session, list(spec.prompts))
             for out in model.propagate_in_video_iterator(session, max_frame_num_to_track=n_frames):
                 reference.add_frame(tag, out.frame_idx, out, processor.postprocess_outputs(session, out))
@@ -178,6 +179,36 @@ def check(spec: FixtureSpec, folder: Path) -> None:
     if problems:
         raise SystemExit("\n".join(problems))
     print(f"{folder.name}: reproduced")
+
+
+def compare_bf16(spec: FixtureSpec, folder: Path) -> None:
+    """Run the reference in bfloat16 and print how far it lies from itself in f32, as stored."""
+    model, processor = checkpoint.load(folder)
+    model = model.to(torch.bfloat16)
+    stored, facts = load_file(folder / "reference.safetensors"), json.loads((folder / "reference.json").read_text())
+    for tag in TAGS:
+        reference = Reference()
+        run(spec, model, processor, tag, reference)
+        worst = {"low_res_masks": 0.0, "det_scores": 0.0, "trk_scores": 0.0, "post.boxes": 0.0}
+        pixels = pixels_set = 0
+        unequal = []
+        for t in range(spec.scene.n_frames):
+            key = f"{tag}.{t}"
+            kinds = ("object_ids", "removed", "suppressed", "post_ids")
+            now = json.loads(dumps(reference.facts))[key]
+            if any(now[kind] != facts[key][kind] for kind in kinds):
+                unequal.append(t)
+                continue
+            for name in worst:
+                ours, theirs = reference.tensors.get(f"{key}.{name}"), stored.get(f"{key}.{name}")
+                if ours is not None and theirs is not None and ours.numel():
+                    delta = (ours.double() - theirs.double()).abs().nan_to_num(0).max()
+                    worst[name] = max(worst[name], float(delta))
+            ours, theirs = (x[f"{key}.post.masks_packed"].numpy() for x in (reference.tensors, stored))
+            pixels += int(np.unpackbits(ours ^ theirs).sum())
+            pixels_set += int(np.unpackbits(theirs).sum())
+        differences = ", ".join(f"{name} {value:.3g}" for name, value in worst.items())
+        print(f"{folder.name} {tag}: unequal frames {unequal}; {differences}, pixels {pixels} of {pixels_set}")
 
 
 def difference(a: Tensor, b: Tensor) -> float:

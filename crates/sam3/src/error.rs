@@ -61,6 +61,14 @@ pub enum Error {
         /// The system's error.
         source: std::io::Error,
     },
+    /// A device cannot be used.
+    #[error("device {device}: {what}")]
+    Device {
+        /// As it was named.
+        device: String,
+        /// What is missing and what to do.
+        what: String,
+    },
     /// The tensor library refused an operation: a bug here, or the device is out of memory.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

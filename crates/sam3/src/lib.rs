@@ -29,6 +29,7 @@
 pub mod bench;
 mod config;
 mod detector;
+pub mod device;
 mod error;
 mod fnv;
 mod mask;

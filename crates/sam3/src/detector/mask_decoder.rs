@@ -63,7 +63,7 @@ impl MaskDecoder {
         let instance = instance.reshape((h * w, c))?;
         let queries = self.mask_embedder.forward(queries)?;
         trace::note("mask_embedder", &queries);
-        queries.matmul(&instance.t()?)?.reshape((n, h, w))?.to_dtype(DType::F32)
+        ops::matmul(&queries, &instance.t()?)?.reshape((n, h, w))?.to_dtype(DType::F32)
     }
 }
 

@@ -4,16 +4,23 @@ use candle_core::{DType, Result, Tensor};
 
 /// A tensor that the host will want, f32, in order.
 ///
-/// Asking costs nothing and waits for nothing: work that is queued afterwards runs while the host looks at
-/// what arrived. On a CPU the numbers are there at once.
+/// Asking waits for nothing: work that is queued afterwards runs while the host looks at what arrived. On a
+/// CPU the numbers are there at once.
 pub(crate) struct Download {
     tensor: Tensor,
+    #[cfg(feature = "cuda")]
+    copy: Option<super::cuda::HostCopy>,
 }
 
 impl Download {
     /// Asks for a tensor as it will be once everything queued so far has run.
     pub(crate) fn of(tensor: &Tensor) -> Result<Self> {
-        Ok(Self { tensor: tensor.to_dtype(DType::F32)?.contiguous()? })
+        let tensor = tensor.to_dtype(DType::F32)?.contiguous()?;
+        Ok(Self {
+            #[cfg(feature = "cuda")]
+            copy: super::cuda::HostCopy::of(&tensor)?,
+            tensor,
+        })
     }
 
     /// Waits for the numbers, first dimension by first dimension: `[n, ..]` → n rows.
@@ -26,6 +33,10 @@ impl Download {
 
     /// Waits for the numbers.
     pub(crate) fn numbers(&self) -> Result<Vec<f32>> {
+        #[cfg(feature = "cuda")]
+        if let Some(copy) = &self.copy {
+            return copy.numbers();
+        }
         self.tensor.flatten_all()?.to_vec1()
     }
 }

@@ -10,6 +10,8 @@
 //! may be bf16 beside f32 activations and are widened where they are used.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod download;
 mod plain;
 mod resize;
@@ -21,6 +23,31 @@ use std::cell::Cell;
 use std::time::Instant;
 
 use candle_core::{DType, Device, Result, Tensor};
+
+#[cfg(feature = "cuda")]
+pub(crate) use cuda::{describe as describe_cuda, memory as cuda_memory, open as open_cuda};
+#[cfg(not(feature = "cuda"))]
+pub(crate) use without_cuda::{cuda_memory, describe_cuda, open_cuda};
+
+/// What a build without CUDA says of NVIDIA GPUs.
+#[cfg(not(feature = "cuda"))]
+mod without_cuda {
+    use candle_core::Device;
+
+    use crate::device::DeviceMemory;
+
+    pub(crate) fn open_cuda(_ordinal: usize) -> Result<Device, String> {
+        Err("this build has no CUDA".to_owned())
+    }
+
+    pub(crate) fn describe_cuda(_device: &Device) -> Option<String> {
+        None
+    }
+
+    pub(crate) fn cuda_memory(_device: &Device) -> Option<DeviceMemory> {
+        None
+    }
+}
 
 /// Which implementation an operation on a tensor takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +109,11 @@ pub(crate) fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, activation: Act
         Backend::Cpu => cpu::linear::linear(x, w, b, activation),
         Backend::Plain => plain::linear(x, w, b, activation),
     }
+}
+
+/// `a b`, both `[.., m, k]` and `[.., k, n]`, sums in f32.
+pub(crate) fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    plain::matmul(a, b)
 }
 
 /// LayerNorm over the last dimension: weight and bias `[c]`.

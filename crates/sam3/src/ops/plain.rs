@@ -8,6 +8,15 @@ use candle_nn::ops::softmax_last_dim;
 
 use super::{Activation, ConvGeometry};
 
+/// `a b` with sums in f32 and the result in the inputs' type.
+pub(super) fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if a.dtype() == DType::BF16 && a.device().is_cpu() {
+        // The library multiplies bf16 on GPUs only.
+        return a.to_dtype(DType::F32)?.matmul(&b.to_dtype(DType::F32)?)?.to_dtype(DType::BF16);
+    }
+    a.matmul(b)
+}
+
 pub(super) fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
     let (n_out, n_in) = w.dims2()?;
     let mut shape = x.dims().to_vec();
@@ -15,7 +24,7 @@ pub(super) fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, activation: Act
     let rows: usize = shape.iter().product();
     shape.push(n_out);
     let w = w.to_dtype(x.dtype())?;
-    let mut out = x.reshape((rows, n_in))?.matmul(&w.t()?)?;
+    let mut out = matmul(&x.reshape((rows, n_in))?, &w.t()?)?;
     if let Some(b) = b {
         out = out.broadcast_add(&b.to_dtype(x.dtype())?)?;
     }
@@ -75,6 +84,10 @@ const SCORES_BYTES: usize = 64 << 20;
 
 /// `a bᵀ` with sums and result in f32: a `[.., m, k]`, b `[.., n, k]` → `[.., m, n]`.
 pub(super) fn scores(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if a.device().is_cuda() && a.dtype() == DType::BF16 {
+        return super::cuda::matmul_transposed_f32(a, b);
+    }
     a.to_dtype(DType::F32)?.matmul(&b.to_dtype(DType::F32)?.t()?)
 }
 
@@ -105,7 +118,7 @@ pub(super) fn sdpa(
             let bias = if shared { bias.clone() } else { bias.narrow(2, start, n)? };
             scores = scores.broadcast_add(&bias)?;
         }
-        softmax_last_dim(&scores)?.to_dtype(v.dtype())?.matmul(&v)
+        matmul(&softmax_last_dim(&scores)?.to_dtype(v.dtype())?, &v)
     });
     let out = Tensor::cat(&pieces.collect::<Result<Vec<_>>>()?, 2)?;
     out.transpose(1, 2)?.contiguous()?.reshape((b, lq, ()))
@@ -144,6 +157,10 @@ pub(super) fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, heads: usize, n_rotat
 }
 
 pub(super) fn conv2d(x: &Tensor, w: &Tensor, b: Option<&Tensor>, g: ConvGeometry) -> Result<Tensor> {
+    if x.dtype() == DType::BF16 && x.device().is_cpu() {
+        let b = b.map(|b| b.to_dtype(DType::F32)).transpose()?;
+        return conv2d(&x.to_dtype(DType::F32)?, w, b.as_ref(), g)?.to_dtype(DType::BF16);
+    }
     let c = x.dim(3)?;
     let kernel = w
         .to_dtype(x.dtype())?

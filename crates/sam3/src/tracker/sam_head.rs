@@ -193,7 +193,7 @@ impl SamHead {
             });
         let hyper =
             pick(&Tensor::stack(&hyper.collect::<TensorResult<Vec<_>>>()?, 1)?, which)?.unsqueeze(1)?;
-        hyper.matmul(&pixels.reshape((n, h * w, c))?.t()?)?.reshape((n, h, w))?.to_dtype(DType::F32)
+        ops::matmul(&hyper, &pixels.reshape((n, h * w, c))?.t()?)?.reshape((n, h, w))?.to_dtype(DType::F32)
     }
 }
 

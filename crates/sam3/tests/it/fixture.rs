@@ -31,6 +31,18 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures")
 }
 
+/// What parity is tested with: f32, and bfloat16 by the operations that GPUs run; on the GPU itself where
+/// `COURTSIDE_TEST_DEVICE` is `cuda` or `metal`.
+pub(crate) fn arithmetics() -> Vec<(Precision, Device)> {
+    let mut all = vec![(Precision::F32, Device::Cpu), (Precision::Bf16, Device::Cpu)];
+    if let Ok(name) = std::env::var("COURTSIDE_TEST_DEVICE") {
+        let device = sam3::device::open(name.parse().unwrap()).unwrap();
+        all.push((Precision::F32, device.clone()));
+        all.push((Precision::Bf16, device));
+    }
+    all
+}
+
 impl Fixture {
     pub(crate) fn open(name: &str) -> Self {
         let folder = root().join(name);
@@ -49,7 +61,11 @@ impl Fixture {
     }
 
     pub(crate) fn model(&self, precision: Precision) -> Arc<Model> {
-        Arc::new(Model::load(&self.folder, precision, &Device::Cpu).unwrap())
+        self.model_on(precision, &Device::Cpu)
+    }
+
+    pub(crate) fn model_on(&self, precision: Precision, device: &Device) -> Arc<Model> {
+        Arc::new(Model::load(&self.folder, precision, device).unwrap())
     }
 
     pub(crate) fn n_frames(&self) -> usize {

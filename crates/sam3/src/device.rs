@@ -1,0 +1,175 @@
+//! Which device a model runs on: chosen by name, opened or refused with a reason, never replaced silently.
+
+use std::fmt;
+use std::str::FromStr;
+
+use candle_core::Device;
+
+use crate::error::{Error, Result};
+use crate::model::Precision;
+use crate::ops;
+
+/// A device by name: `auto`, `cpu`, `cuda`, `cuda:1`, `metal`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeviceChoice {
+    /// The GPU that this build can use, if there is one; else the CPU.
+    #[default]
+    Auto,
+    /// The processor.
+    Cpu,
+    /// An NVIDIA GPU by its number.
+    Cuda(usize),
+    /// An Apple GPU by its number.
+    Metal(usize),
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let wrong = || format!("{text:?} is not a device: say auto, cpu, cuda, cuda:N, metal or metal:N");
+        let (kind, number) = text.split_once(':').map_or((text, None), |(kind, n)| (kind, Some(n)));
+        let ordinal = number.map(|n| n.parse().map_err(|_| wrong())).transpose()?;
+        match (kind, ordinal) {
+            ("auto", None) => Ok(Self::Auto),
+            ("cpu", None) => Ok(Self::Cpu),
+            ("cuda", n) => Ok(Self::Cuda(n.unwrap_or(0))),
+            ("metal", n) => Ok(Self::Metal(n.unwrap_or(0))),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(n) => write!(f, "cuda:{n}"),
+            Self::Metal(n) => write!(f, "metal:{n}"),
+        }
+    }
+}
+
+/// What GPUs this build can use, for messages: `CUDA`, `Metal`, or nothing.
+pub fn gpu_backend() -> Option<&'static str> {
+    if cfg!(feature = "cuda") {
+        Some("CUDA")
+    } else if cfg!(feature = "metal") {
+        Some("Metal")
+    } else {
+        None
+    }
+}
+
+/// Opens a device.
+///
+/// # Errors
+/// [`Error::Device`] with what is missing, its version, and what to do: a build without that backend, no
+/// driver, one that is too old, a GPU that cannot compute in bfloat16, a library that is not installed.
+pub fn open(choice: DeviceChoice) -> Result<Device> {
+    match choice {
+        DeviceChoice::Cpu => Ok(Device::Cpu),
+        DeviceChoice::Cuda(ordinal) => open_cuda(ordinal),
+        DeviceChoice::Metal(ordinal) => open_metal(ordinal),
+        DeviceChoice::Auto => match gpu_backend() {
+            Some("CUDA") => open_cuda(0),
+            Some(_) => open_metal(0),
+            None => Ok(Device::Cpu),
+        },
+    }
+}
+
+fn no_backend(device: DeviceChoice, how: &str) -> Error {
+    let device = device.to_string();
+    Error::Device { device, what: format!("this build has no support for it; {how}") }
+}
+
+fn open_cuda(ordinal: usize) -> Result<Device> {
+    let device = DeviceChoice::Cuda(ordinal);
+    if !cfg!(feature = "cuda") {
+        return Err(no_backend(device, "scripts/build_cuda.sh builds one that has"));
+    }
+    ops::open_cuda(ordinal).map_err(|what| Error::Device { device: device.to_string(), what })
+}
+
+fn open_metal(ordinal: usize) -> Result<Device> {
+    let device = DeviceChoice::Metal(ordinal);
+    if !cfg!(feature = "metal") {
+        return Err(no_backend(
+            device,
+            "on a Mac, cargo build --release --features metal builds one that has",
+        ));
+    }
+    Device::new_metal(ordinal)
+        .map_err(|e| Error::Device { device: device.to_string(), what: format!("it cannot be used: {e}") })
+}
+
+/// A device in words, for people: `CPU`, `NVIDIA H200 (cuda:0, compute capability 9.0, driver for CUDA 13.0,
+/// 139.8 GiB)`.
+pub fn describe(device: &Device) -> String {
+    match device {
+        Device::Cpu => "CPU".to_owned(),
+        Device::Metal(_) => "Apple GPU (Metal)".to_owned(),
+        Device::Cuda(_) => ops::describe_cuda(device).unwrap_or_else(|| "NVIDIA GPU".to_owned()),
+    }
+}
+
+/// Memory of a device in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceMemory {
+    /// Free for this and other programs.
+    pub free: u64,
+    /// In all.
+    pub total: u64,
+    /// What this program's tensors take now.
+    pub used: u64,
+    /// The most that they took since the start.
+    pub peak: u64,
+}
+
+/// Memory of a GPU; `None` where the system does not tell.
+pub fn memory(device: &Device) -> Option<DeviceMemory> {
+    match device {
+        Device::Cuda(_) => ops::cuda_memory(device),
+        Device::Cpu | Device::Metal(_) => None,
+    }
+}
+
+/// The numbers that a model best runs in on a device: f32 on a CPU, bfloat16 on a GPU.
+pub fn natural_precision(device: &Device) -> Precision {
+    if device.is_cpu() { Precision::F32 } else { Precision::Bf16 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_devices_are_read_and_written() {
+        for (text, choice) in [
+            ("auto", DeviceChoice::Auto),
+            ("cpu", DeviceChoice::Cpu),
+            ("cuda:0", DeviceChoice::Cuda(0)),
+            ("cuda:3", DeviceChoice::Cuda(3)),
+            ("metal:1", DeviceChoice::Metal(1)),
+        ] {
+            assert_eq!(text.parse(), Ok(choice));
+            assert_eq!(choice.to_string(), text);
+        }
+        assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));
+        for wrong in ["gpu", "cuda:x", "cpu:0", "", "cuda:-1"] {
+            assert!(wrong.parse::<DeviceChoice>().unwrap_err().contains("say auto, cpu"), "{wrong}");
+        }
+    }
+
+    #[cfg(not(any(feature = "cuda", feature = "metal")))]
+    #[test]
+    fn a_backend_that_was_not_built_is_refused_by_name() {
+        assert!(open(DeviceChoice::Auto).unwrap().is_cpu());
+        for choice in [DeviceChoice::Cuda(0), DeviceChoice::Metal(0)] {
+            let error = open(choice).unwrap_err().to_string();
+            assert!(error.contains(&choice.to_string()) && error.contains("build"), "{error}");
+        }
+    }
+}

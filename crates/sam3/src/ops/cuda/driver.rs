@@ -1,0 +1,130 @@
+//! Opening a GPU, or saying why not; and what is in its memory.
+
+use std::sync::Arc;
+
+use candle_core::Device;
+use candle_core::cuda_backend::cudarc::driver::{CudaContext, result, sys};
+
+use crate::device::DeviceMemory;
+
+/// The driver's interface that the kernels are compiled for, as `cuDriverGetVersion` writes it.
+const NEEDED_VERSION: i32 = 13_000;
+/// Compute capability that has bfloat16 products.
+const NEEDED_CAPABILITY: (i32, i32) = (8, 0);
+
+/// Opens the GPU `ordinal`, on a stream of its own.
+///
+/// # Errors
+/// What is missing, with its version and the way out.
+pub(crate) fn open(ordinal: usize) -> Result<Device, String> {
+    let driver = |e: result::DriverError| format!("the driver refuses: {e}");
+    result::init().map_err(|e| format!("no NVIDIA driver answers ({e}); install driver 580 or newer"))?;
+    let version = driver_version();
+    if version < NEEDED_VERSION {
+        let (have, need) = (shown(version), shown(NEEDED_VERSION));
+        return Err(format!(
+            "the driver is for CUDA {have}, this program needs CUDA {need}: install driver 580 or newer"
+        ));
+    }
+    let n = CudaContext::device_count().map_err(driver)?;
+    if ordinal >= n as usize {
+        return Err(format!("there are {n} GPUs, counted from 0; `nvidia-smi -L` lists them"));
+    }
+    let context = CudaContext::new(ordinal).map_err(driver)?;
+    let (name, capability) = (context.name().map_err(driver)?, context.compute_capability().map_err(driver)?);
+    if capability < NEEDED_CAPABILITY {
+        let ((major, minor), (need_major, need_minor)) = (capability, NEEDED_CAPABILITY);
+        return Err(format!(
+            "{name} has compute capability {major}.{minor}; bfloat16 needs {need_major}.{need_minor} \
+             (A100, RTX 30 and newer)"
+        ));
+    }
+    let device = Device::new_cuda_with_stream(ordinal).map_err(|e| {
+        format!(
+            "{name} cannot be used: {e}; cuBLAS and cuRAND of CUDA 13 must be where the loader finds them"
+        )
+    })?;
+    keep_freed_memory(&context).map_err(driver)?;
+    if let Device::Cuda(cuda) = &device {
+        #[expect(unsafe_code, reason = "one stream computes; the copying stream waits for events of its own")]
+        unsafe {
+            cuda.disable_event_tracking();
+        }
+    }
+    Ok(device)
+}
+
+/// A GPU in words.
+pub(crate) fn describe(device: &Device) -> Option<String> {
+    let context = context(device)?;
+    let (major, minor) = context.compute_capability().ok()?;
+    let (name, ordinal) = (context.name().ok()?, context.ordinal());
+    let (driver, gib) = (shown(driver_version()), context.total_mem().ok()? as f64 / f64::from(1 << 30));
+    Some(format!(
+        "{name} (cuda:{ordinal}, compute capability {major}.{minor}, driver for CUDA {driver}, {gib:.1} GiB)"
+    ))
+}
+
+/// What is free on a GPU, and what of its memory pool is in use.
+pub(crate) fn memory(device: &Device) -> Option<DeviceMemory> {
+    let context = context(device)?;
+    let (free, total) = context.mem_get_info().ok()?;
+    let pool = pool(&context).ok()?;
+    let number = |attribute| pool_number(pool, attribute).ok();
+    Some(DeviceMemory {
+        free: free as u64,
+        total: total as u64,
+        used: number(sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_CURRENT)?,
+        peak: number(sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH)?,
+    })
+}
+
+fn context(device: &Device) -> Option<Arc<CudaContext>> {
+    let Device::Cuda(cuda) = device else { return None };
+    Some(cuda.cuda_stream().context().clone())
+}
+
+fn driver_version() -> i32 {
+    let mut version = 0;
+    #[expect(unsafe_code, reason = "writes one integer")]
+    let status = unsafe { sys::cuDriverGetVersion(&raw mut version) };
+    if status == sys::CUresult::CUDA_SUCCESS { version } else { 0 }
+}
+
+/// 13000 → 13.0
+fn shown(version: i32) -> String {
+    format!("{}.{}", version / 1000, version % 1000 / 10)
+}
+
+fn pool(context: &Arc<CudaContext>) -> Result<sys::CUmemoryPool, result::DriverError> {
+    context.bind_to_thread()?;
+    let mut pool = std::ptr::null_mut();
+    #[expect(unsafe_code, reason = "writes one handle, which lives as long as the device")]
+    unsafe {
+        sys::cuDeviceGetDefaultMemPool(&raw mut pool, context.cu_device()).result()?;
+    }
+    Ok(pool)
+}
+
+fn pool_number(
+    pool: sys::CUmemoryPool,
+    attribute: sys::CUmemPool_attribute,
+) -> Result<u64, result::DriverError> {
+    let mut value = 0u64;
+    #[expect(unsafe_code, reason = "these attributes are 64-bit numbers")]
+    unsafe {
+        result::mem_pool::get_attribute(pool, attribute, (&raw mut value).cast())?;
+    }
+    Ok(value)
+}
+
+/// Freed memory stays with the process instead of going back to the driver at every synchronisation.
+fn keep_freed_memory(context: &Arc<CudaContext>) -> Result<(), result::DriverError> {
+    let pool = pool(context)?;
+    let mut everything = u64::MAX;
+    let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+    #[expect(unsafe_code, reason = "this attribute is a 64-bit number")]
+    unsafe {
+        result::mem_pool::set_attribute(pool, attribute, (&raw mut everything).cast())
+    }
+}
