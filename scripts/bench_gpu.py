@@ -34,15 +34,16 @@ ends with an error if on any measured frame the vision encoder, detector or memo
 the memory attention not N times, or with another number of tokens. (With trained weights the reference would gain
 four tokens every 16 frames and drop one memory frame for six frames after each.)
 
-Theirs, `compiled`: the same with `torch.compile` around nine modules (`PARTS`), one by one, after the fill. One that
-does not compile stays as it was, with a note.
+Theirs, `compiled`: the same with `torch.compile` (static shapes) around the modules in `PARTS`, one by one, after the
+fill. One that does not compile stays as it was, with a note. It wants a C compiler and Python.h.
 
 Ours: `courtside bench --device D --config C --objects N,... --frames F --json`; `courtside bench --help` says what a
 frame of it has. Its fps are those of whole frames (`frames`) where it reports them, else those of its stages' sum.
 
 Stages are timed on separate frames after the measured ones, theirs with CUDA events around the methods in `STAGES`;
-`other` is what is left of the frame: association, heuristics, copies of the session's dictionaries. Memory: `GPU
-used` is what the driver has given out (total - free, as nvidia-smi shows), less what was in use before we started;
+`other` is what is left of the frame: association, heuristics, copies of the session's dictionaries.
+
+Memory: `GPU used` is what the driver has given out on the whole card (total - free), the largest of the samples;
 `allocated` is `torch.cuda.max_memory_allocated`. Theirs keeps something of every frame, so its memory is that after
 so many frames, and its growth has a column.
 """
@@ -99,14 +100,15 @@ PARTS = (
     "detector_model.vision_encoder.backbone",
     "detector_model.vision_encoder.neck",
     "detector_model.detr_encoder",
-    "detector_model.detr_decoder",
+    "detector_model.detr_decoder.layers",
     "detector_model.mask_decoder",
     "tracker_neck",
     "tracker_model.memory_attention",
     "tracker_model.mask_decoder",
     "tracker_model.memory_encoder",
 )
-"""Modules that the `compiled` variant compiles."""
+"""What the `compiled` variant compiles; of a list, each member. (The whole DETR decoder reads sizes back from the
+device, which ends a graph.)"""
 
 
 def say(text: str) -> None:
@@ -194,7 +196,7 @@ class Reference:
         splits = tracker.vision_config.fpn_hidden_size // tracker.memory_encoder_output_channels
         self.pointer_tokens = (self.n_cond_frames + recent_pointers) * splits
         self.memory_tokens = (self.n_cond_frames + recent_memories) * grid[0] * grid[1] + self.pointer_tokens
-        self.compiled: dict[str, Callable] = {}
+        self.compiled: dict[str, list[Callable]] = {}
 
     def preprocess(self, frame: object) -> object:
         return self.processor(images=frame, device=self.device, return_tensors="pt")
@@ -207,10 +209,11 @@ class Reference:
         session = self.processor.init_video_session(inference_device=self.device, dtype=self.dtype)
         return self.processor.add_text_prompt(session, "basketball player")
 
-    def step(self, session: object, frame: object) -> int:
-        """One frame, from bytes to masks and boxes; the number of objects that come out."""
+    def step(self, session: object, frame: object, frame_idx: int) -> int:
+        """One frame, from bytes to masks and boxes; the number of objects that come out. If it fails on the way,
+        the same index can be done again."""
         inputs = self.preprocess(frame)
-        out = self.model(inference_session=session, frame=inputs.pixel_values[0])
+        out = self.model(inference_session=session, frame=inputs.pixel_values[0], frame_idx=frame_idx)
         return len(self.postprocess(session, out, inputs.original_sizes)["boxes"])
 
     def part(self, path: str) -> object:
@@ -224,7 +227,7 @@ class Reference:
             torch.cuda.synchronize()
 
 
-def attention_implementations(model: object) -> Iterator[str]:
+def attention_implementations(model: object) -> set[str]:
     """What each submodel's configuration says it attends with."""
     return {m.config._attn_implementation for m in model.modules() if hasattr(m, "config")}
 
@@ -256,6 +259,8 @@ class Witness:
 
     calls: Counter = field(default_factory=Counter)
     tokens: set = field(default_factory=set)
+    tracked: object = None
+    """The masks that the tracker gave of itself; a hook keeps them if this is None."""
 
     def reset(self) -> None:
         self.calls.clear()
@@ -287,7 +292,9 @@ def prescribed(reference: Reference, n_objects: int) -> Iterator[Witness]:
         out.pred_masks[0, :n_objects] = masks
 
     def track(_module: object, _inputs: object, out: object) -> None:
-        # On the frame that adds them it returns nothing that anybody reads.
+        if len(out.pred_masks) != n_objects:
+            raise SystemExit(f"error: the session has {len(out.pred_masks)} objects instead of {n_objects}")
+        witness.tracked = out.pred_masks.clone() if witness.tracked is None else witness.tracked
         out.pred_masks.copy_(masks.view_as(out.pred_masks))
         out.object_score_logits.fill_(5.0)
 
@@ -339,14 +346,14 @@ def timed_stages(reference: Reference, spans: list) -> Iterator[None]:
 
         return call
 
-    with contextmanager_stack() as restore:
+    with replaced_attributes() as replace:
         for name, path, method in STAGES:
-            restore(reference.part(path), method, timed(name, getattr(reference.part(path), method)))
+            replace(reference.part(path), method, timed(name, getattr(reference.part(path), method)))
         yield
 
 
 @contextmanager
-def contextmanager_stack() -> Iterator[Callable[[object, str, object], None]]:
+def replaced_attributes() -> Iterator[Callable[[object, str, object], None]]:
     """Gives a function that sets an attribute; all are as before at the end."""
     before = []
 
@@ -380,9 +387,9 @@ def stage_times(reference: Reference, frame: Callable[[], None]) -> list[dict]:
         times: Counter = Counter()
         for name, start, end in spans:
             times[name] += span_ms(start, end)
-        frames.append(times | {"other": max(0.0, total - sum(times.values()))})
+        frames.append({**times, "other": max(0.0, total - sum(times.values()))})
     names = [*(name for name, _, _ in STAGES), "other"]
-    return [{"name": name, "ms": statistics.median(f[name] for f in frames)} for name in names]
+    return [{"name": name, "ms": statistics.median(f.get(name, 0.0) for f in frames)} for name in names]
 
 
 def device_memory(reference: Reference) -> dict[str, int] | None:
@@ -399,22 +406,23 @@ def compile_parts(reference: Reference, replace: Callable, frame: Callable[[], N
     """Puts compiled `forward`s into place, each tried with a frame; those that fail are left out from then on."""
     import torch
 
-    torch._dynamo.config.recompile_limit = 64
+    torch._dynamo.config.recompile_limit = 64  # some functions are shared by many modules
     for path in PARTS:
-        module = reference.part(f"model.{path}")
+        part = reference.part(f"model.{path}")
+        modules = list(part) if isinstance(part, torch.nn.ModuleList) else [part]
         if path not in reference.compiled:
-            reference.compiled[path] = torch.compile(module.forward, dynamic=False)
-        if reference.compiled[path] is None:
-            continue
-        eager = module.forward
-        replace(module, "forward", reference.compiled[path])
+            reference.compiled[path] = [torch.compile(m.forward, dynamic=False) for m in modules]
+        eager = [m.forward for m in modules]
+        for module, forward in zip(modules, reference.compiled[path], strict=False):
+            replace(module, "forward", forward)
         try:
             frame()
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # whatever the compiler raises
-            module.forward = eager
-            reference.compiled[path] = None
+            for module, forward in zip(modules, eager, strict=True):
+                module.forward = forward
+            reference.compiled[path] = []
             first_line = (str(error).strip().splitlines() or [""])[0][:200]
             notes.append(f"torch.compile of {path} failed and was left out: {type(error).__name__}: {first_line}")
 
@@ -435,13 +443,13 @@ def measure(reference: Reference, variant: str, n_objects: int, n_frames: int, n
     done = 0
     session = reference.session()
 
-    with prescribed(reference, n_objects) as witness, contextmanager_stack() as replace:
+    with prescribed(reference, n_objects) as witness, replaced_attributes() as replace:
 
         def frame() -> None:
             nonlocal done
             model.recondition_every_nth_frame = 1 if done < reference.n_cond_frames else 0
             witness.reset()
-            n_out = reference.step(session, images[done % len(images)])
+            n_out = reference.step(session, images[done % len(images)], done)
             reference.synchronize()
             if done >= reference.fill_frames:
                 witness.check(reference, n_objects, n_out, done)
@@ -450,10 +458,15 @@ def measure(reference: Reference, variant: str, n_objects: int, n_frames: int, n
         try:
             for _ in range(reference.fill_frames):
                 frame()
+            witness.tracked = None
+            frame()
+            if not torch.isfinite(witness.tracked).all():
+                notes.append("the tracker's masks are not finite with these random weights")
             if variant == "compiled":
                 compile_parts(reference, replace, frame, notes)
             for _ in range(WARM_UP_FRAMES):
                 frame()
+            gc.collect()
             for i in range(n_frames):
                 started = time.perf_counter()
                 frame()
@@ -462,7 +475,8 @@ def measure(reference: Reference, variant: str, n_objects: int, n_frames: int, n
                     memory.append({"frame": done, **device_memory(reference)})
             result["stages"] = stage_times(reference, frame)
         except torch.OutOfMemoryError:
-            result["error"] = f"out of memory at frame {done}"
+            if len(times) < n_frames:
+                result["error"] = f"out of memory at frame {done}"
     if times:
         result["ms_per_frame"] = statistics.fmean(times)
         result["fps"] = 1e3 / result["ms_per_frame"]
@@ -518,7 +532,7 @@ def theirs(args: argparse.Namespace, report: dict, save: Callable[[], None]) -> 
 
     logging.disable_progress_bar()
     if args.device == "cuda" and not torch.cuda.is_available():
-        raise SystemExit("error: torch sees no GPU; its CUDA is " + str(torch.version.cuda) + ", is the driver too old?")
+        raise SystemExit(f"error: torch (CUDA {torch.version.cuda}) sees no GPU; is the driver too old?")
     say(f"transformers: making random weights of {args.config} ...")
     reference = Reference(args)
     result = report["transformers"] = {
@@ -589,12 +603,10 @@ def our_fps(count: dict) -> float:
     return (count.get("frames") or count)["fps"]
 
 
-def used_bytes(count: dict, whole: dict, report: dict) -> int | None:
-    """The most that the driver had given out at this count, less what was in use before."""
+def used_bytes(count: dict, whole: dict) -> int | None:
+    """The most that the driver had given out at this count, or else in the whole run."""
     samples = [m["bytes"] for m in (count.get("frames") or {}).get("device_memory") or []]
-    most = max(samples, default=None) or whole.get("device_memory_bytes")
-    before = report["memory_used_before_bytes"] if samples else 0
-    return None if most is None else max(0, most - before)
+    return max(samples, default=None) or whole.get("device_memory_bytes")
 
 
 def row(cells: list[object]) -> str:
@@ -645,6 +657,7 @@ def facts(report: dict, mine: dict, other: dict) -> Iterator[str]:
     now = report["card"]
     if now:
         yield f"{now['name']}, {now['memory.total']} MiB, driver {now['driver_version']}, {now['power.limit']} W"
+        yield f"before: {now['memory.used']} MiB in use, {now['temperature.gpu']} °C, {now['clocks.sm']} MHz"
     yield f"{report['frames']} frames of 1920x1080, one prompt, full memory; random weights on both sides"
     if mine.get("matmul_gflops"):
         yield f"courtside: matrix product {mine['matmul_gflops'] / 1e3:,.1f} TFLOP/s"
@@ -654,7 +667,8 @@ def facts(report: dict, mine: dict, other: dict) -> Iterator[str]:
         versions = ", ".join(f"{k} {v}" for k, v in other["versions"].items())
         yield f"{versions}, CUDA {other['cuda']}, {other['dtype']}, {other['attention']}"
         yield f"torch: matrix product {other['matmul_gflops'] / 1e3:,.1f} TFLOP/s"
-        yield f"transformers: {other['memory_tokens']:,} memory tokens an object, {other['pointer_tokens']} of them pointers'"
+        tokens, pointers = other["memory_tokens"], other["pointer_tokens"]
+        yield f"transformers: {tokens:,} memory tokens an object, {pointers} of them pointers'"
         kernels = "present" if other["kernels_package"] else "absent: no NMS, hole filling and speck removal"
         yield f"transformers: `kernels` package {kernels}"
 
@@ -669,11 +683,11 @@ def fps_table(report: dict, mine: dict, our_counts: dict, their_counts: dict, va
         count = our_counts.get(n)
         fps = our_fps(count) if count else None
         cells = [n, number(fps, 2)]
-        cells += [ms_pair(count), scaled(used_bytes(count, mine, report), 1e9, 2)] if count else [None, None]
+        cells += [ms_pair(count), scaled(used_bytes(count, mine), 1e9, 2)] if count else [None, None]
         for v in variants:
             them = their_counts.get((v, n), {})
             their_fps = None if them.get("error") else them.get("fps")
-            used = scaled(used_bytes(them, {}, report), 1e9, 2)
+            used = scaled(used_bytes(them, {}), 1e9, 2)
             cells += [
                 "failed" if them.get("error") else number(their_fps, 2),
                 ms_pair(them),
@@ -708,7 +722,8 @@ def long_table(report: dict) -> list[str]:
         frames = count.get("frames") or {}
         samples = frames.get("device_memory") or []
         if not samples:
-            lines.append(row([name, count["objects"], frames.get("n"), *[None] * 4, count.get("error")]))
+            cells = [name, count["objects"], frames.get("n"), None, None, None, number(frames.get("fps"), 2)]
+            lines.append(row([*cells, count.get("error")]))
             continue
         early = min(samples, key=lambda m: abs(m["frame"] - LONG_EARLY_FRAME))
         late = samples[-1]
@@ -754,14 +769,12 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     args = arguments()
     start = card() if args.device == "cuda" else None
-    used_before = int(start["memory.used"]) * 2**20 if start and start["memory.used"].isdigit() else 0
     report: dict = {
         "config": args.config,
         "device": start["name"] if start else platform.processor() or args.device,
         "objects": args.objects,
         "frames": args.frames,
         "card": start,
-        "memory_used_before_bytes": used_before,
     }
 
     def save() -> None:

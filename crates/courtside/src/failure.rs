@@ -126,7 +126,7 @@ impl From<sam3::Error> for Failure {
     fn from(error: sam3::Error) -> Self {
         use sam3::Error as E;
         let kind = match &error {
-            E::Checkpoint { .. } | E::Config { .. } | E::Tensors { .. } => Kind::Config,
+            E::Checkpoint { .. } | E::Config { .. } | E::Tensors { .. } | E::Device { .. } => Kind::Config,
             E::Prompt { .. } | E::SavedSession { .. } | E::Io { .. } => Kind::Failed,
             E::Frame { .. } | E::Tensor(_) => Kind::Job,
         };

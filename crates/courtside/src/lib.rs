@@ -4,6 +4,8 @@
 pub mod cli;
 pub mod desk;
 pub mod doctor;
+#[cfg(feature = "worker")]
+pub mod engine;
 pub mod export;
 pub mod failure;
 pub mod http;

@@ -12,10 +12,10 @@
 // The bits of a bfloat16: the upper half of an f32.
 typedef unsigned short bf16;
 
-#define UNROLL _Pragma("unroll")
-#define UNROLL_NOT _Pragma("unroll 1")
+#define UNROLL_FOR _Pragma("unroll") for
+#define ROLLED_FOR _Pragma("unroll 1") for
 #define MINUS_INFINITY __int_as_float(0xff800000)
-#define DYNAMIC_SHARED(name) extern __shared__ __align__(1024) unsigned char name[]
+#define DYNAMIC_SHARED(name) extern __shared__ __align__(128) unsigned char name[]
 #define STATIC_SHARED(type, name, count) __shared__ type name[count]
 
 static __device__ __forceinline__ float bits_to_float(unsigned bits) { return __uint_as_float(bits); }
@@ -43,6 +43,9 @@ static __device__ __forceinline__ float exp2_fast(float x) {
 
 // Loads and stores of global memory; the address must be a multiple of the size.
 static __device__ __forceinline__ unsigned load_4(const void* p) { return *static_cast<const unsigned*>(p); }
+static __device__ __forceinline__ float2 load_8(const float* p) {
+    return *reinterpret_cast<const float2*>(p);
+}
 static __device__ __forceinline__ uint4 load_16(const void* p) { return *static_cast<const uint4*>(p); }
 static __device__ __forceinline__ void store_4(void* p, unsigned x) { *static_cast<unsigned*>(p) = x; }
 static __device__ __forceinline__ void store_16(void* p, uint4 x) { *static_cast<uint4*>(p) = x; }
@@ -59,7 +62,9 @@ static __device__ __forceinline__ void cp_async_16(unsigned to, const void* from
 }
 
 // Closes the group of copies that this thread started since the last call.
-static __device__ __forceinline__ void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+static __device__ __forceinline__ void cp_async_commit() {
+    asm volatile("cp.async.commit_group;" ::: "memory");
+}
 
 // Waits until at most `PENDING` of this thread's groups are still under way.
 template <int PENDING> static __device__ __forceinline__ void cp_async_wait() {
@@ -127,6 +132,15 @@ static __device__ __forceinline__ uint4 pack_8(const float (&x)[8]) {
     return v;
 }
 
+// COUNT numbers, a multiple of 4, from a multiple of 16 bytes on.
+template <int COUNT> static __device__ __forceinline__ void load_floats(float (&x)[COUNT], const float* p) {
+    UNROLL_FOR (int i = 0; i < COUNT; i += 4) {
+        const uint4 v = load_16(p + i);
+        x[i] = bits_to_float(v.x), x[i + 1] = bits_to_float(v.y);
+        x[i + 2] = bits_to_float(v.z), x[i + 3] = bits_to_float(v.w);
+    }
+}
+
 static __device__ __forceinline__ float warp_sum(float x) {
     for (int mask = 16; mask > 0; mask /= 2) x += shuffle_xor(x, mask);
     return x;
@@ -137,7 +151,5 @@ static __device__ __forceinline__ float warp_max(float x) {
     return x;
 }
 
-// How many threads the grid has, and which of them this one is, along x.
-static __device__ __forceinline__ long long thread_in_grid() {
-    return static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x;
-}
+// The number of this thread along x; no grid here has 2^32 of them.
+static __device__ __forceinline__ unsigned thread_in_grid() { return blockIdx.x * blockDim.x + threadIdx.x; }

@@ -4,7 +4,7 @@
 
 namespace elementwise {
 
-constexpr unsigned NONE = 0, RELU = 1, GELU = 2, SIGMOID = 3;
+constexpr unsigned RELU = 1, GELU = 2, SIGMOID = 3;
 
 static __device__ __forceinline__ float activate(float x, unsigned kind) {
     if (kind == RELU) return fmaxf(x, 0);
@@ -19,35 +19,34 @@ static __device__ __forceinline__ float activate(float x, unsigned kind) {
 // (by erf), 3 sigmoid. out may be x. A thread does 8 numbers: grid ceil(rows * n / 8 / threads).
 extern "C" __global__ void bias_activation_bf16(bf16* out, const bf16* x, const float* bias, unsigned rows,
                                                 unsigned n, unsigned activation) {
-    const long long first = thread_in_grid() * 8, total = static_cast<long long>(rows) * n;
+    const long long first = thread_in_grid() * 8ll, total = static_cast<long long>(rows) * n;
     if (first >= total) return;
-    unsigned column = first % n;
     if (n % 8 == 0) {
-        float values[8];
+        const unsigned column = thread_in_grid() % (n / 8) * 8;
+        float values[8], added[8] = {0, 0, 0, 0, 0, 0, 0, 0};
         unpack_8(values, load_16(x + first));
-        UNROLL for (int i = 0; i < 8; ++i) {
-            const float added = bias ? bias[column + i] : 0;
-            values[i] = elementwise::activate(values[i] + added, activation);
-        }
+        if (bias) load_floats(added, bias + column);
+        UNROLL_FOR (int i = 0; i < 8; ++i)
+            values[i] = elementwise::activate(values[i] + added[i], activation);
         store_16(out + first, pack_8(values));
         return;
     }
     for (long long i = first; i < min(first + 8, total); ++i) {
-        const float added = bias ? bias[column] : 0;
+        const float added = bias ? bias[i % n] : 0;
         out[i] = float_to_bf16(elementwise::activate(bf16_to_float(x[i]) + added, activation));
-        column = column + 1 < n ? column + 1 : 0;
     }
 }
 
 // out[i] = a[i] + b[i % period], bf16, total numbers. out may be a. Grid ceil(total / 8 / threads).
-extern "C" __global__ void add_bf16(bf16* out, const bf16* a, const bf16* b, long long total, long long period) {
-    const long long first = thread_in_grid() * 8;
+extern "C" __global__ void add_bf16(bf16* out, const bf16* a, const bf16* b, long long total,
+                                    long long period) {
+    const long long first = thread_in_grid() * 8ll;
     if (first >= total) return;
     if (total % 8 == 0 && period % 8 == 0) {
         float x[8], y[8];
         unpack_8(x, load_16(a + first));
-        unpack_8(y, load_16(b + first % period));
-        UNROLL for (int i = 0; i < 8; ++i) x[i] += y[i];
+        unpack_8(y, load_16(b + thread_in_grid() % static_cast<unsigned>(period / 8) * 8ll));
+        UNROLL_FOR (int i = 0; i < 8; ++i) x[i] += y[i];
         store_16(out + first, pack_8(x));
         return;
     }
@@ -55,9 +54,9 @@ extern "C" __global__ void add_bf16(bf16* out, const bf16* a, const bf16* b, lon
         out[i] = float_to_bf16(bf16_to_float(a[i]) + bf16_to_float(b[i % period]));
 }
 
-// Row by row out = softmax(scores * scale + bias): scores f32 [rows, n] -> out bf16 [rows, n]. Row r adds the n
-// numbers at bias + r / period * bias_outer_stride + r % period * bias_inner_stride (bias f32 or null; -inf masks;
-// a row with nothing left gives zeros). A block does a row: grid rows, up to 256 threads.
+// Row by row out = softmax(scores * scale + bias): scores f32 [rows, n] -> out bf16 [rows, n]. Row r adds the
+// n numbers at bias + r / period * bias_outer_stride + r % period * bias_inner_stride (bias f32 or null; -inf
+// masks; a row with nothing left gives zeros). A block does a row: grid rows, up to 256 threads.
 extern "C" __global__ void __launch_bounds__(256)
     softmax_rows(bf16* out, const float* scores, const float* bias, unsigned n, float scale, unsigned period,
                  long long bias_outer_stride, long long bias_inner_stride) {
@@ -65,7 +64,8 @@ extern "C" __global__ void __launch_bounds__(256)
     STATIC_SHARED(float, sums, 8);
     const unsigned row = blockIdx.x, warps = blockDim.x / 32;
     const float* from = scores + static_cast<long long>(row) * n;
-    const float* added = bias ? bias + row / period * bias_outer_stride + row % period * bias_inner_stride : bias;
+    const float* added =
+        bias ? bias + row / period * bias_outer_stride + row % period * bias_inner_stride : bias;
     float top = MINUS_INFINITY, sum = 0;
     for (unsigned i = threadIdx.x; i < n; i += blockDim.x) {
         const float x = from[i] * scale + (added ? added[i] : 0);

@@ -1,10 +1,11 @@
 // Resizing of 8-bit RGB pictures in fixed point, columns first and rounded to 8 bits in between, then
-// normalisation: bit for bit what the same weights give on a processor, since all sums are of integers and the
-// normalisation is one subtraction and one division in f32.
+// normalisation: bit for bit what the same weights give on a processor, since all sums are of integers and
+// the normalisation is one subtraction and one division in f32.
 //
-// An axis comes as three tables of i32: for output position i the input samples first[i] .. first[i] + count[i],
-// and their weights from weights + i * pitch on, in units of 2^-precision. An axis that keeps its size needs its
-// tables too (first[i] = i, count[i] = 1, weight 2^precision), or, for the columns, its pass may be left out.
+// An axis comes as three tables of i32: for output position i the input samples first[i] .. first[i] +
+// count[i], and their weights from weights + i * pitch on, in units of 2^-precision. An axis that keeps its
+// size needs its tables too (first[i] = i, count[i] = 1, weight 2^precision), or, for the columns, its pass
+// may be left out.
 #include "device.cuh"
 
 namespace resize {
@@ -26,18 +27,19 @@ extern "C" __global__ void resize_columns_u8(unsigned char* out, const unsigned 
     const int half = 1 << (precision - 1), taps = count[column];
     int sums[3] = {half, half, half};
     for (int i = 0; i < taps; ++i)
-        UNROLL for (int c = 0; c < 3; ++c) sums[c] += from[i * 3 + c] * weight[i];
+        UNROLL_FOR (int c = 0; c < 3; ++c) sums[c] += from[i * 3 + c] * weight[i];
     unsigned char* to = out + (static_cast<long long>(blockIdx.y) * ow + column) * 3;
-    UNROLL for (int c = 0; c < 3; ++c) to[c] = static_cast<unsigned char>(resize::to_byte(sums[c], precision));
+    UNROLL_FOR (int c = 0; c < 3; ++c)
+        to[c] = static_cast<unsigned char>(resize::to_byte(sums[c], precision));
 }
 
 namespace resize {
 
 // Value `column` (of ow * 3) of output row blockIdx.y: resized, then (x - mean) / std of its channel.
-static __device__ __forceinline__ float row_value(const unsigned char* wide, const int* first, const int* count,
-                                                  const int* weights, unsigned pitch, unsigned precision,
-                                                  unsigned ow, unsigned column, const float (&mean)[3],
-                                                  const float (&std)[3]) {
+static __device__ __forceinline__ float row_value(const unsigned char* wide, const int* first,
+                                                  const int* count, const int* weights, unsigned pitch,
+                                                  unsigned precision, unsigned ow, unsigned column,
+                                                  const float (&mean)[3], const float (&deviation)[3]) {
     const unsigned row = blockIdx.y, width = ow * 3;
     const unsigned char* from = wide + static_cast<long long>(first[row]) * width + column;
     const int* weight = weights + static_cast<long long>(row) * pitch;
@@ -45,23 +47,24 @@ static __device__ __forceinline__ float row_value(const unsigned char* wide, con
     int sum = 1 << (precision - 1);
     for (int i = 0; i < taps; ++i) sum += from[static_cast<long long>(i) * width] * weight[i];
     const unsigned c = column % 3;
-    const float m = c == 0 ? mean[0] : c == 1 ? mean[1] : mean[2], s = c == 0 ? std[0] : c == 1 ? std[1] : std[2];
-    return (static_cast<float>(to_byte(sum, precision)) - m) / s;
+    const float m = c == 0 ? mean[0] : c == 1 ? mean[1] : mean[2];
+    const float d = c == 0 ? deviation[0] : c == 1 ? deviation[1] : deviation[2];
+    return (static_cast<float>(to_byte(sum, precision)) - m) / d;
 }
 
 } // namespace resize
 
-#define RESIZE_ROWS                                                                                              \
-    const unsigned char *wide, const int *first, const int *count, const int *weights, unsigned pitch,           \
-        unsigned precision, unsigned ow, float mean0, float mean1, float mean2, float std0, float std1, float std2
+#define RESIZE_ROWS                                                                                          \
+    const unsigned char *wide, const int *first, const int *count, const int *weights, unsigned pitch,       \
+        unsigned precision, unsigned ow, float mean0, float mean1, float mean2, float std0, float std1,      \
+        float std2
 
 // out f32 [oh, ow, 3] from wide u8 [h, ow, 3]. Grid (ceil(ow * 3 / threads), oh).
 extern "C" __global__ void resize_rows_f32(float* out, RESIZE_ROWS) {
     const unsigned column = blockIdx.x * blockDim.x + threadIdx.x;
     if (column >= ow * 3) return;
-    out[static_cast<long long>(blockIdx.y) * ow * 3 + column] =
-        resize::row_value(wide, first, count, weights, pitch, precision, ow, column, {mean0, mean1, mean2},
-                          {std0, std1, std2});
+    out[static_cast<long long>(blockIdx.y) * ow * 3 + column] = resize::row_value(
+        wide, first, count, weights, pitch, precision, ow, column, {mean0, mean1, mean2}, {std0, std1, std2});
 }
 
 // The same rounded to bf16.

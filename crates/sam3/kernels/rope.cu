@@ -16,12 +16,12 @@ static __device__ __forceinline__ void turn(bf16* out, const bf16* x, const floa
     uint4 packed = load_16(x + at * 8);
     if (rotated) {
         const unsigned pair = at * 8 % d / 2;
-        float v[8], turned[8];
+        float v[8], turned[8], c[4], s[4];
         unpack_8(v, packed);
-        UNROLL for (int i = 0; i < 4; ++i) {
-            const float c = cos[pair + i], s = sin[pair + i];
-            turned[2 * i] = v[2 * i] * c - v[2 * i + 1] * s;
-            turned[2 * i + 1] = v[2 * i + 1] * c + v[2 * i] * s;
+        load_floats(c, cos + pair), load_floats(s, sin + pair);
+        UNROLL_FOR (int i = 0; i < 4; ++i) {
+            turned[2 * i] = v[2 * i] * c[i] - v[2 * i + 1] * s[i];
+            turned[2 * i + 1] = v[2 * i + 1] * c[i] + v[2 * i] * s[i];
         }
         packed = pack_8(turned);
     }
@@ -35,12 +35,11 @@ static __device__ __forceinline__ void turn(bf16* out, const bf16* x, const floa
 extern "C" __global__ void rope_bf16(bf16* out, const bf16* x, const float* cos, const float* sin, unsigned l,
                                      unsigned heads, unsigned d, unsigned p, unsigned n_rotated,
                                      long long batch_stride, long long row_stride) {
-    const long long index = thread_in_grid();
     const unsigned vectors = heads * d / 8, entry = blockIdx.y;
-    const unsigned row = index / vectors, at = index % vectors;
+    const unsigned row = thread_in_grid() / vectors, at = thread_in_grid() % vectors;
     if (row >= l) return;
     const long long table = static_cast<long long>(row % p) * (d / 2);
-    rope::turn(out + (static_cast<long long>(entry) * l + row) * heads * d,
+    rope::turn(out + (static_cast<long long>(entry) * l + row) * (heads * d),
                x + entry * batch_stride + row * row_stride, cos + table, sin + table, at, d, row < n_rotated);
 }
 
@@ -49,12 +48,10 @@ extern "C" __global__ void rope_bf16(bf16* out, const bf16* x, const float* cos,
 extern "C" __global__ void rope_varlen_bf16(bf16* out, const bf16* x, const float* cos, const float* sin,
                                             const unsigned* starts, const unsigned* n_rotated, unsigned heads,
                                             unsigned d, unsigned p, long long row_stride) {
-    const long long index = thread_in_grid();
     const unsigned vectors = heads * d / 8, entry = blockIdx.y, start = starts[entry];
-    const long long row = index / vectors;
+    const unsigned row = thread_in_grid() / vectors, at = thread_in_grid() % vectors;
     if (row >= starts[entry + 1] - start) return;
-    const unsigned at = index % vectors;
-    const long long table = row % p * (d / 2);
-    rope::turn(out + (start + row) * heads * d, x + (start + row) * row_stride, cos + table, sin + table, at, d,
-               row < n_rotated[entry]);
+    const long long table = static_cast<long long>(row % p) * (d / 2);
+    rope::turn(out + static_cast<long long>(start + row) * (heads * d), x + (start + row) * row_stride,
+               cos + table, sin + table, at, d, row < n_rotated[entry]);
 }

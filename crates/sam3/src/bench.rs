@@ -4,6 +4,7 @@
 //! gated checkpoint.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::{DType, Device, Result as TensorResult, Tensor};
@@ -11,10 +12,12 @@ use candle_core::{DType, Device, Result as TensorResult, Tensor};
 use crate::config::VideoConfig;
 use crate::detector::text::PromptFeatures;
 use crate::detector::vit;
+use crate::device::{self, DeviceMemory};
 use crate::error::{Error, Result};
 use crate::model::{Model, Precision};
 use crate::ops;
 use crate::position::RopeTable;
+use crate::session::{Frame, Session};
 use crate::tracker::bank::{At, Bank, BankLimits};
 use crate::tracker::memory_attention::{self, MemoryBatch};
 use crate::tracker::{FrameFeatures, MemoryMask};
@@ -64,6 +67,62 @@ impl Stopwatch<'_> {
         }
         candle_core::bail!("a stage runs at least once")
     }
+}
+
+/// Whole frames of a video with `n_objects` objects, one after the other, as a session does them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Frames {
+    /// Milliseconds of each, from a 1080p picture in memory to boxes and masks.
+    pub ms: Vec<f64>,
+    /// Frame and memory of the device, now and then; empty where the device does not tell.
+    pub memory: Vec<(usize, DeviceMemory)>,
+}
+
+/// Frames between two looks at the device's memory.
+const MEMORY_EVERY: usize = 100;
+
+/// Tracks `n_frames` pictures after as many as it takes until all memory banks are full.
+///
+/// # Errors
+/// [`crate::Error::Tensor`] if the device fails.
+pub fn frames(
+    model: &Arc<Model>,
+    n_objects: usize,
+    n_frames: usize,
+    mut done: impl FnMut(usize),
+) -> Result<Frames> {
+    let mut session = Session::rehearse(model.clone(), n_objects)?;
+    let rgb: Vec<u8> = (0..1080 * 1920 * 3usize).map(|i| ((i * 7919) >> 5) as u8).collect();
+    let picture = Frame::Rgb(&rgb);
+    let mut prepared = session.prepare(&picture)?;
+    let n_warm_up = warm_up(model);
+    let mut frames = Frames { ms: Vec::with_capacity(n_frames), memory: Vec::new() };
+    for t in 0..n_warm_up + n_frames {
+        let started = Instant::now();
+        let (_, next) = session.push_prepared(&prepared, Some(&picture))?;
+        prepared = match next {
+            Some(next) => next,
+            None => session.prepare(&picture)?,
+        };
+        done(t + 1);
+        let Some(t) = t.checked_sub(n_warm_up) else { continue };
+        frames.ms.push(started.elapsed().as_secs_f64() * 1e3);
+        let is_last = t + 1 == n_frames;
+        if (t % MEMORY_EVERY == 0 || is_last)
+            && let Some(memory) = device::memory(&model.device)
+        {
+            frames.memory.push((t, memory));
+        }
+    }
+    Ok(frames)
+}
+
+/// Frames until a bank is full: conditioning frames come every so many.
+pub fn warm_up(model: &Model) -> usize {
+    let config = &model.config;
+    let limits = BankLimits::new(&config.tracker_config, false);
+    let cond = limits.cond_frames.unwrap_or(0) * config.recondition_every_nth_frame.max(1);
+    cond.max(limits.recent_pointers) + 2
 }
 
 /// Every stage of a frame with one prompt and `n_objects` objects whose memory banks are full. Stages of
@@ -154,13 +213,13 @@ fn full_bank(model: &Model, limits: &BankLimits, frame_idx: usize) -> Result<Ban
 ///
 /// # Errors
 /// [`crate::Error::Tensor`] if the device fails.
-pub fn real_layers(device: &Device, repeats: usize) -> Result<Vec<Stage>> {
-    let config = VideoConfig::default();
-    let weights = Weights::random(1, Precision::F32, device);
+pub fn real_layers(device: &Device, precision: Precision, repeats: usize) -> Result<Vec<Stage>> {
+    let (config, dtype) = (VideoConfig::default(), precision.activations());
+    let weights = Weights::random(1, precision, device);
     let mut watch = Stopwatch { device, repeats, stages: Vec::new() };
     let vit = &config.detector_config.vision_config.backbone_config;
     let grid = vit.grid();
-    let x = Tensor::randn(0f32, 1.0, (1, grid, grid, vit.hidden_size), device)?;
+    let x = Tensor::randn(0f32, 1.0, (1, grid, grid, vit.hidden_size), device)?.to_dtype(dtype)?;
     for (name, global) in [("vit_window", false), ("vit_global", true)] {
         let layer = vit::Layer::new(vit, global, &weights)?;
         watch.time(name, || layer.forward(&x))?;
@@ -170,10 +229,9 @@ pub fn real_layers(device: &Device, repeats: usize) -> Result<Vec<Stage>> {
     let width = cfg.memory_attention_hidden_size;
     let theta = cfg.rope_parameters.rope_theta;
     let rope = RopeTable::axial((grid, grid), width, theta, 1.0, device)?;
-    let x = Tensor::randn(0f32, 1.0, (1, grid * grid, width), device)?;
+    let x = Tensor::randn(0f32, 1.0, (1, grid * grid, width), device)?.to_dtype(dtype)?;
     for (name, n_frames, n_pointers) in [("memory_attention_7", 7, 16), ("memory_attention_10", 10, 20)] {
-        let memory =
-            memory_batch(cfg.memory_encoder_output_channels, grid, n_frames, n_pointers, width, device)?;
+        let memory = memory_batch(cfg.memory_encoder_output_channels, grid, n_frames, n_pointers, &x)?;
         watch.time(name, || layer.forward(&x, &memory, &rope))?;
     }
     Ok(watch.stages)
@@ -184,13 +242,13 @@ fn memory_batch(
     grid: usize,
     n_frames: usize,
     n_pointers: usize,
-    width: usize,
-    device: &Device,
+    x: &Tensor,
 ) -> TensorResult<MemoryBatch> {
+    let width = x.dim(2)?;
     let n_rotated = n_frames * grid * grid;
     let n_keys = n_rotated + n_pointers * (width / channels);
-    let values = Tensor::randn(0f32, 1.0, (n_keys, channels), device)?;
-    let keys = (&values + Tensor::randn(0f32, 1.0, (n_keys, channels), device)?)?;
+    let values = Tensor::randn(0f32, 1.0, (n_keys, channels), x.device())?.to_dtype(x.dtype())?;
+    let keys = (&values + values.flip(&[0])?)?;
     Ok(MemoryBatch { keys: vec![keys], n_rotated: vec![n_rotated], values })
 }
 

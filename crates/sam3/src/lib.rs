@@ -32,6 +32,7 @@ mod detector;
 pub mod device;
 mod error;
 mod fnv;
+mod footprint;
 mod mask;
 mod model;
 mod nn;
@@ -52,6 +53,7 @@ pub use config::{
     RopeParameters, SamHeadConfig, TextConfig, TrackerConfig, ViTConfig, VideoConfig, VisionConfig,
 };
 pub use error::{Error, Result};
+pub use footprint::Footprint;
 pub use model::{Model, Precision};
 pub use session::{
     Compat, Concession, DEFAULT_RETIRE_AFTER, Frame, FrameOutput, LowResMask, Mask, Mode, Prepared, Session,

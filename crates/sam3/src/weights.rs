@@ -39,6 +39,10 @@ enum Source {
     Random {
         state: u64,
     },
+    /// Only what tensors there would be.
+    Shapes {
+        n_bytes: u64,
+    },
     /// Values by key and shape; `None` where there is no such tensor.
     #[cfg(test)]
     Function(Box<Function>),
@@ -91,6 +95,19 @@ impl Weights {
     /// Random parameters for benchmarks: any shape that is asked for exists.
     pub(crate) fn random(seed: u64, precision: Precision, device: &Device) -> Self {
         Self::new(Source::Random { state: seed | 1 }, precision, device)
+    }
+
+    /// No parameters but zeros, to learn how much memory they would take; see [`Self::n_bytes`].
+    pub(crate) fn shapes(precision: Precision) -> Self {
+        Self::new(Source::Shapes { n_bytes: 0 }, precision, &Device::Cpu)
+    }
+
+    /// Bytes of all parameters that were asked for, where only their shapes are known.
+    pub(crate) fn n_bytes(&self) -> u64 {
+        match &*self.shared.source.borrow() {
+            Source::Shapes { n_bytes } => *n_bytes,
+            _ => 0,
+        }
     }
 
     /// Parameters that a function computes.
@@ -165,6 +182,10 @@ impl Weights {
                 let scale = if shape.rank() > 1 { (3.0 / fan_in as f32).sqrt() } else { 0.05 };
                 let data = random(state, shape.elem_count(), scale, if is_norm { 1.0 } else { 0.0 });
                 Ok(Tensor::from_vec(data, &shape, &self.shared.device)?.to_dtype(dtype)?)
+            }
+            Source::Shapes { n_bytes } => {
+                *n_bytes += (shape.elem_count() * dtype.size_in_bytes()) as u64;
+                zeros()
             }
             #[cfg(test)]
             Source::Function(function) => match function(&key, shape.dims()) {

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use sam3::bench::{Stage, frame_stages, matmul_gflops, real_layers};
-use sam3::{Device, Frame, Mode, Model, Precision, Session, SessionOptions, VideoConfig};
+use sam3::bench::{Frames, Stage, frame_stages, matmul_gflops, real_layers};
+use sam3::device::{DeviceMemory, memory};
+use sam3::{Frame, Mode, Model, Session, SessionOptions, VideoConfig};
 use serde::Serialize;
 
-use super::track::WeightsArg;
+use crate::engine::{Engine, EngineArgs};
 use crate::failure::{Failure, Kind, Outcome};
+use crate::progress::Progress;
 use crate::say::say;
 
 /// Measures this machine: milliseconds of every stage of a frame, frames per second and peak memory, with
@@ -25,14 +27,19 @@ pub(super) struct Args {
     /// Objects with full memory banks; several counts give a table.
     #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_value = "1")]
     objects: Vec<usize>,
+    /// Also tracks so many whole frames with each count of objects, after enough to fill the memory banks.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    frames: usize,
+    /// A checkpoint's weights instead of random ones; then the time to the first frame is measured, too.
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    model: Option<PathBuf>,
     /// Runs of each stage; the best counts.
     #[arg(long, value_name = "N", default_value_t = 1)]
     repeat: usize,
-    /// How weights are kept in memory.
-    #[arg(long, value_enum, default_value_t = WeightsArg::F32)]
-    weights: WeightsArg,
+    #[command(flatten)]
+    engine: EngineArgs,
     /// Times single layers at the real configuration instead, for comparison with other implementations.
-    #[arg(long, conflicts_with_all = ["config", "objects"])]
+    #[arg(long, conflicts_with_all = ["config", "objects", "frames", "model"])]
     layers: bool,
     /// With --layers: also tracks the clip of a parity fixture from its frames to its masks.
     #[arg(long, value_name = "DIR", requires = "layers")]
@@ -44,25 +51,69 @@ pub(super) fn run(args: &Args, json: bool) -> Outcome<()> {
     if args.layers {
         return layers(args, json);
     }
-    let config = config(&args.config)?;
-    let precision: Precision = args.weights.into();
-    say(format!("making random weights of {} ...", args.config));
-    let model = Model::random(config, 1, storage, &Device::Cpu)?;
-    let gflops = matmul_gflops(&Device::Cpu)?;
+    let began = Instant::now();
+    let engine = Engine::open(args.engine)?;
+    let (model, name) = model(args, &engine)?;
+    let first_frame_ms = match &args.model {
+        Some(_) => {
+            first_frame(&model)?;
+            Some(began.elapsed().as_secs_f64() * 1e3)
+        }
+        None => None,
+    };
+    let gflops = matmul_gflops(&engine.device, engine.precision)?;
     let mut counts = Vec::new();
     for &n_objects in &args.objects {
         say(format!("measuring {n_objects} objects ..."));
         let stages = frame_stages(&model, n_objects, args.repeat)?;
-        counts.push(Count::new(n_objects, &stages, gflops));
+        let whole = match args.frames {
+            0 => None,
+            n => Some(frames(&model, n_objects, n)?),
+        };
+        counts.push(Count { frames: whole, ..Count::new(n_objects, &stages, gflops) });
     }
     let report = Report {
-        config: args.config.clone(),
+        config: name,
+        device: engine.describe(),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         matmul_gflops: gflops,
         peak_memory_bytes: peak_memory_bytes(),
+        device_memory_bytes: memory(&engine.device).map(|memory| memory.peak),
+        first_frame_ms,
         counts,
     };
     super::print(&report, json)
+}
+
+/// The weights to run, and what they are called.
+fn model(args: &Args, engine: &Engine) -> Outcome<(Arc<Model>, String)> {
+    let Engine { device, precision } = engine;
+    if let Some(folder) = &args.model {
+        let model = Model::load(folder, *precision, device)?;
+        return Ok((Arc::new(model), folder.display().to_string()));
+    }
+    say(format!("making random weights of {} ...", args.config));
+    let model = Model::random(config(&args.config)?, 1, *precision, device)?;
+    Ok((Arc::new(model), args.config.clone()))
+}
+
+/// One frame, as the first of a job.
+fn first_frame(model: &Arc<Model>) -> Outcome<()> {
+    let options = SessionOptions::new(Mode::Streaming, (1080, 1920));
+    let mut session = Session::new(model.clone(), &["basketball player"], options)?;
+    session.push(Frame::Rgb(&vec![127; 1080 * 1920 * 3]))?;
+    Ok(())
+}
+
+/// Whole frames of a video with so many objects.
+fn frames(model: &Arc<Model>, n_objects: usize, n: usize) -> Outcome<FrameTimes> {
+    let total = n + sam3::bench::warm_up(model);
+    let mut progress = Progress::start("tracking", 0, total as u64);
+    let frames = sam3::bench::frames(model, n_objects, n, |t| {
+        progress.update(t as u64, &format!("{n_objects} objects"));
+    })?;
+    progress.finish();
+    Ok(FrameTimes::of(&frames))
 }
 
 /// The configuration that a name or file stands for.
@@ -105,7 +156,43 @@ struct Count {
     objects: usize,
     ms_per_frame: f64,
     fps: f64,
+    /// Whole frames, if they were asked for.
+    frames: Option<FrameTimes>,
     stages: Vec<StageRow>,
+}
+
+/// Whole frames, one after the other.
+#[derive(Debug, Serialize)]
+struct FrameTimes {
+    n: usize,
+    median_ms: f64,
+    p95_ms: f64,
+    fps: f64,
+    device_memory: Vec<MemoryAt>,
+}
+
+#[derive(Debug, Serialize)]
+struct MemoryAt {
+    frame: usize,
+    bytes: u64,
+}
+
+impl FrameTimes {
+    fn of(frames: &Frames) -> Self {
+        let mut sorted = frames.ms.clone();
+        sorted.sort_by(f64::total_cmp);
+        let at = |share: f64| sorted[((sorted.len() - 1) as f64 * share) as usize];
+        let n = sorted.len();
+        let memory_at =
+            |&(frame, DeviceMemory { used, .. }): &(usize, DeviceMemory)| MemoryAt { frame, bytes: used };
+        Self {
+            n,
+            median_ms: at(0.5),
+            p95_ms: at(0.95),
+            fps: 1e3 * n as f64 / frames.ms.iter().sum::<f64>(),
+            device_memory: frames.memory.iter().map(memory_at).collect(),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -125,23 +212,38 @@ impl Count {
             let gflops = s.gflop / s.ms * 1e3;
             StageRow { name: s.name, ms: s.ms, gflop: s.gflop, gflops, share_of_matmul: gflops / matmul }
         };
-        Self { objects, ms_per_frame, fps: 1e3 / ms_per_frame, stages: stages.iter().map(row).collect() }
+        Self {
+            objects,
+            ms_per_frame,
+            fps: 1e3 / ms_per_frame,
+            frames: None,
+            stages: stages.iter().map(row).collect(),
+        }
     }
 }
 
 #[derive(Debug, Serialize)]
 struct Report {
     config: String,
+    device: String,
     threads: usize,
     matmul_gflops: f64,
     peak_memory_bytes: Option<u64>,
+    /// The most that tensors took of a GPU.
+    device_memory_bytes: Option<u64>,
+    /// From the beginning of the command to the first frame's boxes, with a checkpoint's weights.
+    first_frame_ms: Option<f64>,
     counts: Vec<Count>,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (config, threads, matmul) = (&self.config, self.threads, self.matmul_gflops);
-        writeln!(f, "{config} configuration, CPU, {threads} threads, matrix product {matmul:.0} GFLOP/s")?;
+        let (config, device, threads) = (&self.config, &self.device, self.threads);
+        let matmul = self.matmul_gflops;
+        writeln!(
+            f,
+            "{config} configuration, {device}, {threads} threads, matrix product {matmul:.0} GFLOP/s"
+        )?;
         for count in &self.counts {
             writeln!(
                 f,
@@ -158,6 +260,15 @@ impl fmt::Display for Report {
             }
             let (n, ms, fps) = (count.objects, count.ms_per_frame, count.fps);
             writeln!(f, "{n} objects: {ms:.1} ms a frame, {fps:.3} fps")?;
+            if let Some(FrameTimes { n, median_ms, p95_ms, fps, .. }) = &count.frames {
+                writeln!(f, "{n} whole frames: median {median_ms:.1} ms, p95 {p95_ms:.1} ms, {fps:.3} fps")?;
+            }
+        }
+        if let Some(ms) = self.first_frame_ms {
+            writeln!(f, "\nfirst frame after {:.2} s", ms / 1e3)?;
+        }
+        if let Some(bytes) = self.device_memory_bytes {
+            writeln!(f, "\npeak GPU memory {:.2} GB", bytes as f64 / 1e9)?;
         }
         match self.peak_memory_bytes {
             Some(bytes) => writeln!(f, "\npeak memory {:.2} GB", bytes as f64 / 1e9),
@@ -186,24 +297,25 @@ impl fmt::Display for Layers {
 }
 
 fn layers(args: &Args, json: bool) -> Outcome<()> {
+    let engine = Engine::open(args.engine)?;
     // One run more than asked for: the first one warms up.
-    let stages = real_layers(&Device::Cpu, args.repeat + 1)?;
+    let stages = real_layers(&engine.device, engine.precision, args.repeat + 1)?;
     let mut times = Layers(stages.into_iter().map(|s| (s.name.to_owned(), s.ms)).collect());
     if let Some(folder) = &args.clip {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
-        times.0.insert(format!("clip_{name}"), clip_ms(folder, args.repeat + 1)?);
+        times.0.insert(format!("clip_{name}"), clip_ms(folder, &engine, args.repeat + 1)?);
     }
     super::print(&times, json)
 }
 
 /// Milliseconds to stream a fixture's clip, from its frames to its masks: the best of so many runs.
-fn clip_ms(folder: &Path, runs: usize) -> Outcome<f64> {
+fn clip_ms(folder: &Path, engine: &Engine, runs: usize) -> Outcome<f64> {
     let wrong = |what: &str| {
         let message = format!("{}: {what}", folder.display());
         Failure::message(Kind::Failed, message).hint("name a folder of fixtures/, like fixtures/wide")
     };
     let clip = sam3::bench::read_clip(folder).map_err(|_| wrong("holds no reference clip"))?;
-    let model = Arc::new(Model::load(folder, Precision::F32, &Device::Cpu)?);
+    let model = Arc::new(Model::load(folder, engine.precision, &engine.device)?);
     let prompts: Vec<&str> = clip.prompts.iter().map(String::as_str).collect();
     let mut best = f64::INFINITY;
     for _ in 0..runs {

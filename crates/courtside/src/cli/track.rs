@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use sam3::{Compat, Device, Model, Precision};
+use sam3::{Compat, Model};
 
+use crate::engine::{Engine, EngineArgs};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::model_places;
+use crate::say::say;
 use crate::stop::Stop;
 use crate::track::{Request, Source, run as track};
 use crate::whole_file::{check_name, folder_of};
@@ -72,9 +74,8 @@ pub(super) struct Args {
     /// with its CUDA kernels installed.
     #[arg(long, value_enum, default_value_t = CompatArg::Fixed)]
     compat: CompatArg,
-    /// How weights are kept in memory.
-    #[arg(long, value_enum, default_value_t = WeightsArg::F32)]
-    weights: WeightsArg,
+    #[command(flatten)]
+    engine: EngineArgs,
     /// Writes raw masks and scores for comparison with another implementation: safetensors with {t}.ids,
     /// {t}.low_res_masks and {t}.scores for each frame t.
     #[arg(long, value_name = "FILE.safetensors", conflicts_with = "checkpoint")]
@@ -94,33 +95,19 @@ enum CompatArg {
     ReferenceKernels,
 }
 
-/// How weights are kept in memory.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum WeightsArg {
-    /// 4 bytes each.
-    F32,
-    /// 2 bytes each.
-    Bf16,
-}
-
-impl From<WeightsArg> for Storage {
-    fn from(arg: WeightsArg) -> Self {
-        match arg {
-            WeightsArg::F32 => Self::F32,
-            WeightsArg::Bf16 => Self::Bf16,
-        }
-    }
-}
-
 /// Runs the command.
 pub(super) fn run(args: Args, json: bool) -> Outcome<()> {
-    let storage = args.weights.into();
+    let engine_args = args.engine;
     let model_folder = args.model.clone();
     let request = request(args);
     check_outputs(&request)?;
     let source = Source::open(&request)?;
+    let engine = Engine::open(engine_args)?;
     let folder = model_places::find(model_folder.as_deref())?;
-    let model = Arc::new(Model::load(&folder, storage, &Device::Cpu)?);
+    let model = Arc::new(Model::load(&folder, engine.precision, &engine.device)?);
+    if engine.is_gpu() {
+        say(format!("tracking on {}", engine.describe()));
+    }
     // Until here nothing is lost by ending at once.
     let stop = Stop::on_signal()?;
     let go_on = match &request.checkpoint {

@@ -9,7 +9,7 @@ use jobs::manifest::Target;
 use serde::Serialize;
 
 use super::Context;
-use super::track::WeightsArg;
+use crate::engine::EngineArgs;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::stop::Stop;
 use crate::worker::{self, Options, Served};
@@ -44,9 +44,8 @@ pub(super) struct Args {
     /// at last a download of facebook/sam3 with HF_TOKEN.
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
-    /// How weights are kept in memory.
-    #[arg(long, value_enum, default_value_t = WeightsArg::F32)]
-    weights: WeightsArg,
+    #[command(flatten)]
+    engine: EngineArgs,
     /// Most objects at a time, which bounds memory and time in a crowd.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     max_objects: u32,
@@ -112,7 +111,7 @@ fn options(args: Args, context: &Context) -> Options {
         max_runtime: args.max_runtime.map(Duration::from_secs),
         allow_cpu: args.allow_cpu,
         model: args.model,
-        storage: args.weights.into(),
+        engine: args.engine,
         max_objects: args.max_objects as usize,
         work_folder: args.work_dir.unwrap_or_else(|| settings.scratch().join("work")),
         checkpoint_interval: Duration::from_secs_f64(args.checkpoint_interval),

@@ -44,6 +44,15 @@ pub(super) fn gpu(each: OnCheck<'_>) {
             "this build submits, imports and serves; tracking is in builds with the feature `worker`";
         return each(Check::ok("gpu", message));
     }
+    #[cfg(feature = "worker")]
+    if let Some(backend) = sam3::device::gpu_backend() {
+        return each(match sam3::device::open(sam3::device::DeviceChoice::Auto) {
+            Ok(device) => Check::ok("gpu", format!("{}, by {backend}", sam3::device::describe(&device))),
+            Err(error) => {
+                Check::fail("gpu", &Failure::from(error).hint("--device cpu tracks without it, slowly"))
+            }
+        });
+    }
     let query = ["--query-gpu=name,memory.total", "--format=csv,noheader"];
     let cards = on_path("nvidia-smi").and_then(|program| output(&program, &query)).unwrap_or_default();
     let cards: Vec<&str> = cards.lines().map(str::trim).filter(|line| !line.is_empty()).collect();

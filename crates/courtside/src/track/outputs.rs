@@ -4,13 +4,22 @@ use std::path::Path;
 
 use jobs::results::{ResultsHead, ResultsSummary, ResultsWriter, WriteError};
 
+use sam3::Concession;
+
 use super::spool::Spool;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::whole_file::WholeFile;
 
 /// What a results file says beside the contract's fields.
-pub fn extra_fields(prompts: &[String]) -> serde_json::Map<String, serde_json::Value> {
-    [("prompts".to_owned(), prompts.into())].into_iter().collect()
+pub fn extra_fields(
+    prompts: &[String],
+    concessions: &[Concession],
+) -> serde_json::Map<String, serde_json::Value> {
+    let mut extra = serde_json::Map::from_iter([("prompts".to_owned(), prompts.into())]);
+    if !concessions.is_empty() {
+        extra.insert("memory_concessions".to_owned(), serde_json::json!(concessions));
+    }
+    extra
 }
 
 /// Writes a results file of the detections that are at least so confident, and says what came out.
@@ -62,7 +71,7 @@ mod tests {
             video_id: 0,
             completed_at: Some("2026-01-02T03:04:05Z".into()),
             frames_processed: Some(5),
-            extra: extra_fields(&["player".to_owned()]),
+            extra: extra_fields(&["player".to_owned()], &[Concession::MaxObjects { frame_idx: 7, n: 3 }]),
         };
         write_results(&path, &head, false, 0.0, &mut spool).unwrap();
         let json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
@@ -70,6 +79,8 @@ mod tests {
         let want =
             serde_json::json!({"frame": 3, "track_id": 2, "bbox": [1, 2.5, 30, 40.12], "confidence": 0.9123});
         assert_eq!(json["detections"][0], want);
+        let conceded = serde_json::json!([{"max_objects": {"frame_idx": 7, "n": 3}}]);
+        assert_eq!(json["memory_concessions"], conceded);
         assert_eq!(json["detections"].as_array().unwrap().len(), 2);
         let names: Vec<_> =
             std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();

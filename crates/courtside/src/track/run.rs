@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jobs::results::ResultsHead;
-use sam3::{Frame, FrameOutput, Mode, Model, Session, SessionOptions};
-use video::Damage;
+use sam3::{Concession, Frame, FrameOutput, Mode, Model, Prepared, Session, SessionOptions};
+use video::{Damage, Frame as Picture};
 
 use super::checkpoint::{self, Head, Labels, Position};
 use super::dump::Dump;
@@ -48,6 +48,8 @@ pub struct Tracked {
     pub n_frames: u64,
     /// What was wrong.
     pub warnings: Vec<String>,
+    /// What was given up for lack of GPU memory.
+    pub concessions: Vec<Concession>,
 }
 
 /// Tracks a video and hands the detections out; writes nothing but the checkpoint that the request names. With
@@ -69,7 +71,8 @@ pub fn detect(
     tracking.record(rest)?;
     tracking.progress.finish();
     let warnings = tracking.warnings(&damage);
-    Ok(Some(Tracked { spool: tracking.spool, n_frames: tracking.position.n_frames, warnings }))
+    let concessions = tracking.session.concessions().to_vec();
+    Ok(Some(Tracked { spool: tracking.spool, n_frames: tracking.position.n_frames, warnings, concessions }))
 }
 
 /// A run in progress.
@@ -139,9 +142,12 @@ impl<'a> Tracking<'a> {
         let source = self.source.clone();
         let mut frames = Pictures::new(&source, self.position.next_frame, stop);
         let mut last_checkpoint = Instant::now();
-        for frame in frames.by_ref() {
-            let frame = frame?;
-            let outputs = self.session.push(Frame::Rgb(&frame.rgb))?;
+        let mut coming = frames.next().transpose()?;
+        let mut prepared = None;
+        while let Some(frame) = coming.take() {
+            // The decoder is ahead; the GPU looks at the next frame while the host decides about this one.
+            let next = if stop.requested() { None } else { frames.next() };
+            let outputs = self.push(&frame, next.as_ref(), &mut prepared)?;
             self.position.waiting.push(frame.frame_idx);
             self.position.n_frames += 1;
             self.position.next_frame = frame.frame_idx + self.source.run.every;
@@ -156,6 +162,7 @@ impl<'a> Tracking<'a> {
                 self.save()?;
                 last_checkpoint = Instant::now();
             }
+            coming = next.transpose()?;
         }
         if frames.is_cut_short() {
             self.interrupted = true;
@@ -166,6 +173,24 @@ impl<'a> Tracking<'a> {
             self.position.next_frame = self.source.run.to;
         }
         Ok(frames.damage())
+    }
+
+    /// Tracks a frame, and has the next one prepared meanwhile.
+    fn push(
+        &mut self,
+        frame: &Picture,
+        next: Option<&Outcome<Picture>>,
+        prepared: &mut Option<Prepared>,
+    ) -> Outcome<Vec<FrameOutput>> {
+        let now = match prepared.take() {
+            Some(prepared) => prepared,
+            None => self.session.prepare(&Frame::Rgb(&frame.rgb))?,
+        };
+        // One that cannot be decoded is reported when its turn comes.
+        let next = next.and_then(|next| next.as_ref().ok()).map(|next| Frame::Rgb(&next.rgb));
+        let (outputs, ahead) = self.session.push_prepared(&now, next.as_ref())?;
+        *prepared = ahead;
+        Ok(outputs)
     }
 
     /// Spools what is certain now.
@@ -287,6 +312,9 @@ impl<'a> Tracking<'a> {
                 "the limit of objects was reached: {turned_away} detections were not followed; see --max-objects"
             ));
         }
+        if let Some(last) = self.session.concessions().last() {
+            warnings.push(format!("the GPU's memory did not suffice: {}", in_words(last)));
+        }
         if damage.n_messages > 0 && !self.interrupted {
             let first = damage.messages.first().map(String::as_str).unwrap_or_default();
             warnings.push(format!("the decoder complained {} times, first: {first}", damage.n_messages));
@@ -302,7 +330,7 @@ impl<'a> Tracking<'a> {
             video_id: 0,
             completed_at: Some(self.labels.completed_at.clone()),
             frames_processed: Some(self.position.n_frames),
-            extra: extra_fields(&prompts),
+            extra: extra_fields(&prompts, self.session.concessions()),
         };
         write_results(&request.out, &head, prompts.len() > 1, 0.0, &mut self.spool)?;
         let mut outputs = vec![request.out.clone()];
@@ -330,6 +358,17 @@ impl<'a> Tracking<'a> {
             outputs.push(path.clone());
         }
         Ok(outputs)
+    }
+}
+
+fn in_words(concession: &Concession) -> String {
+    match concession {
+        Concession::ObjectsAtOnce { frame_idx, n } => {
+            format!("from tracked frame {frame_idx} on, {n} objects at a time (slower, nothing is lost)")
+        }
+        Concession::MaxObjects { frame_idx, n } => {
+            format!("from tracked frame {frame_idx} on, at most {n} objects; see --max-objects")
+        }
     }
 }
 

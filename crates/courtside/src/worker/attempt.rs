@@ -373,7 +373,7 @@ impl Work<'_> {
         request: &Request,
         mut tracked: Tracked,
     ) -> Result<(), Ended> {
-        let mut extra = extra_fields(&request.prompts);
+        let mut extra = extra_fields(&request.prompts, &tracked.concessions);
         extra.insert("attempt".to_owned(), self.lease.attempt().into());
         extra.insert("claim_id".to_owned(), self.lease.claim_id().into());
         let head = ResultsHead {

@@ -18,10 +18,11 @@ use std::time::{Duration, Instant};
 use jobs::manifest::{Manifest, Target};
 use jobs::queue::{Look, Queue, Worker as Name};
 use jobs::{Timing, probe};
-use sam3::Precision;
+use sam3::device::{DeviceChoice, gpu_backend};
 use serde::Serialize;
 
 use crate::desk::Desk;
+use crate::engine::{Engine, EngineArgs};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::say::{printable, say};
 use crate::stop::Stop;
@@ -47,8 +48,8 @@ pub struct Options {
     pub allow_cpu: bool,
     /// Folder of the checkpoint.
     pub model: Option<PathBuf>,
-    /// How weights are kept in memory.
-    pub precision: Precision,
+    /// What to track on.
+    pub engine: EngineArgs,
     /// Most objects at a time.
     pub max_objects: usize,
     /// Where videos and checkpoints lie while they are needed.
@@ -85,10 +86,12 @@ pub async fn run(desk: &Desk, options: &Options, stop: &Stop) -> Outcome<Served>
     let bucket = desk.bucket(options.target)?;
     probe::conditional_writes(&*bucket, &*desk.host).await?;
     let is_remote = options.target == Target::Cloud && desk.settings.cloud.is_remote();
+    let engine = open_engine(options)?;
     if is_remote {
-        check_device(options)?;
+        check_device(&engine, options)?;
     }
-    let models = Models::find(options.model.as_deref(), options.storage)?;
+    let models = Models::find(options.model.as_deref(), engine)?;
+    models.announce(options.max_objects);
     workspace::check(&options.work_folder)?;
     let (target, worker_id) = (options.target, options.worker_id.clone());
     let name = Name { worker_id, host: host_name() };
@@ -101,13 +104,32 @@ pub async fn run(desk: &Desk, options: &Options, stop: &Stop) -> Outcome<Served>
     Ok(worker.served)
 }
 
+/// The device that was asked for; with --allow-cpu, the processor where `auto` finds no GPU that will do.
+fn open_engine(options: &Options) -> Outcome<Engine> {
+    let is_auto = options.engine.device == DeviceChoice::Auto;
+    match Engine::open(options.engine) {
+        Err(failure) if options.allow_cpu && is_auto => {
+            say(format!("{failure}"));
+            Ok(Engine::on_cpu(options.engine))
+        }
+        opened => opened,
+    }
+}
+
 /// A machine that was rented for its GPU must not spend hours without it.
-fn check_device(options: &Options) -> Outcome<()> {
-    if options.allow_cpu {
-        say("no GPU: this build of courtside tracks on the CPU only, as --allow-cpu allows");
+fn check_device(engine: &Engine, options: &Options) -> Outcome<()> {
+    if engine.is_gpu() {
         return Ok(());
     }
-    let message = "no GPU: this build of courtside tracks on the CPU only, and cloud jobs are for GPUs";
+    let why = match gpu_backend() {
+        None => "this build of courtside tracks on the CPU only",
+        Some(_) => "it is to track on the CPU",
+    };
+    if options.allow_cpu {
+        say(format!("no GPU: {why}, as --allow-cpu allows"));
+        return Ok(());
+    }
+    let message = format!("no GPU: {why}, and cloud jobs are for GPUs");
     Err(Failure::message(Kind::Config, message).hint("--allow-cpu tracks on the CPU all the same, slowly"))
 }
 
@@ -176,7 +198,7 @@ impl Worker<'_> {
         workspace::sweep(&self.options.work_folder);
         let id = attempt.lease.id().to_string();
         if attempt.is_for_gpu().await
-            && let Err(failure) = check_device(self.options)
+            && let Err(failure) = check_device(self.models.engine(), self.options)
         {
             attempt.lease.release("its worker has no GPU").await.map_err(lost_or)?;
             return Err(failure);

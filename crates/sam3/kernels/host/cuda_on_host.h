@@ -1,10 +1,10 @@
 // Executes CUDA kernels on a processor, thread by thread, so that they can be tested where there is no card.
 // Linux only. Every thread of a block is a fiber of its own. What it promises to catch:
 //
-// - Instructions that a warp executes together (mma, ldmatrix, shuffles, votes) follow the fragment layouts of
-//   the PTX ISA and fail when lanes disagree about which one comes next.
-// - Missing barriers: a warp runs as far as it can before the next one starts, and a lane before the next lane,
-//   in an order that turns round at every barrier.
+// - Instructions that a warp executes together (mma, ldmatrix, shuffles, votes) follow the fragment layouts
+//   of the PTX ISA and fail when lanes disagree about which one comes next.
+// - Missing barriers: a warp runs as far as it can before the next one starts, and a lane before the next
+//   lane, in an order that turns round at every barrier.
 // - cp.async: the destination holds NaN from the start of a copy until the matching wait_group of the thread
 //   that started it.
 // - Shared memory holds NaN at the start of every block and is followed by a page that cannot be touched.
@@ -300,8 +300,8 @@ struct Mma {
 };
 
 // mma.m16n8k16 with g = lane / 4, t = lane % 4. Element i = 0..7 of a: row g, or g + 8 for i = 2, 3, 6, 7;
-// column 2t + i % 2, and 8 more for i >= 4. Element i = 0..3 of b: row 2t + i % 2, and 8 more for i >= 2; column
-// g. Element i = 0..3 of c: row g, and 8 more for i >= 2; column 2t + i % 2.
+// column 2t + i % 2, and 8 more for i >= 4. Element i = 0..3 of b: row 2t + i % 2, and 8 more for i >= 2;
+// column g. Element i = 0..3 of c: row g, and 8 more for i >= 2; column 2t + i % 2.
 inline void run_mma(void* const* lanes) {
     float a[16][16], b[8][16];
     for (unsigned l = 0; l < WARP; ++l) {
@@ -354,11 +354,11 @@ inline void run_nothing(void* const*) {}
 #define blockDim (on_host::machine.block_size)
 #define gridDim (on_host::machine.grid)
 
-#define UNROLL
-#define UNROLL_NOT
+#define UNROLL_FOR for
+#define ROLLED_FOR for
 #define MINUS_INFINITY (-INFINITY)
 #define DYNAMIC_SHARED(name) unsigned char* name = on_host::machine.shared
-#define STATIC_SHARED(type, name, count)                                                                         \
+#define STATIC_SHARED(type, name, count)                                                                     \
     type* name = static_cast<type*>(on_host::static_shared(__LINE__, sizeof(type) * (count)))
 
 inline void __syncthreads() {
@@ -390,6 +390,10 @@ inline float exp2_fast(float x) { return exp2f(x); }
 inline unsigned load_4(const void* p) {
     on_host::check_aligned(p, 4);
     return *static_cast<const unsigned*>(p);
+}
+inline float2 load_8(const float* p) {
+    on_host::check_aligned(p, 8);
+    return *reinterpret_cast<const float2*>(p);
 }
 inline uint4 load_16(const void* p) {
     on_host::check_aligned(p, 16);

@@ -1,5 +1,5 @@
-// Runs every kernel of this folder on the processor and compares it with a plain reference in double precision.
-// Prints one line per case and exits with 1 if any failed.
+// Runs every kernel of this folder on the processor and compares it with a plain reference in double
+// precision. Prints one line per case and exits with 1 if any failed.
 //
 //   c++ -std=c++20 -O2 -I crates/sam3/kernels crates/sam3/kernels/host/test_kernels.cpp -o test && ./test
 #include "host/testing.h"
@@ -7,9 +7,11 @@
 #include "device.cuh"
 
 #include "host/test_attention.h"
+#include "host/test_others.h"
 
 int main() {
     testing::test_attentions();
-    printf("%s\n", testing::failures == 0 ? "all kernels agree with their references" : "some kernels FAILED");
+    testing::test_others();
+    puts(testing::failures == 0 ? "all kernels agree with their references" : "some kernels FAILED");
     return testing::failures != 0;
 }

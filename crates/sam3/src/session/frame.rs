@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::association::{Detection, associate};
 use super::lifecycle::{Verdict, is_gone, judge};
+use super::rehearsal::Rehearsal;
 use super::suppression::{hide_recently_occluded, suppress_shrunk};
 use super::track::{Facts, Track};
 use super::{Frame, LowResMask, Mode, Session, Unreported};
@@ -124,12 +125,20 @@ impl Session {
         let mut found = Vec::new();
         for (prompt, (features, seen)) in self.prompt_features.iter().zip(&frame.seen).enumerate() {
             let scores = seen.scores.numbers()?;
-            let which: Vec<usize> = (0..scores.len()).filter(|&i| scores[i] > threshold).collect();
+            let (which, scores) = match &self.rehearsal {
+                Some(rehearsal) => rehearsal.found(scores.len()),
+                None => {
+                    let above = |i: &usize| scores[*i] > threshold;
+                    let which: Vec<usize> = (0..scores.len()).filter(above).collect();
+                    let scores = which.iter().map(|&i| scores[i]).collect();
+                    (which, scores)
+                }
+            };
             if which.is_empty() {
                 continue;
             }
             let masks = self.model.detector.masks(&frame.pyramid, features, seen, &which)?;
-            found.push((prompt, which.into_iter().map(|i| scores[i]).collect(), Download::of(&masks)?));
+            found.push((prompt, scores, Download::of(&masks)?));
         }
         Ok(Found(found))
     }
@@ -139,8 +148,11 @@ impl Session {
         let cfg = &self.model.config;
         let mut all = Vec::new();
         for (prompt, scores, masks) in found.0 {
+            let mut masks = masks.rows()?;
+            if let Some(rehearsal) = &self.rehearsal {
+                rehearsal.masks(&mut masks);
+            }
             let mut detections: Vec<Detection> = masks
-                .rows()?
                 .into_par_iter()
                 .zip(scores)
                 .map(|(logits, score)| Detection { prompt, score, mask: Bitmap::positive(&logits), logits })
@@ -178,9 +190,13 @@ impl Session {
         let Some(Carrying { raw, masks, scores }) = carrying else {
             return Ok(Carried { masks: Vec::new(), hidden: BTreeSet::new(), scores: Vec::new(), raw: None });
         };
-        let mut masks = masks.rows()?;
+        let (mut masks, mut scores) = (masks.rows()?, scores.numbers()?);
+        if let Some(rehearsal) = &self.rehearsal {
+            rehearsal.masks(&mut masks);
+            Rehearsal::scores(&mut scores);
+        }
         masks.par_iter_mut().for_each(|mask| self.clean(mask));
-        Ok(Carried { masks, hidden: BTreeSet::new(), scores: scores.numbers()?, raw: Some(raw) })
+        Ok(Carried { masks, hidden: BTreeSet::new(), scores, raw: Some(raw) })
     }
 
     /// Fills holes and removes specks where the session does that.

@@ -13,6 +13,7 @@ mod concession;
 mod frame;
 mod lifecycle;
 mod output;
+mod rehearsal;
 mod store;
 mod suppression;
 #[cfg(test)]
@@ -38,6 +39,7 @@ use crate::tracker::OBJECTS_AT_ONCE;
 use crate::tracker::bank::BankLimits;
 use lifecycle::Overlaps;
 use output::{Enlarger, resolve_overlaps};
+use rehearsal::Rehearsal;
 use track::Track;
 
 /// Whether the number of frames is known.
@@ -104,6 +106,8 @@ pub struct Session {
     limits: BankLimits,
     /// Objects that go through a stage together.
     at_once: usize,
+    /// In benchmarks, what is played instead of what was found.
+    rehearsal: Option<Rehearsal>,
     state: State,
 }
 
@@ -169,6 +173,7 @@ impl Session {
             enlarger,
             limits,
             at_once: OBJECTS_AT_ONCE,
+            rehearsal: None,
             state: State::default(),
         })
     }

@@ -1,0 +1,310 @@
+// The kernels around attention against plain loops in double precision; the resize must agree exactly.
+#pragma once
+
+#include "depthwise.cu"
+#include "elementwise.cu"
+#include "norm.cu"
+#include "resize.cu"
+#include "rope.cu"
+
+namespace testing {
+
+inline void test_layer_norm(unsigned rows, unsigned n, double mean) {
+    Report report("layer_norm: " + std::to_string(rows) + " rows of " + std::to_string(n) + ", mean " +
+                  std::to_string(static_cast<int>(mean)));
+    Random random(n + rows);
+    Buffer<bf16> x(rows * n), out(rows * n);
+    Buffer<float> weight(n), bias(n);
+    fill(x, random, 2, mean), fill(weight, random, 1), fill(bias, random, 1);
+    on_host::launch(ceil_div(rows, 4), 128, 0,
+                    [&] { layer_norm_bf16(out.data, x.data, weight.data, bias.data, rows, n, 1e-6f); });
+    for (unsigned r = 0; r < rows; ++r) {
+        double sum = 0, square = 0;
+        for (unsigned i = 0; i < n; ++i) sum += value(x[r * n + i]);
+        for (unsigned i = 0; i < n; ++i) square += std::pow(value(x[r * n + i]) - sum / n, 2);
+        const double inverse = 1 / std::sqrt(square / n + 1e-6);
+        for (unsigned i = 0; i < n; ++i) {
+            const double y = (value(x[r * n + i]) - sum / n) * inverse * value(weight[i]) + value(bias[i]);
+            report.compare_bf16(out[r * n + i], y, 1e-4);
+        }
+    }
+}
+
+inline void test_group_norm(unsigned pixels, unsigned channels, unsigned groups, unsigned chunk,
+                            double mean) {
+    Report report("group_norm_relu: " + std::to_string(pixels) + " pixels, " + std::to_string(groups) +
+                  " of " + std::to_string(channels) + " channels, chunks of " + std::to_string(chunk));
+    Random random(pixels + channels);
+    const unsigned chunks = ceil_div(pixels, chunk), width = channels / groups;
+    Buffer<bf16> x(pixels * channels), out(pixels * channels);
+    Buffer<float> weight(channels), bias(channels), partials(groups * chunks * 2);
+    fill(x, random, 1, mean), fill(weight, random, 1), fill(bias, random, 1);
+    on_host::launch(dim3(chunks, groups), 256, 0, [&] {
+        group_norm_statistics_bf16(partials.data, x.data, pixels, channels, groups, chunk);
+    });
+    on_host::launch(3, 256, 0, [&] {
+        group_norm_relu_bf16(out.data, x.data, partials.data, weight.data, bias.data, pixels, channels,
+                             groups, chunk, chunks, 1e-5f);
+    });
+    for (unsigned g = 0; g < groups; ++g) {
+        double sum = 0, square = 0;
+        const double count = static_cast<double>(pixels) * width;
+        const auto at = [&](unsigned i) { return i / width * channels + g * width + i % width; };
+        for (unsigned i = 0; i < pixels * width; ++i) sum += value(x[at(i)]);
+        for (unsigned i = 0; i < pixels * width; ++i) square += std::pow(value(x[at(i)]) - sum / count, 2);
+        const double inverse = 1 / std::sqrt(square / count + 1e-5);
+        for (unsigned i = 0; i < pixels * width; ++i) {
+            const unsigned c = g * width + i % width;
+            const double y = (value(x[at(i)]) - sum / count) * inverse * value(weight[c]) + value(bias[c]);
+            report.compare_bf16(out[at(i)], std::max(y, 0.0), 1e-4);
+        }
+    }
+}
+
+// `rope_bf16` with gaps between the entries where all have one length, else `rope_varlen_bf16`.
+inline void test_rope(std::vector<unsigned> lengths, unsigned heads, unsigned d, unsigned p,
+                      unsigned padding) {
+    const bool same =
+        std::all_of(lengths.begin(), lengths.end(), [&](unsigned l) { return l == lengths[0]; });
+    Report report(std::string(same ? "rope" : "rope, different lengths") + ": " +
+                  std::to_string(lengths.size()) + " entries, " + std::to_string(heads) + " heads of " +
+                  std::to_string(d) + ", table of " + std::to_string(p));
+    const unsigned b = lengths.size(), row = heads * d, stride = row + padding;
+    const unsigned gap = same ? 3 : 0; // rows between the entries
+    Buffer<unsigned> starts(b + 1), rotated(b);
+    starts[0] = 0;
+    for (unsigned i = 0; i < b; ++i) {
+        starts[i + 1] = starts[i] + lengths[i];
+        rotated[i] = same ? lengths[0] - lengths[0] / 5 : lengths[i] * (i + 1) / (b + 1);
+    }
+    const unsigned longest = *std::max_element(lengths.begin(), lengths.end());
+    Random random(row + b);
+    Buffer<bf16> x((starts[b] + gap * b) * stride), out(starts[b] * row);
+    Buffer<float> cos(p * d / 2), sin(p * d / 2);
+    fill(x, random, 1);
+    for (size_t i = 0; i < cos.size; ++i) {
+        const double angle = random.uniform() * 6.28;
+        cos[i] = static_cast<float>(std::cos(angle)), sin[i] = static_cast<float>(std::sin(angle));
+    }
+    const dim3 grid(ceil_div(longest * row / 8, 64), b);
+    on_host::launch(grid, 64, 0, [&] {
+        if (same) {
+            rope_bf16(out.data, x.data, cos.data, sin.data, lengths[0], heads, d, p, rotated[0],
+                      static_cast<long long>(lengths[0] + gap) * stride, stride);
+        } else {
+            rope_varlen_bf16(out.data, x.data, cos.data, sin.data, starts.data, rotated.data, heads, d, p,
+                             stride);
+        }
+    });
+    for (unsigned i = 0; i < b; ++i)
+        for (unsigned r = 0; r < lengths[i]; ++r)
+            for (unsigned at = 0; at < row; at += 2) {
+                const bf16* pair = x.data + static_cast<size_t>(starts[i] + i * gap + r) * stride + at;
+                const size_t angle = r % p * (d / 2) + at % d / 2, to = (starts[i] + r) * row + at;
+                const double u = value(pair[0]), v = value(pair[1]);
+                if (r >= rotated[i]) {
+                    report.compare(value(out[to]), u, 1e-30);
+                    report.compare(value(out[to + 1]), v, 1e-30);
+                } else {
+                    report.compare_bf16(out[to], u * cos[angle] - v * sin[angle]);
+                    report.compare_bf16(out[to + 1], v * cos[angle] + u * sin[angle]);
+                }
+            }
+}
+
+inline void test_bias_activation(unsigned rows, unsigned n, unsigned kind, bool with_bias) {
+    static const char* const NAMES[] = {"none", "relu", "gelu", "sigmoid"};
+    Report report("bias_activation: " + std::string(NAMES[kind]) + ", " + std::to_string(rows) + " rows of " +
+                  std::to_string(n) + (with_bias ? "" : ", no bias"));
+    Random random(n + kind);
+    Buffer<bf16> x(rows * n), out(rows * n);
+    Buffer<float> bias(n);
+    fill(x, random, 3), fill(bias, random, 1);
+    on_host::launch(ceil_div(ceil_div(rows * n, 8), 64), 64, 0, [&] {
+        bias_activation_bf16(out.data, x.data, with_bias ? bias.data : nullptr, rows, n, kind);
+    });
+    for (unsigned i = 0; i < rows * n; ++i) {
+        double y = value(x[i]) + (with_bias ? value(bias[i % n]) : 0);
+        if (kind == 1) y = std::max(y, 0.0);
+        if (kind == 2) y = y * 0.5 * std::erfc(-y / std::sqrt(2.0));
+        if (kind == 3) y = 1 / (1 + std::exp(-y));
+        report.compare_bf16(out[i], y);
+    }
+}
+
+inline void test_add(unsigned total, unsigned period) {
+    Report report("add: " + std::to_string(total) + " numbers, period " + std::to_string(period));
+    Random random(total);
+    Buffer<bf16> a(total), b(period), out(total);
+    fill(a, random, 1), fill(b, random, 1);
+    on_host::launch(ceil_div(ceil_div(total, 8), 64), 64, 0,
+                    [&] { add_bf16(out.data, a.data, b.data, total, period); });
+    for (unsigned i = 0; i < total; ++i) report.compare_bf16(out[i], value(a[i]) + value(b[i % period]));
+}
+
+// `period` rows of bias, repeated (outer stride 0) or, with `period` 1, one row of bias for each row.
+inline void test_softmax(unsigned rows, unsigned n, unsigned threads, unsigned period, double deviation) {
+    const bool with_bias = period != 0;
+    Report report("softmax_rows: " + std::to_string(rows) + " rows of " + std::to_string(n) +
+                  (with_bias ? ", bias of period " + std::to_string(period) : ""));
+    Random random(rows + n);
+    Buffer<float> x(rows * n), bias(std::max(period, 1u) * n * (period == 1 ? rows : 1));
+    Buffer<bf16> out(rows * n);
+    fill(x, random, deviation), fill(bias, random, 2);
+    for (size_t i = 0; i < bias.size; ++i)
+        if (i % 3 == 0 || (i < n && n < 50)) bias[i] = -INFINITY;
+    const long long outer = period == 1 ? n : 0, inner = period == 1 ? 0 : n;
+    on_host::launch(rows, threads, 0, [&] {
+        softmax_rows(out.data, x.data, with_bias ? bias.data : nullptr, n, 0.25f, std::max(period, 1u), outer,
+                     inner);
+    });
+    for (unsigned r = 0; r < rows; ++r) {
+        std::vector<double> y(n);
+        double top = -INFINITY, sum = 0;
+        for (unsigned i = 0; i < n; ++i) {
+            y[i] = value(x[r * n + i]) * 0.25;
+            if (with_bias) y[i] += value(bias[r / period * outer + r % period * inner + i]);
+            top = std::max(top, y[i]);
+        }
+        for (unsigned i = 0; i < n; ++i) sum += top == -INFINITY ? 0 : std::exp(y[i] - top);
+        for (unsigned i = 0; i < n; ++i)
+            report.compare_bf16(out[r * n + i], sum == 0 ? 0 : std::exp(y[i] - top) / sum, 1e-7);
+    }
+}
+
+inline void test_depthwise(unsigned n, unsigned h, unsigned w, unsigned c, unsigned k) {
+    Report report("depthwise_conv: " + std::to_string(n) + "x" + std::to_string(h) + "x" + std::to_string(w) +
+                  "x" + std::to_string(c) + ", k " + std::to_string(k));
+    Random random(h * w + c);
+    Buffer<bf16> x(n * h * w * c), out(n * h * w * c);
+    Buffer<float> weight(k * k * c), bias(c);
+    fill(x, random, 1), fill(weight, random, 0.2), fill(bias, random, 1);
+    on_host::launch(dim3(ceil_div(c / 2 * ceil_div(w, 8), 64), h, n), 64, 0,
+                    [&] { depthwise_conv_bf16(out.data, x.data, weight.data, bias.data, h, w, c, k); });
+    for (unsigned i = 0; i < n * h * w * c; ++i) {
+        const int channel = i % c, column = i / c % w, row = i / c / w % h, image = i / c / w / h;
+        double y = value(bias[channel]);
+        for (int ky = 0; ky < static_cast<int>(k); ++ky)
+            for (int kx = 0; kx < static_cast<int>(k); ++kx) {
+                const int r = row + ky - static_cast<int>(k) / 2, q = column + kx - static_cast<int>(k) / 2;
+                if (r < 0 || r >= static_cast<int>(h) || q < 0 || q >= static_cast<int>(w)) continue;
+                y += value(x[((image * h + r) * w + q) * c + channel]) *
+                     value(weight[(ky * k + kx) * c + channel]);
+            }
+        report.compare_bf16(out[i], y, 1e-5);
+    }
+}
+
+// Weights of an axis as `fixed_taps` of src/ops/resize.rs computes them, as tables for the kernel.
+struct FixedTaps {
+    Buffer<int> first, count, weights;
+    unsigned pitch, precision = 0;
+
+    FixedTaps(unsigned input, unsigned output)
+        : first(output), count(output), weights(output * widest(input, output)),
+          pitch(widest(input, output)) {
+        const double scale = static_cast<double>(input) / output, support = std::max(scale, 1.0);
+        std::vector<std::vector<double>> exact(output);
+        double largest = 0;
+        for (unsigned i = 0; i < output; ++i) {
+            const double center = scale * (i + 0.5);
+            const int from = std::max(static_cast<int>(center - support + 0.5), 0);
+            const int end = std::min(static_cast<int>(center + support + 0.5), static_cast<int>(input));
+            double total = 0;
+            for (int j = from; j < end; ++j) {
+                exact[i].push_back(std::max(1 - std::fabs((j - center + 0.5) / support), 0.0));
+                total += exact[i].back();
+            }
+            for (double& w : exact[i]) w /= total, largest = std::max(largest, w);
+            first[i] = from, count[i] = end - from;
+        }
+        while (precision < 22 && static_cast<int>(0.5 + largest * (1 << (precision + 1))) < 1 << 15)
+            ++precision;
+        for (unsigned i = 0; i < output; ++i)
+            for (int j = 0; j < count[i]; ++j)
+                weights[i * pitch + j] = static_cast<int>(exact[i][j] * (1 << precision) + 0.5);
+    }
+    static unsigned widest(unsigned input, unsigned output) { return 2 * ceil_div(input, output) + 2; }
+};
+
+inline void test_resize(unsigned h, unsigned w, unsigned oh, unsigned ow) {
+    Report report("resize: " + std::to_string(h) + "x" + std::to_string(w) + " to " + std::to_string(oh) +
+                  "x" + std::to_string(ow) + " (must agree exactly)");
+    const FixedTaps columns(w, ow), rows(h, oh);
+    const float mean[3] = {127.5f, 123.675f, 116.28f}, deviation[3] = {127.5f, 58.395f, 57.12f};
+    Buffer<unsigned char> rgb(h * w * 3), wide(h * ow * 3);
+    Buffer<float> out(oh * ow * 3);
+    Buffer<bf16> rounded(oh * ow * 3);
+    Random random(h + w);
+    for (size_t i = 0; i < rgb.size; ++i) {
+        rgb[i] = random.next() % 4 == 0 ? 255 : static_cast<unsigned char>(random.next() >> 8);
+    }
+    on_host::launch(dim3(ceil_div(ow, 64), h), 64, 0, [&] {
+        resize_columns_u8(wide.data, rgb.data, columns.first.data, columns.count.data, columns.weights.data,
+                          columns.pitch, columns.precision, w, ow);
+    });
+    on_host::launch(dim3(ceil_div(ow * 3, 64), oh), 64, 0, [&] {
+        resize_rows_f32(out.data, wide.data, rows.first.data, rows.count.data, rows.weights.data, rows.pitch,
+                        rows.precision, ow, mean[0], mean[1], mean[2], deviation[0], deviation[1],
+                        deviation[2]);
+        resize_rows_bf16(rounded.data, wide.data, rows.first.data, rows.count.data, rows.weights.data,
+                         rows.pitch, rows.precision, ow, mean[0], mean[1], mean[2], deviation[0],
+                         deviation[1], deviation[2]);
+    });
+    const auto byte = [](int sum, unsigned precision) {
+        return std::min(std::max(sum >> precision, 0), 255);
+    };
+    std::vector<int> middle(h * ow * 3);
+    for (unsigned i = 0; i < h * ow * 3; ++i) {
+        const unsigned c = i % 3, x = i / 3 % ow, y = i / 3 / ow;
+        int sum = 1 << (columns.precision - 1);
+        for (int t = 0; t < columns.count[x]; ++t)
+            sum += rgb[(y * w + columns.first[x] + t) * 3 + c] * columns.weights[x * columns.pitch + t];
+        middle[i] = byte(sum, columns.precision);
+    }
+    for (unsigned i = 0; i < oh * ow * 3; ++i) {
+        const unsigned c = i % 3, y = i / 3 / ow;
+        int sum = 1 << (rows.precision - 1);
+        for (int t = 0; t < rows.count[y]; ++t)
+            sum += middle[(rows.first[y] + t) * ow * 3 + i % (ow * 3)] * rows.weights[y * rows.pitch + t];
+        const float expected = (static_cast<float>(byte(sum, rows.precision)) - mean[c]) / deviation[c];
+        report.compare(out[i], expected, 1e-30);
+        report.compare(value(rounded[i]), value(float_to_bf16(expected)), 1e-30);
+        if (h == oh && w == ow && byte(sum, rows.precision) != rgb[i]) report.compare(1, 0, 1e-30);
+    }
+}
+
+inline void test_others() {
+    test_layer_norm(5, 1024, 0);
+    test_layer_norm(9, 256, 100);
+    test_layer_norm(3, 4736, 10);
+    test_layer_norm(6, 37, 0);
+    test_layer_norm(2, 1000, -50);
+    test_layer_norm(1, 1, 3);
+    test_group_norm(301, 64, 8, 50, 0);
+    test_group_norm(130, 48, 3, 64, 30);
+    test_group_norm(17, 256, 32, 100, -5);
+    test_group_norm(6000, 8, 2, 100, 1);
+    test_rope({50, 50}, 2, 64, 50, 8);
+    test_rope({33}, 1, 256, 7, 0);
+    test_rope({40, 1, 0, 77}, 1, 256, 10, 16);
+    for (unsigned kind = 0; kind < 4; ++kind) test_bias_activation(37, 72, kind, true);
+    test_bias_activation(11, 13, 2, true);
+    test_bias_activation(5, 16, 3, false);
+    test_add(1000, 1000);
+    test_add(1200, 40);
+    test_add(1001, 13);
+    test_softmax(7, 1003, 128, 0, 10);
+    test_softmax(9, 32, 64, 1, 5);
+    test_softmax(12, 300, 256, 4, 2000);
+    test_softmax(3, 1, 32, 0, 1);
+    test_depthwise(2, 9, 19, 6, 7);
+    test_depthwise(1, 20, 8, 66, 7);
+    test_depthwise(1, 5, 13, 4, 3);
+    test_resize(37, 61, 20, 24);
+    test_resize(20, 30, 33, 50);
+    test_resize(150, 40, 11, 40);
+    test_resize(24, 25, 24, 25);
+}
+
+} // namespace testing
