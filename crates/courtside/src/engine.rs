@@ -1,7 +1,7 @@
 //! What models run on: a device and the numbers it computes in, chosen once at the start of a command.
 
 use clap::ValueEnum;
-use sam3::device::{self, DeviceChoice};
+use sam3::device::{self, DeviceChoice, Kernels};
 use sam3::{Device, Precision};
 
 use crate::failure::Outcome;
@@ -17,6 +17,19 @@ pub struct EngineArgs {
     /// on a GPU if not given.
     #[arg(long, value_enum)]
     pub weights: Option<WeightsArg>,
+    /// On an NVIDIA GPU, which implementation of an operation runs. `courtside bench --device cuda --verify` tells
+    /// whether the fused ones agree with the libraries' on the GPU that is there.
+    #[arg(long, value_enum, default_value_t = KernelsArg::Library)]
+    pub kernels: KernelsArg,
+}
+
+/// Which kernels an NVIDIA GPU runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KernelsArg {
+    /// The libraries' own.
+    Library,
+    /// Courtside's, where there is one.
+    Fused,
 }
 
 /// How weights are kept in memory.
@@ -44,6 +57,9 @@ impl Engine {
     /// What a GPU lacks.
     pub fn open(args: EngineArgs) -> Outcome<Self> {
         let device = device::open(args.device)?;
+        if args.kernels == KernelsArg::Fused {
+            device::use_kernels(Kernels::Fused, &device)?;
+        }
         Ok(Self { precision: precision(&device, args.weights), device })
     }
 

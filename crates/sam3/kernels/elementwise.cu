@@ -15,9 +15,9 @@ static __device__ __forceinline__ float activate(float x, unsigned kind) {
 
 } // namespace elementwise
 
-// out = activation(x + bias): out, x bf16 [rows, n], bias f32 [n] or null; activation 0 none, 1 ReLU, 2 GELU
+// out = activation(x + bias): out, x bf16 [rows, n], bias bf16 [n] or null; activation 0 none, 1 ReLU, 2 GELU
 // (by erf), 3 sigmoid. out may be x. A thread does 8 numbers: grid ceil(rows * n / 8 / threads).
-extern "C" __global__ void bias_activation_bf16(bf16* out, const bf16* x, const float* bias, unsigned rows,
+extern "C" __global__ void bias_activation_bf16(bf16* out, const bf16* x, const bf16* bias, unsigned rows,
                                                 unsigned n, unsigned activation) {
     const long long first = thread_in_grid() * 8ll, total = static_cast<long long>(rows) * n;
     if (first >= total) return;
@@ -25,14 +25,14 @@ extern "C" __global__ void bias_activation_bf16(bf16* out, const bf16* x, const 
         const unsigned column = thread_in_grid() % (n / 8) * 8;
         float values[8], added[8] = {0, 0, 0, 0, 0, 0, 0, 0};
         unpack_8(values, load_16(x + first));
-        if (bias) load_floats(added, bias + column);
+        if (bias) unpack_8(added, load_16(bias + column));
         UNROLL_FOR (int i = 0; i < 8; ++i)
             values[i] = elementwise::activate(values[i] + added[i], activation);
         store_16(out + first, pack_8(values));
         return;
     }
     for (long long i = first; i < min(first + 8, total); ++i) {
-        const float added = bias ? bias[i % n] : 0;
+        const float added = bias ? bf16_to_float(bias[i % n]) : 0;
         out[i] = float_to_bf16(elementwise::activate(bf16_to_float(x[i]) + added, activation));
     }
 }

@@ -16,6 +16,7 @@ use crate::device::{self, DeviceMemory};
 use crate::error::{Error, Result};
 use crate::model::{Model, Precision};
 use crate::ops;
+pub use crate::ops::Verified;
 use crate::position::RopeTable;
 use crate::session::{Frame, Session};
 use crate::tracker::bank::{At, Bank, BankLimits};
@@ -40,6 +41,18 @@ pub struct Stage {
 /// [`crate::Error::Tensor`] if the device fails.
 pub fn matmul_gflops(device: &Device, precision: Precision) -> Result<f64> {
     Ok(ops::matmul_gflops(device, precision.weights())?)
+}
+
+/// Every fused kernel at the model's real shapes against the plain operation in f32, on the device that is to run
+/// it; empty where there are none.
+///
+/// # Errors
+/// [`crate::Error::Tensor`] if the device fails.
+pub fn verify_kernels(device: &Device) -> Result<Vec<Verified>> {
+    if !device.is_cuda() {
+        return Ok(Vec::new());
+    }
+    Ok(ops::verify_fused(device)?)
 }
 
 /// Times stages on one device.

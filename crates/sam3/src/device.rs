@@ -115,6 +115,30 @@ pub fn describe(device: &Device) -> String {
     }
 }
 
+/// Which implementation of an operation an NVIDIA GPU runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Kernels {
+    /// The libraries' own.
+    #[default]
+    Library,
+    /// Ours, where there is one: attention without a matrix of scores, norms, rotary angles, small steps in one
+    /// pass. See [`crate::bench::verify_kernels`].
+    Fused,
+}
+
+/// Chooses the kernels for this process; nothing but [`Precision::Bf16`] on an NVIDIA GPU is affected.
+///
+/// # Errors
+/// [`Error::Device`] for [`Kernels::Fused`] on any other device.
+pub fn use_kernels(kernels: Kernels, device: &Device) -> Result<()> {
+    if kernels == Kernels::Fused && !device.is_cuda() {
+        let what = "has no fused kernels; they are for NVIDIA GPUs".to_owned();
+        return Err(Error::Device { device: describe(device), what });
+    }
+    ops::use_fused(kernels == Kernels::Fused);
+    Ok(())
+}
+
 /// Memory of a device in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeviceMemory {

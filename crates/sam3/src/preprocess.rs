@@ -81,6 +81,10 @@ impl Preprocess {
         dtype: DType,
         device: &Device,
     ) -> Result<Tensor> {
+        let scale = (self.mean, self.std);
+        if let Some(values) = ops::pixel_values(rgb, (height, width), self.size, scale, dtype, device)? {
+            return Ok(values);
+        }
         let square = ops::resize_rgb(rgb, (height, width), (self.size, self.size));
         let mut data = vec![0f32; square.len()];
         for (out, pixel) in data.chunks_exact_mut(3).zip(square.chunks_exact(3)) {

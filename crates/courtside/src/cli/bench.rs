@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use sam3::bench::{Frames, Stage, frame_stages, matmul_gflops, real_layers};
+use sam3::bench::{Frames, Stage, Verified, frame_stages, matmul_gflops, real_layers, verify_kernels};
 use sam3::device::{DeviceMemory, memory};
 use sam3::{Frame, Mode, Model, Session, SessionOptions, VideoConfig};
 use serde::Serialize;
@@ -33,6 +33,9 @@ pub(super) struct Args {
     /// A checkpoint's weights instead of random ones; then the time to the first frame is measured, too.
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     model: Option<PathBuf>,
+    /// Compares every fused kernel with the plain operation on the GPU instead, and fails if one is wrong.
+    #[arg(long, conflicts_with_all = ["config", "objects", "frames", "model", "layers", "repeat"])]
+    verify: bool,
     /// Runs of each stage; the best counts.
     #[arg(long, value_name = "N", default_value_t = 1)]
     repeat: usize,
@@ -50,6 +53,9 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, json: bool) -> Outcome<()> {
     if args.layers {
         return layers(args, json);
+    }
+    if args.verify {
+        return verify(args, json);
     }
     let began = Instant::now();
     let engine = Engine::open(args.engine)?;
@@ -283,6 +289,52 @@ fn peak_memory_bytes() -> Option<u64> {
     let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib * 1024)
+}
+
+/// Kernels beside the plain operations.
+#[derive(Debug, Serialize)]
+struct Verification {
+    device: String,
+    kernels: Vec<KernelRow>,
+}
+
+#[derive(Debug, Serialize)]
+struct KernelRow {
+    name: String,
+    off: f32,
+    allowed: f32,
+    passed: bool,
+}
+
+impl fmt::Display for Verification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.device)?;
+        writeln!(f, "{:<64} {:>9} {:>9}", "KERNEL", "OFF BY", "ALLOWED")?;
+        self.kernels.iter().try_for_each(|k| {
+            let verdict = if k.passed { "" } else { "  WRONG" };
+            writeln!(f, "{:<64} {:>9.1e} {:>9.1e}{verdict}", k.name, k.off, k.allowed)
+        })
+    }
+}
+
+fn verify(args: &Args, json: bool) -> Outcome<()> {
+    let engine = Engine::open(args.engine)?;
+    let row = |v: Verified| KernelRow { passed: v.passed(), name: v.name, off: v.off, allowed: v.allowed };
+    let kernels: Vec<KernelRow> = verify_kernels(&engine.device)?.into_iter().map(row).collect();
+    if kernels.is_empty() {
+        let message = format!("{} runs no kernels of courtside's", engine.describe());
+        return Err(Failure::message(Kind::Config, message)
+            .hint("a build for CUDA on a machine with an NVIDIA GPU has some: scripts/build_cuda.sh"));
+    }
+    let wrong: Vec<&str> = kernels.iter().filter(|k| !k.passed).map(|k| k.name.as_str()).collect();
+    let wrong = wrong.join("; ");
+    super::print(&Verification { device: engine.describe(), kernels }, json)?;
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let message = format!("kernels that disagree with the plain operation: {wrong}");
+    Err(Failure::message(Kind::Failed, message)
+        .hint("do not use --kernels fused on this GPU; please report it"))
 }
 
 /// Single layers, as a name and milliseconds each.

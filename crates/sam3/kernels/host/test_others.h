@@ -117,8 +117,7 @@ inline void test_bias_activation(unsigned rows, unsigned n, unsigned kind, bool 
     Report report("bias_activation: " + std::string(NAMES[kind]) + ", " + std::to_string(rows) + " rows of " +
                   std::to_string(n) + (with_bias ? "" : ", no bias"));
     Random random(n + kind);
-    Buffer<bf16> x(rows * n), out(rows * n);
-    Buffer<float> bias(n);
+    Buffer<bf16> x(rows * n), bias(n), out(rows * n);
     fill(x, random, 3), fill(bias, random, 1);
     on_host::launch(ceil_div(ceil_div(rows * n, 8), 64), 64, 0, [&] {
         bias_activation_bf16(out.data, x.data, with_bias ? bias.data : nullptr, rows, n, kind);

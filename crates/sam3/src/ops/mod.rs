@@ -25,9 +25,11 @@ use std::time::Instant;
 use candle_core::{DType, Device, Result, Tensor};
 
 #[cfg(feature = "cuda")]
-pub(crate) use cuda::{describe as describe_cuda, memory as cuda_memory, open as open_cuda};
+pub(crate) use cuda::{
+    describe as describe_cuda, memory as cuda_memory, open as open_cuda, use_fused, verify as verify_fused,
+};
 #[cfg(not(feature = "cuda"))]
-pub(crate) use without_cuda::{cuda_memory, describe_cuda, open_cuda};
+pub(crate) use without_cuda::{cuda_memory, describe_cuda, open_cuda, use_fused, verify_fused};
 
 /// What a build without CUDA says of NVIDIA GPUs.
 #[cfg(not(feature = "cuda"))]
@@ -40,6 +42,12 @@ mod without_cuda {
         Err("this build has no CUDA".to_owned())
     }
 
+    pub(crate) fn use_fused(_on: bool) {}
+
+    pub(crate) fn verify_fused(_device: &Device) -> candle_core::Result<Vec<super::Verified>> {
+        Ok(Vec::new())
+    }
+
     pub(crate) fn describe_cuda(_device: &Device) -> Option<String> {
         None
     }
@@ -49,15 +57,41 @@ mod without_cuda {
     }
 }
 
+/// A fused kernel beside the plain composition of the same operation in f32, on the same inputs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verified {
+    /// The operation and its shapes.
+    pub name: String,
+    /// Largest difference, relative to the largest number that was wanted.
+    pub off: f32,
+    /// How far it may be off: what rounding to bfloat16 does.
+    pub allowed: f32,
+}
+
+impl Verified {
+    /// Whether the kernel may be used. A number that is none never passes.
+    pub fn passed(&self) -> bool {
+        self.off <= self.allowed
+    }
+}
+
 /// Which implementation an operation on a tensor takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Backend {
     Cpu,
     Plain,
+    /// Kernels of our own, for what they can do.
+    #[cfg(feature = "cuda")]
+    Fused,
 }
 
 fn backend(x: &Tensor) -> Backend {
-    if x.device().is_cpu() && x.dtype() == DType::F32 { Backend::Cpu } else { Backend::Plain }
+    match (x.device(), x.dtype()) {
+        (Device::Cpu, DType::F32) => Backend::Cpu,
+        #[cfg(feature = "cuda")]
+        (Device::Cuda(_), DType::BF16) if cuda::is_fused() => Backend::Fused,
+        _ => Backend::Plain,
+    }
 }
 
 thread_local! {
@@ -108,6 +142,8 @@ pub(crate) fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, activation: Act
     match backend(x) {
         Backend::Cpu => cpu::linear::linear(x, w, b, activation),
         Backend::Plain => plain::linear(x, w, b, activation),
+        #[cfg(feature = "cuda")]
+        Backend::Fused => cuda::fused::linear(x, w, b, activation),
     }
 }
 
@@ -121,6 +157,8 @@ pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -
     match backend(x) {
         Backend::Cpu => cpu::norm::layer_norm(x, weight, bias, eps),
         Backend::Plain => plain::layer_norm(x, weight, bias, eps),
+        #[cfg(feature = "cuda")]
+        Backend::Fused => cuda::fused::layer_norm(x, weight, bias, eps),
     }
 }
 
@@ -135,6 +173,11 @@ pub(crate) fn group_norm_relu(
     match backend(x) {
         Backend::Cpu => cpu::norm::group_norm_relu(x, groups, weight, bias, eps),
         Backend::Plain => plain::group_norm_relu(x, groups, weight, bias, eps),
+        #[cfg(feature = "cuda")]
+        Backend::Fused => {
+            let fused = cuda::fused::group_norm_relu(x, groups, weight, bias, eps)?;
+            fused.map_or_else(|| plain::group_norm_relu(x, groups, weight, bias, eps), Ok)
+        }
     }
 }
 
@@ -152,6 +195,11 @@ pub(crate) fn sdpa(
     match backend(q) {
         Backend::Cpu => cpu::attention::sdpa(q, k, v, heads, bias, scale),
         Backend::Plain => plain::sdpa(q, k, v, heads, bias, scale),
+        #[cfg(feature = "cuda")]
+        Backend::Fused => {
+            let fused = cuda::attention::sdpa(q, k, v, heads, bias, scale)?;
+            fused.map_or_else(|| plain::sdpa(q, k, v, heads, bias, scale), Ok)
+        }
     }
 }
 
@@ -170,6 +218,11 @@ pub(crate) fn sdpa_varlen(
     match backend(q) {
         Backend::Cpu => cpu::attention::sdpa_varlen(q, k, v, heads, key_lens, scale),
         Backend::Plain => plain::sdpa_varlen(q, k, v, heads, key_lens, scale),
+        #[cfg(feature = "cuda")]
+        Backend::Fused => {
+            let fused = cuda::attention::sdpa_varlen(q, k, v, heads, key_lens, scale)?;
+            fused.map_or_else(|| plain::sdpa_varlen(q, k, v, heads, key_lens, scale), Ok)
+        }
     }
 }
 
@@ -179,6 +232,11 @@ pub(crate) fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, heads: usize, n_rotat
     match backend(x) {
         Backend::Cpu => cpu::rope::rope(x, cos, sin, heads, n_rotated),
         Backend::Plain => plain::rope(x, cos, sin, heads, n_rotated),
+        #[cfg(feature = "cuda")]
+        Backend::Fused => {
+            let fused = cuda::fused::rope(x, cos, sin, heads, n_rotated)?;
+            fused.map_or_else(|| plain::rope(x, cos, sin, heads, n_rotated), Ok)
+        }
     }
 }
 
@@ -188,7 +246,7 @@ pub(crate) fn conv2d(x: &Tensor, w: &Tensor, b: Option<&Tensor>, g: ConvGeometry
     count_flops(2 * n * g.output_len(height) * g.output_len(width) * w.elem_count());
     match backend(x) {
         Backend::Cpu => cpu::conv::conv2d(x, w, b, g),
-        Backend::Plain => plain::conv2d(x, w, b, g),
+        _ => plain::conv2d(x, w, b, g),
     }
 }
 
@@ -198,6 +256,11 @@ pub(crate) fn depthwise_conv2d(x: &Tensor, w: &Tensor, b: &Tensor, g: ConvGeomet
     match backend(x) {
         Backend::Cpu => cpu::conv::depthwise_conv2d(x, w, b, g),
         Backend::Plain => plain::depthwise_conv2d(x, w, b, g),
+        #[cfg(feature = "cuda")]
+        Backend::Fused => {
+            let fused = cuda::fused::depthwise_conv2d(x, w, b, g)?;
+            fused.map_or_else(|| plain::depthwise_conv2d(x, w, b, g), Ok)
+        }
     }
 }
 
@@ -206,6 +269,8 @@ pub(crate) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     match backend(a) {
         Backend::Cpu => cpu::linear::add(a, b),
         Backend::Plain => a.broadcast_add(b),
+        #[cfg(feature = "cuda")]
+        Backend::Fused => cuda::fused::add(a, b)?.map_or_else(|| a.broadcast_add(b), Ok),
     }
 }
 
@@ -214,6 +279,8 @@ pub(crate) fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
     match backend(x) {
         Backend::Cpu => cpu::linear::activation(x, activation),
         Backend::Plain => plain::activate(x, activation),
+        #[cfg(feature = "cuda")]
+        Backend::Fused => cuda::fused::activate(x, activation),
     }
 }
 
@@ -264,6 +331,23 @@ pub(crate) fn window_merge(x: &Tensor, size: usize, (h, w): (usize, usize)) -> R
 pub(crate) fn upsample_nearest_2x(x: &Tensor) -> Result<Tensor> {
     let (h, w, c) = x.dims3()?;
     x.reshape((h, 1, w, 1, c))?.broadcast_as((h, 2, w, 2, c))?.contiguous()?.reshape((2 * h, 2 * w, c))
+}
+
+/// An RGB picture resized, less `mean` and over `std` by channel, on a GPU; `None` where the CPU does that.
+#[cfg_attr(not(feature = "cuda"), expect(unused_variables, reason = "only kernels do that"))]
+pub(crate) fn pixel_values(
+    rgb: &[u8],
+    from: (usize, usize),
+    size: usize,
+    (mean, std): ([f32; 3], [f32; 3]),
+    dtype: DType,
+    device: &Device,
+) -> Result<Option<Tensor>> {
+    #[cfg(feature = "cuda")]
+    if device.is_cuda() && dtype == DType::BF16 && cuda::is_fused() {
+        return cuda::pixel_values(rgb, from, size, mean, std, device).map(Some);
+    }
+    Ok(None)
 }
 
 /// GFLOP/s of a large square matrix product on a device: what is compared with.

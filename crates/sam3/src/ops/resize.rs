@@ -161,47 +161,50 @@ fn dense(taps: &[Taps], input: usize, device: &Device) -> Result<Tensor> {
     Tensor::from_vec(matrix, (taps.len(), input), device)
 }
 
-/// Taps in fixed point: weights of 16 bits that sum to about `1 << precision`.
-struct FixedTaps {
-    taps: Vec<(usize, Vec<i32>)>,
-    precision: u32,
+/// Taps in fixed point: for each output the first input, and weights of 16 bits that sum to about
+/// `1 << precision`.
+pub(super) struct FixedTaps {
+    pub(super) taps: Vec<(usize, Vec<i32>)>,
+    pub(super) precision: u32,
 }
 
-fn fixed_taps(input: usize, output: usize) -> FixedTaps {
-    // Weights in double precision, then as many fractional bits as the largest one leaves in an i16.
-    let scale = input as f64 / output as f64;
-    let support = scale.max(1.0);
-    let inv_scale = if scale >= 1.0 { 1.0 / scale } else { 1.0 };
-    let float: Vec<(usize, Vec<f64>)> = (0..output)
-        .map(|i| {
-            let center = scale * (i as f64 + 0.5);
-            let first = ((center - support + 0.5) as i64).max(0) as usize;
-            let end = ((center + support + 0.5) as i64).min(input as i64) as usize;
-            let mut weights: Vec<f64> = (first..end)
-                .map(|j| (1.0 - ((j as f64 - center + 0.5) * inv_scale).abs()).max(0.0))
-                .collect();
-            let total: f64 = weights.iter().sum();
-            if total != 0.0 {
-                weights.iter_mut().for_each(|w| *w /= total);
-            }
-            (first, weights)
-        })
-        .collect();
-    let largest = float.iter().flat_map(|(_, w)| w).copied().fold(0.0, f64::max);
-    let mut precision = 0;
-    while precision < 22 && ((0.5 + largest * f64::from(1 << (precision + 1))) as i64) < 1 << 15 {
-        precision += 1;
+impl FixedTaps {
+    pub(super) fn new(input: usize, output: usize) -> Self {
+        // Weights in double precision, then as many fractional bits as the largest one leaves in an i16.
+        let scale = input as f64 / output as f64;
+        let support = scale.max(1.0);
+        let inv_scale = if scale >= 1.0 { 1.0 / scale } else { 1.0 };
+        let float: Vec<(usize, Vec<f64>)> = (0..output)
+            .map(|i| {
+                let center = scale * (i as f64 + 0.5);
+                let first = ((center - support + 0.5) as i64).max(0) as usize;
+                let end = ((center + support + 0.5) as i64).min(input as i64) as usize;
+                let mut weights: Vec<f64> = (first..end)
+                    .map(|j| (1.0 - ((j as f64 - center + 0.5) * inv_scale).abs()).max(0.0))
+                    .collect();
+                let total: f64 = weights.iter().sum();
+                if total != 0.0 {
+                    weights.iter_mut().for_each(|w| *w /= total);
+                }
+                (first, weights)
+            })
+            .collect();
+        let largest = float.iter().flat_map(|(_, w)| w).copied().fold(0.0, f64::max);
+        let mut precision = 0;
+        while precision < 22 && ((0.5 + largest * f64::from(1 << (precision + 1))) as i64) < 1 << 15 {
+            precision += 1;
+        }
+        let fixed = |w: f64| (w * f64::from(1 << precision) + 0.5) as i32;
+        let taps = float.into_iter().map(|(first, w)| (first, w.into_iter().map(fixed).collect())).collect();
+        Self { taps, precision }
     }
-    let fixed = |w: f64| (w * f64::from(1 << precision) + 0.5) as i32;
-    let taps = float.into_iter().map(|(first, w)| (first, w.into_iter().map(fixed).collect())).collect();
-    FixedTaps { taps, precision }
 }
 
 /// Resizes an RGB picture (`h·w·3` bytes) to `oh·ow·3` bytes with antialiased bilinear filtering, columns
 /// first with an 8-bit intermediate, bit for bit as torchvision resizes uint8 tensors on a CPU.
 pub(crate) fn resize_rgb(rgb: &[u8], (h, w): (usize, usize), (oh, ow): (usize, usize)) -> Vec<u8> {
     use rayon::prelude::*;
-    let columns = fixed_taps(w, ow);
+    let columns = FixedTaps::new(w, ow);
     let mut wide = vec![0u8; h * ow * 3];
     if w == ow {
         wide.copy_from_slice(rgb);
@@ -223,7 +226,7 @@ pub(crate) fn resize_rgb(rgb: &[u8], (h, w): (usize, usize), (oh, ow): (usize, u
     if h == oh {
         return wide;
     }
-    let rows = fixed_taps(h, oh);
+    let rows = FixedTaps::new(h, oh);
     let mut out = vec![0u8; oh * ow * 3];
     out.par_chunks_mut(ow * 3).zip(&rows.taps).for_each(|(row, (first, weights))| {
         let mut acc = vec![1i32 << (rows.precision - 1); ow * 3];

@@ -1,0 +1,234 @@
+//! Small operations by kernels of our own, in bf16, each in one pass over memory. Each says what it can do;
+//! anything else is left to the plain composition. `kernels/*.cu` say what the kernels expect.
+
+use candle_core::cuda_backend::WrapErr;
+use candle_core::{DType, Result, Tensor};
+use half::bf16;
+
+use super::launch::{Reading, dense, device_of, kernel, launch, launch_config, unwritten, written};
+use crate::ops::{Activation, ConvGeometry, plain};
+
+/// Threads of a block where any number does.
+const THREADS: usize = 256;
+
+/// `activation(x wᵀ + b)`: the product by cuBLAS, the rest in one pass over it.
+pub(crate) fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
+    let product = plain::linear(x, w, None, Activation::None)?;
+    if b.is_none() && activation == Activation::None {
+        return Ok(product);
+    }
+    bias_activation(&product, b, activation)
+}
+
+/// An activation by itself.
+pub(crate) fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
+    bias_activation(x, None, activation)
+}
+
+fn bias_activation(x: &Tensor, b: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
+    let device = device_of(x)?;
+    let x = dense(x)?;
+    let count = x.elem_count();
+    // Without a bias there is none to read, and everything is one row.
+    let n = b.map_or(count, Tensor::elem_count);
+    let b = b.map(|b| dense(&b.to_dtype(DType::BF16)?)).transpose()?;
+    let kind = match activation {
+        Activation::None => 0u32,
+        Activation::Relu => 1,
+        Activation::Gelu => 2,
+        Activation::Sigmoid => 3,
+    };
+    let mut out = unwritten::<bf16>(device, count)?;
+    let function = kernel(device, "elementwise", "bias_activation_bf16")?;
+    let config = launch_config((count.div_ceil(8).div_ceil(THREADS), 1, 1), THREADS, 0);
+    let (reading, bias) = (Reading::of(&x)?, b.as_ref().map(Reading::of).transpose()?);
+    let (rows, width) = (count.div_ceil(n) as u32, n as u32);
+    match &bias {
+        Some(bias) => {
+            launch!(
+                function,
+                config,
+                &mut out,
+                &reading.view::<bf16>()?,
+                &bias.view::<bf16>()?,
+                &rows,
+                &width,
+                &kind
+            );
+        }
+        None => {
+            let no_bias = 0u64;
+            launch!(function, config, &mut out, &reading.view::<bf16>()?, &no_bias, &rows, &width, &kind);
+        }
+    }
+    Ok(written(out, x.shape(), device))
+}
+
+/// Sum where the smaller operand is repeated over leading dimensions; `None` for any other.
+pub(crate) fn add(a: &Tensor, b: &Tensor) -> Result<Option<Tensor>> {
+    let (large, small) = if a.elem_count() >= b.elem_count() { (a, b) } else { (b, a) };
+    let repeated: Vec<usize> = small.dims().iter().skip_while(|&&d| d == 1).copied().collect();
+    let shape = large.shape().broadcast_shape_binary_op(small.shape(), "add")?;
+    let is_simple = shape.elem_count() == large.elem_count() && large.dims().ends_with(&repeated);
+    if !is_simple || small.dtype() != DType::BF16 || large.dtype() != DType::BF16 {
+        return Ok(None);
+    }
+    let device = device_of(large)?;
+    let (large, small) = (dense(large)?, dense(small)?);
+    let (total, period) = (large.elem_count(), small.elem_count());
+    let mut out = unwritten::<bf16>(device, total)?;
+    let function = kernel(device, "elementwise", "add_bf16")?;
+    let config = launch_config((total.div_ceil(8).div_ceil(THREADS), 1, 1), THREADS, 0);
+    let (x, y) = (Reading::of(&large)?, Reading::of(&small)?);
+    let (total, period) = (total as i64, period as i64);
+    launch!(function, config, &mut out, &x.view::<bf16>()?, &y.view::<bf16>()?, &total, &period);
+    Ok(Some(written(out, shape, device)))
+}
+
+/// LayerNorm over the last dimension.
+pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> Result<Tensor> {
+    let device = device_of(x)?;
+    let x = dense(x)?;
+    let n = weight.elem_count();
+    let rows = x.elem_count() / n.max(1);
+    let (weight, bias) = (dense(&weight.to_dtype(DType::F32)?)?, dense(&bias.to_dtype(DType::F32)?)?);
+    let mut out = unwritten::<bf16>(device, x.elem_count())?;
+    let function = kernel(device, "norm", "layer_norm_bf16")?;
+    // A warp for each row.
+    let config = launch_config((rows.div_ceil(THREADS / 32), 1, 1), THREADS, 0);
+    let (reading, w, b) = (Reading::of(&x)?, Reading::of(&weight)?, Reading::of(&bias)?);
+    let (rows, n) = (rows as u32, n as u32);
+    launch!(
+        function,
+        config,
+        &mut out,
+        &reading.view::<bf16>()?,
+        &w.view::<f32>()?,
+        &b.view::<f32>()?,
+        &rows,
+        &n,
+        &eps
+    );
+    Ok(written(out, x.shape(), device))
+}
+
+/// GroupNorm, then ReLU, of one image; `None` for shapes that the kernel does not take.
+pub(crate) fn group_norm_relu(
+    x: &Tensor,
+    groups: usize,
+    weight: &Tensor,
+    bias: &Tensor,
+    eps: f64,
+) -> Result<Option<Tensor>> {
+    const PIXELS_PER_CHUNK: usize = 512;
+    let (h, w, c) = x.dims3()?;
+    if groups > 64 || !c.is_multiple_of(8) {
+        return Ok(None);
+    }
+    let device = device_of(x)?;
+    let x = dense(x)?;
+    let (weight, bias) = (dense(&weight.to_dtype(DType::F32)?)?, dense(&bias.to_dtype(DType::F32)?)?);
+    let chunks = (h * w).div_ceil(PIXELS_PER_CHUNK);
+    let mut partials = unwritten::<f32>(device, groups * chunks * 2)?;
+    let mut out = unwritten::<bf16>(device, x.elem_count())?;
+    let (reading, weight, bias) = (Reading::of(&x)?, Reading::of(&weight)?, Reading::of(&bias)?);
+    let input = reading.view::<bf16>()?;
+    let (pixels, channels, n_groups) = ((h * w) as u32, c as u32, groups as u32);
+    let (per_chunk, n_chunks, eps) = (PIXELS_PER_CHUNK as u32, chunks as u32, eps as f32);
+    let statistics = kernel(device, "norm", "group_norm_statistics_bf16")?;
+    let config = launch_config((chunks, groups, 1), THREADS, 0);
+    launch!(statistics, config, &mut partials, &input, &pixels, &channels, &n_groups, &per_chunk);
+    let apply = kernel(device, "norm", "group_norm_relu_bf16")?;
+    let config = launch_config((x.elem_count().div_ceil(8 * THREADS).min(1024), 1, 1), THREADS, 0);
+    launch!(
+        apply,
+        config,
+        &mut out,
+        &input,
+        &partials,
+        &weight.view::<f32>()?,
+        &bias.view::<f32>()?,
+        &pixels,
+        &channels,
+        &n_groups,
+        &per_chunk,
+        &n_chunks,
+        &eps
+    );
+    Ok(Some(written(out, x.shape(), device)))
+}
+
+/// Rotary embedding; `None` for heads that are not whole vectors.
+pub(crate) fn rope(
+    x: &Tensor,
+    cos: &Tensor,
+    sin: &Tensor,
+    heads: usize,
+    n_rotated: usize,
+) -> Result<Option<Tensor>> {
+    let (b, l, c) = x.dims3()?;
+    let d = c / heads.max(1);
+    if !d.is_multiple_of(8) {
+        return Ok(None);
+    }
+    let device = device_of(x)?;
+    let (x, cos, sin) = (dense(x)?, dense(&cos.to_dtype(DType::F32)?)?, dense(&sin.to_dtype(DType::F32)?)?);
+    let mut out = unwritten::<bf16>(device, x.elem_count())?;
+    let function = kernel(device, "rope", "rope_bf16")?;
+    let config = launch_config(((l * c / 8).div_ceil(THREADS), b, 1), THREADS, 0);
+    let (input, cosines, sines) = (Reading::of(&x)?, Reading::of(&cos)?, Reading::of(&sin)?);
+    let p = cos.dim(0)? as u32;
+    let (batch_stride, row_stride) = ((l * c) as i64, c as i64);
+    let (l, heads, d, n_rotated) = (l as u32, heads as u32, d as u32, n_rotated as u32);
+    launch!(
+        function,
+        config,
+        &mut out,
+        &input.view::<bf16>()?,
+        &cosines.view::<f32>()?,
+        &sines.view::<f32>()?,
+        &l,
+        &heads,
+        &d,
+        &p,
+        &n_rotated,
+        &batch_stride,
+        &row_stride
+    );
+    Ok(Some(written(out, x.shape(), device)))
+}
+
+/// Depthwise convolution that keeps the size; `None` for any other.
+pub(crate) fn depthwise_conv2d(
+    x: &Tensor,
+    w: &Tensor,
+    b: &Tensor,
+    g: ConvGeometry,
+) -> Result<Option<Tensor>> {
+    let (n, h, width, c) = x.dims4()?;
+    if g.kernel.is_multiple_of(2) || g.padding != g.kernel / 2 || g.stride != 1 || !c.is_multiple_of(2) {
+        return Ok(None);
+    }
+    const THREADS: usize = 128;
+    let device = device_of(x)?;
+    let x = dense(x)?;
+    let (w, b) = (dense(&w.to_dtype(DType::F32)?)?, dense(&b.to_dtype(DType::F32)?)?);
+    let mut out = unwritten::<bf16>(device, x.elem_count())?;
+    let function = kernel(device, "depthwise", "depthwise_conv_bf16")?;
+    let config = launch_config(((c / 2 * width.div_ceil(8)).div_ceil(THREADS), h, n), THREADS, 0);
+    let (input, weight, bias) = (Reading::of(&x)?, Reading::of(&w)?, Reading::of(&b)?);
+    let (h, width, c, k) = (h as u32, width as u32, c as u32, g.kernel as u32);
+    launch!(
+        function,
+        config,
+        &mut out,
+        &input.view::<bf16>()?,
+        &weight.view::<f32>()?,
+        &bias.view::<f32>()?,
+        &h,
+        &width,
+        &c,
+        &k
+    );
+    Ok(Some(written(out, x.shape(), device)))
+}

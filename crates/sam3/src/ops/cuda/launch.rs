@@ -1,0 +1,137 @@
+//! How kernels of our own get their arguments: tensors in, a new tensor out.
+
+use std::sync::Arc;
+
+use candle_core::cuda_backend::cudarc::driver::{
+    CudaFunction, CudaSlice, CudaStream, CudaView, DeviceRepr, LaunchConfig, sys,
+};
+use candle_core::cuda_backend::{CudaDType, WrapErr};
+use candle_core::op::BackpropOp;
+use candle_core::{CudaDevice, CudaStorage, Device, Result, Shape, Storage, StorageRef, Tensor};
+
+/// Bytes that the kernels' vector loads need their inputs to be multiples of.
+const ALIGNMENT: usize = 16;
+
+/// The GPU of a tensor.
+pub(super) fn device_of(x: &Tensor) -> Result<&CudaDevice> {
+    match x.device() {
+        Device::Cuda(device) => Ok(device),
+        _ => candle_core::bail!("not on an NVIDIA GPU"),
+    }
+}
+
+/// A tensor's memory, for reading: contiguous and aligned.
+pub(super) struct Reading<'a> {
+    storage: StorageRef<'a>,
+    start: usize,
+}
+
+impl<'a> Reading<'a> {
+    /// Of a tensor that [`dense`] made.
+    pub(super) fn of(tensor: &'a Tensor) -> Result<Self> {
+        let (storage, layout) = tensor.storage_and_layout();
+        if !layout.is_contiguous() {
+            candle_core::bail!("a kernel was given a tensor that is not contiguous")
+        }
+        Ok(Self { storage, start: layout.start_offset() })
+    }
+
+    pub(super) fn view<T: CudaDType>(&self) -> Result<CudaView<'_, T>> {
+        let Storage::Cuda(storage) = &*self.storage else { candle_core::bail!("not on an NVIDIA GPU") };
+        Ok(T::as_cuda_slice(storage)?.slice(self.start..))
+    }
+}
+
+/// The same tensor, contiguous and beginning where vector loads may.
+pub(super) fn dense(x: &Tensor) -> Result<Tensor> {
+    let x = x.contiguous()?;
+    let start = x.layout().start_offset() * x.dtype().size_in_bytes();
+    if start.is_multiple_of(ALIGNMENT) { Ok(x) } else { x.copy() }
+}
+
+/// A tensor of what a kernel wrote.
+pub(super) fn written<T: CudaDType>(
+    out: CudaSlice<T>,
+    shape: impl Into<Shape>,
+    device: &CudaDevice,
+) -> Tensor {
+    let storage = CudaStorage::wrap_cuda_slice(out, device.clone());
+    Tensor::from_storage(Storage::Cuda(storage), shape, BackpropOp::none(), false)
+}
+
+/// Memory for a result, not yet written.
+pub(super) fn unwritten<T: DeviceRepr>(device: &CudaDevice, len: usize) -> Result<CudaSlice<T>> {
+    #[expect(unsafe_code, reason = "the kernel that it is for writes every element")]
+    unsafe {
+        device.alloc::<T>(len)
+    }
+}
+
+/// A loaded kernel, and the stream that it is to run on.
+pub(super) struct Kernel {
+    pub(super) function: CudaFunction,
+    pub(super) stream: Arc<CudaStream>,
+}
+
+/// A kernel by its name and file.
+pub(super) fn kernel(device: &CudaDevice, file: &'static str, name: &str) -> Result<Kernel> {
+    let ptx = match file {
+        "attention" => include_str!(concat!(env!("OUT_DIR"), "/attention.ptx")),
+        "depthwise" => include_str!(concat!(env!("OUT_DIR"), "/depthwise.ptx")),
+        "elementwise" => include_str!(concat!(env!("OUT_DIR"), "/elementwise.ptx")),
+        "norm" => include_str!(concat!(env!("OUT_DIR"), "/norm.ptx")),
+        "resize" => include_str!(concat!(env!("OUT_DIR"), "/resize.ptx")),
+        "rope" => include_str!(concat!(env!("OUT_DIR"), "/rope.ptx")),
+        _ => candle_core::bail!("there is no kernel file {file}"),
+    };
+    let function = device.get_or_load_custom_func(name, file, ptx)?.into_cuda_function();
+    Ok(Kernel { function, stream: device.cuda_stream() })
+}
+
+/// Allows a kernel more shared memory than every GPU gives without being asked.
+pub(super) fn allow_shared(kernel: &Kernel, bytes: u32) -> Result<()> {
+    const ALWAYS_ALLOWED: u32 = 48 << 10;
+    if bytes > ALWAYS_ALLOWED {
+        let attribute = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        kernel.function.set_attribute(attribute, bytes as i32).w()?;
+    }
+    Ok(())
+}
+
+/// So many blocks, threads in each, and bytes of shared memory.
+pub(super) fn launch_config(
+    grid: (usize, usize, usize),
+    threads: usize,
+    shared_mem_bytes: u32,
+) -> LaunchConfig {
+    LaunchConfig {
+        grid_dim: (grid.0 as u32, grid.1 as u32, grid.2 as u32),
+        block_dim: (threads as u32, 1, 1),
+        shared_mem_bytes,
+    }
+}
+
+/// Queues a kernel: `launch!(kernel, config, argument, ...)`. Arguments are views, slices and numbers of exactly
+/// the types that the kernel declares.
+macro_rules! launch {
+    ($kernel:expr, $config:expr, $($argument:expr),+ $(,)?) => {{
+        use candle_core::cuda_backend::cudarc::driver::PushKernelArg as _;
+        let kernel = &$kernel;
+        let mut launch = kernel.stream.launch_builder(&kernel.function);
+        launch!(@push launch, $config, $($argument),+)
+    }};
+    // One inside the other, so that a view lives until the kernel is queued.
+    (@push $launch:ident, $config:expr, $first:expr $(, $rest:expr)*) => {
+        match $first {
+            argument => {
+                $launch.arg(argument);
+                launch!(@push $launch, $config $(, $rest)*)
+            }
+        }
+    };
+    (@push $launch:ident, $config:expr) => {{
+        #[expect(unsafe_code, reason = "the arguments are the kernel's own, in its order; kernels/ lists them")]
+        unsafe { $launch.launch($config) }.w()?;
+    }};
+}
+pub(super) use launch;

@@ -1,0 +1,154 @@
+//! Every fused kernel at the model's real shapes against the plain composition in f32, on the GPU that is to
+//! run it.
+
+use candle_core::{DType, Device, Result, Tensor};
+
+use super::{attention, fused, pixel_values};
+use crate::ops::{Activation, ConvGeometry, Verified, plain, resize_rgb};
+
+/// bfloat16 has 8 bits: inputs are exact, the result is rounded once, and inside attention so is every
+/// probability.
+const ALLOWED: f32 = 1.0 / 64.0;
+
+/// Runs all of them.
+///
+/// # Errors
+/// If the device fails.
+pub(crate) fn verify(device: &Device) -> Result<Vec<Verified>> {
+    let mut all = Vec::new();
+    let check = Check { device };
+    check.attention(&mut all)?;
+    check.steps(&mut all)?;
+    all.push(check.picture()?);
+    Ok(all)
+}
+
+struct Check<'a> {
+    device: &'a Device,
+}
+
+fn wide(x: &Tensor) -> Result<Tensor> {
+    x.to_dtype(DType::F32)
+}
+
+fn compare(name: impl Into<String>, got: Option<Tensor>, want: &Tensor, allowed: f32) -> Result<Verified> {
+    let name = name.into();
+    let Some(got) = got else {
+        return Ok(Verified { name: format!("{name}: no kernel for it"), off: f32::NAN, allowed });
+    };
+    let largest = want.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()?;
+    let differences = (wide(&got)? - want)?.abs()?.flatten_all()?;
+    // A maximum may pass over what is not a number; a sum does not.
+    let is_finite = differences.sum_all()?.to_scalar::<f32>()?.is_finite();
+    let off = differences.max(0)?.to_scalar::<f32>()? / largest.max(f32::MIN_POSITIVE);
+    Ok(Verified { name, off: if is_finite { off } else { f32::NAN }, allowed })
+}
+
+impl Check<'_> {
+    /// Normal numbers, rounded to bf16.
+    fn random(&self, shape: &[usize]) -> Result<Tensor> {
+        Tensor::randn(0f32, 1.0, shape, self.device)?.to_dtype(DType::BF16)
+    }
+
+    fn attention(&self, all: &mut Vec<Verified>) -> Result<()> {
+        for (what, batch, lq, lk, heads, d) in [
+            ("vision window", 9, 576, 576, 16, 64),
+            ("vision global", 1, 5184, 5184, 16, 64),
+            ("detector picture", 1, 5184, 5184, 8, 32),
+            ("detector text", 1, 5184, 32, 8, 32),
+            ("tracker picture", 2, 5184, 5184, 1, 256),
+        ] {
+            let q = self.random(&[batch, lq, heads * d])?;
+            let (k, v) = (self.random(&[batch, lk, heads * d])?, self.random(&[batch, lk, heads * d])?);
+            let scale = (d as f32).sqrt().recip();
+            let got = attention::sdpa(&q, &k, &v, heads, None, scale)?;
+            let want = plain::sdpa(&wide(&q)?, &wide(&k)?, &wide(&v)?, heads, None, scale)?;
+            let name = format!("attention, {what}: {batch} x {lq} x {lk}, {heads} heads of {d}");
+            all.push(compare(name, got, &want, ALLOWED)?);
+        }
+        self.biased_attention(all)?;
+        // One object, whose keys are split, and several of different age.
+        for lens in [vec![51_916], vec![51_916, 36_352, 5_188, 1]] {
+            let n_keys = lens.iter().sum();
+            let q = self.random(&[lens.len(), 5184, 256])?;
+            let (k, v) = (self.random(&[n_keys, 256])?, self.random(&[n_keys, 64])?);
+            let got = attention::sdpa_varlen(&q, &k, &v, 1, &lens, 1.0 / 16.0)?;
+            let want = plain::sdpa_varlen(&wide(&q)?, &wide(&k)?, &wide(&v)?, 1, &lens, 1.0 / 16.0)?;
+            all.push(compare(format!("attention, memory: keys {lens:?}"), got, &want, ALLOWED)?);
+        }
+        Ok(())
+    }
+
+    fn biased_attention(&self, all: &mut Vec<Verified>) -> Result<()> {
+        let (heads, d) = (8, 32);
+        let scale = (d as f32).sqrt().recip();
+        let padding: Vec<f32> = (0..32).map(|i| if i < 7 { 0.0 } else { f32::NEG_INFINITY }).collect();
+        let padding = Tensor::from_vec(padding, (1, 1, 1, 32), self.device)?;
+        let boxes = (self.random(&[1, heads, 201, 5184])? * 4.0)?;
+        for (what, lq, lk, bias) in [("box bias", 201, 5184, boxes), ("masked text", 5184, 32, padding)] {
+            let q = self.random(&[1, lq, heads * d])?;
+            let (k, v) = (self.random(&[1, lk, heads * d])?, self.random(&[1, lk, heads * d])?);
+            let got = attention::sdpa(&q, &k, &v, heads, Some(&bias), scale)?;
+            let want = plain::sdpa(&wide(&q)?, &wide(&k)?, &wide(&v)?, heads, Some(&wide(&bias)?), scale)?;
+            all.push(compare(format!("attention, {what}: {lq} x {lk}"), got, &want, ALLOWED)?);
+        }
+        Ok(())
+    }
+
+    fn steps(&self, all: &mut Vec<Verified>) -> Result<()> {
+        let float = |shape: &[usize]| Tensor::randn(0f32, 1.0, shape, self.device);
+        let x = self.random(&[5184, 1024])?;
+        let (weight, bias) = (float(&[1024])?, float(&[1024])?);
+        let got = fused::layer_norm(&x, &weight, &bias, 1e-6)?;
+        let want = plain::layer_norm(&wide(&x)?, &weight, &bias, 1e-6)?;
+        all.push(compare("layer norm: 5184 x 1024", Some(got), &want, ALLOWED)?);
+
+        let picture = self.random(&[288, 288, 256])?;
+        let (weight, bias) = (float(&[256])?, float(&[256])?);
+        let got = fused::group_norm_relu(&picture, 8, &weight, &bias, 1e-5)?;
+        let want = plain::group_norm_relu(&wide(&picture)?, 8, &weight, &bias, 1e-5)?;
+        all.push(compare("group norm: 288 x 288 x 256", got, &want, ALLOWED)?);
+
+        for activation in [Activation::Relu, Activation::Gelu, Activation::Sigmoid] {
+            let (w, b) = (self.random(&[4736, 1024])?, self.random(&[4736])?);
+            let got = fused::linear(&x, &w, Some(&b), activation)?;
+            let want = plain::linear(&wide(&x)?, &wide(&w)?, Some(&wide(&b)?), activation)?;
+            all.push(compare(
+                format!("linear, {activation:?}: 5184 x 1024 x 4736"),
+                Some(got),
+                &want,
+                ALLOWED,
+            )?);
+        }
+
+        let (a, b) = (self.random(&[3, 5184, 256])?, self.random(&[5184, 256])?);
+        let want = wide(&a)?.broadcast_add(&wide(&b)?)?;
+        all.push(compare("add: 3 x 5184 x 256", fused::add(&a, &b)?, &want, ALLOWED)?);
+
+        let (cos, sin) = (float(&[5184, 128])?, float(&[5184, 128])?);
+        let keys = self.random(&[1, 2 * 5184 + 76, 256])?;
+        let got = fused::rope(&keys, &cos, &sin, 1, 2 * 5184)?;
+        let want = plain::rope(&wide(&keys)?, &cos, &sin, 1, 2 * 5184)?;
+        all.push(compare("rotary angles: 10444 x 256", got, &want, ALLOWED)?);
+
+        let g = ConvGeometry { kernel: 7, stride: 1, padding: 3 };
+        let (x, w, b) = (self.random(&[3, 72, 72, 256])?, float(&[49, 256])?, float(&[256])?);
+        let got = fused::depthwise_conv2d(&x, &w, &b, g)?;
+        let want = plain::depthwise_conv2d(&wide(&x)?, &w, &b, g)?;
+        all.push(compare("depthwise convolution: 3 x 72 x 72 x 256", got, &want, ALLOWED)?);
+        Ok(())
+    }
+
+    /// Exactly the bytes of the CPU, which bf16 still tells apart after `(x − 127.5) / 127.5`.
+    fn picture(&self) -> Result<Verified> {
+        let (from, size) = ((1080, 1920), 1008);
+        let rgb: Vec<u8> = (0..from.0 * from.1 * 3usize).map(|i| ((i * 7919) >> 5) as u8).collect();
+        let (mean, std) = ([127.5; 3], [127.5; 3]);
+        let got = pixel_values(&rgb, from, size, mean, std, self.device)?;
+        let square = resize_rgb(&rgb, from, (size, size));
+        let want: Vec<f32> = square.iter().map(|&x| (f32::from(x) - 127.5) / 127.5).collect();
+        let want = Tensor::from_vec(want, (1, size, size, 3), self.device)?;
+        let want = wide(&want.to_dtype(DType::BF16)?)?;
+        compare("resize: 1080 x 1920 to 1008 x 1008", Some(got), &want, 0.0)
+    }
+}
