@@ -1,10 +1,12 @@
-//! What a session computes for many objects at once equals what it computes for each alone.
+//! What a session computes for many objects at once equals what it computes for each alone; a device without
+//! memory costs time, then objects, and never the run.
 
 use candle_core::{Device, Tensor};
 
-use super::{Compat, Frame, Mode, Session, SessionOptions};
+use super::{Compat, Concession, Frame, FrameOutput, Mode, Session, SessionOptions};
 use crate::ops::{Filter, Resizer};
 use crate::parity::{CHECKPOINTS, Checkpoint, numbers, relative_difference};
+use crate::trace::on_a_device_for;
 use crate::tracker::bank::Bank;
 use crate::tracker::{FrameFeatures, MemoryMask};
 
@@ -109,4 +111,88 @@ fn a_failed_push_leaves_the_session_as_it_was() {
     let error = session.push(Frame::Rgb(&[0; 12])).unwrap_err();
     assert!(matches!(error, crate::Error::Frame { frame_idx: 1, .. }), "{error}");
     assert_eq!(session.to_bytes().unwrap(), before);
+}
+
+/// The outputs of a whole clip in streaming mode, and the session after it.
+fn track(checkpoint: &Checkpoint) -> (Vec<FrameOutput>, Session) {
+    let prompts: Vec<&str> = checkpoint.prompts.iter().map(String::as_str).collect();
+    let options = SessionOptions::new(Mode::Streaming, checkpoint.frame_size());
+    let mut session = Session::new(checkpoint.model.clone(), &prompts, options).unwrap();
+    let frame = |t| session.push(Frame::PixelValues(&checkpoint.pixel_values(t))).unwrap();
+    let outputs = (0..checkpoint.n_frames()).flat_map(frame).collect();
+    (outputs, session)
+}
+
+fn ids(outputs: &[FrameOutput]) -> Vec<Vec<u64>> {
+    outputs.iter().map(|o| o.objects.iter().map(|object| object.id).collect()).collect()
+}
+
+#[test]
+fn a_device_for_one_object_at_a_time_gives_the_same_tracks() {
+    let checkpoint = Checkpoint::open("wide");
+    let (want, session) = track(&checkpoint);
+    assert!(session.concessions().is_empty());
+    let (got, session) = on_a_device_for(1, usize::MAX, || track(&checkpoint));
+    assert_eq!(ids(&got), ids(&want));
+    let boxes = |outputs: &[FrameOutput]| -> Vec<[f32; 4]> {
+        outputs.iter().flat_map(|o| o.objects.iter().map(|object| object.bbox)).collect()
+    };
+    assert_eq!(boxes(&got), boxes(&want));
+    let last = session.concessions().last();
+    assert!(matches!(last, Some(Concession::ObjectsAtOnce { n: 1, .. })), "{last:?}");
+}
+
+#[test]
+fn a_device_too_small_for_all_objects_goes_on_with_fewer() {
+    let checkpoint = Checkpoint::open("wide");
+    let (want, _) = track(&checkpoint);
+    let most = |outputs: &[FrameOutput]| outputs.iter().map(|o| o.low_res.len()).max();
+    assert!(most(&want) > Some(2), "the clip has no crowd");
+    let (got, session) = on_a_device_for(1, 2, || track(&checkpoint));
+    assert_eq!(got.len(), want.len());
+    let last = session.concessions().last();
+    assert!(matches!(last, Some(Concession::MaxObjects { n: 2, .. })), "{last:?}");
+    assert!(session.n_tracked() <= 2);
+    // Whoever goes on from here keeps to it.
+    let prompts: Vec<&str> = checkpoint.prompts.iter().map(String::as_str).collect();
+    let bytes = session.to_bytes().unwrap();
+    let options = SessionOptions::new(Mode::Streaming, checkpoint.frame_size());
+    let model = checkpoint.model.clone();
+    let restored = Session::from_bytes(model, &prompts, options, &bytes, "saved".as_ref()).unwrap();
+    assert_eq!(restored.concessions(), session.concessions());
+}
+
+#[test]
+fn a_device_too_small_for_one_object_is_an_error_and_nothing_is_lost() {
+    let checkpoint = Checkpoint::open("narrow");
+    let prompts: Vec<&str> = checkpoint.prompts.iter().map(String::as_str).collect();
+    let options = SessionOptions::new(Mode::Streaming, checkpoint.frame_size());
+    let mut session = Session::new(checkpoint.model.clone(), &prompts, options).unwrap();
+    session.push(Frame::PixelValues(&checkpoint.pixel_values(0))).unwrap();
+    let second = checkpoint.pixel_values(1);
+    let error = on_a_device_for(0, 0, || session.push(Frame::PixelValues(&second))).unwrap_err();
+    assert!(error.is_out_of_memory(), "{error}");
+    assert_eq!(session.n_frames(), 1);
+    session.push(Frame::PixelValues(&second)).unwrap();
+}
+
+#[test]
+fn preparing_the_next_frame_meanwhile_changes_nothing() {
+    let checkpoint = Checkpoint::open("narrow");
+    let (want, session) = track(&checkpoint);
+    let prompts: Vec<&str> = checkpoint.prompts.iter().map(String::as_str).collect();
+    let options = SessionOptions::new(Mode::Streaming, checkpoint.frame_size());
+    let mut ahead = Session::new(checkpoint.model.clone(), &prompts, options).unwrap();
+    let pictures: Vec<Tensor> = (0..checkpoint.n_frames()).map(|t| checkpoint.pixel_values(t)).collect();
+    let mut prepared = ahead.prepare(&Frame::PixelValues(&pictures[0])).unwrap();
+    let mut got = Vec::new();
+    for t in 0..pictures.len() {
+        let next = pictures.get(t + 1).map(Frame::PixelValues);
+        let (outputs, next) = ahead.push_prepared(&prepared, next.as_ref()).unwrap();
+        got.extend(outputs);
+        assert_eq!(next.is_some(), t + 1 < pictures.len());
+        prepared = next.unwrap_or(prepared);
+    }
+    assert_eq!(got, want);
+    assert_eq!(ahead.to_bytes().unwrap(), session.to_bytes().unwrap());
 }

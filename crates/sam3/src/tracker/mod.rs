@@ -173,6 +173,7 @@ impl Tracker {
         at_once: usize,
     ) -> TensorResult<Propagated> {
         let mut parts = Vec::new();
+        trace::needs_memory_for(at_once.min(banks.len()), banks.len())?;
         for banks in banks.chunks(at_once.max(1)) {
             let conditioned = self.condition(features, banks, frame_idx, max_pointers, limits)?;
             parts.push(self.read_masks(features, &conditioned)?);

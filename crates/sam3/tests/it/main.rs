@@ -4,6 +4,7 @@
 
 mod checkpoint;
 mod fixture;
+mod kernels;
 mod loading;
 mod parity;
 mod properties;
