@@ -45,6 +45,7 @@ mod session;
 mod tokenizer;
 mod trace;
 mod tracker;
+mod vision_batch;
 mod weights;
 
 pub use candle_core::{Device, Tensor};

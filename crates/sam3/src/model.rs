@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 
 use crate::config::VideoConfig;
 use crate::detector::Detector;
@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::preprocess::Preprocess;
 use crate::tokenizer::PromptTokenizer;
 use crate::tracker::Tracker;
+use crate::vision_batch::VisionBatch;
 use crate::weights::Weights;
 
 /// The numbers that a model is made of and computes in.
@@ -53,6 +54,7 @@ pub struct Model {
     pub(crate) tokenizer: PromptTokenizer,
     pub(crate) preprocess: Preprocess,
     pub(crate) device: Device,
+    vision_batch: VisionBatch,
     /// Tells one checkpoint and its precision from another when a saved session is read.
     pub(crate) fingerprint: String,
 }
@@ -110,7 +112,35 @@ impl Model {
         let settings = format!("{config:?} {precision:?} {preprocess:?}");
         let fingerprint = format!("{:016x}", weights.digest().add(settings.as_bytes()).value());
         let device = weights.device().clone();
-        Ok(Self { config, precision, detector, tracker, tokenizer, preprocess, device, fingerprint })
+        let vision_batch = VisionBatch::default();
+        Ok(Self {
+            config,
+            precision,
+            detector,
+            tracker,
+            tokenizer,
+            preprocess,
+            device,
+            vision_batch,
+            fingerprint,
+        })
+    }
+
+    /// The vision encoder on a picture `[1, size, size, 3]` of one of the model's sessions → `[1, g, g, c]`. On a
+    /// GPU, sessions of several threads go through it together.
+    pub(crate) fn encode_picture(&self, pixel_values: &Tensor) -> candle_core::Result<Tensor> {
+        let encode = |pictures: &Tensor| self.detector.backbone.forward(pictures);
+        // On a CPU nothing is gained, and results stay the same whoever else is at work.
+        if self.device.is_cpu() {
+            encode(pixel_values)
+        } else {
+            self.vision_batch.encode(pixel_values, encode)
+        }
+    }
+
+    /// How many sessions there are.
+    pub(crate) fn vision_batch(&self) -> &VisionBatch {
+        &self.vision_batch
     }
 
     /// The checkpoint's configuration.

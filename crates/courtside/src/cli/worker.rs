@@ -34,6 +34,9 @@ pub(super) struct Args {
     /// Ends when there was nothing to do for so long; 0 never does.
     #[arg(long, value_name = "SECONDS")]
     idle_exit: Option<u64>,
+    /// Jobs that are tracked at the same time, on one GPU: more frames in all where one video does not fill it.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    streams: u8,
     /// After so long, gives back what it is working on and ends.
     #[arg(long, value_name = "SECONDS")]
     max_runtime: Option<u64>,
@@ -108,6 +111,7 @@ fn options(args: Args, context: &Context) -> Options {
             .unwrap_or_else(|| worker::default_worker_id(&unique)),
         once: args.once.unwrap_or(settings.single_job),
         idle_exit,
+        streams: usize::from(args.streams),
         max_runtime: args.max_runtime.map(Duration::from_secs),
         allow_cpu: args.allow_cpu,
         model: args.model,

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use jobs::manifest::{Manifest, Target};
 use jobs::queue::{Look, Queue, Worker as Name};
-use jobs::{Timing, probe};
+use jobs::{Lease, Timing, probe};
 use sam3::device::{DeviceChoice, gpu_backend};
 use serde::Serialize;
 
@@ -42,6 +42,8 @@ pub struct Options {
     pub once: bool,
     /// End when there was nothing to do for so long.
     pub idle_exit: Option<Duration>,
+    /// Jobs at the same time.
+    pub streams: usize,
     /// Release what it holds and end after so long.
     pub max_runtime: Option<Duration>,
     /// Track cloud jobs without a GPU.
@@ -77,6 +79,17 @@ pub struct Served {
     pub ended: String,
 }
 
+impl Served {
+    /// What another stream did beside it.
+    fn add(&mut self, other: Self) {
+        self.completed.extend(other.completed);
+        self.failed.extend(other.failed);
+        self.released.extend(other.released);
+        self.lost.extend(other.lost);
+        self.ended = other.ended;
+    }
+}
+
 /// Works until told to stop, or until there is a reason to.
 ///
 /// # Errors
@@ -91,17 +104,40 @@ pub async fn run(desk: &Desk, options: &Options, stop: &Stop) -> Outcome<Served>
         check_device(&engine, options)?;
     }
     let models = Models::find(options.model.as_deref(), engine)?;
-    models.announce(options.max_objects);
+    models.announce(options.max_objects * options.streams);
     workspace::check(&options.work_folder)?;
-    let (target, worker_id) = (options.target, options.worker_id.clone());
-    let name = Name { worker_id, host: host_name() };
+    let target = options.target;
     let accept =
         move |job: &Manifest| is_remote || target == Target::Cloud || job.target != Some(Target::Cloud);
-    let queue = Queue::new(bucket.clone(), desk.host.clone(), options.timing, name, accept);
     say(format!("{}: looking for jobs in {}", options.worker_id, bucket.place()));
-    let mut worker = Worker { desk, options, models, queue, served: Served::default(), started };
-    worker.work(stop).await?;
-    Ok(worker.served)
+    let stream = |i: usize| {
+        let worker_id = match options.streams {
+            1 => options.worker_id.clone(),
+            _ => format!("{}-{}", options.worker_id, i + 1),
+        };
+        let options = Options { worker_id: worker_id.clone(), ..options.clone() };
+        let name = Name { worker_id, host: host_name() };
+        let queue = Queue::new(bucket.clone(), desk.host.clone(), options.timing, name, accept);
+        Worker { desk, options, models: models.clone(), queue, served: Served::default(), started }
+    };
+    all_streams((0..options.streams).map(stream), stop).await
+}
+
+/// Streams side by side until the last one ends. When one fails, the others give back what they have.
+async fn all_streams(streams: impl Iterator<Item = Worker<'_>>, stop: &Stop) -> Outcome<Served> {
+    let stop = stop.child();
+    let works = streams.map(async |mut worker| {
+        let ended = worker.work(&stop).await;
+        if ended.is_err() {
+            stop.request();
+        }
+        ended.map(|()| worker.served)
+    });
+    let mut served = Served::default();
+    for one in futures::future::join_all(works).await {
+        served.add(one?);
+    }
+    Ok(served)
 }
 
 /// The device that was asked for; with --allow-cpu, the processor where `auto` finds no GPU that will do.
@@ -135,7 +171,7 @@ fn check_device(engine: &Engine, options: &Options) -> Outcome<()> {
 
 struct Worker<'a> {
     desk: &'a Desk,
-    options: &'a Options,
+    options: Options,
     models: Models,
     queue: Queue,
     served: Served,
@@ -156,7 +192,7 @@ impl Worker<'_> {
             let pause = match self.queue.look().await {
                 Ok(Look::Claimed(lease)) => {
                     let n_failed = self.served.failed.len();
-                    self.serve(Attempt { lease, desk: self.desk, options: self.options }, stop).await?;
+                    self.serve(lease, stop).await?;
                     if self.options.once {
                         return self.end("it served one job (--once)");
                     }
@@ -194,11 +230,12 @@ impl Worker<'_> {
     }
 
     /// Serves one job to whatever end.
-    async fn serve(&mut self, attempt: Attempt<'_>, stop: &Stop) -> Outcome<()> {
+    async fn serve(&mut self, lease: Box<Lease>, stop: &Stop) -> Outcome<()> {
+        let attempt = Attempt { lease, desk: self.desk, options: &self.options };
         workspace::sweep(&self.options.work_folder);
         let id = attempt.lease.id().to_string();
         if attempt.is_for_gpu().await
-            && let Err(failure) = check_device(self.models.engine(), self.options)
+            && let Err(failure) = check_device(self.models.engine(), &self.options)
         {
             attempt.lease.release("its worker has no GPU").await.map_err(lost_or)?;
             return Err(failure);

@@ -68,7 +68,7 @@ impl Session {
     /// Queues everything about a picture `[1, size, size, 3]` that does not depend on the tracks.
     pub(super) fn look(&self, pixel_values: &Tensor) -> Result<Prepared> {
         let detector = &self.model.detector;
-        let picture = detector.backbone.forward(pixel_values)?;
+        let picture = self.model.encode_picture(pixel_values)?;
         let pyramid = detector.neck.forward(&picture)?;
         let seen = self.prompt_features.iter().map(|prompt| detector.look(&pyramid, prompt));
         let seen = seen.collect::<candle_core::Result<_>>()?;

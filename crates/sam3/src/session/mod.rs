@@ -138,6 +138,12 @@ struct Unreported {
     suppressed: Vec<u64>,
 }
 
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.model.vision_batch().leave();
+    }
+}
+
 impl Session {
     /// Starts a session; prompts are encoded here, once. Prompts of the same tokens count once.
     ///
@@ -165,6 +171,7 @@ impl Session {
         let unique = unique.into_iter().map(|(prompt, _)| prompt).collect();
         let limits = BankLimits::new(&model.config.tracker_config, options.compat.is_reference());
         let enlarger = Enlarger::new(model.config.low_res_mask_size, options.frame_size);
+        model.vision_batch().join();
         Ok(Self {
             model,
             options,

@@ -70,6 +70,33 @@ fn parameters_reach_the_tracker() {
 }
 
 #[test]
+fn two_streams_track_two_jobs_at_a_time_to_the_same_results() {
+    let site = Site::with_folder();
+    let jobs = [site.submit(14, &[]), site.submit(14, &["--sample-interval", "1"])];
+    let ran = site.worker(&["--once", "--streams", "2", "--worker-id", "rig"]).output().unwrap();
+    let served = crate::program::Ran::of(ran).expect(0, &[]).json();
+    let mut completed: Vec<&str> =
+        served["completed"].as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect();
+    completed.sort_unstable();
+    let mut want = jobs.each_ref().map(String::as_str);
+    want.sort_unstable();
+    assert_eq!(completed, want);
+    let results = jobs.each_ref().map(|job| {
+        let results = std::fs::read(site.object(&format!("results/{job}.json"))).unwrap();
+        serde_json::from_slice::<serde_json::Value>(&results).unwrap()["detections"].clone()
+    });
+    assert!(results[0].as_array().unwrap().len() > 5);
+    assert_eq!(results[0], results[1]);
+    let workers = jobs.each_ref().map(|job| {
+        let register = std::fs::read(site.object(&format!("jobs/{job}.json"))).unwrap();
+        let register: serde_json::Value = serde_json::from_slice(&register).unwrap();
+        register["worker_id"].as_str().unwrap().to_owned()
+    });
+    assert_ne!(workers[0], workers[1]);
+    assert!(workers.iter().all(|id| id.starts_with("rig-")), "{workers:?}");
+}
+
+#[test]
 fn a_worker_ends_when_there_is_nothing_to_do() {
     let site = Site::with_folder();
     let ended = |more: &[&str]| {
