@@ -19,9 +19,10 @@ demo: setup
 	cargo build --release --locked
 	@COURTSIDE=$(COURTSIDE) MODEL="$(MODEL)" VIDEO="$(VIDEO)" scripts/demo.sh
 
-# What the continuous integration runs.
+# What the continuous integration runs. The second line of tests: modules at real size in the arithmetic of GPUs.
 test: servers check
 	cargo test --workspace --locked
+	COURTSIDE_TEST_DEVICE=cpu cargo test --locked -p sam3 --lib real_shapes
 	scripts/schemathesis.sh
 
 check:

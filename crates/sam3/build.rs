@@ -1,41 +1,97 @@
-//! With the feature `cuda`, compiles the kernels to PTX that every GPU since the A100 can run.
+//! With the feature `cuda`: compiles the kernels to PTX that every GPU since the A100 can run, and makes stubs of
+//! CUDA's functions, so that the program is linked with none of its libraries and starts without them.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-const KERNELS: [&str; 6] = ["attention", "depthwise", "elementwise", "norm", "resize", "rope"];
+#[cfg(feature = "cuda")]
+#[path = "src/ops/cuda/symbols.rs"]
+mod symbols;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    if std::env::var_os("CARGO_FEATURE_CUDA").is_none() {
-        return;
-    }
-    println!("cargo::rerun-if-changed=kernels");
-    println!("cargo::rerun-if-env-changed=CUDA_HOME");
-    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo says where to write"));
-    for name in KERNELS {
-        compile(&Path::new("kernels").join(name).with_extension("cu"), &out.join(name).with_extension("ptx"));
-    }
+    #[cfg(feature = "cuda")]
+    cuda::build();
 }
 
-/// `-arch=compute_80` is PTX alone, which the driver compiles for the GPU that is there. No fast math: the
-/// resize is exact.
-fn compile(source: &Path, ptx: &Path) {
-    let nvcc = match std::env::var_os("CUDA_HOME") {
-        Some(home) => PathBuf::from(home).join("bin/nvcc"),
-        None => PathBuf::from("nvcc"),
-    };
-    let mut command = Command::new(&nvcc);
-    command.args(["-std=c++17", "-O3", "-arch=compute_80", "-ptx", "-o"]).args([ptx, source]);
-    match command.output() {
-        Ok(output) if output.status.success() => {}
-        Ok(output) => {
-            panic!("{}: {}\n{}", source.display(), output.status, String::from_utf8_lossy(&output.stderr))
+#[cfg(feature = "cuda")]
+mod cuda {
+    use std::fmt::Write;
+    use std::path::{Path, PathBuf};
+    use std::process::Command;
+
+    use crate::symbols::LIBRARIES;
+
+    const KERNELS: [&str; 6] = ["attention", "depthwise", "elementwise", "norm", "resize", "rope"];
+    /// Names that other crates ask the linker for.
+    const LINKED: [&str; 5] = ["cuda", "cublas", "cublasLt", "curand", "nvrtc"];
+
+    pub(crate) fn build() {
+        println!("cargo::rerun-if-changed=kernels");
+        println!("cargo::rerun-if-changed=src/ops/cuda/symbols.rs");
+        println!("cargo::rerun-if-env-changed=CUDA_HOME");
+        let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo says where to write"));
+        for name in KERNELS {
+            let source = Path::new("kernels").join(name).with_extension("cu");
+            compile(&source, &out.join(name).with_extension("ptx"));
         }
-        Err(error) => panic!(
-            "{}: {error}; the feature `cuda` needs the CUDA toolkit's nvcc, on PATH or in CUDA_HOME/bin: see \
-             scripts/build_cuda.sh",
-            nvcc.display()
-        ),
+        let write = |name: &str, text: &str| {
+            let path = out.join(name).with_extension("S");
+            std::fs::write(&path, text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            path
+        };
+        cc::Build::new().file(write("courtside_cuda", &stubs())).compile("courtside_cuda");
+        for name in LINKED {
+            // Something under the name, where the linker looks; the functions are in the stubs.
+            let nothing = format!(".globl courtside_no_{name}\ncourtside_no_{name}:\n{NOT_EXECUTABLE}");
+            cc::Build::new().file(write(name, &nothing)).cargo_metadata(false).compile(name);
+        }
+    }
+
+    /// `-arch=compute_80` is PTX alone, which the driver compiles for the GPU that is there. No fast math: the
+    /// resize is exact.
+    fn compile(source: &Path, ptx: &Path) {
+        let nvcc = match std::env::var_os("CUDA_HOME") {
+            Some(home) => PathBuf::from(home).join("bin/nvcc"),
+            None => PathBuf::from("nvcc"),
+        };
+        let mut command = Command::new(&nvcc);
+        command.args(["-std=c++17", "-O3", "-arch=compute_80", "-ptx", "-o"]).args([ptx, source]);
+        match command.output() {
+            Ok(output) if output.status.success() => {}
+            Ok(output) => {
+                let said = String::from_utf8_lossy(&output.stderr);
+                panic!("{}: {}\n{said}", source.display(), output.status)
+            }
+            Err(error) => panic!(
+                "{}: {error}; the feature `cuda` needs the CUDA toolkit's nvcc, on PATH or in CUDA_HOME/bin: see \
+                 scripts/build_cuda.sh",
+                nvcc.display()
+            ),
+        }
+    }
+
+    const NOT_EXECUTABLE: &str = ".section .note.GNU-stack,\"\",%progbits\n";
+
+    /// Each function jumps to its place in the table `courtside_cuda_functions`, which at first holds one that
+    /// answers 999, CUDA's "unknown error".
+    fn stubs() -> String {
+        let architecture = std::env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
+        let (missing, jump): (&str, fn(usize) -> String) = match architecture.as_str() {
+            "x86_64" => ("mov $999, %eax\nret", |at| format!("jmp *courtside_cuda_functions+{at}(%rip)")),
+            "aarch64" => ("mov w0, #999\nret", |at| {
+                format!(
+                    "adrp x16, courtside_cuda_functions+{at}\n\
+                     ldr x16, [x16, #:lo12:courtside_cuda_functions+{at}]\nbr x16"
+                )
+            }),
+            other => panic!("the feature `cuda` is for Linux on x86_64 and aarch64, not {other}"),
+        };
+        let functions: Vec<&str> = LIBRARIES.iter().flat_map(|library| library.functions).copied().collect();
+        let mut text = format!(".text\nmissing:\n{missing}\n");
+        for (i, name) in functions.iter().enumerate() {
+            let jump = jump(8 * i);
+            writeln!(text, ".globl {name}\n.type {name}, %function\n{name}:\n{jump}").expect("memory");
+        }
+        text += ".data\n.balign 8\n.globl courtside_cuda_functions\ncourtside_cuda_functions:\n";
+        text += &".quad missing\n".repeat(functions.len());
+        text + NOT_EXECUTABLE
     }
 }

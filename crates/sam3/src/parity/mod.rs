@@ -16,6 +16,31 @@ use crate::model::{Model, Precision};
 /// 1. Both sides compute in f32 and add up in another order; PyTorch itself is 1e-5 away from f64.
 pub(crate) const RELATIVE_TOLERANCE: f32 = 1e-4;
 
+/// The same in bfloat16, whose every step rounds to 8 bits: what whole modules show on a CPU, twice over.
+const BF16_TOLERANCE: f32 = 2.6e-2;
+
+/// What modules at the real shapes are tested in: f32 on the CPU, or bfloat16 on the device that
+/// `COURTSIDE_TEST_DEVICE` names.
+pub(crate) struct Arithmetic {
+    pub precision: Precision,
+    pub device: Device,
+    pub tolerance: f32,
+}
+
+/// As the environment says.
+pub(crate) fn arithmetic() -> Arithmetic {
+    match std::env::var("COURTSIDE_TEST_DEVICE") {
+        Ok(name) => Arithmetic {
+            precision: Precision::Bf16,
+            device: crate::device::open(name.parse().unwrap()).unwrap(),
+            tolerance: BF16_TOLERANCE,
+        },
+        Err(_) => {
+            Arithmetic { precision: Precision::F32, device: Device::Cpu, tolerance: RELATIVE_TOLERANCE }
+        }
+    }
+}
+
 /// The tiny checkpoints.
 pub(crate) const CHECKPOINTS: [&str; 2] = ["wide", "narrow"];
 

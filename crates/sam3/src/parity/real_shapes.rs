@@ -8,7 +8,7 @@ use std::rc::Rc;
 use candle_core::{Device, Tensor};
 use serde::Deserialize;
 
-use super::{RELATIVE_TOLERANCE, channels_first, channels_last, folder, numbers, read_json};
+use super::{Arithmetic, arithmetic, channels_first, channels_last, folder, numbers, read_json};
 use crate::config::{
     DetectorConfig, DetrDecoderConfig, DetrEncoderConfig, TextConfig, TrackerConfig, VideoConfig,
 };
@@ -20,7 +20,6 @@ use crate::detector::scoring::DotProductScoring;
 use crate::detector::text::{PromptFeatures, TextEncoder, shares};
 use crate::detector::vit;
 use crate::fnv::Fnv;
-use crate::model::Precision;
 use crate::position::sine_2d;
 use crate::trace::listen;
 use crate::tracker::image_wide_positions;
@@ -75,7 +74,9 @@ impl Formula {
     }
 
     fn tensor(&self) -> Tensor {
-        Tensor::from_vec(self.values(), self.shape.as_slice(), &Device::Cpu).unwrap()
+        let Arithmetic { precision, device, .. } = arithmetic();
+        let wide = Tensor::from_vec(self.values(), self.shape.as_slice(), &device).unwrap();
+        wide.to_dtype(precision.activations()).unwrap()
     }
 }
 
@@ -104,7 +105,8 @@ impl Case {
     fn root(&self) -> Weights {
         let (module, used) = (self.facts.module.clone(), self.used.clone());
         let parameters = self.facts.parameters.clone();
-        Weights::by(Precision::F32, &Device::Cpu, move |key, shape| {
+        let Arithmetic { precision, device, .. } = arithmetic();
+        Weights::by(precision, &device, move |key, shape| {
             let Some(name) = key.strip_prefix(&module) else {
                 return Some(vec![0.0; shape.iter().product()]);
             };
@@ -141,8 +143,9 @@ impl Case {
         let tokens = self.input("text_features");
         let is_word: Vec<bool> = (0..tokens.dim(1).unwrap()).map(|i| i < N_WORDS).collect();
         let mask: Vec<f32> = is_word.iter().map(|&w| if w { 0.0 } else { f32::NEG_INFINITY }).collect();
-        let mask = Tensor::from_vec(mask, (1, 1, 1, is_word.len()), &Device::Cpu).unwrap();
-        PromptFeatures { tokens, mask, shares: shares(&is_word, &Device::Cpu).unwrap() }
+        let mask = Tensor::from_vec(mask, (1, 1, 1, is_word.len()), tokens.device()).unwrap();
+        let shares = shares(&is_word, tokens.device()).unwrap();
+        PromptFeatures { tokens, mask, shares }
     }
 
     /// Compares an output, elements in the reference's order: samples one by one, and mean, L2 norm and
@@ -169,7 +172,7 @@ impl Case {
             (f64::from(got_largest) - largest).abs() / scale,
         ];
         println!("{} {off:?}", key(""));
-        let tolerance = f64::from(RELATIVE_TOLERANCE);
+        let tolerance = f64::from(arithmetic().tolerance);
         assert!(
             off.iter().all(|&x| x <= tolerance),
             "{}: sample, mean, norm, largest off by {off:?}",
@@ -192,7 +195,8 @@ fn tracker_config() -> TrackerConfig {
 }
 
 fn positions() -> Tensor {
-    sine_2d(GRID, WIDTH, &Device::Cpu).unwrap()
+    let Arithmetic { precision, device, .. } = arithmetic();
+    sine_2d(GRID, WIDTH, &device).unwrap().to_dtype(precision.activations()).unwrap()
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use candle_core::Device;
 use candle_core::cuda_backend::cudarc::driver::{CudaContext, result, sys};
 
+use super::libraries;
 use crate::device::DeviceMemory;
 
 /// The driver's interface that the kernels are compiled for, as `cuDriverGetVersion` writes it.
@@ -17,6 +18,7 @@ const NEEDED_CAPABILITY: (i32, i32) = (8, 0);
 /// # Errors
 /// What is missing, with its version and the way out.
 pub(crate) fn open(ordinal: usize) -> Result<Device, String> {
+    libraries::load()?;
     let driver = |e: result::DriverError| format!("the driver refuses: {e}");
     result::init().map_err(|e| format!("no NVIDIA driver answers ({e}); install driver 580 or newer"))?;
     let version = driver_version();
@@ -39,11 +41,7 @@ pub(crate) fn open(ordinal: usize) -> Result<Device, String> {
              (A100, RTX 30 and newer)"
         ));
     }
-    let device = Device::new_cuda_with_stream(ordinal).map_err(|e| {
-        format!(
-            "{name} cannot be used: {e}; cuBLAS and cuRAND of CUDA 13 must be where the loader finds them"
-        )
-    })?;
+    let device = Device::new_cuda_with_stream(ordinal).map_err(|e| format!("{name} cannot be used: {e}"))?;
     keep_freed_memory(&context).map_err(driver)?;
     if let Device::Cuda(cuda) = &device {
         #[expect(unsafe_code, reason = "one stream computes; the copying stream waits for events of its own")]

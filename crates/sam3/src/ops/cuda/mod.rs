@@ -10,7 +10,9 @@ mod driver;
 pub(super) mod fused;
 mod gemm;
 mod launch;
+mod libraries;
 mod picture;
+mod symbols;
 mod verify;
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,0 +1,90 @@
+//! The functions of CUDA's libraries that the program calls. `build.rs` makes a stub of each, so that nothing is
+//! linked with those libraries; [`super::libraries`] fills the stubs when a GPU is asked for.
+//!
+//! A function that is called and not listed here is an undefined symbol when the program is linked: add it.
+
+/// A library of CUDA.
+pub struct Library {
+    /// What it is, and what to install, for messages.
+    pub what: &'static str,
+    /// File names that the loader knows it by, the preferred one first.
+    pub files: &'static [&'static str],
+    /// Functions, in the order of their stubs.
+    pub functions: &'static [&'static str],
+}
+
+/// All of them, in the order of their stubs.
+pub const LIBRARIES: [Library; 3] = [
+    Library {
+        what: "the NVIDIA driver, 580 or newer",
+        files: &["libcuda.so.1"],
+        functions: &[
+            "cuCtxDestroy_v2",
+            "cuCtxGetCurrent",
+            "cuCtxSetCurrent",
+            "cuCtxSynchronize",
+            "cuDeviceGet",
+            "cuDeviceGetAttribute",
+            "cuDeviceGetCount",
+            "cuDeviceGetDefaultMemPool",
+            "cuDeviceGetName",
+            "cuDevicePrimaryCtxRelease_v2",
+            "cuDevicePrimaryCtxRetain",
+            "cuDeviceTotalMem_v2",
+            "cuDriverGetVersion",
+            "cuEventCreate",
+            "cuEventDestroy_v2",
+            "cuEventRecord",
+            "cuFuncSetAttribute",
+            "cuGetErrorString",
+            "cuInit",
+            "cuLaunchKernel",
+            "cuMemAllocAsync",
+            "cuMemAlloc_v2",
+            "cuMemFreeAsync",
+            "cuMemFree_v2",
+            "cuMemGetInfo_v2",
+            "cuMemPoolGetAttribute",
+            "cuMemPoolSetAttribute",
+            "cuMemcpyDtoDAsync_v2",
+            "cuMemcpyDtoHAsync_v2",
+            "cuMemcpyHtoDAsync_v2",
+            "cuMemcpyPeerAsync",
+            "cuMemsetD8Async",
+            "cuModuleGetFunction",
+            "cuModuleLoad",
+            "cuModuleLoadData",
+            "cuModuleUnload",
+            "cuStreamCreate",
+            "cuStreamDestroy_v2",
+            "cuStreamIsCapturing",
+            "cuStreamSynchronize",
+            "cuStreamWaitEvent",
+        ],
+    },
+    Library {
+        what: "cuBLAS of CUDA 13 (`pip install nvidia-cublas`, or the image nvidia/cuda:13.0.2-runtime)",
+        files: &["libcublas.so.13", "libcublas.so.12"],
+        functions: &[
+            "cublasCreate_v2",
+            "cublasDestroy_v2",
+            "cublasDgemmStridedBatched",
+            "cublasGemmStridedBatchedEx",
+            "cublasSetStream_v2",
+        ],
+    },
+    Library {
+        what: "cuRAND (`pip install nvidia-curand`, or the image nvidia/cuda:13.0.2-runtime)",
+        files: &["libcurand.so.10"],
+        functions: &[
+            "curandCreateGenerator",
+            "curandDestroyGenerator",
+            "curandGenerateNormal",
+            "curandGenerateNormalDouble",
+            "curandGenerateUniform",
+            "curandGenerateUniformDouble",
+            "curandSetPseudoRandomGeneratorSeed",
+            "curandSetStream",
+        ],
+    },
+];

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Builds courtside for NVIDIA GPUs, on a machine with or without one: target/cuda/release/courtside.
+#
+#   scripts/build_cuda.sh            build
+#   scripts/build_cuda.sh check      also lint, and check that no kernel spills registers
+#   scripts/build_cuda.sh test       run the engine's parity tests on the GPU that is here
+#
+# Takes the CUDA 13 compiler from CUDA_HOME if that is set, and else from PyPI into target/cuda/toolkit (270 MB).
+# The program holds PTX for compute capability 8.0, which drivers since 580 compile for the GPU at hand. It is
+# linked with no CUDA library: the driver, cuBLAS and cuRAND are loaded when a GPU is asked for, so that it
+# starts on machines without them, too.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+target=$PWD/target/cuda
+if [ -z "${CUDA_HOME:-}" ]; then
+    venv=$target/toolkit
+    CUDA_HOME=$(echo "$venv"/lib/python3.*/site-packages/nvidia/cu13)
+    if [ ! -x "$CUDA_HOME/bin/nvcc" ]; then
+        command -v python3 >/dev/null || { echo "error: python3 is needed to fetch the CUDA compiler" >&2; exit 1; }
+        python3 -m venv "$venv"
+        "$venv/bin/pip" install --quiet --disable-pip-version-check \
+            nvidia-cuda-nvcc==13.0.88 nvidia-cuda-runtime==13.0.96 nvidia-cuda-crt==13.0.88 \
+            nvidia-nvvm==13.0.88 nvidia-cuda-cccl==13.0.85
+        CUDA_HOME=$(echo "$venv"/lib/python3.*/site-packages/nvidia/cu13)
+    fi
+    # The runtime is linked into the program: the linker finds the static library under the plain name.
+    ln -sfn lib "$CUDA_HOME/lib64"
+    ln -sfn libcudart_static.a "$CUDA_HOME/lib/libcudart.a"
+fi
+[ -x "$CUDA_HOME/bin/nvcc" ] || { echo "error: no nvcc in $CUDA_HOME/bin" >&2; exit 1; }
+export CUDA_HOME PATH="$CUDA_HOME/bin:$PATH"
+export CUDA_COMPUTE_CAP=80 CUDAFORGE_THREADS=${CUDAFORGE_THREADS:-$(nproc)}
+
+case "${1:-build}" in
+build) ;;
+check)
+    cargo clippy --locked -p courtside --features cuda --all-targets --target-dir "$target" -- -D warnings
+    scripts/check_kernels.sh
+    ;;
+test)
+    command -v nvidia-smi >/dev/null || { echo "error: no nvidia-smi: this machine has no NVIDIA driver" >&2; exit 1; }
+    COURTSIDE_TEST_DEVICE=cuda exec cargo test --locked --release -p sam3 --features cuda --target-dir "$target" -- parity
+    ;;
+*)
+    echo "usage: scripts/build_cuda.sh [check|test]" >&2
+    exit 2
+    ;;
+esac
+cargo build --locked --release -p courtside --features cuda --target-dir "$target"
+echo "built target/cuda/release/courtside"
