@@ -35,7 +35,7 @@ export CUDA_COMPUTE_CAP=80 CUDAFORGE_THREADS=${CUDAFORGE_THREADS:-$(nproc)}
 case "${1:-build}" in
 build) ;;
 check)
-    cargo clippy --locked -p courtside --features cuda --all-targets --target-dir "$target" -- -D warnings
+    cargo clippy --locked --release -p sam3 -p courtside --features cuda --all-targets --target-dir "$target" -- -D warnings
     scripts/check_kernels.sh
     ;;
 test)

@@ -2,6 +2,7 @@
 //! CUDA's functions, so that the program is linked with none of its libraries and starts without them.
 
 #[cfg(feature = "cuda")]
+#[expect(dead_code, reason = "file names and words are for the program")]
 #[path = "src/ops/cuda/symbols.rs"]
 mod symbols;
 
@@ -19,7 +20,7 @@ mod cuda {
 
     use crate::symbols::LIBRARIES;
 
-    const KERNELS: [&str; 6] = ["attention", "depthwise", "elementwise", "norm", "resize", "rope"];
+    const KERNELS: [&str; 7] = ["attention", "depthwise", "elementwise", "im2col", "norm", "resize", "rope"];
     /// Names that other crates ask the linker for.
     const LINKED: [&str; 5] = ["cuda", "cublas", "cublasLt", "curand", "nvrtc"];
 

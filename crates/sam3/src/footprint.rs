@@ -9,6 +9,7 @@ use crate::config::VideoConfig;
 use crate::detector::Detector;
 use crate::error::Result;
 use crate::model::Precision;
+use crate::ops;
 use crate::tracker::bank::BankLimits;
 use crate::tracker::{OBJECTS_AT_ONCE, Tracker};
 use crate::weights::Weights;
@@ -38,7 +39,9 @@ impl Footprint {
         let sizes = Sizes::new(config, precision);
         Ok(Self {
             weights: weights.n_bytes(),
-            working: sizes.features() + sizes.pictures().max(sizes.objects(max_objects.min(OBJECTS_AT_ONCE))),
+            working: Sizes::scores()
+                + sizes.features()
+                + sizes.pictures().max(sizes.objects(max_objects.min(OBJECTS_AT_ONCE))),
             memories: max_objects as u64 * sizes.bank(),
             max_objects,
         })
@@ -108,6 +111,11 @@ impl Sizes {
         2 * 2 * 21 * self.cells * self.width * self.bytes
     }
 
+    /// Pieces of attention's scores in f32: raw, with a bias, as probabilities.
+    fn scores() -> u64 {
+        3 * ops::SCORES_BYTES as u64
+    }
+
     /// The ViT, or the 3×3 convolution over the finest level with its nine shifted copies.
     fn pictures(&self) -> u64 {
         let vit = self.cells * (8 * self.vit + 2 * self.vit_mlp);
@@ -138,9 +146,10 @@ mod tests {
     #[test]
     fn a_crowd_fits_a_card_of_24_gb_and_a_team_8_gb() {
         let config = VideoConfig::default();
+        const CROWD: usize = 1000;
         let of = |n| Footprint::of(&config, Precision::Bf16, n).unwrap();
         assert!(of(12).total() < 8_000_000_000, "{}", of(12));
-        assert!(of(config.max_num_objects).total() < 24_000_000_000, "{}", of(config.max_num_objects));
+        assert!(of(CROWD).total() < 24_000_000_000, "{}", of(CROWD));
         // 840 million parameters.
         let weights = of(1).weights;
         assert!((1_500_000_000..1_900_000_000).contains(&weights), "{weights}");

@@ -88,6 +88,7 @@ impl VisionBatch {
             std::mem::take(&mut group.waiting).into_iter().unzip();
         group.is_running = true;
         drop(group);
+        let running = Running { batch: self, tickets: &tickets };
         let together = Tensor::cat(&pictures, 0).and_then(|batch| encode(&batch));
         let encoded: Vec<Result<Tensor>> = match together {
             Ok(all) => (0..pictures.len()).map(|i| all.narrow(0, i, 1)).collect(),
@@ -95,12 +96,31 @@ impl VisionBatch {
             Err(_) => pictures.iter().map(encode).collect(),
         };
         let mut group = self.group();
-        group.is_running = false;
         // An error's own words, since it was made on another thread.
         let encoded = encoded.into_iter().map(|one| one.map_err(|e| format!("{e:?}")));
-        group.done.extend(tickets.into_iter().zip(encoded));
-        self.changed.notify_all();
-        group
+        group.done.extend(tickets.iter().copied().zip(encoded));
+        drop(group);
+        drop(running);
+        self.group()
+    }
+}
+
+/// A run of the encoder. However it ends, nobody waits for ever.
+struct Running<'a> {
+    batch: &'a VisionBatch,
+    tickets: &'a [u64],
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let mut group = self.batch.group();
+        group.is_running = false;
+        if std::thread::panicking() {
+            let failed =
+                |ticket: &u64| (*ticket, Err("the vision encoder panicked on another thread".to_owned()));
+            group.done.extend(self.tickets.iter().map(failed));
+        }
+        self.batch.changed.notify_all();
     }
 }
 

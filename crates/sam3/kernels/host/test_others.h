@@ -3,6 +3,7 @@
 
 #include "depthwise.cu"
 #include "elementwise.cu"
+#include "im2col.cu"
 #include "norm.cu"
 #include "resize.cu"
 #include "rope.cu"
@@ -194,6 +195,28 @@ inline void test_depthwise(unsigned n, unsigned h, unsigned w, unsigned c, unsig
     }
 }
 
+inline void test_im2col(unsigned n, unsigned h, unsigned w, unsigned c, unsigned k, unsigned stride,
+                        unsigned padding) {
+    Report report("im2col: " + std::to_string(n) + "x" + std::to_string(h) + "x" + std::to_string(w) + "x" +
+                  std::to_string(c) + ", k " + std::to_string(k) + ", stride " + std::to_string(stride) +
+                  " (must agree exactly)");
+    Random random(h * w + c + k);
+    const unsigned oh = (h + 2 * padding - k) / stride + 1, ow = (w + 2 * padding - k) / stride + 1;
+    Buffer<bf16> x(n * h * w * c), out(n * oh * ow * k * k * c);
+    fill(x, random, 1);
+    on_host::launch(dim3(ow, oh, n), 32, 0,
+                    [&] { im2col_bf16(out.data, x.data, h, w, c, k, stride, padding); });
+    for (unsigned i = 0; i < n * oh * ow * k * k * c; ++i) {
+        const unsigned channel = i % c, tap = i / c % (k * k), pixel = i / c / (k * k);
+        const int row = static_cast<int>(pixel / ow % oh * stride + tap / k) - static_cast<int>(padding);
+        const int column = static_cast<int>(pixel % ow * stride + tap % k) - static_cast<int>(padding);
+        const bool inside =
+            row >= 0 && row < static_cast<int>(h) && column >= 0 && column < static_cast<int>(w);
+        const unsigned at = ((pixel / ow / oh * h + row) * w + column) * c + channel;
+        report.compare(value(out[i]), inside ? value(x[at]) : 0, 1e-30);
+    }
+}
+
 // Weights of an axis as `fixed_taps` of src/ops/resize.rs computes them, as tables for the kernel.
 struct FixedTaps {
     Buffer<int> first, count, weights;
@@ -300,6 +323,9 @@ inline void test_others() {
     test_depthwise(2, 9, 19, 6, 7);
     test_depthwise(1, 20, 8, 66, 7);
     test_depthwise(1, 5, 13, 4, 3);
+    test_im2col(2, 7, 9, 16, 3, 1, 1);
+    test_im2col(1, 8, 6, 8, 3, 2, 1);
+    test_im2col(1, 8, 12, 24, 4, 4, 0);
     test_resize(37, 61, 20, 24);
     test_resize(20, 30, 33, 50);
     test_resize(150, 40, 11, 40);

@@ -17,6 +17,7 @@ mod plain;
 mod resize;
 
 pub(crate) use download::Download;
+pub(crate) use plain::SCORES_BYTES;
 pub(crate) use resize::{Filter, Resizer, Taps, bilinear_taps, resize_rgb};
 
 use std::cell::Cell;
@@ -246,7 +247,9 @@ pub(crate) fn conv2d(x: &Tensor, w: &Tensor, b: Option<&Tensor>, g: ConvGeometry
     count_flops(2 * n * g.output_len(height) * g.output_len(width) * w.elem_count());
     match backend(x) {
         Backend::Cpu => cpu::conv::conv2d(x, w, b, g),
-        _ => plain::conv2d(x, w, b, g),
+        Backend::Plain => plain::conv2d(x, w, b, g),
+        #[cfg(feature = "cuda")]
+        Backend::Fused => cuda::fused::conv2d(x, w, b, g)?.map_or_else(|| plain::conv2d(x, w, b, g), Ok),
     }
 }
 

@@ -79,16 +79,16 @@ pub(super) fn group_norm_relu(
         .to_dtype(x.dtype())
 }
 
-/// Largest piece of scores, in bytes: about what the cache of a large GPU holds.
-const SCORES_BYTES: usize = 64 << 20;
+/// Largest piece of scores, in bytes: enough rows to keep every processor of a large GPU busy.
+pub(crate) const SCORES_BYTES: usize = 256 << 20;
 
-/// `a bᵀ` with sums and result in f32: a `[.., m, k]`, b `[.., n, k]` → `[.., m, n]`.
-pub(super) fn scores(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+/// `scale · a bᵀ` with sums and result in f32: a `[.., m, k]`, b `[.., n, k]` → `[.., m, n]`.
+fn scores(a: &Tensor, b: &Tensor, scale: f32) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
     if a.device().is_cuda() && a.dtype() == DType::BF16 {
-        return super::cuda::matmul_transposed_f32(a, b);
+        return super::cuda::matmul_transposed_f32(a, b, scale);
     }
-    a.to_dtype(DType::F32)?.matmul(&b.to_dtype(DType::F32)?.t()?)
+    a.to_dtype(DType::F32)?.matmul(&b.to_dtype(DType::F32)?.t()?)? * f64::from(scale)
 }
 
 /// `[b, l, h·d]` → `[b, h, l, d]`.
@@ -112,7 +112,7 @@ pub(super) fn sdpa(
     let bias = bias.map(|bias| bias.to_dtype(DType::F32)).transpose()?;
     let pieces = (0..lq).step_by(piece).map(|start| {
         let n = piece.min(lq - start);
-        let mut scores = (self::scores(&q.narrow(2, start, n)?.contiguous()?, &k)? * f64::from(scale))?;
+        let mut scores = scores(&q.narrow(2, start, n)?.contiguous()?, &k, scale)?;
         if let Some(bias) = &bias {
             let shared = bias.dim(2)? == 1;
             let bias = if shared { bias.clone() } else { bias.narrow(2, start, n)? };

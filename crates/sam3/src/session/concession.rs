@@ -44,8 +44,10 @@ impl Session {
     /// down to one. Returns whether there was anything left to give.
     pub(super) fn concede(&mut self) -> bool {
         let (frame_idx, n_tracks) = (self.state.n_frames, self.state.tracks.len());
-        let concession = if self.at_once.min(n_tracks) > 1 {
-            self.at_once = self.at_once.min(n_tracks) / 2;
+        let concession = if self.at_once > 1 {
+            // More than there are tracks only if new ones are being admitted.
+            let at_once = if n_tracks > 1 { self.at_once.min(n_tracks) } else { self.at_once };
+            self.at_once = at_once / 2;
             Concession::ObjectsAtOnce { frame_idx, n: self.at_once }
         } else if n_tracks > 1 {
             let n = n_tracks * 3 / 4;

@@ -16,6 +16,7 @@ use crate::detector::{Seen, sigmoid};
 use crate::error::Result;
 use crate::mask::{Bitmap, fill_holes_and_remove_specks, suppress_overlapping};
 use crate::ops::Download;
+use crate::trace;
 use crate::tracker::{FrameFeatures, MemoryMask, Propagated};
 
 /// Score of a withdrawn object where the reference still lists it.
@@ -85,10 +86,12 @@ impl Session {
     ) -> Result<Unreported> {
         let frame_idx = self.state.n_frames;
         let features = &frame.features;
+        // The next picture travels while the device still looks at this one.
+        let pixel_values = next.and_then(|next| self.pixel_values(next).ok());
         let found = self.find(frame)?;
         let carrying = self.carry(features, frame_idx)?;
-        if let Some(next) = next {
-            *ahead = self.prepare(next).ok();
+        if let Some(pixel_values) = pixel_values {
+            *ahead = self.look(&pixel_values).ok();
         }
         let detections = self.detections(found)?;
         let mut carried = self.carried(carrying)?;
@@ -336,13 +339,14 @@ impl Session {
             let rows: Vec<u32> = hard.iter().map(|&t| t as u32).collect();
             let masks = raw.masks.index_select(&Tensor::new(rows, raw.masks.device())?, 0)?;
             let visible: Vec<bool> = hard.iter().map(|&t| carried.scores[t] > 0.0).collect();
-            let enlarged = self.model.tracker.enlarge(&masks)?;
-            let encoded = self.model.tracker.encode_memory(
-                features,
-                MemoryMask::Hard(&enlarged),
-                &visible,
-                self.at_once,
-            )?;
+            let mut parts = Vec::new();
+            for (i, visible) in visible.chunks(self.at_once).enumerate() {
+                let masks = masks.narrow(0, i * self.at_once, visible.len())?;
+                let enlarged = self.model.tracker.enlarge(&masks)?;
+                let hard = MemoryMask::Hard(&enlarged);
+                parts.push(self.model.tracker.encode_memory(features, hard, visible, self.at_once)?);
+            }
+            let encoded = Tensor::cat(&parts, 0)?;
             for (i, &t) in hard.iter().enumerate() {
                 memories[t] = Some(encoded.get(i)?);
             }
@@ -350,9 +354,10 @@ impl Session {
         for (t, (track, memory)) in tracks.iter_mut().zip(memories).enumerate() {
             let is_cond = plan.reconditioned.contains_key(&t);
             if let Some(memory) = memory {
-                // Copies, so that a bank never keeps the batch alive that a row came from.
-                let pointer = raw.pointers.get(t)?.copy()?;
-                track.bank.store(frame_idx, is_cond, memory.copy()?, pointer, &self.limits);
+                // Rows of their own, so that a bank never keeps the batch alive that they came from.
+                let (memory, pointer) =
+                    (memory.force_contiguous()?, raw.pointers.get(t)?.force_contiguous()?);
+                track.bank.store(frame_idx, is_cond, memory, pointer, &self.limits);
             }
         }
         Ok(())
@@ -391,9 +396,16 @@ impl Session {
         let visible: Vec<bool> = data.chunks(side * side).map(|m| m.iter().any(|&x| x > 0.0)).collect();
         let masks = Tensor::from_vec(data, (plan.born.len(), side, side), &self.model.device)?;
         let tracker = &self.model.tracker;
-        let (pointers, enlarged) = tracker.init_from_masks(features, &masks)?;
-        let memories =
-            tracker.encode_memory(features, MemoryMask::Hard(&enlarged), &visible, self.at_once)?;
+        let (mut pointers, mut memories) = (Vec::new(), Vec::new());
+        for (i, visible) in visible.chunks(self.at_once).enumerate() {
+            let masks = masks.narrow(0, i * self.at_once, visible.len())?;
+            trace::needs_memory_for(visible.len(), visible.len())?;
+            let (found, enlarged) = tracker.init_from_masks(features, &masks)?;
+            pointers.push(found);
+            let hard = MemoryMask::Hard(&enlarged);
+            memories.push(tracker.encode_memory(features, hard, visible, self.at_once)?);
+        }
+        let (pointers, memories) = (Tensor::cat(&pointers, 0)?, Tensor::cat(&memories, 0)?);
         let track = |(i, &d): (usize, &usize)| {
             let facts = Facts {
                 id: self.state.next_id + i as u64,
@@ -406,7 +418,8 @@ impl Session {
                 last_occluded: None,
             };
             let mut bank = crate::tracker::bank::Bank::default();
-            let (memory, pointer) = (memories.get(i)?.copy()?, pointers.get(i)?.copy()?);
+            let (memory, pointer) =
+                (memories.get(i)?.force_contiguous()?, pointers.get(i)?.force_contiguous()?);
             bank.store(frame_idx, true, memory, pointer, &self.limits);
             Ok(Track { facts, bank })
         };

@@ -260,12 +260,12 @@ impl Session {
             let what = format!("one more than the {n_frames} that were announced");
             return Err(Error::Frame { frame_idx: self.state.n_frames, what });
         }
-        let mut ahead = None;
+        let (mut next, mut ahead) = (next, None);
         let unreported = loop {
-            match self.track_frame(frame, next.filter(|_| ahead.is_none()), &mut ahead) {
+            match self.track_frame(frame, next, &mut ahead) {
                 Ok(unreported) => break unreported,
-                // The next frame takes memory too; it can be prepared again.
-                Err(e) if e.is_out_of_memory() && (ahead.take().is_some() || self.concede()) => {}
+                // The next frame takes memory too, and can be prepared later.
+                Err(e) if e.is_out_of_memory() && (next.take().is_some() || self.concede()) => ahead = None,
                 Err(e) => return Err(e),
             }
         };
@@ -284,7 +284,7 @@ impl Session {
         self.report(self.state.waiting.len())
     }
 
-    fn pixel_values(&self, frame: &Frame<'_>) -> Result<Tensor> {
+    pub(super) fn pixel_values(&self, frame: &Frame<'_>) -> Result<Tensor> {
         let wrong = |what: String| Error::Frame { frame_idx: self.state.n_frames, what };
         match frame {
             Frame::Rgb(rgb) => {

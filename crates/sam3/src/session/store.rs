@@ -277,7 +277,8 @@ fn read_list(
         return None;
     }
     let row = |(i, &frame_idx): (usize, &usize)| {
-        let value = stacked.get(i).and_then(|t| t.copy()).and_then(|t| t.to_device(device)).ok()?;
+        let value =
+            stacked.get(i).and_then(|t| t.force_contiguous()).and_then(|t| t.to_device(device)).ok()?;
         Some(At { frame_idx, value })
     };
     frames.iter().enumerate().map(row).collect()

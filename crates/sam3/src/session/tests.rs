@@ -177,6 +177,48 @@ fn a_device_too_small_for_one_object_is_an_error_and_nothing_is_lost() {
 }
 
 #[test]
+fn what_is_remembered_is_a_row_and_not_the_batch_it_came_from() {
+    let checkpoint = Checkpoint::open("wide");
+    let (session, _) = some_frames_in(&checkpoint, 6);
+    let saved = session.to_bytes().unwrap();
+    let prompts: Vec<&str> = checkpoint.prompts.iter().map(String::as_str).collect();
+    let options = SessionOptions::new(Mode::Streaming, checkpoint.frame_size());
+    let model = checkpoint.model.clone();
+    let restored = Session::from_bytes(model, &prompts, options, &saved, "saved".as_ref()).unwrap();
+    for session in [session, restored] {
+        assert!(session.state.tracks.len() > 1);
+        for bank in session.state.tracks.iter().map(|t| &t.bank) {
+            let lists = [&bank.cond_memories, &bank.memories, &bank.cond_pointers, &bank.pointers];
+            for tensor in lists.into_iter().flatten().map(|at| &at.value) {
+                assert_eq!(n_stored(tensor), tensor.elem_count());
+            }
+        }
+    }
+}
+
+/// Numbers in the memory that a tensor looks at.
+fn n_stored(tensor: &Tensor) -> usize {
+    match &*tensor.storage_and_layout().0 {
+        candle_core::Storage::Cpu(candle_core::CpuStorage::F32(data)) => data.len(),
+        candle_core::Storage::Cpu(candle_core::CpuStorage::BF16(data)) => data.len(),
+        _ => panic!("{tensor:?}"),
+    }
+}
+
+#[test]
+fn memory_that_the_next_frame_takes_is_given_back_before_anything_is_conceded() {
+    let checkpoint = Checkpoint::open("wide");
+    let (mut session, _) = some_frames_in(&checkpoint, 6);
+    let (now, next) = (checkpoint.pixel_values(6), checkpoint.pixel_values(7));
+    let prepared = session.prepare(&Frame::PixelValues(&now)).unwrap();
+    let next = Frame::PixelValues(&next);
+    let (_, ahead) =
+        on_a_device_for(1, usize::MAX, || session.push_prepared(&prepared, Some(&next))).unwrap();
+    assert!(ahead.is_none());
+    assert!(!session.concessions().is_empty());
+}
+
+#[test]
 fn preparing_the_next_frame_meanwhile_changes_nothing() {
     let checkpoint = Checkpoint::open("narrow");
     let (want, session) = track(&checkpoint);

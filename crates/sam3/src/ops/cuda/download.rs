@@ -27,7 +27,8 @@ impl HostCopy {
     pub(crate) fn numbers(&self) -> Result<Vec<f32>> {
         let Device::Cuda(device) = self.tensor.device() else { candle_core::bail!("not on a GPU") };
         let copies = copies(&device.cuda_stream())?;
-        copies.wait(&self.is_ready).w()?;
+        // Here, and not on the copying stream, where it would hold up other sessions' copies.
+        self.is_ready.synchronize().w()?;
         let (storage, layout) = self.tensor.storage_and_layout();
         let Storage::Cuda(storage) = &*storage else { candle_core::bail!("not on a GPU") };
         let start = layout.start_offset();

@@ -1,6 +1,6 @@
 //! Opening a GPU, or saying why not; and what is in its memory.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::Device;
 use candle_core::cuda_backend::cudarc::driver::{CudaContext, result, sys};
@@ -13,11 +13,25 @@ const NEEDED_VERSION: i32 = 13_000;
 /// Compute capability that has bfloat16 products.
 const NEEDED_CAPABILITY: (i32, i32) = (8, 0);
 
-/// Opens the GPU `ordinal`, on a stream of its own.
+/// The GPUs that are open. Each is opened once: tensors of two handles would be computed on two streams that know
+/// nothing of each other.
+static OPEN: Mutex<Vec<(usize, Device)>> = Mutex::new(Vec::new());
+
+/// The GPU `ordinal`, on a stream of its own.
 ///
 /// # Errors
 /// What is missing, with its version and the way out.
 pub(crate) fn open(ordinal: usize) -> Result<Device, String> {
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, device)) = open.iter().find(|(known, _)| *known == ordinal) {
+        return Ok(device.clone());
+    }
+    let device = open_first(ordinal)?;
+    open.push((ordinal, device.clone()));
+    Ok(device)
+}
+
+fn open_first(ordinal: usize) -> Result<Device, String> {
     libraries::load()?;
     let driver = |e: result::DriverError| format!("the driver refuses: {e}");
     result::init().map_err(|e| format!("no NVIDIA driver answers ({e}); install driver 580 or newer"))?;

@@ -198,6 +198,29 @@ pub(crate) fn rope(
     Ok(Some(written(out, x.shape(), device)))
 }
 
+/// Convolution as one product over neighbourhoods; `None` for channels that are not whole vectors.
+pub(crate) fn conv2d(x: &Tensor, w: &Tensor, b: Option<&Tensor>, g: ConvGeometry) -> Result<Option<Tensor>> {
+    const THREADS: usize = 128;
+    let (n, h, width, c) = x.dims4()?;
+    if !c.is_multiple_of(8) {
+        return Ok(None);
+    }
+    let device = device_of(x)?;
+    let x = dense(x)?;
+    let (oh, ow, taps) = (g.output_len(h), g.output_len(width), g.kernel * g.kernel * c);
+    let mut rows = unwritten::<bf16>(device, n * oh * ow * taps)?;
+    let function = kernel(device, "im2col", "im2col_bf16")?;
+    let config = launch_config((ow, oh, n), THREADS, 0);
+    {
+        let input = Reading::of(&x)?;
+        let (h, width, c, k) = (h as u32, width as u32, c as u32, g.kernel as u32);
+        let (stride, padding) = (g.stride as u32, g.padding as u32);
+        launch!(function, config, &mut rows, &input.view::<bf16>()?, &h, &width, &c, &k, &stride, &padding);
+    }
+    let rows = written(rows, (n, oh, ow, taps), device);
+    linear(&rows, w, b, Activation::None).map(Some)
+}
+
 /// Depthwise convolution that keeps the size; `None` for any other.
 pub(crate) fn depthwise_conv2d(
     x: &Tensor,

@@ -6,12 +6,14 @@ use candle_core::cuda_backend::{CudaDType, CudaStorage, WrapErr};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use half::bf16;
 
-/// `a bᵀ` of bf16 tensors: a `[.., m, k]`, b `[.., n, k]` → f32 `[.., m, n]`.
-pub(crate) fn matmul_transposed_f32(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    a.contiguous()?.apply_op2_no_bwd(&b.contiguous()?, &TransposedProduct)
+/// `scale · a bᵀ` of bf16 tensors: a `[.., m, k]`, b `[.., n, k]` → f32 `[.., m, n]`.
+pub(crate) fn matmul_transposed_f32(a: &Tensor, b: &Tensor, scale: f32) -> Result<Tensor> {
+    a.contiguous()?.apply_op2_no_bwd(&b.contiguous()?, &TransposedProduct { scale })
 }
 
-struct TransposedProduct;
+struct TransposedProduct {
+    scale: f32,
+}
 
 /// Batch, m, n and k of the two shapes.
 fn sizes(a: &Shape, b: &Shape) -> Result<(usize, usize, usize, usize)> {
@@ -54,7 +56,7 @@ impl CustomOp2 for TransposedProduct {
         let b = bf16::as_cuda_slice(b)?.slice(b_layout.start_offset()..);
         #[expect(unsafe_code, reason = "the product below writes every element")]
         let mut out = unsafe { device.alloc::<f32>(batch * m * n)? };
-        let (one, zero) = (1f32, 0f32);
+        let (scale, zero) = (self.scale, 0f32);
         {
             let (a, _reading_a) = a.device_ptr(&stream);
             let (b, _reading_b) = b.device_ptr(&stream);
@@ -69,7 +71,7 @@ impl CustomOp2 for TransposedProduct {
                     n as i32,
                     m as i32,
                     k as i32,
-                    (&raw const one).cast(),
+                    (&raw const scale).cast(),
                     b as *const _,
                     sys::cudaDataType_t::CUDA_R_16BF,
                     k as i32,

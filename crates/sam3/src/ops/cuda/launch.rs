@@ -46,7 +46,7 @@ impl<'a> Reading<'a> {
 pub(super) fn dense(x: &Tensor) -> Result<Tensor> {
     let x = x.contiguous()?;
     let start = x.layout().start_offset() * x.dtype().size_in_bytes();
-    if start.is_multiple_of(ALIGNMENT) { Ok(x) } else { x.copy() }
+    if start.is_multiple_of(ALIGNMENT) { Ok(x) } else { x.force_contiguous() }
 }
 
 /// A tensor of what a kernel wrote.
@@ -79,6 +79,7 @@ pub(super) fn kernel(device: &CudaDevice, file: &'static str, name: &str) -> Res
         "attention" => include_str!(concat!(env!("OUT_DIR"), "/attention.ptx")),
         "depthwise" => include_str!(concat!(env!("OUT_DIR"), "/depthwise.ptx")),
         "elementwise" => include_str!(concat!(env!("OUT_DIR"), "/elementwise.ptx")),
+        "im2col" => include_str!(concat!(env!("OUT_DIR"), "/im2col.ptx")),
         "norm" => include_str!(concat!(env!("OUT_DIR"), "/norm.ptx")),
         "resize" => include_str!(concat!(env!("OUT_DIR"), "/resize.ptx")),
         "rope" => include_str!(concat!(env!("OUT_DIR"), "/rope.ptx")),

@@ -60,9 +60,9 @@ fn open(library: &Library) -> Result<Loaded, String> {
             unsafe_code,
             reason = "a library's own initialisation runs, as if the program were linked with it"
         )]
-        match unsafe { Loaded::new(file) } {
+        match unsafe { Loaded::new(*file) } {
             Ok(loaded) => return Ok(loaded),
-            Err(e) => why = e.to_string(),
+            Err(e) => why = std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string),
         }
     }
     let (files, what) = (library.files.join(" nor "), library.what);

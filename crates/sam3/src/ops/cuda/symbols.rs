@@ -4,17 +4,17 @@
 //! A function that is called and not listed here is an undefined symbol when the program is linked: add it.
 
 /// A library of CUDA.
-pub struct Library {
+pub(crate) struct Library {
     /// What it is, and what to install, for messages.
-    pub what: &'static str,
+    pub(crate) what: &'static str,
     /// File names that the loader knows it by, the preferred one first.
-    pub files: &'static [&'static str],
+    pub(crate) files: &'static [&'static str],
     /// Functions, in the order of their stubs.
-    pub functions: &'static [&'static str],
+    pub(crate) functions: &'static [&'static str],
 }
 
 /// All of them, in the order of their stubs.
-pub const LIBRARIES: [Library; 3] = [
+pub(crate) const LIBRARIES: [Library; 3] = [
     Library {
         what: "the NVIDIA driver, 580 or newer",
         files: &["libcuda.so.1"],
@@ -35,6 +35,7 @@ pub const LIBRARIES: [Library; 3] = [
             "cuEventCreate",
             "cuEventDestroy_v2",
             "cuEventRecord",
+            "cuEventSynchronize",
             "cuFuncSetAttribute",
             "cuGetErrorString",
             "cuInit",

@@ -131,6 +131,13 @@ impl Check<'_> {
         let want = plain::rope(&wide(&keys)?, &cos, &sin, 1, 2 * 5184)?;
         all.push(compare("rotary angles: 10444 x 256", got, &want, ALLOWED)?);
 
+        let g = ConvGeometry { kernel: 3, stride: 1, padding: 1 };
+        let (x, w, b) =
+            (self.random(&[1, 288, 288, 256])?, self.random(&[256, 9 * 256])?, self.random(&[256])?);
+        let got = fused::conv2d(&x, &w, Some(&b), g)?;
+        let want = plain::conv2d(&wide(&x)?, &wide(&w)?, Some(&wide(&b)?), g)?;
+        all.push(compare("convolution: 288 x 288 x 256, 3 x 3", got, &want, ALLOWED)?);
+
         let g = ConvGeometry { kernel: 7, stride: 1, padding: 3 };
         let (x, w, b) = (self.random(&[3, 72, 72, 256])?, float(&[49, 256])?, float(&[256])?);
         let got = fused::depthwise_conv2d(&x, &w, &b, g)?;
