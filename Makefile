@@ -22,7 +22,7 @@ demo: setup
 # What the continuous integration runs. The second line of tests: modules at real size in the arithmetic of GPUs.
 test: servers check
 	cargo test --workspace --locked
-	COURTSIDE_TEST_DEVICE=cpu cargo test --locked -p sam3 --lib real_shapes
+	COURTSIDE_TEST_DEVICE=cpu cargo test --workspace --locked --lib real_shapes
 	scripts/schemathesis.sh
 
 check:
