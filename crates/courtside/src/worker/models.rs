@@ -1,7 +1,7 @@
 //! The checkpoint: checked before anything is claimed, loaded with the first job, and kept.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sam3::{Footprint, Model, VideoConfig};
 
@@ -16,7 +16,7 @@ pub(super) struct Models {
     folder: PathBuf,
     engine: Engine,
     config: VideoConfig,
-    loaded: Arc<OnceLock<Arc<Model>>>,
+    loaded: Arc<Mutex<Option<Arc<Model>>>>,
 }
 
 impl Models {
@@ -46,13 +46,34 @@ impl Models {
         }
     }
 
-    /// The model. Blocks while it is loaded.
+    /// The model. Blocks while it is loaded, by whichever job comes first.
     pub(super) fn get(&self) -> Outcome<Arc<Model>> {
-        if let Some(model) = self.loaded.get() {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(model) = &*loaded {
             return Ok(model.clone());
         }
         let Engine { device, precision } = &self.engine;
         let model = Arc::new(Model::load(&self.folder, *precision, device)?);
-        Ok(self.loaded.get_or_init(|| model).clone())
+        Ok(loaded.insert(model).clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sam3::{Device, Precision};
+
+    use super::*;
+
+    #[test]
+    fn jobs_that_start_together_share_one_model() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/wide");
+        let engine = Engine { device: Device::Cpu, precision: Precision::F32 };
+        let models = Models::find(Some(&folder), engine).unwrap();
+        let [first, second] = std::thread::scope(|scope| {
+            [models.clone(), models]
+                .map(|models| scope.spawn(move || models.get().unwrap()))
+                .map(|job| job.join().unwrap())
+        });
+        assert!(Arc::ptr_eq(&first, &second));
     }
 }

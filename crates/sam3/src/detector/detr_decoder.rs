@@ -74,9 +74,11 @@ impl DetrDecoder {
         let mut boxes = self.first_boxes()?;
         let mut x = Tensor::cat(&[&self.presence_token, &self.query_embed], 0)?.unsqueeze(0)?;
         let keys = ops::add(picture, positions)?;
+        // Where the grid's cells begin, along either axis, in 0..1.
+        let cells = Tensor::arange(0f32, grid as f32, picture.device())?.affine(1.0 / grid as f64, 0.0)?;
         let n_layers = self.layers.len();
         for (i, layer) in self.layers.iter().enumerate() {
-            let bias = self.box_bias(&boxes, grid, picture.dtype())?;
+            let bias = self.box_bias(&boxes, &cells, picture.dtype())?;
             let memory = Memory { keys: &keys, values: picture, bias: &bias };
             x = layer.forward(&x, &self.query_positions(&boxes)?, &memory, prompt)?;
             trace::note("detr_decoder.layer", &x);
@@ -124,12 +126,11 @@ impl DetrDecoder {
 
     /// Box-relative position bias `[1, heads, 1 + n, grid·grid]`: how far each cell lies from each side of
     /// each box, on a log scale through two MLPs; zero for the presence token (`_get_rpb_matrix`).
-    fn box_bias(&self, boxes: &Tensor, grid: usize, dtype: DType) -> TensorResult<Tensor> {
-        let n = boxes.dim(0)?;
+    fn box_bias(&self, boxes: &Tensor, cells: &Tensor, dtype: DType) -> TensorResult<Tensor> {
+        let (n, grid) = (boxes.dim(0)?, cells.dim(0)?);
         // [n, 4] → [n, 1]
         let column = |i: usize| boxes.narrow(1, i, 1);
         let embed = |name: &'static str, mlp: &ReluStack, centre: Tensor, size: Tensor| {
-            let cells = Tensor::arange(0f32, grid as f32, boxes.device())?.affine(1.0 / grid as f64, 0.0)?;
             let half = (size * 0.5)?;
             let from = |side: Tensor| cells.unsqueeze(0)?.broadcast_sub(&side);
             let deltas = Tensor::stack(&[from((&centre - &half)?)?, from((&centre + &half)?)?], D::Minus1)?;
