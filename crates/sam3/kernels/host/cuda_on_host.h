@@ -25,9 +25,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <map>
 #include <vector>
 
@@ -125,6 +127,20 @@ inline unsigned char* guarded(size_t bytes) {
     return base + PAGE + pages - size;
 }
 
+// Gives such memory back.
+inline void unguard(unsigned char* at, size_t bytes) {
+    const size_t size = (bytes + 15) / 16 * 16, pages = (size + PAGE - 1) / PAGE * PAGE;
+    munmap(at + size - pages - PAGE, pages + 2 * PAGE);
+}
+
+inline void catch_faults() {
+    static bool caught = false;
+    if (caught) return;
+    caught = true;
+    signal(SIGSEGV, on_segv);
+    signal(SIGBUS, on_segv);
+}
+
 // Back to the scheduler; returns when the scheduler comes back to this thread.
 inline void give_up_turn() {
     if (_setjmp(machine.current->registers) == 0) _longjmp(machine.scheduler, 1);
@@ -148,35 +164,44 @@ inline void resume(Fiber& f) {
     machine.current = nullptr;
 }
 
-// Joins the other 31 lanes; the last to come runs `run` over the arguments of all.
-inline void collective(const char* kind, void* arguments, void (*run)(void* const*)) {
+// Lanes that a warp has: the last one of a block may lack some.
+inline size_t lanes_of(size_t warp) { return std::min(WARP, machine.fibers.size() - warp * WARP); }
+
+// Joins the other lanes; the last to come runs `run` over the arguments of all, and their number.
+inline void collective(const char* kind, void* arguments, void (*run)(void* const*, size_t)) {
     Fiber& f = *machine.current;
     f.kind = kind, f.arguments = arguments, f.state = State::InCollective;
-    if (++machine.arrived[f.warp] == WARP) {
+    const size_t count = lanes_of(f.warp);
+    if (++machine.arrived[f.warp] == count) {
         void* all[WARP];
         Fiber* lanes = &machine.fibers[f.warp * WARP];
-        for (size_t l = 0; l < WARP; ++l) {
+        for (size_t l = 0; l < count; ++l) {
             if (lanes[l].kind != kind) fail("lanes of a warp execute different instructions");
             all[l] = lanes[l].arguments;
         }
         machine.arrived[f.warp] = 0;
-        run(all);
-        for (size_t l = 0; l < WARP; ++l) lanes[l].state = State::Runnable;
+        run(all, count);
+        for (size_t l = 0; l < count; ++l) lanes[l].state = State::Runnable;
         return;
     }
     give_up_turn();
 }
 
+inline void need_whole_warp(size_t count) {
+    if (count != WARP) fail("an instruction for whole warps");
+}
+
 inline void run_block(bool reverse) {
     std::vector<Fiber>& fibers = machine.fibers;
-    const size_t warps = fibers.size() / WARP;
+    const size_t warps = (fibers.size() + WARP - 1) / WARP;
     for (;; reverse = !reverse) {
         for (size_t i = 0; i < warps; ++i) {
-            Fiber* lanes = &fibers[(reverse ? warps - 1 - i : i) * WARP];
+            const size_t warp = reverse ? warps - 1 - i : i, count = lanes_of(warp);
+            Fiber* lanes = &fibers[warp * WARP];
             for (bool moved = true; moved;) {
                 moved = false;
-                for (size_t j = 0; j < WARP; ++j) {
-                    Fiber& f = lanes[reverse ? WARP - 1 - j : j];
+                for (size_t j = 0; j < count; ++j) {
+                    Fiber& f = lanes[reverse ? count - 1 - j : j];
                     if (f.state == State::Runnable) resume(f), moved = true;
                 }
             }
@@ -196,17 +221,14 @@ inline void run_block(bool reverse) {
 // Runs a kernel over a grid, one block after the other.
 inline void launch(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& kernel) {
     const size_t threads = block.x * block.y * block.z;
-    if (threads % WARP != 0 || threads > 1024) fail("blocks of whole warps only");
-    static bool prepared = false;
-    if (!prepared) {
-        prepared = true;
-        signal(SIGSEGV, on_segv);
-        signal(SIGBUS, on_segv);
+    if (threads == 0 || threads > 1024) fail("a block of no threads, or of more than 1024");
+    catch_faults();
+    if (machine.stacks == nullptr) {
         machine.stacks = static_cast<unsigned char*>(
             mmap(nullptr, 1024 * STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     }
     machine.fibers = std::vector<Fiber>(threads);
-    machine.arrived.assign(threads / WARP, 0);
+    machine.arrived.assign((threads + WARP - 1) / WARP, 0);
     machine.grid = grid, machine.block_size = block, machine.kernel = &kernel;
     machine.shared = guarded(shared_bytes), machine.shared_bytes = shared_bytes;
     for (size_t t = 0; t < threads; ++t) {
@@ -233,6 +255,7 @@ inline void launch(dim3 grid, dim3 block, size_t shared_bytes, const std::functi
                 run_block(reverse);
             }
     machine.static_shared.clear();
+    unguard(machine.shared, shared_bytes);
 }
 
 // Memory that the threads of a block share, known by the line of the source that declares it.
@@ -275,7 +298,8 @@ struct Ldmatrix {
 
 // Lane l addresses row l % 8 of matrix l / 8. Register r of lane l: without .trans, row l / 4, columns
 // 2 * (l % 4) and + 1 of matrix r; with .trans, column l / 4, rows 2 * (l % 4) and + 1.
-template <bool TRANS> inline void run_ldmatrix(void* const* lanes) {
+template <bool TRANS> inline void run_ldmatrix(void* const* lanes, size_t count) {
+    need_whole_warp(count);
     for (unsigned matrix = 0; matrix < 4; ++matrix) {
         bf16 m[8][8];
         unsigned banks = 0;
@@ -302,7 +326,8 @@ struct Mma {
 // mma.m16n8k16 with g = lane / 4, t = lane % 4. Element i = 0..7 of a: row g, or g + 8 for i = 2, 3, 6, 7;
 // column 2t + i % 2, and 8 more for i >= 4. Element i = 0..3 of b: row 2t + i % 2, and 8 more for i >= 2;
 // column g. Element i = 0..3 of c: row g, and 8 more for i >= 2; column 2t + i % 2.
-inline void run_mma(void* const* lanes) {
+inline void run_mma(void* const* lanes, size_t count) {
+    need_whole_warp(count);
     float a[16][16], b[8][16];
     for (unsigned l = 0; l < WARP; ++l) {
         const Mma& x = *static_cast<Mma*>(lanes[l]);
@@ -332,20 +357,21 @@ struct Shuffle {
     int mask;
 };
 
-inline void run_shuffle(void* const* lanes) {
+inline void run_shuffle(void* const* lanes, size_t count) {
+    need_whole_warp(count);
     for (size_t l = 0; l < WARP; ++l) {
         Shuffle& to = *static_cast<Shuffle*>(lanes[l]);
         to.y = static_cast<Shuffle*>(lanes[l ^ to.mask])->x;
     }
 }
 
-inline void run_any(void* const* lanes) {
+inline void run_any(void* const* lanes, size_t count) {
     bool any = false;
-    for (size_t l = 0; l < WARP; ++l) any |= *static_cast<bool*>(lanes[l]);
-    for (size_t l = 0; l < WARP; ++l) *static_cast<bool*>(lanes[l]) = any;
+    for (size_t l = 0; l < count; ++l) any |= *static_cast<bool*>(lanes[l]);
+    for (size_t l = 0; l < count; ++l) *static_cast<bool*>(lanes[l]) = any;
 }
 
-inline void run_nothing(void* const*) {}
+inline void run_nothing(void* const*, size_t) {}
 
 } // namespace on_host
 
