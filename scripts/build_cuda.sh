@@ -3,7 +3,8 @@
 #
 #   scripts/build_cuda.sh            build
 #   scripts/build_cuda.sh check      also lint, and check that no kernel spills registers
-#   scripts/build_cuda.sh test       run the engine's parity tests on the GPU that is here
+#   scripts/build_cuda.sh test       run the engine's parity tests on the GPU that is here, or is emulated:
+#                                    scripts/emulate_cuda.sh scripts/build_cuda.sh test
 #
 # Takes the CUDA 13 compiler from CUDA_HOME if that is set, and else from PyPI into target/cuda/toolkit (270 MB).
 # The program holds PTX for compute capability 8.0, which drivers since 580 compile for the GPU at hand. It is
@@ -39,7 +40,11 @@ check)
     scripts/check_kernels.sh
     ;;
 test)
-    COURTSIDE_TEST_DEVICE=cuda exec cargo test --locked --release -p sam3 --features cuda --target-dir "$target" -- parity
+    for kernels in library fused; do
+        COURTSIDE_TEST_DEVICE=cuda COURTSIDE_TEST_KERNELS=$kernels \
+            cargo test --locked --release -p sam3 --features cuda --target-dir "$target" -- parity
+    done
+    exit
     ;;
 *)
     echo "usage: scripts/build_cuda.sh [check|test]" >&2

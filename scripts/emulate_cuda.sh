@@ -11,6 +11,8 @@
 #   EMULATED_CUDA_MIB          memory of the GPU in MiB (16384)
 #   EMULATED_CUDA_CAPABILITY   compute capability (80)
 #   EMULATED_CUDA_VERSION      the driver's CUDA version (13000)
+#   EMULATED_CUDA_COUNTS       a file that is to say how often the GPU was asked for what
+#   EMULATED_CUDA_ONLY_COUNT   1: run no kernel; for the real configuration, whose numbers then mean nothing
 set -euo pipefail
 [ $# -gt 0 ] || { sed -n '2,/^set/s/^# \{0,1\}//p' "$0" | sed '$d' >&2; exit 2; }
 

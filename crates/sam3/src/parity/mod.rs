@@ -20,7 +20,7 @@ pub(crate) const RELATIVE_TOLERANCE: f32 = 1e-4;
 const BF16_TOLERANCE: f32 = 2.6e-2;
 
 /// What modules at the real shapes are tested in: f32 on the CPU, or bfloat16 on the device that
-/// `COURTSIDE_TEST_DEVICE` names.
+/// `COURTSIDE_TEST_DEVICE` names, by our own kernels where `COURTSIDE_TEST_KERNELS` is `fused`.
 pub(crate) struct Arithmetic {
     pub precision: Precision,
     pub device: Device,
@@ -30,11 +30,13 @@ pub(crate) struct Arithmetic {
 /// As the environment says.
 pub(crate) fn arithmetic() -> Arithmetic {
     match std::env::var("COURTSIDE_TEST_DEVICE") {
-        Ok(name) => Arithmetic {
-            precision: Precision::Bf16,
-            device: crate::device::open(name.parse().unwrap()).unwrap(),
-            tolerance: BF16_TOLERANCE,
-        },
+        Ok(name) => {
+            let device = crate::device::open(name.parse().unwrap()).unwrap();
+            if std::env::var("COURTSIDE_TEST_KERNELS").is_ok_and(|kernels| kernels == "fused") {
+                crate::device::use_kernels(crate::device::Kernels::Fused, &device).unwrap();
+            }
+            Arithmetic { precision: Precision::Bf16, device, tolerance: BF16_TOLERANCE }
+        }
         Err(_) => {
             Arithmetic { precision: Precision::F32, device: Device::Cpu, tolerance: RELATIVE_TOLERANCE }
         }

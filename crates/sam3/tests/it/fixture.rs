@@ -32,11 +32,14 @@ pub(crate) fn root() -> PathBuf {
 }
 
 /// What parity is tested with: f32, and bfloat16 by the operations that GPUs run; on the GPU itself where
-/// `COURTSIDE_TEST_DEVICE` is `cuda` or `metal`.
+/// `COURTSIDE_TEST_DEVICE` is `cuda` or `metal`, by our own kernels where `COURTSIDE_TEST_KERNELS` is `fused`.
 pub(crate) fn arithmetics() -> Vec<(Precision, Device)> {
     let mut all = vec![(Precision::F32, Device::Cpu), (Precision::Bf16, Device::Cpu)];
     if let Ok(name) = std::env::var("COURTSIDE_TEST_DEVICE") {
         let device = sam3::device::open(name.parse().unwrap()).unwrap();
+        if std::env::var("COURTSIDE_TEST_KERNELS").is_ok_and(|kernels| kernels == "fused") {
+            sam3::device::use_kernels(sam3::device::Kernels::Fused, &device).unwrap();
+        }
         all.push((Precision::F32, device.clone()));
         all.push((Precision::Bf16, device));
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sam3::{Compat, FrameOutput, Mode, Precision, Tensor};
+use sam3::{Compat, Device, FrameOutput, Mode, Precision, Tensor};
 
 use crate::fixture::{Fixture, NAMES, arithmetics};
 
@@ -10,32 +10,46 @@ use crate::fixture::{Fixture, NAMES, arithmetics};
 /// fall either way; it differs this much from itself when its attention runs through another kernel.
 pub(crate) const MASK_LOGIT_TOLERANCE: f32 = 5e-2;
 
-/// How far a run may lie from the reference in f32. Ids, withdrawn and hidden tracks are always equal.
+/// How far a run may lie from the reference in f32. Ids, withdrawn and hidden tracks are always equal, but for
+/// [`Twins`] on a GPU.
 struct Tolerances {
     /// Largest difference of a mask logit.
     mask_logit: f32,
     /// Largest difference of a probability.
     score: f32,
-    /// A track whose confidence in the reference is this close to one half may be seen or not.
-    visibility: f32,
+    /// Confidences this close are the same: a track may be on either side of one half, and of two tracks with one
+    /// mask either may win it ([`Twins`]).
+    confidence: f32,
     /// Source pixels.
     box_side: f32,
     /// Source pixels that may fall on the other side of a mask's edge, over a whole clip.
     pixels: usize,
+    /// Whether what becomes of [`Twins`] is compared, too: when they are born, hidden and withdrawn. The order of
+    /// sums decides it, which a GPU's library is free to choose.
+    fates: bool,
 }
 
 impl Tolerances {
-    const F32: Self =
-        Self { mask_logit: MASK_LOGIT_TOLERANCE, score: 1e-3, visibility: 0.0, box_side: 0.0, pixels: 2 };
+    const F32: Self = Self {
+        mask_logit: MASK_LOGIT_TOLERANCE,
+        score: 1e-3,
+        confidence: 0.0,
+        box_side: 0.0,
+        pixels: 2,
+        fates: true,
+    };
 
     /// The reference in bfloat16 lies this far from itself in f32 (`scripts/make_fixture.py narrow --bf16`):
-    /// logits 14.7 among hundreds, probabilities 0.051, boxes 1 pixel, and 7,627 pixels of a clip where two
-    /// tracks of almost the same confidence claim the same ones. A quarter is allowed for other rounding.
+    /// logits 13.7 among hundreds, probabilities 0.051, boxes 1 pixel, 43 pixels of a clip. A quarter is
+    /// allowed for other rounding.
     const BF16: Self =
-        Self { mask_logit: 18.4, score: 0.064, visibility: 0.064, box_side: 1.0, pixels: 7_627 };
+        Self { mask_logit: 17.1, score: 0.064, confidence: 0.064, box_side: 1.0, pixels: 53, fates: true };
 
-    fn of(precision: Precision) -> Self {
-        if precision == Precision::Bf16 { Self::BF16 } else { Self::F32 }
+    fn of(precision: Precision, device: &Device) -> Self {
+        match precision {
+            Precision::Bf16 => Self { fates: device.is_cpu(), ..Self::BF16 },
+            _ => Self::F32,
+        }
     }
 }
 
@@ -52,7 +66,7 @@ fn every_mode_of_the_reference_is_reproduced() {
         let fixture = Fixture::open(name);
         for (precision, device) in arithmetics() {
             let model = fixture.model_on(precision, &device);
-            let tolerances = Tolerances::of(precision);
+            let tolerances = Tolerances::of(precision, &device);
             for (tag, offline, compat) in TAGS {
                 let mode = if offline { fixture.offline() } else { Mode::Streaming };
                 let outputs = fixture.run(&model, fixture.options(mode, compat));
@@ -75,16 +89,25 @@ struct Off {
 fn compare(fixture: &Fixture, tag: &str, outputs: &[FrameOutput], tolerances: &Tolerances) {
     let mut removed = BTreeSet::new();
     let mut off = Off::default();
+    let mut twins = Twins::default();
     for (t, output) in outputs.iter().enumerate() {
         let at = format!("{} {tag} frame {t}", fixture.name);
         assert_eq!(output.frame_idx, t, "{at}");
         let facts = &fixture.frames[&format!("{tag}.{t}")];
+        let frame = Stored { fixture, prefix: format!("{tag}.{t}.") };
+        twins.note(&frame, tolerances);
+        let compared = |ids: &BTreeSet<u64>| -> BTreeSet<u64> {
+            ids.iter().copied().filter(|&id| tolerances.fates || !twins.has(id)).collect()
+        };
         removed.extend(output.removed.iter().copied());
-        assert_eq!(removed, facts.removed, "{at}: removed");
+        assert_eq!(compared(&removed), compared(&facts.removed), "{at}: removed");
         let suppressed: BTreeSet<u64> = output.suppressed.iter().copied().collect();
-        assert_eq!(suppressed, facts.suppressed, "{at}: suppressed");
-        compare_masks(fixture, tag, t, output, tolerances, &at, &mut off);
-        compare_objects(fixture, tag, t, output, &at, &mut off);
+        assert_eq!(compared(&suppressed), compared(&facts.suppressed), "{at}: suppressed");
+        let known: BTreeSet<u64> = output.low_res.iter().map(|mask| mask.id).collect();
+        let wanted = frame.ids("ids").into_iter().collect();
+        assert_eq!(compared(&known), compared(&wanted), "{at}: ids");
+        compare_masks(&frame, output, tolerances, &twins, &mut off);
+        compare_objects(&frame, output, &twins, &at, &mut off);
     }
     println!("{} {tag}: {off:?}", fixture.name);
     let &Tolerances { mask_logit, score, box_side, pixels, .. } = tolerances;
@@ -92,71 +115,112 @@ fn compare(fixture: &Fixture, tag: &str, outputs: &[FrameOutput], tolerances: &T
     assert!(within && off.pixels <= pixels, "{} {tag}: {off:?}", fixture.name);
 }
 
+/// What the reference said of one frame.
+struct Stored<'a> {
+    fixture: &'a Fixture,
+    prefix: String,
+}
+
+impl Stored<'_> {
+    fn get(&self, key: &str) -> Option<&Tensor> {
+        self.fixture.tensors.get(&format!("{}{key}", self.prefix))
+    }
+
+    fn ids(&self, key: &str) -> Vec<u64> {
+        self.get(key).unwrap().to_vec1::<i64>().unwrap().into_iter().map(|id| id as u64).collect()
+    }
+
+    fn numbers(&self, key: &str) -> Vec<f32> {
+        numbers(self.get(key).unwrap())
+    }
+}
+
+/// Tracks of the reference that have had another one's mask and, within the tolerance, its confidence. Which of
+/// them keeps the pixels is decided by the last bits, and from then on their memories differ; their numbers are not
+/// compared. In f32 there are none.
+#[derive(Debug, Default)]
+struct Twins(BTreeSet<u64>);
+
+impl Twins {
+    /// Adds those of a frame, where the masks before that decision are stored.
+    fn note(&mut self, frame: &Stored, tolerances: &Tolerances) {
+        let (ids, Some(masks)) = (frame.ids("ids"), frame.get("low_res_masks")) else { return };
+        let (masks, scores) = (numbers(masks), frame.numbers("trk_scores"));
+        let masks: Vec<&[f32]> = masks.chunks((masks.len() / ids.len().max(1)).max(1)).collect();
+        for (i, k) in (0..ids.len()).flat_map(|i| (0..i).map(move |k| (i, k))) {
+            let pixels = || masks[i].iter().zip(masks[k]).map(|(a, b)| (*a > 0.0, *b > 0.0));
+            let both = pixels().filter(|(a, b)| *a && *b).count();
+            let either = pixels().filter(|(a, b)| *a || *b).count();
+            if 2 * both > either && (scores[i] - scores[k]).abs() < tolerances.confidence {
+                self.0.extend([ids[i], ids[k]]);
+            }
+        }
+    }
+
+    fn has(&self, id: u64) -> bool {
+        self.0.contains(&id)
+    }
+}
+
 fn numbers(tensor: &Tensor) -> Vec<f32> {
     tensor.to_dtype(candle_core::DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
+/// Logits and probabilities.
 fn compare_masks(
-    fixture: &Fixture,
-    tag: &str,
-    t: usize,
+    frame: &Stored,
     output: &FrameOutput,
     tolerances: &Tolerances,
-    at: &str,
+    twins: &Twins,
     off: &mut Off,
 ) {
-    let get = |key: &str| fixture.tensors.get(&format!("{tag}.{t}.{key}"));
-    let ids: Vec<i64> = output.low_res.iter().map(|m| m.id as i64).collect();
-    assert_eq!(ids, get("ids").unwrap().to_vec1::<i64>().unwrap(), "{at}: ids");
-    if ids.is_empty() {
-        return;
-    }
-    // Stored on every third frame of the runs with kernels.
-    if let Some(want) = get("low_res_masks") {
-        // Some are stored as f16.
-        let rounding = if want.dtype() == candle_core::DType::F16 { 1e-2 } else { 0.0 };
-        let want = numbers(want);
-        let got: Vec<f32> = output.low_res.iter().flat_map(|m| m.logits.iter().copied()).collect();
-        assert_eq!(got.len(), want.len());
-        let scores = numbers(get("trk_scores").unwrap());
-        let side = got.len() / ids.len();
-        for ((got, want), score) in got.chunks(side).zip(want.chunks(side)).zip(scores) {
-            if (score - 0.5).abs() <= tolerances.visibility {
-                continue;
+    let (detected, tracked) = (frame.numbers("det_scores"), frame.numbers("trk_scores"));
+    // Stored on every third frame of the runs with kernels, and some of them as f16.
+    let logits = frame.get("low_res_masks").map(|masks| {
+        let rounding = if masks.dtype() == candle_core::DType::F16 { 1e-2 } else { 0.0 };
+        (numbers(masks), rounding)
+    });
+    for (i, id) in frame.ids("ids").into_iter().enumerate().filter(|(_, id)| !twins.has(*id)) {
+        let mask = output.low_res.iter().find(|mask| mask.id == id).unwrap();
+        // Of a withdrawn object the reference lists -1e4; it is never shown. NaN where there is none.
+        for (got, want) in [(mask.score, detected[i]), (mask.tracker_score, tracked[i])] {
+            if want >= 0.0 {
+                off.score = off.score.max((got - want).abs());
             }
-            let worst = got.iter().zip(want).map(|(g, w)| (g - w).abs()).fold(0.0, f32::max);
+        }
+        let Some((logits, rounding)) = &logits else { continue };
+        let either_side = (tracked[i] - 0.5).abs() <= tolerances.confidence;
+        if !either_side {
+            let want = &logits[i * mask.logits.len()..][..mask.logits.len()];
+            let worst = mask.logits.iter().zip(want).map(|(g, w)| (g - w).abs()).fold(0.0, f32::max);
             off.mask_logit = off.mask_logit.max(worst - rounding);
-        }
-    }
-    for (mask, want) in output.low_res.iter().zip(numbers(get("det_scores").unwrap())) {
-        // Of a withdrawn object the reference lists -1e4; it is never shown.
-        if want >= 0.0 {
-            off.score = off.score.max((mask.score - want).abs());
-        }
-    }
-    for (mask, want) in output.low_res.iter().zip(numbers(get("trk_scores").unwrap())) {
-        if !want.is_nan() && want >= 0.0 {
-            off.score = off.score.max((mask.tracker_score - want).abs());
         }
     }
 }
 
-fn compare_objects(fixture: &Fixture, tag: &str, t: usize, output: &FrameOutput, at: &str, off: &mut Off) {
-    let get = |key: &str| &fixture.tensors[&format!("{tag}.{t}.post.{key}")];
-    let ids: Vec<i64> = output.objects.iter().map(|o| o.id as i64).collect();
-    assert_eq!(ids, get("object_ids").to_vec1::<i64>().unwrap(), "{at}: visible ids");
-    let boxes: Vec<f32> = output.objects.iter().flat_map(|o| o.bbox).collect();
-    for (got, want) in boxes.iter().zip(numbers(get("boxes"))) {
-        off.box_side = off.box_side.max((got - want).abs());
-    }
-    let (height, width) = fixture.frame_size();
+/// What is shown.
+fn compare_objects(frame: &Stored, output: &FrameOutput, twins: &Twins, at: &str, off: &mut Off) {
+    let shown: Vec<_> = output.objects.iter().filter(|object| !twins.has(object.id)).collect();
+    let wanted = frame.ids("post.object_ids");
+    let wanted: Vec<(usize, u64)> =
+        wanted.into_iter().enumerate().filter(|(_, id)| !twins.has(*id)).collect();
+    let ids = |(_, id): &(usize, u64)| *id;
+    assert_eq!(
+        shown.iter().map(|object| object.id).collect::<Vec<_>>(),
+        wanted.iter().map(ids).collect::<Vec<_>>(),
+        "{at}: visible ids"
+    );
+    let boxes = frame.numbers("post.boxes");
+    let (height, width) = frame.fixture.frame_size();
     // Eight pixels to a byte, the leftmost in the highest bit.
-    let masks = get("masks_packed").flatten_all().unwrap().to_vec1::<u8>().unwrap();
+    let masks = frame.get("post.masks_packed").unwrap().flatten_all().unwrap().to_vec1::<u8>().unwrap();
     let row_bytes = width.div_ceil(8);
-    let differs = |(i, o): (usize, &sam3::TrackedObject)| {
+    for (object, (i, _)) in shown.into_iter().zip(wanted) {
+        for (got, want) in object.bbox.iter().zip(&boxes[4 * i..]) {
+            off.box_side = off.box_side.max((got - want).abs());
+        }
         let want = |x: usize, y: usize| masks[(i * height + y) * row_bytes + x / 8] >> (7 - x % 8) & 1 == 1;
         let pixels = (0..width * height).map(|p| (p % width, p / width));
-        pixels.filter(|&(x, y)| o.mask.contains(x, y) != want(x, y)).count()
-    };
-    off.pixels += output.objects.iter().enumerate().map(differs).sum::<usize>();
+        off.pixels += pixels.filter(|&(x, y)| object.mask.contains(x, y) != want(x, y)).count();
+    }
 }

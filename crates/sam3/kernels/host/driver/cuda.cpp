@@ -174,6 +174,7 @@ EXPORT cuMemAllocAsync(uint64_t* address, size_t bytes, void* stream) {
     const Locked locked(lock);
     if (current_context == nullptr) return INVALID_CONTEXT;
     if (bytes == 0) return INVALID_VALUE;
+    counts.add("allocations");
     // As a driver does before it gives up: what is queued may free something.
     if (bytes > memory().total - memory().used) stream_of(stream).run();
     *address = memory().allocate(bytes);
@@ -218,6 +219,7 @@ EXPORT cuMemPoolSetAttribute(void*, int attribute, void* value) {
 EXPORT cuMemcpyHtoDAsync_v2(uint64_t to, const void* from, size_t bytes, void* stream) {
     const Locked locked(lock);
     memory().check("copy to the GPU", to, bytes);
+    counts.add("copies to the GPU"), counts.add("bytes to the GPU", bytes);
     // Pageable memory is read before the call returns.
     const unsigned char* start = static_cast<const unsigned char*>(from);
     const auto staged = std::make_shared<std::vector<unsigned char>>(start, start + bytes);
@@ -229,6 +231,7 @@ EXPORT cuMemcpyHtoDAsync_v2(uint64_t to, const void* from, size_t bytes, void* s
 }
 EXPORT cuMemcpyDtoHAsync_v2(void* to, uint64_t from, size_t bytes, void* stream) {
     const Locked locked(lock);
+    counts.add("copies from the GPU, each a wait"), counts.add("bytes from the GPU", bytes);
     // To pageable memory: done when the call returns.
     stream_of(stream).run();
     memory().check("copy from the GPU", from, bytes);
@@ -237,6 +240,7 @@ EXPORT cuMemcpyDtoHAsync_v2(void* to, uint64_t from, size_t bytes, void* stream)
 }
 EXPORT cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, void* stream) {
     const Locked locked(lock);
+    counts.add("copies on the GPU");
     stream_of(stream).add([=] {
         memory().check("copy on the GPU", from, bytes);
         memory().check("copy on the GPU", to, bytes);
@@ -247,6 +251,7 @@ EXPORT cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, void* stre
 EXPORT cuMemcpyPeerAsync(uint64_t, void*, uint64_t, void*, size_t, void*) { return INVALID_VALUE; }
 EXPORT cuMemsetD8Async(uint64_t to, unsigned char value, size_t bytes, void* stream) {
     const Locked locked(lock);
+    counts.add("memory sets");
     stream_of(stream).add([=] {
         memory().check("set on the GPU", to, bytes);
         memset(reinterpret_cast<void*>(to), value, bytes);
@@ -269,6 +274,7 @@ EXPORT cuStreamDestroy_v2(void* stream) {
 }
 EXPORT cuStreamSynchronize(void* stream) {
     const Locked locked(lock);
+    counts.add("waits for a stream");
     stream_of(stream).run();
     return SUCCESS;
 }
@@ -298,6 +304,7 @@ EXPORT cuEventRecord(void* event, void* stream) {
 }
 EXPORT cuEventSynchronize(void* event) {
     const Locked locked(lock);
+    counts.add("waits for an event");
     static_cast<Event*>(event)->wait();
     return SUCCESS;
 }
@@ -330,7 +337,7 @@ EXPORT cuModuleGetFunction(void** out, void* module, const char* name) {
         function = std::make_unique<Function>();
         function->module = &loaded.module, function->entry = &entry->second;
         try {
-            compile(*function);
+            if (!only_counts()) compile(*function);
         } catch (const std::exception& error) {
             stop(error.what());
         }
@@ -359,6 +366,8 @@ EXPORT cuLaunchKernel(void* handle, unsigned grid_x, unsigned grid_y, unsigned g
                 function.entry->name.c_str(), grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes);
         return INVALID_VALUE;
     }
+    counts.add("launches"), counts.add("kernel " + function.entry->name);
+    if (only_counts()) return SUCCESS;
     const auto values = std::make_shared<std::vector<unsigned char>>(function.entry->parameter_bytes);
     for (size_t i = 0; i < function.entry->parameters.size(); ++i) {
         const ptx::Parameter& p = function.entry->parameters[i];

@@ -89,6 +89,8 @@ int queue(Handle& handle, int operation_a, int operation_b, int m, int n, int k,
                        (type_c == type_a || (type_a == R_16BF && type_c == R_32F));
     if (!known) return NOT_SUPPORTED;
     if (m == 0 || n == 0 || batch == 0) return SUCCESS;
+    counts.add("launches"), counts.add("products"), counts.add("flops of products", 2ull * m * n * k * batch);
+    if (only_counts()) return SUCCESS;
     handle.stream->add([=, alpha = double(*alpha), beta = double(*beta)] {
         product<T>(left, right, out, m, n, k, alpha, beta, batch);
     });

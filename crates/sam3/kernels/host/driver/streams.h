@@ -11,6 +11,32 @@ namespace emulated {
 // One GPU, one lock: every function of the driver takes it.
 inline std::recursive_mutex lock;
 
+inline uint64_t number_from_environment(const char* name, uint64_t otherwise) {
+    const char* text = getenv(name);
+    return text != nullptr && *text != 0 ? strtoull(text, nullptr, 10) : otherwise;
+}
+
+// Whether kernels and products are only counted: numbers mean nothing then, and memory holds zeros.
+inline bool only_counts() {
+    static const bool only = number_from_environment("EMULATED_CUDA_ONLY_COUNT", 0) != 0;
+    return only;
+}
+
+// What was asked of the GPU so far; told at the end where EMULATED_CUDA_COUNTS names a file.
+struct Counts {
+    std::map<std::string, uint64_t> all;
+
+    void add(const std::string& what, uint64_t n = 1) { all[what] += n; }
+    ~Counts() {
+        const char* path = getenv("EMULATED_CUDA_COUNTS");
+        FILE* file = path != nullptr ? fopen(path, "w") : nullptr;
+        if (file == nullptr) return;
+        for (const auto& [what, n] : all) fprintf(file, "%12llu %s\n", static_cast<unsigned long long>(n), what.c_str());
+        fclose(file);
+    }
+};
+inline Counts counts;
+
 struct Stream {
     std::deque<std::function<void()>> work;
     uint64_t queued = 0, done = 0;
@@ -62,8 +88,7 @@ class Memory {
     // Address, or 0 if there is not enough.
     uint64_t allocate(uint64_t bytes) {
         if (bytes > total - used) return 0;
-        unsigned char* at = on_host::guarded(bytes);
-        memset(at, on_host::POISON, bytes);
+        unsigned char* at = map(bytes);
         const uint64_t address = reinterpret_cast<uint64_t>(at);
         allocations[address] = bytes;
         used += bytes;
@@ -82,7 +107,7 @@ class Memory {
     void unmap(uint64_t address) {
         const auto found = allocations.find(address);
         if (found == allocations.end()) on_host::fail("memory was freed twice");
-        on_host::unguard(reinterpret_cast<unsigned char*>(address), found->second);
+        unmap(reinterpret_cast<unsigned char*>(address), found->second);
         released.erase(address);
         allocations.erase(found);
     }
@@ -101,12 +126,32 @@ class Memory {
 
   private:
     std::map<uint64_t, uint64_t> allocations, released;
-};
+    std::map<uint64_t, std::vector<unsigned char*>> kept; // by size, where only counting
 
-inline uint64_t number_from_environment(const char* name, uint64_t otherwise) {
-    const char* text = getenv(name);
-    return text != nullptr && *text != 0 ? strtoull(text, nullptr, 10) : otherwise;
-}
+    unsigned char* map(uint64_t bytes) {
+        if (!only_counts()) {
+            unsigned char* at = on_host::guarded(bytes);
+            memset(at, on_host::POISON, bytes);
+            return at;
+        }
+        std::vector<unsigned char*>& same = kept[bytes];
+        if (!same.empty()) {
+            unsigned char* at = same.back();
+            same.pop_back();
+            return at;
+        }
+        void* at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (at == MAP_FAILED) on_host::fail("no memory");
+        return static_cast<unsigned char*>(at);
+    }
+    void unmap(unsigned char* at, uint64_t bytes) {
+        if (only_counts()) {
+            kept[bytes].push_back(at);
+        } else {
+            on_host::unguard(at, bytes);
+        }
+    }
+};
 
 inline Memory& memory() {
     static Memory memory(number_from_environment("EMULATED_CUDA_MIB", 16384) << 20);
