@@ -71,39 +71,82 @@ fn replace_small_components(
     if max_area == 0 {
         return;
     }
-    let mut seen = vec![false; logits.len()];
-    let mut stack = Vec::new();
-    let mut component = Vec::new();
-    for start in 0..logits.len() {
-        if seen[start] || !member(logits[start]) {
-            continue;
-        }
-        component.clear();
-        seen[start] = true;
-        stack.push(start);
-        while let Some(pixel) = stack.pop() {
-            component.push(pixel);
-            for_each_neighbour(pixel, side, |n| {
-                if !seen[n] && member(logits[n]) {
-                    seen[n] = true;
-                    stack.push(n);
-                }
-            });
-        }
-        if component.len() <= max_area {
-            component.iter().for_each(|&pixel| logits[pixel] = value);
+    let mut runs = Runs::default();
+    for row in logits.chunks(side) {
+        runs.add_row(row, &member);
+    }
+    for i in 0..runs.all.len() {
+        let root = runs.root(i);
+        if runs.all[root].area <= max_area {
+            let Run { start, end, .. } = runs.all[i];
+            logits[start..end].fill(value);
         }
     }
 }
 
-/// The up to eight pixels around one of a square mask.
-fn for_each_neighbour(pixel: usize, side: usize, mut f: impl FnMut(usize)) {
-    let (y, x) = (pixel / side, pixel % side);
-    for ny in y.saturating_sub(1)..=(y + 1).min(side - 1) {
-        for nx in x.saturating_sub(1)..=(x + 1).min(side - 1) {
-            if (ny, nx) != (y, x) {
-                f(ny * side + nx);
+/// Neighbouring pixels of one row, `start..end` of the picture.
+struct Run {
+    start: usize,
+    end: usize,
+    /// A run of the same component that came before, or itself.
+    parent: usize,
+    /// Pixels of the component, at the run that is its own parent.
+    area: usize,
+}
+
+/// 8-connected components as runs that find each other (union-find over runs: L. He, Y. Chao, K. Suzuki, "A
+/// run-based two-scan labeling algorithm", IEEE TIP 2008).
+#[derive(Default)]
+struct Runs {
+    all: Vec<Run>,
+    /// Where the runs of the last row begin.
+    last_row: usize,
+    /// Pixels of the rows so far.
+    pixels: usize,
+}
+
+impl Runs {
+    /// Adds the runs of the next row, joined to those above that they touch.
+    fn add_row(&mut self, row: &[f32], member: impl Fn(f32) -> bool) {
+        let (mut above, this_row) = (self.last_row, self.all.len());
+        let mut x = 0;
+        while let Some(skipped) = row[x..].iter().position(|&logit| member(logit)) {
+            let start = x + skipped;
+            let len = row[start..].iter().position(|&logit| !member(logit)).unwrap_or(row.len() - start);
+            x = start + len;
+            let (start, end) = (self.pixels + start, self.pixels + x);
+            let new = self.all.len();
+            self.all.push(Run { start, end, parent: new, area: len });
+            // In the row above; a corner is enough.
+            let (left, right) = (start.saturating_sub(row.len()), end.saturating_sub(row.len()));
+            while above < this_row && self.all[above].end < left {
+                above += 1;
             }
+            let mut touching = above;
+            while touching < this_row && self.all[touching].start <= right {
+                self.join(touching, new);
+                touching += 1;
+            }
+        }
+        self.last_row = this_row;
+        self.pixels += row.len();
+    }
+
+    fn root(&mut self, mut run: usize) -> usize {
+        while self.all[run].parent != run {
+            let parent = self.all[run].parent;
+            self.all[run].parent = self.all[parent].parent;
+            run = parent;
+        }
+        run
+    }
+
+    fn join(&mut self, a: usize, b: usize) {
+        let (a, b) = (self.root(a), self.root(b));
+        if a != b {
+            let (first, second) = (a.min(b), a.max(b));
+            self.all[second].parent = first;
+            self.all[first].area += self.all[second].area;
         }
     }
 }
@@ -134,6 +177,56 @@ mod tests {
         let mut mask = logits(&["....", ".##.", "....", "...."]);
         fill_holes_and_remove_specks(&mut mask, 4, 8);
         assert_eq!(drawn(&mask, 4), ["....", ".##.", "....", "...."]);
+    }
+
+    /// Sizes of components by flooding, pixel by pixel.
+    fn flooded(member: &[bool], side: usize) -> Vec<usize> {
+        let mut area = vec![0; member.len()];
+        for start in 0..member.len() {
+            if !member[start] || area[start] != 0 {
+                continue;
+            }
+            let (mut component, mut next) = (vec![start], 0);
+            area[start] = 1;
+            while next < component.len() {
+                let (y, x) = (component[next] / side, component[next] % side);
+                next += 1;
+                for ny in y.saturating_sub(1)..=(y + 1).min(side - 1) {
+                    for nx in x.saturating_sub(1)..=(x + 1).min(side - 1) {
+                        let n = ny * side + nx;
+                        if member[n] && area[n] == 0 {
+                            area[n] = 1;
+                            component.push(n);
+                        }
+                    }
+                }
+            }
+            component.iter().for_each(|&pixel| area[pixel] = component.len());
+        }
+        area
+    }
+
+    #[test]
+    fn components_of_any_picture_have_the_size_that_flooding_finds() {
+        let mut random = 1u32;
+        for (picture, side) in (0..400).map(|i| (i, 1 + i % 23)) {
+            let density = picture as u32 * 37 % 100;
+            let mut is_member = || {
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (random >> 8) % 100 < density
+            };
+            let logits: Vec<f32> = (0..side * side).map(|_| if is_member() { 1.0 } else { -1.0 }).collect();
+            let member: Vec<bool> = logits.iter().map(|&x| x > 0.0).collect();
+            let area = flooded(&member, side);
+            for max_area in [1, 2, 5, 16] {
+                let mut replaced = logits.clone();
+                replace_small_components(&mut replaced, side, max_area, |x| x > 0.0, 7.0);
+                let small = |i: usize| member[i] && area[i] <= max_area;
+                let want: Vec<f32> =
+                    (0..logits.len()).map(|i| if small(i) { 7.0 } else { logits[i] }).collect();
+                assert_eq!(replaced, want, "picture {picture} of {side} x {side}, at most {max_area}");
+            }
+        }
     }
 
     #[test]

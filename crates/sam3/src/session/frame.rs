@@ -374,7 +374,7 @@ impl Session {
         let prompts: Vec<usize> = tracks.iter().map(|t| t.facts.prompt).collect();
         let masks = suppress_shrunk(&carried.masks, &prompts);
         let visible: Vec<bool> = which.iter().map(|&t| masks[t].iter().any(|&x| x > 0.0)).collect();
-        let data: Vec<f32> = which.iter().flat_map(|&t| masks[t].iter().copied()).collect();
+        let data = which.iter().map(|&t| &*masks[t]).collect::<Vec<_>>().concat();
         let logits = Tensor::from_vec(data, (which.len(), side, side), &self.model.device)?;
         Ok(self.model.tracker.encode_memory(features, MemoryMask::Soft(&logits), &visible, self.at_once)?)
     }

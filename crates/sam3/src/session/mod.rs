@@ -24,6 +24,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use candle_core::Tensor;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 pub use compat::Compat;
@@ -321,9 +322,10 @@ impl Session {
         let hidden = |id: u64| {
             frame.suppressed.contains(&id) || self.state.withdrawn.iter().any(|(gone, _)| *gone == id)
         };
-        let visible = frame.masks.iter().filter(|m| !hidden(m.id));
-        let enlarged = visible.filter_map(|m| Some((m, self.enlarger.enlarge(&m.logits)?)));
-        let (sources, mut masks): (Vec<&LowResMask>, Vec<Mask>) = enlarged.unzip();
+        let visible: Vec<&LowResMask> = frame.masks.iter().filter(|m| !hidden(m.id)).collect();
+        let enlarged: Vec<(&LowResMask, Mask)> =
+            visible.into_par_iter().filter_map(|m| Some((m, self.enlarger.enlarge(&m.logits)?))).collect();
+        let (sources, mut masks): (Vec<&LowResMask>, Vec<Mask>) = enlarged.into_iter().unzip();
         // Boxes come before overlaps are resolved, as in the reference.
         let boxes: Vec<[f32; 4]> = masks.iter().map(|m| self.bbox(m)).collect();
         let prompts: Vec<usize> = sources.iter().map(|m| m.prompt).collect();

@@ -93,30 +93,51 @@ impl Enlarger {
     /// Pixels above 0 of the bilinearly enlarged mask; `None` if there are none. Only the part that can be
     /// positive is computed.
     pub(crate) fn enlarge(&self, logits: &[f32]) -> Option<Mask> {
-        let side = self.side;
-        let positive = |i: &usize| logits[*i] > 0.0;
-        let columns_of = |i: usize| i % side;
-        let hits: Vec<usize> = (0..logits.len()).filter(positive).collect();
-        let (top, bottom) = (hits.first()? / side, hits.last()? / side);
-        let left = hits.iter().copied().map(columns_of).min()?;
-        let right = hits.iter().copied().map(columns_of).max()?;
+        let Rectangle { top, bottom, left, right } = Rectangle::of(logits, self.side, |x| x > 0.0)?;
         let (y0, y1) = span(&self.rows, top, bottom);
         let (x0, x1) = span(&self.columns, left, right);
-        let mut pixels = Vec::with_capacity((y1 - y0) * (x1 - x0));
-        let row_value = |y: usize, taps: &Taps| taps.apply(&logits[y * side..(y + 1) * side]);
-        for rows in &self.rows[y0..y1] {
-            for columns in &self.columns[x0..x1] {
-                let value: f32 = rows
-                    .weights()
-                    .iter()
-                    .enumerate()
-                    .map(|(k, w)| row_value(rows.first() + k, columns) * w)
-                    .sum();
-                pixels.push(value > 0.0);
-            }
+        let (rows, columns, width) = (&self.rows[y0..y1], &self.columns[x0..x1], x1 - x0);
+        if width == 0 {
+            return None; // a frame so small that no pixel of it falls there
         }
-        let mask = Mask { x: x0, y: y0, width: x1 - x0, height: y1 - y0, pixels };
+        let (first, last) = (rows.first()?.first(), rows.last()?);
+        let sources = logits[first * self.side..].chunks_exact(self.side);
+        let sources = sources.take(last.first() + last.weights().len() - first);
+        let widened: Vec<f32> = sources.flat_map(|row| columns.iter().map(|taps| taps.apply(row))).collect();
+        let mut pixels = Vec::with_capacity(rows.len() * width);
+        let mut line = vec![0.0; width];
+        for taps in rows {
+            line.fill(0.0);
+            let sources = widened[(taps.first() - first) * width..].chunks_exact(width);
+            for (source, weight) in sources.zip(taps.weights()) {
+                line.iter_mut().zip(source).for_each(|(sum, x)| *sum += x * weight);
+            }
+            pixels.extend(line.iter().map(|&x| x > 0.0));
+        }
+        let mask = Mask { x: x0, y: y0, width, height: y1 - y0, pixels };
         tight(&mask)
+    }
+}
+
+/// The smallest rectangle around what is set, its last row and column included.
+struct Rectangle {
+    top: usize,
+    bottom: usize,
+    left: usize,
+    right: usize,
+}
+
+impl Rectangle {
+    /// `None` if nothing is set.
+    fn of<T: Copy>(picture: &[T], width: usize, is_set: impl Fn(T) -> bool) -> Option<Self> {
+        let set = |x: &T| is_set(*x);
+        let mut rows = picture.chunks_exact(width);
+        let top = rows.position(|row| row.iter().any(set))?;
+        let bottom = picture.chunks_exact(width).rposition(|row| row.iter().any(set))?;
+        let rows = || picture[top * width..(bottom + 1) * width].chunks_exact(width);
+        let left = rows().filter_map(|row| row.iter().position(set)).min()?;
+        let right = rows().filter_map(|row| row.iter().rposition(set)).max()?;
+        Some(Self { top, bottom, left, right })
     }
 }
 
@@ -129,10 +150,7 @@ fn span(taps: &[Taps], from: usize, to: usize) -> (usize, usize) {
 
 /// The same mask in the smallest rectangle; `None` if it is empty.
 fn tight(mask: &Mask) -> Option<Mask> {
-    let set = || (0..mask.pixels.len()).filter(|&i| mask.pixels[i]);
-    let (top, bottom) = (set().next()? / mask.width, set().next_back()? / mask.width);
-    let left = set().map(|i| i % mask.width).min()?;
-    let right = set().map(|i| i % mask.width).max()?;
+    let Rectangle { top, bottom, left, right } = Rectangle::of(&mask.pixels, mask.width, |pixel| pixel)?;
     let rows = (top..=bottom).flat_map(|y| &mask.pixels[y * mask.width + left..=y * mask.width + right]);
     Some(Mask {
         x: mask.x + left,
@@ -191,6 +209,31 @@ mod tests {
         assert_eq!((mask.x, mask.y, mask.width, mask.height), (101, 30, 18, 10));
         assert!(mask.contains(110, 35) && !mask.contains(99, 35));
         assert!(Enlarger::new(8, (80, 160)).enlarge(&[-1.0; 64]).is_none());
+    }
+
+    #[test]
+    fn any_mask_is_enlarged_and_made_smaller_as_pixel_by_pixel() {
+        let mut random = 7u32;
+        let mut number = move || {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (random >> 8) as f32 / (1u32 << 23) as f32 - 1.0
+        };
+        for (side, height, width) in [(8, 20, 33), (8, 3, 2), (12, 12, 12), (9, 1, 40), (16, 2, 1)] {
+            let enlarger = Enlarger::new(side, (height, width));
+            for threshold in [0.0, 0.5, 0.9, 0.99] {
+                let logits: Vec<f32> = (0..side * side).map(|_| number() - threshold).collect();
+                let value = |y: usize, x: usize| {
+                    let (rows, columns) = (&enlarger.rows[y], &enlarger.columns[x]);
+                    let row = |k: usize| columns.apply(&logits[(rows.first() + k) * side..][..side]);
+                    rows.weights().iter().enumerate().map(|(k, w)| row(k) * w).sum::<f32>()
+                };
+                let mask = enlarger.enlarge(&logits);
+                let contains = |x, y| mask.as_ref().is_some_and(|mask| mask.contains(x, y));
+                for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
+                    assert_eq!(contains(x, y), value(y, x) > 0.0, "{side} to {height} x {width} at {x}, {y}");
+                }
+            }
+        }
     }
 
     #[test]

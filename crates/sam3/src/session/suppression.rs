@@ -1,6 +1,7 @@
 //! Tracks that claim the same pixels (reference: `_suppress_overlapping_based_on_recent_occlusion`,
 //! `_suppress_object_pw_area_shrinkage`).
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::track::{ALWAYS_OCCLUDED, NEVER_OCCLUDED, Track};
@@ -52,8 +53,8 @@ pub(crate) fn hide_recently_occluded(
 
 /// Masks as memory sees them: where tracks of a prompt overlap, the highest logit wins a pixel, and a track
 /// left with less than 0.3 of its pixels is emptied; the others keep their masks whole.
-pub(crate) fn suppress_shrunk(masks: &[Vec<f32>], prompts: &[usize]) -> Vec<Vec<f32>> {
-    let mut out = masks.to_vec();
+pub(crate) fn suppress_shrunk<'a>(masks: &'a [Vec<f32>], prompts: &[usize]) -> Vec<Cow<'a, [f32]>> {
+    let mut out: Vec<Cow<[f32]>> = masks.iter().map(Cow::from).collect();
     let mut groups: Vec<usize> = prompts.to_vec();
     groups.sort_unstable();
     groups.dedup();
@@ -67,7 +68,7 @@ pub(crate) fn suppress_shrunk(masks: &[Vec<f32>], prompts: &[usize]) -> Vec<Vec<
             if after[k] as f32 / before[k].max(1) as f32 >= KEPT_SHARE {
                 continue;
             }
-            out[i].iter_mut().for_each(|x| *x = x.min(HIDDEN_LOGIT));
+            out[i].to_mut().iter_mut().for_each(|x| *x = x.min(HIDDEN_LOGIT));
         }
     }
     out
@@ -75,18 +76,20 @@ pub(crate) fn suppress_shrunk(masks: &[Vec<f32>], prompts: &[usize]) -> Vec<Vec<
 
 /// Positive pixels of each member, and those of them that it wins.
 fn areas(masks: &[Vec<f32>], members: &[usize]) -> (Vec<u32>, Vec<u32>) {
-    let mut before = vec![0; members.len()];
-    let mut after = vec![0; members.len()];
     let masks: Vec<&[f32]> = members.iter().map(|&i| masks[i].as_slice()).collect();
-    for pixel in 0..masks[0].len() {
-        let mut winner = 0;
-        for (k, mask) in masks.iter().enumerate() {
-            before[k] += u32::from(mask[pixel] > 0.0);
-            if mask[pixel] > masks[winner][pixel] {
-                winner = k;
-            }
+    let before = masks.iter().map(|mask| mask.iter().map(|&x| u32::from(x > 0.0)).sum()).collect();
+    let mut best = masks[0].to_vec();
+    let mut winner = vec![0u32; best.len()];
+    for (k, mask) in masks.iter().enumerate().skip(1) {
+        for ((best, winner), &logit) in best.iter_mut().zip(&mut winner).zip(*mask) {
+            let wins = logit > *best;
+            *winner = if wins { k as u32 } else { *winner };
+            *best = if wins { logit } else { *best };
         }
-        after[winner] += u32::from(masks[winner][pixel] > 0.0);
+    }
+    let mut after = vec![0; members.len()];
+    for (best, winner) in best.into_iter().zip(winner) {
+        after[winner as usize] += u32::from(best > 0.0);
     }
     (before, after)
 }
@@ -99,9 +102,11 @@ mod tests {
     fn a_mask_that_loses_most_pixels_is_emptied_and_the_winner_stays_whole() {
         let strong = vec![5.0, 5.0, 5.0, 5.0, -3.0, -3.0];
         let weak = vec![1.0, 1.0, 1.0, 1.0, 1.0, -3.0];
-        let out = suppress_shrunk(&[strong.clone(), weak.clone()], &[0, 0]);
-        assert_eq!(out[0], strong);
+        let masks = [strong.clone(), weak.clone()];
+        let out = suppress_shrunk(&masks, &[0, 0]);
+        assert_eq!(*out[0], *strong);
         assert!(out[1].iter().all(|&x| x <= HIDDEN_LOGIT));
-        assert_eq!(suppress_shrunk(&[strong.clone(), weak.clone()], &[0, 1]), [strong, weak]);
+        let apart = [strong, weak];
+        assert_eq!(suppress_shrunk(&apart, &[0, 1]), apart.each_ref().map(Cow::from));
     }
 }

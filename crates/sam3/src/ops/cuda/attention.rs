@@ -1,5 +1,8 @@
 //! Attention by kernels of our own: no matrix of scores in memory, and a number of keys for each entry.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
 use candle_core::cuda_backend::WrapErr;
 use candle_core::cuda_backend::cudarc::driver::{CudaView, sys};
 use candle_core::{CudaDevice, DType, Result, Tensor};
@@ -214,11 +217,28 @@ impl AttentionKernel {
     }
 }
 
+/// Key counts of the calls before, by GPU, and what [`key_starts`] made of them: an upload costs the host more than
+/// a launch, and most calls repeat.
+static STARTS: Mutex<Option<HashMap<(usize, Vec<usize>), Tensor>>> = Mutex::new(None);
+/// How many of them are kept; a crowd of changing age starts afresh.
+const STARTS_KEPT: usize = 256;
+
 /// Where each entry's keys begin, and where the last one's end.
 fn key_starts(key_lens: &[usize], like: &Tensor) -> Result<Tensor> {
+    let key = (device_of(like)?.cuda_stream().context().ordinal(), key_lens.to_vec());
+    let mut known = STARTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = known.get_or_insert_default();
+    if let Some(starts) = known.get(&key) {
+        return Ok(starts.clone());
+    }
     let mut starts = vec![0u32];
     for &len in key_lens {
         starts.push(starts[starts.len() - 1] + len as u32);
     }
-    Tensor::new(starts, like.device())
+    let starts = Tensor::new(starts, like.device())?;
+    if known.len() >= STARTS_KEPT {
+        known.clear();
+    }
+    known.insert(key, starts.clone());
+    Ok(starts)
 }
