@@ -1,9 +1,10 @@
-// libcuda.so.1 for a machine without a GPU: the functions of the CUDA driver that Courtside calls, over memory
-// of the host. Kernels arrive as PTX, are translated to C++ (ptx.h), compiled by the compiler in CXX, kept in the
-// folder EMULATED_CUDA_CACHE, and run thread by thread. Slow; for finding mistakes, see scripts/emulate_cuda.sh.
+// libcuda.so.1 for a machine without a GPU: the functions of the CUDA driver that Courtside calls, over
+// memory of the host. Kernels arrive as PTX, are translated to C++ (ptx.h), compiled by the compiler in CXX,
+// kept in the folder EMULATED_CUDA_CACHE, and run thread by thread. Slow; for finding mistakes, see
+// scripts/emulate_cuda.sh.
 //
-// Stricter than a GPU where it can be: memory that was never written is NaN, reading beyond it or after it was
-// freed ends the program, and work runs no sooner than it must (streams.h).
+// Stricter than a GPU where it can be: memory that was never written is NaN, reading beyond it or after it
+// was freed ends the program, and work runs no sooner than it must (streams.h).
 #include "ptx.h"
 #include "streams.h"
 
@@ -17,7 +18,14 @@ using namespace emulated;
 
 namespace {
 
-enum Status { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_PTX = 218, NOT_FOUND = 500, INVALID_CONTEXT = 201 };
+enum Status {
+    SUCCESS = 0,
+    INVALID_VALUE = 1,
+    OUT_OF_MEMORY = 2,
+    INVALID_PTX = 218,
+    NOT_FOUND = 500,
+    INVALID_CONTEXT = 201
+};
 
 using Launcher = void (*)(const ptx::Launch&);
 
@@ -65,11 +73,14 @@ void compile(Function& function) {
         const std::string mine = stem + "." + std::to_string(getpid());
         std::ofstream(mine + ".cpp") << source;
         const char* compiler = getenv("CXX");
-        const std::string command = std::string(compiler != nullptr ? compiler : "c++") +
-                                    " -std=c++20 -O1 -ffp-contract=off -fno-strict-aliasing -w -fopenmp -fPIC -shared -I '" +
-                                    headers + "' '" + mine + ".cpp' -o '" + mine + ".so'";
-        if (system(command.c_str()) != 0) stop("cannot compile " + mine + ".cpp, the kernel " + function.entry->name);
-        if (rename((mine + ".cpp").c_str(), (stem + ".cpp").c_str()) != 0 || rename((mine + ".so").c_str(), library.c_str()) != 0)
+        const std::string command =
+            std::string(compiler != nullptr ? compiler : "c++") +
+            " -std=c++20 -O1 -ffp-contract=off -fno-strict-aliasing -w -fopenmp -fPIC -shared -I '" +
+            headers + "' '" + mine + ".cpp' -o '" + mine + ".so'";
+        if (system(command.c_str()) != 0)
+            stop("cannot compile " + mine + ".cpp, the kernel " + function.entry->name);
+        if (rename((mine + ".cpp").c_str(), (stem + ".cpp").c_str()) != 0 ||
+            rename((mine + ".so").c_str(), library.c_str()) != 0)
             stop("cannot write " + library);
     }
     void* loaded = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
@@ -124,7 +135,7 @@ EXPORT cuDeviceTotalMem_v2(size_t* bytes, int) {
 EXPORT cuDeviceGetAttribute(int* value, int attribute, int) {
     const int capability = static_cast<int>(number_from_environment("EMULATED_CUDA_CAPABILITY", 80));
     switch (attribute) {
-    case 1: *value = 1024; break; // threads in a block
+    case 1: *value = 1024; break;     // threads in a block
     case 8: *value = 48 << 10; break; // shared memory of a block
     case 10: *value = on_host::WARP; break;
     case 16: *value = SM_COUNT; break;
@@ -353,17 +364,21 @@ EXPORT cuFuncSetAttribute(void* function, int attribute, int value) {
     return SUCCESS;
 }
 
-EXPORT cuLaunchKernel(void* handle, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y,
-                      unsigned block_z, unsigned shared_bytes, void* stream, void** parameters, void** extra) {
+EXPORT cuLaunchKernel(void* handle, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+                      unsigned block_y, unsigned block_z, unsigned shared_bytes, void* stream,
+                      void** parameters, void** extra) {
     const Locked locked(lock);
     if (current_context == nullptr) return INVALID_CONTEXT;
     const Function& function = *static_cast<Function*>(handle);
     const uint64_t threads = uint64_t(block_x) * block_y * block_z;
-    if (extra != nullptr || threads == 0 || threads > function.entry->max_threads || grid_x == 0 || grid_y == 0 || grid_z == 0 ||
-        grid_x > 0x7fffffff || grid_y > 65535 || grid_z > 65535 || block_z > 64 || shared_bytes > function.allowed_shared ||
+    if (extra != nullptr || threads == 0 || threads > function.entry->max_threads || grid_x == 0 ||
+        grid_y == 0 || grid_z == 0 || grid_x > 0x7fffffff || grid_y > 65535 || grid_z > 65535 ||
+        block_z > 64 || shared_bytes > function.allowed_shared ||
         function.static_shared + shared_bytes > std::max<size_t>(48 << 10, function.allowed_shared)) {
-        fprintf(stderr, "emulated CUDA: %s: a grid of %u x %u x %u, blocks of %u x %u x %u, %u bytes of shared memory\n",
-                function.entry->name.c_str(), grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes);
+        fprintf(
+            stderr,
+            "emulated CUDA: %s: a grid of %u x %u x %u, blocks of %u x %u x %u, %u bytes of shared memory\n",
+            function.entry->name.c_str(), grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes);
         return INVALID_VALUE;
     }
     counts.add("launches"), counts.add("kernel " + function.entry->name);
@@ -373,8 +388,8 @@ EXPORT cuLaunchKernel(void* handle, unsigned grid_x, unsigned grid_y, unsigned g
         const ptx::Parameter& p = function.entry->parameters[i];
         memcpy(values->data() + p.offset, parameters[i], p.size);
     }
-    const ptx::Launch launch = {dim3(grid_x, grid_y, grid_z), dim3(block_x, block_y, block_z), function.static_shared + shared_bytes,
-                                nullptr, function.entry->name.c_str()};
+    const ptx::Launch launch = {dim3(grid_x, grid_y, grid_z), dim3(block_x, block_y, block_z),
+                                function.static_shared + shared_bytes, nullptr, function.entry->name.c_str()};
     stream_of(stream).add([values, launch, launcher = function.launcher] {
         ptx::Launch with_parameters = launch;
         with_parameters.parameters = values->data();

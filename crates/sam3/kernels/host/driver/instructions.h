@@ -24,7 +24,9 @@ struct Thread {
     size_t shared_bytes;
     const unsigned char* parameters;
 
-    unsigned lane() const { return (thread.x + threads.x * (thread.y + threads.y * thread.z)) % on_host::WARP; }
+    unsigned lane() const {
+        return (thread.x + threads.x * (thread.y + threads.y * thread.z)) % on_host::WARP;
+    }
 };
 
 // A bfloat16, to tell it from 16 bits.
@@ -195,7 +197,8 @@ inline Bf16 maximum_or_nan(Bf16 a, Bf16 b) { return narrow(maximum_or_nan(wide(a
 // The neighbour of `nearest` that a directed rounding of `exact` gives.
 template <char MODE, class T> inline T directed(T nearest, long double exact) {
     const T infinity = std::numeric_limits<T>::infinity();
-    const bool down = MODE == 'M' || (MODE == 'Z' && exact > 0), up = MODE == 'P' || (MODE == 'Z' && exact < 0);
+    const bool down = MODE == 'M' || (MODE == 'Z' && exact > 0),
+               up = MODE == 'P' || (MODE == 'Z' && exact < 0);
     if (down && nearest > exact) return std::nextafter(nearest, -infinity);
     if (up && nearest < exact) return std::nextafter(nearest, infinity);
     return nearest;
@@ -210,7 +213,10 @@ template <char MODE, class T> inline T rounded_fma(T a, T b, T c) {
 }
 
 template <char MODE, class T> inline T whole(T x) {
-    return MODE == 'N' ? std::nearbyint(x) : MODE == 'Z' ? std::trunc(x) : MODE == 'M' ? std::floor(x) : std::ceil(x);
+    return MODE == 'N'   ? std::nearbyint(x)
+           : MODE == 'Z' ? std::trunc(x)
+           : MODE == 'M' ? std::floor(x)
+                         : std::ceil(x);
 }
 
 template <class To, char MODE, bool WHOLE, bool SATURATES, class From> inline To convert(From x) {
@@ -282,7 +288,8 @@ template <class T, size_t N> inline void to_memory(uint64_t address, std::array<
     memcpy(at, &v, sizeof v);
 }
 inline unsigned char* in_shared(const Thread& t, uint64_t address, size_t bytes) {
-    if (address > t.shared_bytes || bytes > t.shared_bytes - address) on_host::fail("address beyond shared memory");
+    if (address > t.shared_bytes || bytes > t.shared_bytes - address)
+        on_host::fail("address beyond shared memory");
     if (address % bytes != 0) on_host::fail("misaligned address of shared memory");
     return t.shared + address;
 }
@@ -359,7 +366,8 @@ inline void run_together(const Launch& launch, void (*kernel)(const Thread&)) {
     on_host::machine.what = launch.name;
     on_host::launch(launch.blocks, launch.threads, launch.shared_bytes, [&] {
         const on_host::Machine& m = on_host::machine;
-        kernel({m.current->thread, m.block, m.block_size, m.grid, m.shared, m.shared_bytes, launch.parameters});
+        kernel(
+            {m.current->thread, m.block, m.block_size, m.grid, m.shared, m.shared_bytes, launch.parameters});
     });
 }
 

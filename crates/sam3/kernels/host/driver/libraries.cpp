@@ -43,7 +43,8 @@ struct Operand {
         }
     }
     // One matrix of the batch, so that the elements that a sum goes over lie beside each other.
-    template <class T> std::vector<T> packed(int64_t batch, int64_t outer, int64_t inner, bool inner_is_row) const {
+    template <class T>
+    std::vector<T> packed(int64_t batch, int64_t outer, int64_t inner, bool inner_is_row) const {
         std::vector<T> all(outer * inner);
         for (int64_t o = 0; o < outer; ++o)
             for (int64_t i = 0; i < inner; ++i) {
@@ -55,7 +56,8 @@ struct Operand {
 };
 
 template <class T>
-void product(Operand a, Operand b, Operand c, int64_t m, int64_t n, int64_t k, double alpha, double beta, int64_t batches) {
+void product(Operand a, Operand b, Operand c, int64_t m, int64_t n, int64_t k, double alpha, double beta,
+             int64_t batches) {
     memory().check("a product's first matrix", a.at, a.bytes(batches));
     memory().check("a product's second matrix", b.at, b.bytes(batches));
     memory().check("a product's result", c.at, c.bytes(batches));
@@ -75,16 +77,19 @@ void product(Operand a, Operand b, Operand c, int64_t m, int64_t n, int64_t k, d
 }
 
 template <class T>
-int queue(Handle& handle, int operation_a, int operation_b, int m, int n, int k, const T* alpha, uint64_t a, int type_a, int lda,
-          int64_t stride_a, uint64_t b, int type_b, int ldb, int64_t stride_b, const T* beta, uint64_t c, int type_c, int ldc,
-          int64_t stride_c, int batch) {
+int queue(Handle& handle, int operation_a, int operation_b, int m, int n, int k, const T* alpha, uint64_t a,
+          int type_a, int lda, int64_t stride_a, uint64_t b, int type_b, int ldb, int64_t stride_b,
+          const T* beta, uint64_t c, int type_c, int ldc, int64_t stride_c, int batch) {
     const std::lock_guard<std::recursive_mutex> locked(lock);
     if (m < 0 || n < 0 || k < 0 || batch < 0) return INVALID_VALUE;
-    Operand left = {a, type_a, operation_a, operation_a == PLAIN ? m : k, operation_a == PLAIN ? k : m, lda, stride_a};
-    Operand right = {b, type_b, operation_b, operation_b == PLAIN ? k : n, operation_b == PLAIN ? n : k, ldb, stride_b};
+    Operand left = {a,   type_a,  operation_a, operation_a == PLAIN ? m : k, operation_a == PLAIN ? k : m,
+                    lda, stride_a};
+    Operand right = {b,   type_b,  operation_b, operation_b == PLAIN ? k : n, operation_b == PLAIN ? n : k,
+                     ldb, stride_b};
     Operand out = {c, type_c, PLAIN, m, n, ldc, stride_c};
     for (const Operand& x : {left, right, out})
-        if (x.leading < std::max<int64_t>(1, x.rows) || (x.operation != PLAIN && x.operation != TRANSPOSED)) return INVALID_VALUE;
+        if (x.leading < std::max<int64_t>(1, x.rows) || (x.operation != PLAIN && x.operation != TRANSPOSED))
+            return INVALID_VALUE;
     const bool known = type_a == type_b && (type_a == R_16BF || type_a == R_32F || type_a == R_64F) &&
                        (type_c == type_a || (type_a == R_16BF && type_c == R_32F));
     if (!known) return NOT_SUPPORTED;
@@ -126,21 +131,24 @@ EXPORT cublasSetStream_v2(void* handle, void* stream) {
     static_cast<Handle*>(handle)->stream = &stream_of(stream);
     return SUCCESS;
 }
-EXPORT cublasGemmStridedBatchedEx(void* handle, int operation_a, int operation_b, int m, int n, int k, const void* alpha, uint64_t a,
-                                  int type_a, int lda, long long stride_a, uint64_t b, int type_b, int ldb, long long stride_b,
-                                  const void* beta, uint64_t c, int type_c, int ldc, long long stride_c, int batch, int compute,
+EXPORT cublasGemmStridedBatchedEx(void* handle, int operation_a, int operation_b, int m, int n, int k,
+                                  const void* alpha, uint64_t a, int type_a, int lda, long long stride_a,
+                                  uint64_t b, int type_b, int ldb, long long stride_b, const void* beta,
+                                  uint64_t c, int type_c, int ldc, long long stride_c, int batch, int compute,
                                   int) {
     // 32F and its fast variants: alpha and beta are f32.
     if (compute != 68 && compute != 75 && compute != 77) return NOT_SUPPORTED;
     if (type_a == R_64F) return NOT_SUPPORTED;
-    return queue(*static_cast<Handle*>(handle), operation_a, operation_b, m, n, k, static_cast<const float*>(alpha), a, type_a, lda,
-                 stride_a, b, type_b, ldb, stride_b, static_cast<const float*>(beta), c, type_c, ldc, stride_c, batch);
+    return queue(*static_cast<Handle*>(handle), operation_a, operation_b, m, n, k,
+                 static_cast<const float*>(alpha), a, type_a, lda, stride_a, b, type_b, ldb, stride_b,
+                 static_cast<const float*>(beta), c, type_c, ldc, stride_c, batch);
 }
-EXPORT cublasDgemmStridedBatched(void* handle, int operation_a, int operation_b, int m, int n, int k, const double* alpha, uint64_t a,
-                                 int lda, long long stride_a, uint64_t b, int ldb, long long stride_b, const double* beta,
-                                 uint64_t c, int ldc, long long stride_c, int batch) {
-    return queue(*static_cast<Handle*>(handle), operation_a, operation_b, m, n, k, alpha, a, R_64F, lda, stride_a, b, R_64F, ldb,
-                 stride_b, beta, c, R_64F, ldc, stride_c, batch);
+EXPORT cublasDgemmStridedBatched(void* handle, int operation_a, int operation_b, int m, int n, int k,
+                                 const double* alpha, uint64_t a, int lda, long long stride_a, uint64_t b,
+                                 int ldb, long long stride_b, const double* beta, uint64_t c, int ldc,
+                                 long long stride_c, int batch) {
+    return queue(*static_cast<Handle*>(handle), operation_a, operation_b, m, n, k, alpha, a, R_64F, lda,
+                 stride_a, b, R_64F, ldb, stride_b, beta, c, R_64F, ldc, stride_c, batch);
 }
 
 EXPORT curandCreateGenerator(void** generator, int) { return cublasCreate_v2(generator); }

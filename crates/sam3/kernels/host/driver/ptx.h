@@ -31,8 +31,8 @@ struct Entry {
 
 struct Module {
     std::map<std::string, Entry> entries;
-    std::map<std::string, std::string> globals; // name -> declaration in C++
-    std::string dynamic_shared;                 // its name, if there is one
+    std::map<std::string, std::string> globals;              // name -> declaration in C++
+    std::string dynamic_shared;                              // its name, if there is one
     std::map<std::string, std::pair<size_t, size_t>> shared; // name -> (alignment, bytes)
 };
 
@@ -139,7 +139,8 @@ inline Variable variable(const std::string& text) {
 // A variable in global memory as a C++ array that holds its bytes.
 inline std::string global_array(const std::string& declaration, const Variable& v) {
     const size_t open = declaration.find('{');
-    const bool bytes = declaration.find(".b8 ") != std::string::npos || declaration.find(".u8 ") != std::string::npos;
+    const bool bytes =
+        declaration.find(".b8 ") != std::string::npos || declaration.find(".u8 ") != std::string::npos;
     const size_t element = bytes ? 1 : v.alignment;
     std::string out = "alignas(16) static " + std::string(element == 1   ? "uint8_t"
                                                           : element == 2 ? "uint16_t"
@@ -198,7 +199,8 @@ inline Module parse(const std::string& source) {
             if (has_parameters) {
                 for (const std::string& one : operands(head.substr(open + 1, close - open - 1))) {
                     const Variable v = variable(trimmed(one.substr(one.find(".param") + 6)));
-                    const size_t offset = (entry.parameter_bytes + v.alignment - 1) / v.alignment * v.alignment;
+                    const size_t offset =
+                        (entry.parameter_bytes + v.alignment - 1) / v.alignment * v.alignment;
                     entry.parameters.push_back({offset, v.bytes});
                     entry.parameter_at[v.name] = offset;
                     entry.parameter_bytes = offset + v.bytes;
@@ -207,7 +209,8 @@ inline Module parse(const std::string& source) {
                 const size_t max = directives.find(".maxntid");
                 if (max != std::string::npos) {
                     entry.max_threads = 1;
-                    for (const std::string& n : operands(directives.substr(max + 8, directives.find('\n', max) - max - 8)))
+                    for (const std::string& n :
+                         operands(directives.substr(max + 8, directives.find('\n', max) - max - 8)))
                         entry.max_threads *= std::stoul(n);
                 }
             }
@@ -231,7 +234,8 @@ inline Module parse(const std::string& source) {
                 module.shared[v.name] = {v.alignment, v.bytes};
             }
         } else if (head.find(".global") != std::string::npos || head.find(".const") != std::string::npos) {
-            const size_t space = head.find(".global") != std::string::npos ? head.find(".global") + 7 : head.find(".const") + 6;
+            const size_t space = head.find(".global") != std::string::npos ? head.find(".global") + 7
+                                                                           : head.find(".const") + 6;
             Variable v = variable(trimmed(head.substr(space)));
             const std::string name = v.name;
             v.name = cpp_name(name);
@@ -256,7 +260,8 @@ class Translator {
         all << "#include \"instructions.h\"\nusing namespace ptx;\n";
         for (const std::string& name : globals) all << module.globals.at(name);
         all << "constexpr unsigned STATIC_SHARED_BYTES = " << (shared_bytes + 15) / 16 * 16 << ";\n"
-            << "static void kernel([[maybe_unused]] const Thread& t) {\n[[maybe_unused]] uint32_t carry = 0;\n"
+            << "static void kernel([[maybe_unused]] const Thread& t) {\n[[maybe_unused]] uint32_t carry = "
+               "0;\n"
             << out.str() << "}\n"
             << "extern \"C\" size_t courtside_static_shared() { return STATIC_SHARED_BYTES; }\n"
             << "extern \"C\" void courtside_launch(const Launch& launch) {\n"
@@ -330,10 +335,10 @@ class Translator {
         if (all[0] == ".reg") {
             const std::string type = all.at(1).substr(1);
             static const std::map<std::string, std::string> types = {
-                {"pred", "bool"},     {"b8", "uint8_t"},   {"u8", "uint8_t"},   {"b16", "uint16_t"},
-                {"u16", "uint16_t"},  {"s16", "uint16_t"}, {"f16", "uint16_t"}, {"b32", "uint32_t"},
-                {"u32", "uint32_t"},  {"s32", "uint32_t"}, {"b64", "uint64_t"}, {"u64", "uint64_t"},
-                {"s64", "uint64_t"},  {"f32", "float"},    {"f64", "double"},
+                {"pred", "bool"},    {"b8", "uint8_t"},   {"u8", "uint8_t"},   {"b16", "uint16_t"},
+                {"u16", "uint16_t"}, {"s16", "uint16_t"}, {"f16", "uint16_t"}, {"b32", "uint32_t"},
+                {"u32", "uint32_t"}, {"s32", "uint32_t"}, {"b64", "uint64_t"}, {"u64", "uint64_t"},
+                {"s64", "uint64_t"}, {"f32", "float"},    {"f64", "double"},
             };
             const auto cpp = types.find(type);
             if (cpp == types.end()) unknown(s);
@@ -346,8 +351,8 @@ class Translator {
                 }
                 const size_t n = std::stoul(one.substr(angle + 1));
                 for (size_t i = 0; i < n; ++i)
-                    out << "[[maybe_unused]] " << cpp->second << " " << name(one.substr(0, angle) + std::to_string(i))
-                        << ";\n";
+                    out << "[[maybe_unused]] " << cpp->second << " "
+                        << name(one.substr(0, angle) + std::to_string(i)) << ";\n";
             }
         } else if (all[0] == ".shared") {
             const Variable v = variable(trimmed(s.substr(7)));
@@ -355,7 +360,8 @@ class Translator {
         } else if (all[0] == ".local") {
             const Variable v = variable(trimmed(s.substr(6)));
             locals.insert(v.name);
-            out << "alignas(16) [[maybe_unused]] unsigned char l_" << cpp_name(v.name) << "[" << v.bytes << "];\n";
+            out << "alignas(16) [[maybe_unused]] unsigned char l_" << cpp_name(v.name) << "[" << v.bytes
+                << "];\n";
         } else if (all[0] != ".param" && all[0] != ".pragma" && all[0] != ".loc") {
             unknown(s);
         }
@@ -397,12 +403,14 @@ class Translator {
         if (isdigit(static_cast<unsigned char>(operand[0])) || operand[0] == '-') {
             std::string number = operand;
             if (number.back() == 'U') number.pop_back();
-            return "get<" + cpp + ">(int64_t(" + (number[0] == '-' ? "-" + number.substr(1) + "ull" : number + "ull") + "))";
+            return "get<" + cpp + ">(int64_t(" +
+                   (number[0] == '-' ? "-" + number.substr(1) + "ull" : number + "ull") + "))";
         }
         if (const auto found = shared_at.find(operand); found != shared_at.end())
             return "get<" + cpp + ">(uint64_t(" + std::to_string(found->second) + "))";
         if (operand == module.dynamic_shared) return "get<" + cpp + ">(uint64_t(STATIC_SHARED_BYTES))";
-        if (locals.count(operand)) return "get<" + cpp + ">(reinterpret_cast<uint64_t>(l_" + cpp_name(operand) + "))";
+        if (locals.count(operand))
+            return "get<" + cpp + ">(reinterpret_cast<uint64_t>(l_" + cpp_name(operand) + "))";
         if (module.globals.count(operand)) {
             globals.insert(operand);
             return "get<" + cpp + ">(reinterpret_cast<uint64_t>(&g_" + cpp_name(operand) + "))";
@@ -453,13 +461,13 @@ class Translator {
         };
         const std::string mode = has("rz") ? "Z" : has("rm") ? "M" : has("rp") ? "P" : "";
         static const std::map<std::string, std::string> two = {
-            {"add", "add"}, {"sub", "subtract"}, {"min", "minimum"}, {"max", "maximum"}, {"rem", "remainder"},
-            {"and", "bit_and"}, {"or", "bit_or"}, {"xor", "bit_xor"},
+            {"add", "add"},       {"sub", "subtract"}, {"min", "minimum"}, {"max", "maximum"},
+            {"rem", "remainder"}, {"and", "bit_and"},  {"or", "bit_or"},   {"xor", "bit_xor"},
         };
         static const std::map<std::string, std::string> one = {
-            {"neg", "negative"}, {"abs", "absolute"}, {"not", "bit_not"}, {"sqrt", "square_root"},
-            {"rcp", "reciprocal"}, {"ex2", "exp2_flushed"}, {"lg2", "log2_flushed"}, {"rsqrt", "inverse_root"},
-            {"clz", "leading_zeros"},
+            {"neg", "negative"},     {"abs", "absolute"},       {"not", "bit_not"},
+            {"sqrt", "square_root"}, {"rcp", "reciprocal"},     {"ex2", "exp2_flushed"},
+            {"lg2", "log2_flushed"}, {"rsqrt", "inverse_root"}, {"clz", "leading_zeros"},
         };
         if (what == "ld") {
             load(arg, has("param"), has("shared"), t);
@@ -474,9 +482,11 @@ class Translator {
         } else if ((what == "add" || what == "sub") && has("cc")) {
             calls(what + "_with_carry<true, false>", {"u32", "u32"}, ", carry");
         } else if (what == "addc" || what == "subc") {
-            calls(what.substr(0, 3) + (has("cc") ? "_with_carry<true, true>" : "_with_carry<false, true>"), {"u32", "u32"}, ", carry");
+            calls(what.substr(0, 3) + (has("cc") ? "_with_carry<true, true>" : "_with_carry<false, true>"),
+                  {"u32", "u32"}, ", carry");
         } else if ((what == "mad" && has("cc")) || what == "madc") {
-            const std::string flags = std::string(has("hi") ? "<true, " : "<false, ") + (has("cc") ? "true, " : "false, ") +
+            const std::string flags = std::string(has("hi") ? "<true, " : "<false, ") +
+                                      (has("cc") ? "true, " : "false, ") +
                                       (what == "madc" ? "true>" : "false>");
             calls("mad_with_carry" + flags, {"u32", "u32", "u32"}, ", carry");
         } else if (two.count(what)) {
@@ -500,7 +510,8 @@ class Translator {
                 if (mad) unknown(all);
                 calls("multiply_high", {t, t});
             } else if (mad) {
-                write(arg[0], "add(multiply(" + read(arg[1], t) + ", " + read(arg[2], t) + "), " + read(arg[3], t) + ")");
+                write(arg[0], "add(multiply(" + read(arg[1], t) + ", " + read(arg[2], t) + "), " +
+                                  read(arg[3], t) + ")");
             } else if (!mode.empty()) {
                 unknown(all);
             } else {
@@ -533,9 +544,11 @@ class Translator {
             const std::string truth = op[2][0] == 'f' ? "1.0f : 0.0f" : "0xffffffffu : 0u";
             if (op[2] == "f32" && arg[0][1] != 'f') {
                 // Inline assembly of CUDA's headers: the bits of the number.
-                write(arg[0], "compare_" + op[1] + "(" + read(arg[1], t) + ", " + read(arg[2], t) + ") ? 1.0f : 0.0f");
+                write(arg[0], "compare_" + op[1] + "(" + read(arg[1], t) + ", " + read(arg[2], t) +
+                                  ") ? 1.0f : 0.0f");
             } else {
-                write(arg[0], "compare_" + op[1] + "(" + read(arg[1], t) + ", " + read(arg[2], t) + ") ? " + truth);
+                write(arg[0],
+                      "compare_" + op[1] + "(" + read(arg[1], t) + ", " + read(arg[2], t) + ") ? " + truth);
             }
         } else if (what == "bra") {
             out << "goto " << cpp_name(arg[0]) << ";";
@@ -567,8 +580,8 @@ class Translator {
         } else if (what == "ldmatrix") {
             together = true;
             const bool transposed = has("trans");
-            out << "unsigned m[4]; ldmatrix_x4" << (transposed ? "_trans" : "") << "(m, unsigned(" << address(arg[1])
-                << ")); ";
+            out << "unsigned m[4]; ldmatrix_x4" << (transposed ? "_trans" : "") << "(m, unsigned("
+                << address(arg[1]) << ")); ";
             const std::vector<std::string> to = elements(arg[0]);
             if (to.size() != 4) unknown(all);
             for (size_t i = 0; i < 4; ++i) write(to[i], "m[" + std::to_string(i) + "]");
@@ -581,7 +594,8 @@ class Translator {
             } else {
                 if (arg[2] != "16") unknown(all);
                 const std::string bytes = arg.size() > 3 ? read(arg[3], "u32") : "16u";
-                out << "copy_async(unsigned(" << address(arg[0]) << "), " << address(arg[1]) << ", " << bytes << ");";
+                out << "copy_async(unsigned(" << address(arg[0]) << "), " << address(arg[1]) << ", " << bytes
+                    << ");";
             }
         } else if (what == "atom") {
             if (op[1] != "global") unknown(all);
@@ -589,7 +603,8 @@ class Translator {
             if (op[2] == "add") {
                 write(arg[0], "atomic_add<" + type(t) + ">(" + at + ", " + read(arg[2], t) + ")");
             } else if (op[2] == "cas") {
-                write(arg[0], "atomic_swap<" + type(t) + ">(" + at + ", " + read(arg[2], t) + ", " + read(arg[3], t) + ")");
+                write(arg[0], "atomic_swap<" + type(t) + ">(" + at + ", " + read(arg[2], t) + ", " +
+                                  read(arg[3], t) + ")");
             } else {
                 unknown(all);
             }
@@ -606,11 +621,12 @@ class Translator {
             const size_t plus = inside.find('+');
             const auto at = entry.parameter_at.find(trimmed(inside.substr(0, plus)));
             if (at == entry.parameter_at.end()) unknown("a parameter " + inside);
-            const size_t offset = at->second + (plus == std::string::npos ? 0 : std::stoul(inside.substr(plus + 1)));
+            const size_t offset =
+                at->second + (plus == std::string::npos ? 0 : std::stoul(inside.substr(plus + 1)));
             out << "const auto v = from_parameters<" << cpp << ", " << n << ">(t, " << offset << "); ";
         } else {
-            out << "const auto v = " << (shared ? "from_shared<" : "from_memory<") << cpp << ", " << n << ">(" << (shared ? "t, " : "")
-                << address(arg[1]) << "); ";
+            out << "const auto v = " << (shared ? "from_shared<" : "from_memory<") << cpp << ", " << n << ">("
+                << (shared ? "t, " : "") << address(arg[1]) << "); ";
         }
         for (size_t i = 0; i < to.size(); ++i) write(to[i], "v[" + std::to_string(i) + "]");
     }
@@ -618,8 +634,8 @@ class Translator {
     void store(const std::vector<std::string>& arg, bool param, bool shared, const std::string& t) {
         if (param) return; // arguments of __assertfail
         const std::vector<std::string> from = elements(arg[1]);
-        out << (shared ? "to_shared<" : "to_memory<") << type(t) << ", " << from.size() << ">(" << (shared ? "t, " : "") << address(arg[0])
-            << ", {";
+        out << (shared ? "to_shared<" : "to_memory<") << type(t) << ", " << from.size() << ">("
+            << (shared ? "t, " : "") << address(arg[0]) << ", {";
         for (size_t i = 0; i < from.size(); ++i) out << (i ? ", " : "") << read(from[i], t);
         out << "});";
     }
@@ -632,8 +648,8 @@ class Translator {
         const std::string bits = half == "b32" ? "32" : "16";
         if (packs) {
             const std::vector<std::string> from = elements(arg[1]);
-            write(arg[0], wide + "(" + wide + "(" + read(from.at(0), half) + ") | " + wide + "(" + read(from.at(1), half) +
-                              ") << " + bits + ")");
+            write(arg[0], wide + "(" + wide + "(" + read(from.at(0), half) + ") | " + wide + "(" +
+                              read(from.at(1), half) + ") << " + bits + ")");
         } else {
             out << "const " << wide << " v = " << read(arg[1], t) << "; ";
             const std::vector<std::string> to = elements(arg[0]);
@@ -647,25 +663,33 @@ class Translator {
         std::string mode = "N";
         bool saturates = false;
         for (size_t i = 1; i + 2 < op.size(); ++i) {
-            if (op[i] == "rn" || op[i] == "rni") mode = "N";
-            else if (op[i] == "rz" || op[i] == "rzi") mode = "Z";
-            else if (op[i] == "rm" || op[i] == "rmi") mode = "M";
-            else if (op[i] == "rp" || op[i] == "rpi") mode = "P";
-            else if (op[i] == "sat") saturates = true;
-            else if (op[i] != "ftz") unknown("cvt with ." + op[i]);
+            if (op[i] == "rn" || op[i] == "rni")
+                mode = "N";
+            else if (op[i] == "rz" || op[i] == "rzi")
+                mode = "Z";
+            else if (op[i] == "rm" || op[i] == "rmi")
+                mode = "M";
+            else if (op[i] == "rp" || op[i] == "rpi")
+                mode = "P";
+            else if (op[i] == "sat")
+                saturates = true;
+            else if (op[i] != "ftz")
+                unknown("cvt with ." + op[i]);
         }
         if (to == "bf16x2") {
             write(arg[0], "pack_bf16(" + read(arg[2], "f32") + ", " + read(arg[1], "f32") + ")");
             return;
         }
         bool integral = false; // a float rounded to a whole one
-        for (size_t i = 1; i < op.size(); ++i) integral |= op[i].size() == 3 && op[i][0] == 'r' && op[i][2] == 'i';
+        for (size_t i = 1; i < op.size(); ++i)
+            integral |= op[i].size() == 3 && op[i][0] == 'r' && op[i][2] == 'i';
         write(arg[0], "convert<" + type(to) + ", '" + mode + "', " + (integral ? "true" : "false") + ", " +
                           (saturates ? "true" : "false") + ">(" + read(arg[1], from) + ")");
     }
 
     void mma(const std::vector<std::string>& arg) {
-        const std::vector<std::string> d = elements(arg[0]), a = elements(arg[1]), b = elements(arg[2]), c = elements(arg[3]);
+        const std::vector<std::string> d = elements(arg[0]), a = elements(arg[1]), b = elements(arg[2]),
+                                       c = elements(arg[3]);
         out << "float c[4] = {";
         for (size_t i = 0; i < 4; ++i) out << (i ? ", " : "") << read(c.at(i), "f32");
         out << "}; const unsigned a[4] = {";

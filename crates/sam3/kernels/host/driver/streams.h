@@ -1,5 +1,5 @@
-// Streams, events and memory of the emulated GPU. Work is done as late as the rules of streams allow: what was
-// queued runs when somebody waits for it, so that a wait that is missing shows as wrong numbers.
+// Streams, events and memory of the emulated GPU. Work is done as late as the rules of streams allow: what
+// was queued runs when somebody waits for it, so that a wait that is missing shows as wrong numbers.
 #pragma once
 
 #include "../cuda_on_host.h"
@@ -31,7 +31,8 @@ struct Counts {
         const char* path = getenv("EMULATED_CUDA_COUNTS");
         FILE* file = path != nullptr ? fopen(path, "w") : nullptr;
         if (file == nullptr) return;
-        for (const auto& [what, n] : all) fprintf(file, "%12llu %s\n", static_cast<unsigned long long>(n), what.c_str());
+        for (const auto& [what, n] : all)
+            fprintf(file, "%12llu %s\n", static_cast<unsigned long long>(n), what.c_str());
         fclose(file);
     }
 };
@@ -77,8 +78,8 @@ struct Event {
     }
 };
 
-// Memory of the GPU: every allocation ends where a page that cannot be touched begins, holds NaN at first, and
-// cannot be touched once it is free.
+// Memory of the GPU: every allocation ends where a page that cannot be touched begins, holds NaN at first,
+// and cannot be touched once it is free.
 class Memory {
   public:
     uint64_t total, used = 0, peak = 0;
@@ -140,7 +141,8 @@ class Memory {
             same.pop_back();
             return at;
         }
-        void* at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        void* at =
+            mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (at == MAP_FAILED) on_host::fail("no memory");
         return static_cast<unsigned char*>(at);
     }

@@ -217,9 +217,11 @@ impl AttentionKernel {
     }
 }
 
-/// Key counts of the calls before, by GPU, and what [`key_starts`] made of them: an upload costs the host more than
-/// a launch, and most calls repeat.
-static STARTS: Mutex<Option<HashMap<(usize, Vec<usize>), Tensor>>> = Mutex::new(None);
+/// A GPU and the number of keys of each entry.
+type KeyLens = (usize, Vec<usize>);
+
+/// What [`key_starts`] made before: an upload costs the host more than a launch, and most calls repeat.
+static STARTS: Mutex<Option<HashMap<KeyLens, Tensor>>> = Mutex::new(None);
 /// How many of them are kept; a crowd of changing age starts afresh.
 const STARTS_KEPT: usize = 256;
 
