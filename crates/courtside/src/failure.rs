@@ -136,7 +136,15 @@ impl From<sam3::Error> for Failure {
             }
             _ => None,
         };
-        Self { hint, ..Self::new(kind, error) }
+        let out_of_memory = error.is_out_of_memory();
+        let failure = Self { hint, ..Self::new(kind, error) };
+        if out_of_memory {
+            failure.context(
+                "the device is out of memory: end what else uses it, ask for fewer prompts, or take a device with more",
+            )
+        } else {
+            failure
+        }
     }
 }
 
