@@ -1,5 +1,5 @@
-// Small steps between the products: bias with activation, sums with a repeating operand, and the softmax of
-// rows. Tensors are contiguous and aligned to 16 bytes; arithmetic is f32. Bound by memory.
+// Small steps between the products: bias with activation or with a residual, sums with a repeating operand, and
+// sequences joined. Tensors are contiguous and aligned to 16 bytes; arithmetic is f32. Bound by memory.
 #include "device.cuh"
 
 namespace elementwise {
@@ -54,37 +54,45 @@ extern "C" __global__ void add_bf16(bf16* out, const bf16* a, const bf16* b, lon
         out[i] = float_to_bf16(bf16_to_float(a[i]) + bf16_to_float(b[i % period]));
 }
 
-// Row by row out = softmax(scores * scale + bias): scores f32 [rows, n] -> out bf16 [rows, n]. Row r adds the
-// n numbers at bias + r / period * bias_outer_stride + r % period * bias_inner_stride (bias f32 or null; -inf
-// masks; a row with nothing left gives zeros). A block does a row: grid rows, up to 256 threads.
-extern "C" __global__ void __launch_bounds__(256)
-    softmax_rows(bf16* out, const float* scores, const float* bias, unsigned n, float scale, unsigned period,
-                 long long bias_outer_stride, long long bias_inner_stride) {
-    STATIC_SHARED(float, maxima, 8);
-    STATIC_SHARED(float, sums, 8);
-    const unsigned row = blockIdx.x, warps = blockDim.x / 32;
-    const float* from = scores + static_cast<long long>(row) * n;
-    const float* added =
-        bias ? bias + row / period * bias_outer_stride + row % period * bias_inner_stride : bias;
-    float top = MINUS_INFINITY, sum = 0;
-    for (unsigned i = threadIdx.x; i < n; i += blockDim.x) {
-        const float x = from[i] * scale + (added ? added[i] : 0);
-        if (x > top) sum *= expf(top - x), top = x;
-        if (x != MINUS_INFINITY) sum += expf(x - top);
-    }
-    // The maximum of the warp, then of the block; sums follow the maximum they are relative to.
-    const float warp_top = warp_max(top);
-    const float part = warp_sum(top == MINUS_INFINITY ? 0 : sum * expf(top - warp_top));
-    if (threadIdx.x % 32 == 0) maxima[threadIdx.x / 32] = warp_top, sums[threadIdx.x / 32] = part;
-    __syncthreads();
-    top = MINUS_INFINITY, sum = 0;
-    for (unsigned i = 0; i < warps; ++i) top = fmaxf(top, maxima[i]);
-    for (unsigned i = 0; i < warps; ++i)
-        if (maxima[i] != MINUS_INFINITY) sum += sums[i] * expf(maxima[i] - top);
-    const float inverse = sum > 0 ? 1 / sum : 0;
-    for (unsigned i = threadIdx.x; i < n; i += blockDim.x) {
-        const float x = from[i] * scale + (added ? added[i] : 0);
-        out[static_cast<long long>(row) * n + i] =
-            float_to_bf16(x == MINUS_INFINITY ? 0 : expf(x - top) * inverse);
+// out = x + bias + residual: x bf16 [rows, n], bias [n], n a multiple of 8; row r adds row r % period of the
+// residual. With a window, x is in the order of windows, and out and the residual are pictures of `width`. Grid
+// ceil(rows * n / 8 / threads).
+extern "C" __global__ void bias_add_bf16(bf16* out, const bf16* x, const bf16* bias, const bf16* residual,
+                                         unsigned rows, unsigned n, unsigned period, unsigned width,
+                                         unsigned window) {
+    const unsigned row = thread_in_grid() / (n / 8), column = thread_in_grid() % (n / 8) * 8;
+    if (row >= rows) return;
+    const unsigned to = window_to_picture(row, width, window);
+    float values[8], added[8], before[8];
+    unpack_8(values, load_16(x + static_cast<long long>(row) * n + column));
+    unpack_8(added, load_16(bias + column));
+    unpack_8(before, load_16(residual + static_cast<long long>(to % period) * n + column));
+    UNROLL_FOR (int i = 0; i < 8; ++i) values[i] = values[i] + added[i] + before[i];
+    store_16(out + static_cast<long long>(to) * n + column, pack_8(values));
+}
+
+// One of the sequences that `cat_with_positions_bf16` joins, as it lies in the table.
+struct SequencePart {
+    const bf16* rows;      // [count, n]
+    const bf16* positions; // [period, n]; row r takes row r % period
+    long long first;       // its first row in the result
+    long long count, period;
+};
+
+// rows and placed [sum of counts, n], n a multiple of 8: the parts one after the other, as they are and with
+// their positions added. Grid (any, parts).
+extern "C" __global__ void cat_with_positions_bf16(bf16* rows, bf16* placed, const SequencePart* parts,
+                                                   unsigned n) {
+    const SequencePart part = parts[blockIdx.y];
+    const long long vectors = part.count * (n / 8);
+    for (long long i = thread_in_grid(); i < vectors; i += gridDim.x * blockDim.x) {
+        const long long row = i / (n / 8), column = i % (n / 8) * 8;
+        const uint4 packed = load_16(part.rows + row * n + column);
+        float values[8], added[8];
+        unpack_8(values, packed);
+        unpack_8(added, load_16(part.positions + row % part.period * n + column));
+        UNROLL_FOR (int k = 0; k < 8; ++k) values[k] += added[k];
+        const long long to = (part.first + row) * n + column;
+        store_16(rows + to, packed), store_16(placed + to, pack_8(values));
     }
 }

@@ -1,57 +1,61 @@
-// Rotary position encoding: the pairs (x[2i], x[2i+1]) of every head are turned by an angle of their row,
-// (a, b) -> (a cos - b sin, b cos + a sin), in f32. A thread does 4 pairs, 16 bytes. Bound by memory.
+// Rotary position encoding, with what stands around it: the bias of the product before, the split into queries,
+// keys and values, and the cut into windows. The pairs (x[2i], x[2i+1]) of every head are turned by an angle of
+// their row, (a, b) -> (a cos - b sin, b cos + a sin), in f32. A thread does 4 pairs, 16 bytes. Bound by memory.
 //
-//   x         bf16, row r of entry i at x + i * batch_stride + r * row_stride, heads * d numbers each
-//   out       bf16, contiguous
 //   cos, sin  f32 [p, d / 2]; row r of an entry takes row r % p
+//   bias      bf16, one number for each column of x
 //
-// d is a multiple of 8, strides count elements and are multiples of 8, tensors are aligned to 16 bytes.
+// d is a multiple of 8, tensors are contiguous and aligned to 16 bytes.
 #include "device.cuh"
 
 namespace rope {
 
-// Vector `at` of one row, turned if `rotated`.
-static __device__ __forceinline__ void turn(bf16* out, const bf16* x, const float* cos, const float* sin,
-                                            unsigned at, unsigned d, bool rotated) {
-    uint4 packed = load_16(x + at * 8);
-    if (rotated) {
-        const unsigned pair = at * 8 % d / 2;
-        float v[8], turned[8], c[4], s[4];
-        unpack_8(v, packed);
-        load_floats(c, cos + pair), load_floats(s, sin + pair);
-        UNROLL_FOR (int i = 0; i < 4; ++i) {
-            turned[2 * i] = v[2 * i] * c[i] - v[2 * i + 1] * s[i];
-            turned[2 * i + 1] = v[2 * i + 1] * c[i] + v[2 * i] * s[i];
-        }
-        packed = pack_8(turned);
+// The 8 numbers at x plus those at bias, turned if there are angles.
+static __device__ __forceinline__ void turn(bf16* out, const bf16* x, const bf16* bias, const float* cos,
+                                            const float* sin) {
+    float v[8], turned[8], added[8], c[4], s[4];
+    unpack_8(v, load_16(x)), unpack_8(added, load_16(bias));
+    UNROLL_FOR (int i = 0; i < 8; ++i) v[i] += added[i];
+    if (!cos) {
+        store_16(out, pack_8(v));
+        return;
     }
-    store_16(out + at * 8, packed);
+    load_floats(c, cos), load_floats(s, sin);
+    UNROLL_FOR (int i = 0; i < 4; ++i) {
+        turned[2 * i] = v[2 * i] * c[i] - v[2 * i + 1] * s[i];
+        turned[2 * i + 1] = v[2 * i + 1] * c[i] + v[2 * i] * s[i];
+    }
+    store_16(out, pack_8(turned));
 }
 
 } // namespace rope
 
-// out [b, l, heads * d]; the first n_rotated rows of each entry are turned, the others copied. Grid
-// (ceil(l * heads * d / 8 / threads), b).
-extern "C" __global__ void rope_bf16(bf16* out, const bf16* x, const float* cos, const float* sin, unsigned l,
-                                     unsigned heads, unsigned d, unsigned p, unsigned n_rotated,
-                                     long long batch_stride, long long row_stride) {
-    const unsigned vectors = heads * d / 8, entry = blockIdx.y;
-    const unsigned row = thread_in_grid() / vectors, at = thread_in_grid() % vectors;
-    if (row >= l) return;
-    const long long table = static_cast<long long>(row % p) * (d / 2);
-    rope::turn(out + (static_cast<long long>(entry) * l + row) * (heads * d),
-               x + entry * batch_stride + row * row_stride, cos + table, sin + table, at, d, row < n_rotated);
+// x [rows, parts * heads * d] -> out [parts, rows, heads * d]; the first n_turned parts are turned, row r by row
+// r % p. With a window, x is pictures of `width` and row r of out is r in the order of windows. Grid
+// ceil(rows * parts * heads * d / 8 / threads).
+extern "C" __global__ void rope_bf16(bf16* out, const bf16* x, const bf16* bias, const float* cos,
+                                     const float* sin, unsigned rows, unsigned heads, unsigned d, unsigned p,
+                                     unsigned parts, unsigned n_turned, unsigned width, unsigned window) {
+    const unsigned c = heads * d, vectors = parts * c / 8;
+    const unsigned row = thread_in_grid() / vectors, column = thread_in_grid() % vectors * 8;
+    if (row >= rows) return;
+    const unsigned part = column / c;
+    const long long from = window_to_picture(row, width, window);
+    const long long angle = static_cast<long long>(row % p) * (d / 2) + column % d / 2;
+    rope::turn(out + (static_cast<long long>(part) * rows + row) * c + column % c,
+               x + from * (parts * c) + column, bias + column, part < n_turned ? cos + angle : nullptr,
+               sin + angle);
 }
 
-// The same for entries of different lengths: entry i has rows starts[i] .. starts[i + 1] of x and of out, the
-// first n_rotated[i] of which are turned. Grid (ceil(longest * heads * d / 8 / threads), b).
-extern "C" __global__ void rope_varlen_bf16(bf16* out, const bf16* x, const float* cos, const float* sin,
-                                            const unsigned* starts, const unsigned* n_rotated, unsigned heads,
-                                            unsigned d, unsigned p, long long row_stride) {
+// x [sum of lengths, heads * d] -> out, the same shape: entry i has rows starts[i] .. starts[i + 1], the first
+// n_rotated[i] of which are turned. Grid (ceil(longest * heads * d / 8 / threads), entries).
+extern "C" __global__ void rope_varlen_bf16(bf16* out, const bf16* x, const bf16* bias, const float* cos,
+                                            const float* sin, const unsigned* starts,
+                                            const unsigned* n_rotated, unsigned heads, unsigned d, unsigned p) {
     const unsigned vectors = heads * d / 8, entry = blockIdx.y, start = starts[entry];
-    const unsigned row = thread_in_grid() / vectors, at = thread_in_grid() % vectors;
+    const unsigned row = thread_in_grid() / vectors, column = thread_in_grid() % vectors * 8;
     if (row >= starts[entry + 1] - start) return;
-    const long long table = static_cast<long long>(row % p) * (d / 2);
-    rope::turn(out + static_cast<long long>(start + row) * (heads * d), x + (start + row) * row_stride,
-               cos + table, sin + table, at, d, row < n_rotated[entry]);
+    const long long angle = static_cast<long long>(row % p) * (d / 2) + column % d / 2;
+    const long long at = static_cast<long long>(start + row) * (heads * d) + column;
+    rope::turn(out + at, x + at, bias + column, row < n_rotated[entry] ? cos + angle : nullptr, sin + angle);
 }

@@ -262,7 +262,7 @@ fn memory_batch(
     let n_keys = n_rotated + n_pointers * (width / channels);
     let values = Tensor::randn(0f32, 1.0, (n_keys, channels), x.device())?.to_dtype(x.dtype())?;
     let keys = (&values + values.flip(&[0])?)?;
-    Ok(MemoryBatch { keys: vec![keys], n_rotated: vec![n_rotated], values })
+    Ok(MemoryBatch { values, keys, key_lens: vec![n_keys], n_rotated: vec![n_rotated] })
 }
 
 /// The clip of a parity fixture.

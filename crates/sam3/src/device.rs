@@ -139,6 +139,11 @@ pub fn use_kernels(kernels: Kernels, device: &Device) -> Result<()> {
     Ok(())
 }
 
+/// The kernels that were chosen.
+pub fn kernels() -> Kernels {
+    if ops::is_fused() { Kernels::Fused } else { Kernels::Library }
+}
+
 /// Memory of a device in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeviceMemory {

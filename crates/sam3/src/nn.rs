@@ -4,6 +4,7 @@ use candle_core::{Result as TensorResult, Tensor};
 
 use crate::error::Result;
 use crate::ops::{self, Activation, ConvGeometry};
+use crate::position::RopeTable;
 use crate::weights::Weights;
 
 /// `torch.nn.Linear`, and a 1×1 convolution over channels-last pictures.
@@ -33,12 +34,14 @@ impl Linear {
         ops::linear(x, &self.weight, Some(&self.bias), activation)
     }
 
-    pub(crate) fn weight(&self) -> &Tensor {
-        &self.weight
+    /// `residual + forward(x)`.
+    pub(crate) fn forward_onto(&self, residual: &Tensor, x: &Tensor) -> TensorResult<Tensor> {
+        ops::linear_add(x, self.parameters(), residual)
     }
 
-    pub(crate) fn bias(&self) -> &Tensor {
-        &self.bias
+    /// Weight `[out, in]` and bias `[out]`.
+    pub(crate) fn parameters(&self) -> (&Tensor, &Tensor) {
+        (&self.weight, &self.bias)
     }
 }
 
@@ -156,8 +159,70 @@ impl Attention {
         v: &Tensor,
         bias: Option<&Tensor>,
     ) -> TensorResult<Tensor> {
+        self.o_proj.forward(&self.attend(q, k, v, bias)?)
+    }
+
+    /// `residual + forward(..)`.
+    pub(crate) fn forward_onto(
+        &self,
+        residual: &Tensor,
+        (q, k, v): (&Tensor, &Tensor, &Tensor),
+        bias: Option<&Tensor>,
+    ) -> TensorResult<Tensor> {
+        self.o_proj.forward_onto(residual, &self.attend(q, k, v, bias)?)
+    }
+
+    fn attend(&self, q: &Tensor, k: &Tensor, v: &Tensor, bias: Option<&Tensor>) -> TensorResult<Tensor> {
         let (q, k, v) = (self.q_proj.forward(q)?, self.k_proj.forward(k)?, self.v_proj.forward(v)?);
-        self.o_proj.forward(&ops::sdpa(&q, &k, &v, self.heads, bias, self.scale)?)
+        ops::sdpa(&q, &k, &v, self.heads, bias, self.scale)
+    }
+}
+
+/// Attention of a sequence to itself with rotary positions (reference: `Sam3ViTRoPEAttention`,
+/// `Sam3TrackerVideoRoPEAttention`).
+#[derive(Debug, Clone)]
+pub(crate) struct RotarySelfAttention {
+    /// Weights of `q_proj`, `k_proj` and `v_proj` one below the other, so that a GPU has one product to do.
+    weight: Tensor,
+    bias: Tensor,
+    o_proj: Linear,
+    heads: usize,
+    scale: f32,
+}
+
+impl RotarySelfAttention {
+    pub(crate) fn new(width: usize, inner: usize, heads: usize, w: &Weights) -> Result<Self> {
+        let parts = ["q_proj", "k_proj", "v_proj"].map(|name| Linear::new(width, inner, &w.pp(name)));
+        let [q, k, v] = parts;
+        let (q, k, v) = (q?, k?, v?);
+        Ok(Self {
+            weight: Tensor::cat(&[&q.weight, &k.weight, &v.weight], 0)?,
+            bias: Tensor::cat(&[&q.bias, &k.bias, &v.bias], 0)?,
+            o_proj: Linear::new(inner, width, &w.pp("o_proj"))?,
+            heads,
+            scale: ((inner / heads) as f32).sqrt().recip(),
+        })
+    }
+
+    /// `residual` + attention of x, both `[n, .., c]`; inside windows of a side, both are `[n, h, w, c]`.
+    pub(crate) fn forward_onto(
+        &self,
+        residual: &Tensor,
+        x: &Tensor,
+        table: &RopeTable,
+        window: Option<usize>,
+    ) -> TensorResult<Tensor> {
+        let [q, k, v] = ops::qkv_rope(x, (&self.weight, &self.bias), self.heads, table, window)?;
+        let attended = ops::sdpa(&q, &k, &v, self.heads, None, self.scale)?;
+        match window {
+            Some(size) => ops::linear_add_windows(&attended, self.o_proj.parameters(), residual, size),
+            None => {
+                let mut shape = x.dims().to_vec();
+                shape.pop();
+                shape.push(attended.dim(2)?);
+                self.o_proj.forward_onto(residual, &attended.reshape(shape)?)
+            }
+        }
     }
 }
 
@@ -178,8 +243,9 @@ impl Mlp {
         })
     }
 
-    pub(crate) fn forward(&self, x: &Tensor) -> TensorResult<Tensor> {
-        self.fc2.forward(&self.fc1.forward_then(x, self.activation)?)
+    /// `residual` and what the layers make of x.
+    pub(crate) fn forward_onto(&self, residual: &Tensor, x: &Tensor) -> TensorResult<Tensor> {
+        self.fc2.forward_onto(residual, &self.fc1.forward_then(x, self.activation)?)
     }
 }
 
@@ -221,11 +287,22 @@ impl ReluStack {
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> TensorResult<Tensor> {
+        let (last, x) = self.up_to_last(x)?;
+        last.forward(&x)
+    }
+
+    /// `residual + forward(x)`.
+    pub(crate) fn forward_onto(&self, residual: &Tensor, x: &Tensor) -> TensorResult<Tensor> {
+        let (last, x) = self.up_to_last(x)?;
+        last.forward_onto(residual, &x)
+    }
+
+    fn up_to_last(&self, x: &Tensor) -> TensorResult<(&Linear, Tensor)> {
         let (last, first) = self.0.split_last().expect("a stack has layers");
         let mut x = x.clone();
         for layer in first {
             x = layer.forward_then(&x, Activation::Relu)?;
         }
-        last.forward(&x)
+        Ok((last, x))
     }
 }

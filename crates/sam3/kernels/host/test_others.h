@@ -8,6 +8,8 @@
 #include "resize.cu"
 #include "rope.cu"
 
+#include <deque>
+
 namespace testing {
 
 inline void test_layer_norm(unsigned rows, unsigned n, double mean) {
@@ -62,54 +64,87 @@ inline void test_group_norm(unsigned pixels, unsigned channels, unsigned groups,
     }
 }
 
-// `rope_bf16` with gaps between the entries where all have one length, else `rope_varlen_bf16`.
-inline void test_rope(std::vector<unsigned> lengths, unsigned heads, unsigned d, unsigned p,
-                      unsigned padding) {
-    const bool same =
-        std::all_of(lengths.begin(), lengths.end(), [&](unsigned l) { return l == lengths[0]; });
-    Report report(std::string(same ? "rope" : "rope, different lengths") + ": " +
-                  std::to_string(lengths.size()) + " entries, " + std::to_string(heads) + " heads of " +
-                  std::to_string(d) + ", table of " + std::to_string(p));
-    const unsigned b = lengths.size(), row = heads * d, stride = row + padding;
-    const unsigned gap = same ? 3 : 0; // rows between the entries
+// Angles of `p` rows for heads of `d` numbers.
+struct Angles {
+    Buffer<float> cos, sin;
+    Angles(unsigned p, unsigned d, Random& random) : cos(p * d / 2), sin(p * d / 2) {
+        for (size_t i = 0; i < cos.size; ++i) {
+            const double angle = random.uniform() * 6.28;
+            cos[i] = static_cast<float>(std::cos(angle)), sin[i] = static_cast<float>(std::sin(angle));
+        }
+    }
+};
+
+// The row of the picture that `window_to_picture` should give, found by counting.
+inline std::vector<unsigned> rows_in_windows(unsigned rows, unsigned width, unsigned window) {
+    std::vector<unsigned> order;
+    const unsigned side = window ? window : 1, across = window ? width : rows;
+    for (unsigned top = 0; top < rows / across; top += side)
+        for (unsigned left = 0; left < across; left += side)
+            for (unsigned y = 0; y < side; ++y)
+                for (unsigned x = 0; x < side; ++x) order.push_back((top + y) * across + left + x);
+    return order;
+}
+
+inline void test_rope(unsigned rows, unsigned heads, unsigned d, unsigned p, unsigned parts,
+                      unsigned n_turned, unsigned width = 0, unsigned window = 0) {
+    Report report("rope: " + std::to_string(rows) + " rows, " + std::to_string(n_turned) + " of " +
+                  std::to_string(parts) + " parts, " + std::to_string(heads) + " heads of " +
+                  std::to_string(d) + ", table of " + std::to_string(p) +
+                  (window ? ", windows of " + std::to_string(window) : ""));
+    const unsigned c = heads * d;
+    Random random(rows + c);
+    Buffer<bf16> x(rows * parts * c), bias(parts * c), out(parts * rows * c);
+    const Angles angles(p, d, random);
+    fill(x, random, 1), fill(bias, random, 1);
+    on_host::launch(ceil_div(rows * parts * c / 8, 64), 64, 0, [&] {
+        rope_bf16(out.data, x.data, bias.data, angles.cos.data, angles.sin.data, rows, heads, d, p, parts,
+                  n_turned, width, window);
+    });
+    const std::vector<unsigned> from = rows_in_windows(rows, width, window);
+    for (unsigned part = 0; part < parts; ++part)
+        for (unsigned r = 0; r < rows; ++r)
+            for (unsigned at = 0; at < c; at += 2) {
+                const unsigned source = from[r] * parts * c + part * c + at;
+                const double u = value(x[source]) + value(bias[part * c + at]);
+                const double v = value(x[source + 1]) + value(bias[part * c + at + 1]);
+                const unsigned angle = r % p * (d / 2) + at % d / 2, to = (part * rows + r) * c + at;
+                const double cos = part < n_turned ? angles.cos[angle] : 1;
+                const double sin = part < n_turned ? angles.sin[angle] : 0;
+                report.compare_bf16(out[to], u * cos - v * sin);
+                report.compare_bf16(out[to + 1], v * cos + u * sin);
+            }
+}
+
+inline void test_rope_varlen(std::vector<unsigned> lengths, unsigned heads, unsigned d, unsigned p) {
+    Report report("rope, different lengths: " + std::to_string(lengths.size()) + " entries, " +
+                  std::to_string(heads) + " heads of " + std::to_string(d) + ", table of " +
+                  std::to_string(p));
+    const unsigned b = lengths.size(), c = heads * d;
     Buffer<unsigned> starts(b + 1), rotated(b);
     starts[0] = 0;
     for (unsigned i = 0; i < b; ++i) {
         starts[i + 1] = starts[i] + lengths[i];
-        rotated[i] = same ? lengths[0] - lengths[0] / 5 : lengths[i] * (i + 1) / (b + 1);
+        rotated[i] = lengths[i] * (i + 1) / (b + 1);
     }
     const unsigned longest = *std::max_element(lengths.begin(), lengths.end());
-    Random random(row + b);
-    Buffer<bf16> x((starts[b] + gap * b) * stride), out(starts[b] * row);
-    Buffer<float> cos(p * d / 2), sin(p * d / 2);
-    fill(x, random, 1);
-    for (size_t i = 0; i < cos.size; ++i) {
-        const double angle = random.uniform() * 6.28;
-        cos[i] = static_cast<float>(std::cos(angle)), sin[i] = static_cast<float>(std::sin(angle));
-    }
-    const dim3 grid(ceil_div(longest * row / 8, 64), b);
-    on_host::launch(grid, 64, 0, [&] {
-        if (same) {
-            rope_bf16(out.data, x.data, cos.data, sin.data, lengths[0], heads, d, p, rotated[0],
-                      static_cast<long long>(lengths[0] + gap) * stride, stride);
-        } else {
-            rope_varlen_bf16(out.data, x.data, cos.data, sin.data, starts.data, rotated.data, heads, d, p,
-                             stride);
-        }
+    Random random(c + b);
+    Buffer<bf16> x(starts[b] * c), bias(c), out(starts[b] * c);
+    const Angles angles(p, d, random);
+    fill(x, random, 1), fill(bias, random, 1);
+    on_host::launch(dim3(ceil_div(longest * c / 8, 64), b), 64, 0, [&] {
+        rope_varlen_bf16(out.data, x.data, bias.data, angles.cos.data, angles.sin.data, starts.data,
+                         rotated.data, heads, d, p);
     });
     for (unsigned i = 0; i < b; ++i)
         for (unsigned r = 0; r < lengths[i]; ++r)
-            for (unsigned at = 0; at < row; at += 2) {
-                const bf16* pair = x.data + static_cast<size_t>(starts[i] + i * gap + r) * stride + at;
-                const size_t angle = r % p * (d / 2) + at % d / 2, to = (starts[i] + r) * row + at;
-                const double u = value(pair[0]), v = value(pair[1]);
-                if (r >= rotated[i]) {
-                    report.compare(value(out[to]), u, 1e-30);
-                    report.compare(value(out[to + 1]), v, 1e-30);
-                } else {
-                    report.compare_bf16(out[to], u * cos[angle] - v * sin[angle]);
-                    report.compare_bf16(out[to + 1], v * cos[angle] + u * sin[angle]);
-                }
+            for (unsigned at = 0; at < c; at += 2) {
+                const unsigned to = (starts[i] + r) * c + at, angle = r % p * (d / 2) + at % d / 2;
+                const double u = value(x[to]) + value(bias[at]), v = value(x[to + 1]) + value(bias[at + 1]);
+                const double cos = r < rotated[i] ? angles.cos[angle] : 1;
+                const double sin = r < rotated[i] ? angles.sin[angle] : 0;
+                report.compare_bf16(out[to], u * cos - v * sin);
+                report.compare_bf16(out[to + 1], v * cos + u * sin);
             }
 }
 
@@ -142,34 +177,50 @@ inline void test_add(unsigned total, unsigned period) {
     for (unsigned i = 0; i < total; ++i) report.compare_bf16(out[i], value(a[i]) + value(b[i % period]));
 }
 
-// `period` rows of bias, repeated (outer stride 0) or, with `period` 1, one row of bias for each row.
-inline void test_softmax(unsigned rows, unsigned n, unsigned threads, unsigned period, double deviation) {
-    const bool with_bias = period != 0;
-    Report report("softmax_rows: " + std::to_string(rows) + " rows of " + std::to_string(n) +
-                  (with_bias ? ", bias of period " + std::to_string(period) : ""));
+inline void test_bias_add(unsigned rows, unsigned n, unsigned period, unsigned width = 0,
+                          unsigned window = 0) {
+    Report report("bias_add: " + std::to_string(rows) + " rows of " + std::to_string(n) + ", period " +
+                  std::to_string(period) + (window ? ", windows of " + std::to_string(window) : ""));
     Random random(rows + n);
-    Buffer<float> x(rows * n), bias(std::max(period, 1u) * n * (period == 1 ? rows : 1));
-    Buffer<bf16> out(rows * n);
-    fill(x, random, deviation), fill(bias, random, 2);
-    for (size_t i = 0; i < bias.size; ++i)
-        if (i % 3 == 0 || (i < n && n < 50)) bias[i] = -INFINITY;
-    const long long outer = period == 1 ? n : 0, inner = period == 1 ? 0 : n;
-    on_host::launch(rows, threads, 0, [&] {
-        softmax_rows(out.data, x.data, with_bias ? bias.data : nullptr, n, 0.25f, std::max(period, 1u), outer,
-                     inner);
+    Buffer<bf16> x(rows * n), bias(n), residual(period * n), out(rows * n);
+    fill(x, random, 1), fill(bias, random, 1), fill(residual, random, 1);
+    on_host::launch(ceil_div(rows * n / 8, 64), 64, 0, [&] {
+        bias_add_bf16(out.data, x.data, bias.data, residual.data, rows, n, period, width, window);
     });
-    for (unsigned r = 0; r < rows; ++r) {
-        std::vector<double> y(n);
-        double top = -INFINITY, sum = 0;
+    const std::vector<unsigned> order = rows_in_windows(rows, width, window);
+    for (unsigned r = 0; r < rows; ++r)
         for (unsigned i = 0; i < n; ++i) {
-            y[i] = value(x[r * n + i]) * 0.25;
-            if (with_bias) y[i] += value(bias[r / period * outer + r % period * inner + i]);
-            top = std::max(top, y[i]);
+            const double y =
+                value(x[r * n + i]) + value(bias[i]) + value(residual[order[r] % period * n + i]);
+            report.compare_bf16(out[order[r] * n + i], y);
         }
-        for (unsigned i = 0; i < n; ++i) sum += top == -INFINITY ? 0 : std::exp(y[i] - top);
-        for (unsigned i = 0; i < n; ++i)
-            report.compare_bf16(out[r * n + i], sum == 0 ? 0 : std::exp(y[i] - top) / sum, 1e-7);
+}
+
+// Parts of so many rows; of those with a negative number all rows have one position.
+inline void test_cat_with_positions(std::vector<int> counts, unsigned n) {
+    Report report("cat_with_positions: " + std::to_string(counts.size()) + " parts of rows of " +
+                  std::to_string(n));
+    Random random(n);
+    std::deque<Buffer<bf16>> rows, positions;
+    Buffer<SequencePart> table(counts.size());
+    unsigned total = 0;
+    for (size_t i = 0; i < counts.size(); ++i) {
+        const unsigned count = std::abs(counts[i]), period = counts[i] < 0 ? 1 : count;
+        rows.emplace_back(count * n), positions.emplace_back(period * n);
+        fill(rows[i], random, 1), fill(positions[i], random, 1);
+        table[i] = {rows[i].data, positions[i].data, total, count, period};
+        total += count;
     }
+    Buffer<bf16> joined(total * n), placed(total * n);
+    on_host::launch(dim3(2, counts.size()), 64, 0,
+                    [&] { cat_with_positions_bf16(joined.data, placed.data, table.data, n); });
+    for (size_t i = 0; i < counts.size(); ++i)
+        for (unsigned at = 0; at < table[i].count * n; ++at) {
+            const double x = value(rows[i][at]);
+            report.compare(value(joined[table[i].first * n + at]), x, 1e-30);
+            report.compare_bf16(placed[table[i].first * n + at],
+                                x + value(positions[i][at % (table[i].period * n)]));
+        }
 }
 
 inline void test_depthwise(unsigned n, unsigned h, unsigned w, unsigned c, unsigned k) {
@@ -307,19 +358,24 @@ inline void test_others() {
     test_group_norm(130, 48, 3, 64, 30);
     test_group_norm(17, 256, 32, 100, -5);
     test_group_norm(6000, 8, 2, 100, 1);
-    test_rope({50, 50}, 2, 64, 50, 8);
-    test_rope({33}, 1, 256, 7, 0);
-    test_rope({40, 1, 0, 77}, 1, 256, 10, 16);
+    test_rope(100, 2, 64, 50, 1, 1);
+    test_rope(33, 1, 256, 33, 1, 1);
+    test_rope(48, 3, 24, 16, 3, 2);
+    test_rope(2 * 8 * 12, 2, 16, 16, 3, 2, 12, 4);
+    test_rope_varlen({40, 1, 0, 77}, 1, 256, 10);
+    test_rope_varlen({9}, 2, 8, 9);
+    test_bias_add(30, 72, 30);
+    test_bias_add(30, 8, 10);
+    test_bias_add(7, 264, 1);
+    test_bias_add(2 * 6 * 9, 16, 2 * 6 * 9, 9, 3);
+    test_cat_with_positions({200, 1, -4, 130, -1}, 64);
+    test_cat_with_positions({3}, 8);
     for (unsigned kind = 0; kind < 4; ++kind) test_bias_activation(37, 72, kind, true);
     test_bias_activation(11, 13, 2, true);
     test_bias_activation(5, 16, 3, false);
     test_add(1000, 1000);
     test_add(1200, 40);
     test_add(1001, 13);
-    test_softmax(7, 1003, 128, 0, 10);
-    test_softmax(9, 32, 64, 1, 5);
-    test_softmax(12, 300, 256, 4, 2000);
-    test_softmax(3, 1, 32, 0, 1);
     test_depthwise(2, 9, 19, 6, 7);
     test_depthwise(1, 20, 8, 66, 7);
     test_depthwise(1, 5, 13, 4, 3);

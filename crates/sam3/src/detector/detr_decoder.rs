@@ -209,18 +209,19 @@ impl Layer {
         prompt: &PromptFeatures,
     ) -> TensorResult<Tensor> {
         let placed = ops::add(x, query_pos)?;
-        let x = ops::add(x, &self.self_attn.forward(&placed, &placed, x, None)?)?;
+        let x = self.self_attn.forward_onto(x, (&placed, &placed, x), None)?;
         let x = self.self_attn_layer_norm.forward(&x)?;
 
         let placed = ops::add(&x, query_pos)?;
         let text = &prompt.tokens;
-        let x = ops::add(&x, &self.text_cross_attn.forward(&placed, text, text, Some(&prompt.mask))?)?;
+        let x = self.text_cross_attn.forward_onto(&x, (&placed, text, text), Some(&prompt.mask))?;
         let x = self.text_cross_attn_layer_norm.forward(&x)?;
 
         let placed = ops::add(&x, query_pos)?;
-        let seen = self.vision_cross_attn.forward(&placed, memory.keys, memory.values, Some(memory.bias))?;
-        let x = self.vision_cross_attn_layer_norm.forward(&ops::add(&x, &seen)?)?;
+        let seen = (&placed, memory.keys, memory.values);
+        let x = self.vision_cross_attn.forward_onto(&x, seen, Some(memory.bias))?;
+        let x = self.vision_cross_attn_layer_norm.forward(&x)?;
 
-        self.mlp_layer_norm.forward(&ops::add(&x, &self.mlp.forward(&x)?)?)
+        self.mlp_layer_norm.forward(&self.mlp.forward_onto(&x, &x)?)
     }
 }

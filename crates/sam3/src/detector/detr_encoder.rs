@@ -71,11 +71,10 @@ impl Layer {
     ) -> TensorResult<Tensor> {
         let normed = self.layer_norm1.forward(x)?;
         let placed = ops::add(&normed, positions)?;
-        let x = ops::add(x, &self.self_attn.forward(&placed, &placed, &normed, None)?)?;
+        let x = self.self_attn.forward_onto(x, (&placed, &placed, &normed), None)?;
         let normed = self.layer_norm2.forward(&x)?;
-        let attended =
-            self.cross_attn.forward(&normed, &prompt.tokens, &prompt.tokens, Some(&prompt.mask))?;
-        let x = ops::add(&x, &attended)?;
-        ops::add(&x, &self.mlp.forward(&self.layer_norm3.forward(&x)?)?)
+        let text = &prompt.tokens;
+        let x = self.cross_attn.forward_onto(&x, (&normed, text, text), Some(&prompt.mask))?;
+        self.mlp.forward_onto(&x, &self.layer_norm3.forward(&x)?)
     }
 }

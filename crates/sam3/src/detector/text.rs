@@ -6,7 +6,6 @@ use candle_core::{Device, Result as TensorResult, Tensor};
 use crate::config::{DetectorConfig, TextConfig, activation};
 use crate::error::Result;
 use crate::nn::{Attention, LayerNorm, Linear, Mlp};
-use crate::ops;
 use crate::trace;
 use crate::weights::Weights;
 
@@ -116,7 +115,7 @@ impl Layer {
 
     pub(crate) fn forward(&self, x: &Tensor, mask: &Tensor) -> TensorResult<Tensor> {
         let normed = self.layer_norm1.forward(x)?;
-        let x = ops::add(x, &self.self_attn.forward(&normed, &normed, &normed, Some(mask))?)?;
-        ops::add(&x, &self.mlp.forward(&self.layer_norm2.forward(&x)?)?)
+        let x = self.self_attn.forward_onto(x, (&normed, &normed, &normed), Some(mask))?;
+        self.mlp.forward_onto(&x, &self.layer_norm2.forward(&x)?)
     }
 }

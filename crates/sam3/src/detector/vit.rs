@@ -5,7 +5,7 @@ use candle_core::{Result as TensorResult, Tensor};
 
 use crate::config::{ViTConfig, activation};
 use crate::error::Result;
-use crate::nn::{Attention, Conv2d, LayerNorm, Mlp};
+use crate::nn::{Conv2d, LayerNorm, Mlp, RotarySelfAttention};
 use crate::ops::{self, ConvGeometry};
 use crate::position::RopeTable;
 use crate::trace;
@@ -83,7 +83,7 @@ fn tile(table: &Tensor, grid: usize) -> TensorResult<Tensor> {
 /// `Sam3ViTLayer`: pre-norm attention, in windows or over everything, and MLP.
 pub(crate) struct Layer {
     layer_norm1: LayerNorm,
-    attention: Attention,
+    attention: RotarySelfAttention,
     layer_norm2: LayerNorm,
     mlp: Mlp,
     rope: RopeTable,
@@ -100,7 +100,7 @@ impl Layer {
         let act = activation("hidden_act", &cfg.hidden_act)?;
         Ok(Self {
             layer_norm1: LayerNorm::new(width, cfg.layer_norm_eps, &w.pp("layer_norm1"))?,
-            attention: Attention::new(width, width, heads, &w.pp("attention"))?,
+            attention: RotarySelfAttention::new(width, width, heads, &w.pp("attention"))?,
             layer_norm2: LayerNorm::new(width, cfg.layer_norm_eps, &w.pp("layer_norm2"))?,
             mlp: Mlp::new(width, cfg.intermediate_size, act, &w.pp("mlp"))?,
             rope: RopeTable::axial((side, side), width / heads, theta, step, w.device())?,
@@ -110,25 +110,7 @@ impl Layer {
 
     /// `[n, h, w, c]` → the same.
     pub(crate) fn forward(&self, x: &Tensor) -> TensorResult<Tensor> {
-        let (n, h, w, c) = x.dims4()?;
-        let normed = self.layer_norm1.forward(x)?;
-        let attended = match self.window {
-            Some(size) => {
-                let windows = self.attend(&ops::window_split(&normed, size)?)?;
-                ops::window_merge(&windows, size, (h, w))?
-            }
-            None => self.attend(&normed.reshape((n, h * w, c))?)?.reshape((n, h, w, c))?,
-        };
-        let x = ops::add(x, &attended)?;
-        ops::add(&x, &self.mlp.forward(&self.layer_norm2.forward(&x)?)?)
-    }
-
-    /// Sequences `[b, l, c]`, each attending to itself.
-    fn attend(&self, x: &Tensor) -> TensorResult<Tensor> {
-        let (a, l) = (&self.attention, x.dim(1)?);
-        let rope = |t: Tensor| ops::rope(&t, &self.rope.cos, &self.rope.sin, a.heads, l);
-        let (q, k) = (rope(a.q_proj.forward(x)?)?, rope(a.k_proj.forward(x)?)?);
-        let v = a.v_proj.forward(x)?;
-        a.o_proj.forward(&ops::sdpa(&q, &k, &v, a.heads, None, a.scale)?)
+        let x = self.attention.forward_onto(x, &self.layer_norm1.forward(x)?, &self.rope, self.window)?;
+        self.mlp.forward_onto(&x, &self.layer_norm2.forward(&x)?)
     }
 }

@@ -7,6 +7,7 @@ use candle_core::{D, DType, Result, Tensor};
 use candle_nn::ops::softmax_last_dim;
 
 use super::{Activation, ConvGeometry};
+use crate::position::RopeTable;
 
 /// `a b` with sums in f32 and the result in the inputs' type.
 pub(super) fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
@@ -143,17 +144,58 @@ pub(super) fn sdpa_varlen(
     Tensor::cat(&outs, 0)
 }
 
-pub(super) fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, heads: usize, n_rotated: usize) -> Result<Tensor> {
+pub(super) fn rope(x: &Tensor, heads: usize, table: &RopeTable) -> Result<Tensor> {
     let (b, l, c) = x.dims3()?;
-    let (p, half) = cos.dims2()?;
-    let table = |t: &Tensor| t.repeat((n_rotated / p, 1))?.reshape((1, n_rotated, 1, half));
-    let (cos, sin) = (table(cos)?, table(sin)?);
-    let pairs = x.narrow(1, 0, n_rotated)?.to_dtype(DType::F32)?.reshape((b, n_rotated, heads, half, 2))?;
+    let (p, half) = table.cos.dims2()?;
+    let angles = |t: &Tensor| t.repeat((l.div_ceil(p), 1))?.narrow(0, 0, l)?.reshape((1, l, 1, half));
+    let (cos, sin) = (angles(&table.cos)?, angles(&table.sin)?);
+    let pairs = x.to_dtype(DType::F32)?.reshape((b, l, heads, half, 2))?;
     let (even, odd) = (pairs.narrow(4, 0, 1)?.squeeze(4)?, pairs.narrow(4, 1, 1)?.squeeze(4)?);
     let first = (even.broadcast_mul(&cos)? - odd.broadcast_mul(&sin)?)?;
     let second = (odd.broadcast_mul(&cos)? + even.broadcast_mul(&sin)?)?;
-    let rotated = Tensor::stack(&[first, second], 4)?.reshape((b, n_rotated, c))?.to_dtype(x.dtype())?;
-    Tensor::cat(&[rotated, x.narrow(1, n_rotated, l - n_rotated)?], 1)
+    Tensor::stack(&[first, second], 4)?.reshape((b, l, c))?.to_dtype(x.dtype())
+}
+
+/// [`rope`] of the first rows of each entry of x `[Σ lens, c]`.
+pub(super) fn rope_varlen(
+    x: &Tensor,
+    heads: usize,
+    table: &RopeTable,
+    lens: &[usize],
+    n_rotated: &[usize],
+) -> Result<Tensor> {
+    let mut start = 0;
+    let mut parts = Vec::with_capacity(2 * lens.len());
+    for (&len, &n_rotated) in lens.iter().zip(n_rotated) {
+        if n_rotated > 0 {
+            parts.push(rope(&x.narrow(0, start, n_rotated)?.unsqueeze(0)?, heads, table)?.squeeze(0)?);
+        }
+        if n_rotated < len {
+            parts.push(x.narrow(0, start + n_rotated, len - n_rotated)?);
+        }
+        start += len;
+    }
+    Tensor::cat(&parts, 0)
+}
+
+/// The parts' rows, and a position for each of them.
+pub(super) fn cat_with_positions(parts: &[(&Tensor, &Tensor)]) -> Result<(Tensor, Tensor)> {
+    let rows = parts.iter().map(|(rows, positions)| rows.to_dtype(positions.dtype()));
+    let rows = Tensor::cat(&rows.collect::<Result<Vec<_>>>()?, 0)?;
+    // Parts of one length and one position each are repeated together.
+    let are_alike = |a: &(&Tensor, &Tensor), b: &(&Tensor, &Tensor)| {
+        a.0.shape() == b.0.shape() && a.1.dims()[0] == 1 && b.1.dims()[0] == 1
+    };
+    let positions = parts.chunk_by(are_alike).map(|parts| {
+        let (length, c) = parts[0].0.dims2()?;
+        let positions = Tensor::cat(&parts.iter().map(|(_, positions)| *positions).collect::<Vec<_>>(), 0)?;
+        if positions.dim(0)? == length && parts.len() == 1 {
+            return Ok(positions);
+        }
+        let repeated = positions.unsqueeze(1)?.broadcast_as((parts.len(), length, c))?.contiguous()?;
+        repeated.reshape((parts.len() * length, c))
+    });
+    Ok((rows, Tensor::cat(&positions.collect::<Result<Vec<_>>>()?, 0)?))
 }
 
 pub(super) fn conv2d(x: &Tensor, w: &Tensor, b: Option<&Tensor>, g: ConvGeometry) -> Result<Tensor> {

@@ -103,11 +103,97 @@ fn attention_over_own_key_lengths_agrees_with_plain() -> Result<()> {
     Ok(())
 }
 
+/// A table of `p` rows for heads of `d` channels.
+fn angles(p: usize, d: usize) -> RopeTable {
+    RopeTable { cos: values(2, &[p, d / 2]), sin: values(3, &[p, d / 2]) }
+}
+
 #[test]
 fn rope_agrees_with_plain() -> Result<()> {
-    let x = values(1, &[2, 23, 32]);
-    let (cos, sin) = (values(2, &[10, 8]), values(3, &[10, 8]));
-    assert_close(&cpu::rope::rope(&x, &cos, &sin, 2, 20)?, &plain::rope(&x, &cos, &sin, 2, 20)?, 1e-6);
+    let (x, table) = (values(1, &[2, 20, 32]), angles(10, 16));
+    assert_close(&cpu::rope::rope(&x, 2, &table)?, &plain::rope(&x, 2, &table)?, 1e-6);
+    let (x, lens, n_rotated) = (values(1, &[66, 32]), [23, 1, 12, 30], [20, 0, 12, 10]);
+    assert_close(
+        &cpu::rope::rope_varlen(&x, 2, &table, &lens, &n_rotated)?,
+        &plain::rope_varlen(&x, 2, &table, &lens, &n_rotated)?,
+        1e-6,
+    );
+    Ok(())
+}
+
+#[test]
+fn each_entry_is_rotated_as_if_it_were_alone() -> Result<()> {
+    let (w, b, table) = (values(4, &[32, 8]), values(5, &[32]), angles(10, 16));
+    let (x, lens, n_rotated) = (values(1, &[56, 8]), [24, 12, 20], [20, 10, 20]);
+    let together = linear_rope_varlen(&x, (&w, &b), 2, &table, &lens, &n_rotated)?;
+    let mut start = 0;
+    for (len, n_rotated) in lens.into_iter().zip(n_rotated) {
+        let alone = x.narrow(0, start, len)?;
+        let rotated = linear_rope(&alone.narrow(0, 0, n_rotated)?.unsqueeze(0)?, (&w, &b), 2, &table)?;
+        assert_close(&together.narrow(0, start, n_rotated)?, &rotated.squeeze(0)?, 1e-6);
+        let others = linear(&alone, &w, Some(&b), Activation::None)?.narrow(0, n_rotated, len - n_rotated)?;
+        assert_close(&together.narrow(0, start + n_rotated, len - n_rotated)?, &others, 1e-6);
+        start += len;
+    }
+    Ok(())
+}
+
+#[test]
+fn queries_keys_and_values_are_those_of_three_products() -> Result<()> {
+    let (w, b, table) = (values(4, &[3 * 32, 8]), values(5, &[3 * 32]), angles(9, 16));
+    let x = values(1, &[2, 6, 9, 8]);
+    for window in [None, Some(3)] {
+        let sequences = match window {
+            Some(size) => window_split(&x, size)?,
+            None => x.flatten(1, 2)?,
+        };
+        for (i, got) in qkv_rope(&x, (&w, &b), 2, &table, window)?.iter().enumerate() {
+            let (w, b) = (w.narrow(0, 32 * i, 32)?, b.narrow(0, 32 * i, 32)?);
+            let want = plain::linear(&sequences, &w, Some(&b), Activation::None)?;
+            let want = if i < 2 { plain::rope(&want, 2, &table)? } else { want };
+            assert_close(got, &want, 1e-5);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_product_onto_a_residual_is_their_sum() -> Result<()> {
+    let (w, b) = (values(4, &[24, 8]), values(5, &[24]));
+    let x = values(1, &[3, 50, 8]);
+    // As large as the product, repeated, and larger than it.
+    for shape in [&[3, 50, 24][..], &[1, 50, 24], &[50, 24], &[24], &[2, 3, 50, 24]] {
+        let residual = values(6, shape);
+        let want = plain::linear(&x, &w, Some(&b), Activation::None)?.broadcast_add(&residual)?;
+        assert_close(&linear_add(&x, (&w, &b), &residual)?, &want, 1e-5);
+    }
+    let (picture, size) = (values(7, &[2, 7, 10, 24]), 4);
+    let windows = window_split(&values(1, &[2, 7, 10, 8]), size)?;
+    let product = window_merge(&plain::linear(&windows, &w, Some(&b), Activation::None)?, size, (7, 10))?;
+    assert_close(&linear_add_windows(&windows, (&w, &b), &picture, size)?, &(product + picture)?, 1e-5);
+    Ok(())
+}
+
+#[test]
+fn joined_sequences_have_each_part_and_its_positions() -> Result<()> {
+    // Rows and positions; those with one position follow each other, and one has a row only.
+    let shapes = [(5, 5), (4, 1), (4, 1), (2, 1), (1, 1), (3, 3)];
+    let parts: Vec<(Tensor, Tensor)> = (1..)
+        .zip(shapes)
+        .map(|(seed, (l, p))| {
+            (values(seed, &[l, 8]).to_dtype(DType::BF16).unwrap(), values(seed + 100, &[p, 8]))
+        })
+        .collect();
+    let borrowed: Vec<(&Tensor, &Tensor)> = parts.iter().map(|(rows, positions)| (rows, positions)).collect();
+    let (rows, placed) = cat_with_positions(&borrowed)?;
+    let mut start = 0;
+    for (want, positions) in &parts {
+        let (want, l) = (want.to_dtype(DType::F32)?, want.dim(0)?);
+        assert_close(&rows.narrow(0, start, l)?, &want, 0.0);
+        assert_close(&placed.narrow(0, start, l)?, &want.broadcast_add(positions)?, 0.0);
+        start += l;
+    }
+    assert_eq!(rows.dim(0)?, start);
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::detector::detr_decoder::Decoded;
 use crate::detector::text::PromptFeatures;
+use crate::position::sine_2d;
 use crate::session::{Compat, Frame, Mode, Session, SessionOptions};
 use crate::trace::{Heard, listen};
 
@@ -207,7 +208,13 @@ fn tracker(run: &Run, path: &str, part: &str, frame: usize) -> Option<Tensor> {
             Some(layer.narrow(0, 0, 1).unwrap())
         }
         ("memory_attention", "") => Some(first("memory_attention")),
-        ("temporal_positional_encoding_projection_layer", "") => Some(noted("temporal_projection")),
+        ("temporal_positional_encoding_projection_layer", "") => {
+            // By age; the reference begins with the conditioning frame, which is the oldest.
+            let ages = noted("temporal_projection");
+            let rest = ages.dim(0).unwrap() - 1;
+            let (oldest, rest) = (ages.narrow(0, rest, 1).unwrap(), ages.narrow(0, 0, rest).unwrap());
+            Some(Tensor::cat(&[oldest, rest], 0).unwrap())
+        }
         ("mask_decoder.transformer", "") => Some(first("sam_head.tokens")),
         ("mask_decoder.transformer", "1") => Some(first("sam_head.picture")),
         ("mask_decoder", field) => {
@@ -219,8 +226,9 @@ fn tracker(run: &Run, path: &str, part: &str, frame: usize) -> Option<Tensor> {
         ("memory_encoder.memory_fuser", "") => Some(channels_first(&noted("memory_fuser"))),
         ("memory_encoder", "") => Some(channels_first(&noted("memory_encoder"))),
         ("memory_encoder", "1") => {
-            let n = noted("memory_encoder").dim(0).unwrap();
-            let positions = run.checkpoint.model.tracker.memory_positions.t().unwrap().unsqueeze(0).unwrap();
+            let (n, grid, _, channels) = noted("memory_encoder").dims4().unwrap();
+            let positions = sine_2d(grid, channels, &Device::Cpu).unwrap();
+            let positions = positions.t().unwrap().unsqueeze(0).unwrap();
             Some(positions.repeat((n, 1, 1)).unwrap())
         }
         _ => None,

@@ -344,7 +344,8 @@ fn memory_attention() {
     let memory = case.input("memory").squeeze(1).unwrap();
     let keys = (&memory + case.input("memory_positions").squeeze(1).unwrap()).unwrap();
     let n_rotated = memory.dim(0).unwrap() / (GRID * GRID) * (GRID * GRID);
-    let batch = MemoryBatch { keys: vec![keys], n_rotated: vec![n_rotated], values: memory };
+    let key_lens = vec![memory.dim(0).unwrap()];
+    let batch = MemoryBatch { values: memory, keys, key_lens, n_rotated: vec![n_rotated] };
     case.check("features", &attention.forward(&features, &positions(), &batch).unwrap());
     case.check_parameters(&[]);
 }

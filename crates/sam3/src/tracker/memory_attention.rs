@@ -10,7 +10,7 @@ use candle_core::{Result as TensorResult, Tensor};
 
 use crate::config::{TrackerConfig, activation};
 use crate::error::Result;
-use crate::nn::{Attention, LayerNorm, Linear};
+use crate::nn::{LayerNorm, Linear, RotarySelfAttention};
 use crate::ops::{self, Activation};
 use crate::position::RopeTable;
 use crate::trace;
@@ -21,18 +21,14 @@ const EPS: f64 = crate::nn::DEFAULT_EPS;
 
 /// What objects remember, ready to be attended to.
 pub(crate) struct MemoryBatch {
-    /// For each object, memories with their positions, `[lk, m]`, frames first and then pointers.
-    pub keys: Vec<Tensor>,
+    /// All objects' memories one after the other, `[Σ lk, m]`; of each object frames first and then pointers.
+    pub values: Tensor,
+    /// The same with their positions.
+    pub keys: Tensor,
+    /// For each object, how many rows it has.
+    pub key_lens: Vec<usize>,
     /// For each object, how many of its rows lie on the grid and are rotated; the rest are pointers.
     pub n_rotated: Vec<usize>,
-    /// All objects' memories one after the other, `[Σ lk, m]`.
-    pub values: Tensor,
-}
-
-impl MemoryBatch {
-    fn key_lens(&self) -> TensorResult<Vec<usize>> {
-        self.keys.iter().map(|k| k.dim(0)).collect()
-    }
 }
 
 /// `Sam3TrackerVideoMemoryAttention`.
@@ -78,7 +74,7 @@ impl MemoryAttention {
 
 /// `Sam3TrackerVideoMemoryAttentionLayer`: pre-norm.
 pub(crate) struct Layer {
-    self_attn: Attention,
+    self_attn: RotarySelfAttention,
     cross_attn_image: CrossAttention,
     linear1: Linear,
     linear2: Linear,
@@ -96,7 +92,7 @@ impl Layer {
         let mlp = cfg.memory_attention_feed_forward_hidden_size;
         let memory = cfg.memory_encoder_output_channels;
         Ok(Self {
-            self_attn: Attention::new(c, inner, heads, &w.pp("self_attn"))?,
+            self_attn: RotarySelfAttention::new(c, inner, heads, &w.pp("self_attn"))?,
             cross_attn_image: CrossAttention::new(c, inner, memory, heads, &w.pp("cross_attn_image"))?,
             linear1: Linear::new(c, mlp, &w.pp("linear1"))?,
             linear2: Linear::new(mlp, c, &w.pp("linear2"))?,
@@ -109,19 +105,10 @@ impl Layer {
 
     /// x `[n, l, c]`, or `[1, l, c]` while it is the same for all n objects → `[n, l, c]`.
     pub(crate) fn forward(&self, x: &Tensor, memory: &MemoryBatch, rope: &RopeTable) -> TensorResult<Tensor> {
-        let x = ops::add(x, &self.attend_self(&self.layer_norm1.forward(x)?, rope)?)?;
-        let seen = self.cross_attn_image.forward(&self.layer_norm2.forward(&x)?, memory, rope)?;
-        let x = ops::add(&seen, &x)?;
+        let x = self.self_attn.forward_onto(x, &self.layer_norm1.forward(x)?, rope, None)?;
+        let x = self.cross_attn_image.forward_onto(&x, &self.layer_norm2.forward(&x)?, memory, rope)?;
         let hidden = self.linear1.forward_then(&self.layer_norm3.forward(&x)?, self.activation)?;
-        ops::add(&x, &self.linear2.forward(&hidden)?)
-    }
-
-    fn attend_self(&self, x: &Tensor, rope: &RopeTable) -> TensorResult<Tensor> {
-        let (a, l) = (&self.self_attn, x.dim(1)?);
-        let rotate = |t: Tensor| ops::rope(&t, &rope.cos, &rope.sin, a.heads, l);
-        let (q, k) = (rotate(a.q_proj.forward(x)?)?, rotate(a.k_proj.forward(x)?)?);
-        let v = a.v_proj.forward(x)?;
-        a.o_proj.forward(&ops::sdpa(&q, &k, &v, a.heads, None, a.scale)?)
+        self.linear2.forward_onto(&x, &hidden)
     }
 }
 
@@ -147,19 +134,22 @@ impl CrossAttention {
         })
     }
 
-    fn forward(&self, x: &Tensor, memory: &MemoryBatch, rope: &RopeTable) -> TensorResult<Tensor> {
-        let n = memory.keys.len();
-        let l = x.dim(1)?;
-        let q = ops::rope(&self.q_proj.forward(x)?, &rope.cos, &rope.sin, self.heads, l)?;
+    /// `residual` `[n or 1, l, c]` and what x `[n or 1, l, c]` sees in the memories of n objects → `[n, l, c]`.
+    fn forward_onto(
+        &self,
+        residual: &Tensor,
+        x: &Tensor,
+        memory: &MemoryBatch,
+        rope: &RopeTable,
+    ) -> TensorResult<Tensor> {
+        let (n, l) = (memory.key_lens.len(), x.dim(1)?);
+        let q = ops::linear_rope(x, self.q_proj.parameters(), self.heads, rope)?;
         let q = if q.dim(0)? == n { q } else { q.broadcast_as((n, l, q.dim(2)?))?.contiguous()? };
-        let keys = memory.keys.iter().zip(&memory.n_rotated).map(|(keys, &n_rotated)| {
-            let k = self.k_proj.forward(keys)?.unsqueeze(0)?;
-            ops::rope(&k, &rope.cos, &rope.sin, self.heads, n_rotated)?.squeeze(0)
-        });
-        let k = Tensor::cat(&keys.collect::<TensorResult<Vec<_>>>()?, 0)?;
-        let lens = memory.key_lens()?;
-        let mean = ops::sdpa_varlen(&q, &k, &memory.values, self.heads, &lens, self.scale)?;
-        self.o_proj.forward(&self.project_values(&mean)?)
+        let (lens, n_rotated) = (&memory.key_lens, &memory.n_rotated);
+        let k_proj = self.k_proj.parameters();
+        let k = ops::linear_rope_varlen(&memory.keys, k_proj, self.heads, rope, lens, n_rotated)?;
+        let mean = ops::sdpa_varlen(&q, &k, &memory.values, self.heads, lens, self.scale)?;
+        self.o_proj.forward_onto(residual, &self.project_values(&mean)?)
     }
 
     /// `W_v` on averaged memories: `[n, l, heads·m]` → `[n, l, inner]`, each head its own rows of `W_v`.
@@ -167,11 +157,11 @@ impl CrossAttention {
         if self.heads == 1 {
             return self.v_proj.forward(mean);
         }
-        let (inner, m) = self.v_proj.weight().dims2()?;
+        let (weight, bias) = self.v_proj.parameters();
+        let (inner, m) = weight.dims2()?;
         let head = inner / self.heads;
         let parts = (0..self.heads).map(|h| {
-            let weight = self.v_proj.weight().narrow(0, h * head, head)?;
-            let bias = self.v_proj.bias().narrow(0, h * head, head)?;
+            let (weight, bias) = (weight.narrow(0, h * head, head)?, bias.narrow(0, h * head, head)?);
             ops::linear(&mean.narrow(2, h * m, m)?, &weight, Some(&bias), Activation::None)
         });
         Tensor::cat(&parts.collect::<TensorResult<Vec<_>>>()?, 2)

@@ -7,6 +7,8 @@ pub(crate) mod memory_encoder;
 pub(crate) mod prompt_encoder;
 pub(crate) mod sam_head;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use candle_core::{DType, Result as TensorResult, Tensor};
 
 use crate::config::{TrackerConfig, VideoConfig};
@@ -44,16 +46,15 @@ pub(crate) struct Tracker {
     object_pointer_proj: ReluStack,
     mask_downsample: Conv2d,
     temporal_projection: Option<Linear>,
-    /// `[num_maskmem, m]`.
-    temporal_positions: Tensor,
     no_object_pointer: Tensor,
     occlusion_embedding: Option<Tensor>,
     /// Sine embedding of the grid in the picture's channels, `[g·g, c]`.
     picture_positions: Tensor,
     /// Random-frequency embedding of the grid for the SAM head, `[g·g, c]`.
     pub(crate) head_positions: Tensor,
-    /// Sine embedding of the grid in the memory's channels, `[g·g, m]`.
-    pub(crate) memory_positions: Tensor,
+    /// Sine embedding of the grid in the memory's channels, and of each temporal row, together: `num_maskmem` of
+    /// `[g·g, m]`.
+    memory_positions: Vec<Tensor>,
     resizers: Resizers,
 }
 
@@ -124,6 +125,10 @@ impl Tracker {
         let w = w.pp("tracker_model");
         let quarter = ConvGeometry { kernel: 4, stride: 4, padding: 0 };
         let temporal = w.get_added((cfg.num_maskmem, 1, 1, m), "memory_temporal_positional_encoding")?;
+        let temporal = temporal.reshape((cfg.num_maskmem, m))?;
+        let cells = sine_2d(grid, m, &device)?.to_dtype(dtype)?;
+        let memory_positions = (0..cfg.num_maskmem).map(|row| ops::add(&cells, &temporal.get(row)?));
+        let memory_positions = memory_positions.collect::<TensorResult<_>>()?;
         let frequencies = w.pp("shared_image_embedding").get_f32((2, c / 2), "positional_embedding")?;
         Ok(Self {
             neck,
@@ -137,7 +142,6 @@ impl Tracker {
                 .enable_temporal_pos_encoding_for_object_pointers
                 .then(|| Linear::new(c, m, &w.pp("temporal_positional_encoding_projection_layer")))
                 .transpose()?,
-            temporal_positions: temporal.reshape((cfg.num_maskmem, m))?,
             no_object_pointer: w.get_added((1, c), "no_object_pointer")?,
             occlusion_embedding: cfg
                 .enable_occlusion_spatial_embedding
@@ -145,7 +149,7 @@ impl Tracker {
                 .transpose()?,
             picture_positions: sine_2d(grid, c, &device)?.to_dtype(dtype)?,
             head_positions: image_wide_positions(grid, &frequencies)?.to_dtype(dtype)?,
-            memory_positions: sine_2d(grid, m, &device)?.to_dtype(dtype)?,
+            memory_positions,
             resizers: Resizers::new(grid, picture, quarter.output_len(picture), &w)?,
             grid,
             cfg,
@@ -312,57 +316,49 @@ impl Tracker {
         max_pointers: usize,
         limits: &BankLimits,
     ) -> TensorResult<MemoryBatch> {
-        let n_grid = self.grid * self.grid;
-        // One table of positions for each temporal row, shared by all objects.
-        let rows = (0..self.cfg.num_maskmem)
-            .map(|row| ops::add(&self.memory_positions, &self.temporal_positions.get(row)?));
-        let positions: Vec<Tensor> = rows.collect::<TensorResult<_>>()?;
-        let (mut keys, mut values, mut n_rotated) = (Vec::new(), Vec::new(), Vec::new());
-        for bank in banks {
-            let (mut object_keys, mut object_values) = (Vec::new(), Vec::new());
-            for (row, memory) in bank.gather_memories(frame_idx, limits) {
-                let memory = memory.to_dtype(positions[row].dtype())?;
-                object_keys.push((&memory + &positions[row])?);
-                object_values.push(memory);
-            }
-            n_rotated.push(object_keys.len() * n_grid);
-            let pointers = bank.gather_pointers(frame_idx, max_pointers);
-            if let Some((tokens, positions)) = self.pointer_tokens(&pointers, max_pointers)? {
-                object_keys.push((&tokens + positions)?);
-                object_values.push(tokens);
-            }
-            keys.push(Tensor::cat(&object_keys, 0)?);
-            values.push(Tensor::cat(&object_values, 0)?);
+        let pointers = banks.iter().map(|bank| bank.gather_pointers(frame_idx, max_pointers));
+        let pointers: Vec<Vec<(usize, &Tensor)>> = pointers.collect();
+        let ages = self.age_positions(pointers.iter().flatten().map(|(age, _)| *age), max_pointers)?;
+        let tokens = |pointer: &Tensor| pointer.reshape(((), self.cfg.memory_encoder_output_channels));
+        let tokens = pointers.iter().flatten().map(|(age, pointer)| Ok((tokens(pointer)?, &ages[age])));
+        let tokens: Vec<(Tensor, &Tensor)> = tokens.collect::<TensorResult<_>>()?;
+        let mut tokens = tokens.iter();
+
+        let (mut parts, mut key_lens, mut n_rotated) = (Vec::new(), Vec::new(), Vec::new());
+        for (bank, pointers) in banks.iter().zip(&pointers) {
+            let memories = bank.gather_memories(frame_idx, limits);
+            n_rotated.push(memories.len() * self.grid * self.grid);
+            parts.extend(memories.into_iter().map(|(row, memory)| (memory, &self.memory_positions[row])));
+            let before = parts.len();
+            parts.extend(tokens.by_ref().take(pointers.len()).map(|(tokens, position)| (tokens, *position)));
+            let n_tokens =
+                parts[before..].iter().map(|(tokens, _)| tokens.dim(0)).sum::<TensorResult<usize>>()?;
+            key_lens.push(n_rotated[n_rotated.len() - 1] + n_tokens);
         }
-        Ok(MemoryBatch { keys, n_rotated, values: Tensor::cat(&values, 0)? })
+        let (values, keys) = ops::cat_with_positions(&parts)?;
+        Ok(MemoryBatch { values, keys, key_lens, n_rotated })
     }
 
-    /// Pointers cut into tokens of the memory's width, and their positions, both `[tokens, m]`
-    /// (`_process_object_pointers`).
-    fn pointer_tokens(
+    /// Positions `[1, m]` of pointers by their age in frames (`_process_object_pointers`).
+    fn age_positions(
         &self,
-        pointers: &[(usize, &Tensor)],
+        ages: impl Iterator<Item = usize>,
         max_pointers: usize,
-    ) -> TensorResult<Option<(Tensor, Tensor)>> {
-        if pointers.is_empty() {
-            return Ok(None);
-        }
-        let stacked = Tensor::stack(&pointers.iter().map(|(_, p)| *p).collect::<Vec<_>>(), 0)?;
-        let (n, c) = stacked.dims2()?;
-        let m = self.cfg.memory_encoder_output_channels;
-        let splits = c / m;
-        let tokens = stacked.reshape((n * splits, m))?;
-        let Some(projection) = &self.temporal_projection else {
-            let zeros = tokens.zeros_like()?;
-            return Ok(Some((tokens, zeros)));
+    ) -> TensorResult<BTreeMap<usize, Tensor>> {
+        let ages: BTreeSet<usize> = ages.collect();
+        let (c, m) = (self.cfg.vision_config.fpn_hidden_size, self.cfg.memory_encoder_output_channels);
+        let (device, dtype) = (self.picture_positions.device(), self.picture_positions.dtype());
+        let positions = match &self.temporal_projection {
+            Some(projection) if !ages.is_empty() => {
+                let longest = (max_pointers - 1) as f32;
+                let relative: Vec<f32> = ages.iter().map(|&age| age as f32 / longest).collect();
+                let positions = projection.forward(&sine_1d(&relative, c, device)?.to_dtype(dtype)?)?;
+                trace::note("temporal_projection", &positions);
+                positions
+            }
+            _ => Tensor::zeros((ages.len(), m), dtype, device)?,
         };
-        let longest = (max_pointers - 1) as f32;
-        let ages: Vec<f32> = pointers.iter().map(|(age, _)| *age as f32 / longest).collect();
-        let ages = sine_1d(&ages, c, stacked.device())?.to_dtype(stacked.dtype())?;
-        let positions = projection.forward(&ages)?;
-        trace::note("temporal_projection", &positions);
-        let positions = positions.unsqueeze(1)?.broadcast_as((n, splits, m))?.contiguous()?;
-        Ok(Some((tokens, positions.reshape((n * splits, m))?)))
+        ages.iter().enumerate().map(|(i, &age)| Ok((age, positions.narrow(0, i, 1)?))).collect()
     }
 }
 

@@ -266,8 +266,7 @@ impl TwoWayTransformer {
         }
         let query = ops::add(&queries, tokens)?;
         let key = ops::add(&keys, positions)?;
-        let queries =
-            ops::add(&queries, &self.final_attn_token_to_image.forward(&query, &key, &keys, None)?)?;
+        let queries = self.final_attn_token_to_image.forward_onto(&queries, (&query, &key, &keys), None)?;
         Ok((self.layer_norm_final_attn.forward(&queries)?, keys))
     }
 }
@@ -320,17 +319,17 @@ impl TwoWayBlock {
             self.self_attn.forward(queries, queries, queries, None)?
         } else {
             let query = ops::add(queries, query_pos)?;
-            ops::add(queries, &self.self_attn.forward(&query, &query, queries, None)?)?
+            self.self_attn.forward_onto(queries, (&query, &query, queries), None)?
         };
         let queries = self.layer_norm1.forward(&queries)?;
 
         let (query, key) = (ops::add(&queries, query_pos)?, ops::add(keys, key_pos)?);
-        let seen = self.cross_attn_token_to_image.forward(&query, &key, keys, None)?;
-        let queries = self.layer_norm2.forward(&ops::add(&queries, &seen)?)?;
-        let queries = self.layer_norm3.forward(&ops::add(&queries, &self.mlp.forward(&queries)?)?)?;
+        let queries = self.cross_attn_token_to_image.forward_onto(&queries, (&query, &key, keys), None)?;
+        let queries = self.layer_norm2.forward(&queries)?;
+        let queries = self.layer_norm3.forward(&self.mlp.forward_onto(&queries, &queries)?)?;
 
         let query = ops::add(&queries, query_pos)?;
-        let told = self.cross_attn_image_to_token.forward(&key, &query, &queries, None)?;
-        Ok((queries, self.layer_norm4.forward(&ops::add(keys, &told)?)?))
+        let keys = self.cross_attn_image_to_token.forward_onto(keys, (&key, &query, &queries), None)?;
+        Ok((queries, self.layer_norm4.forward(&keys)?))
     }
 }

@@ -1,6 +1,6 @@
 //! Matrix products on the CPU: one safe wrapper around `gemm`, and the linear layer made of it.
 
-use candle_core::{CpuStorage, DType, Result, Storage, Tensor};
+use candle_core::{CpuStorage, DType, Result, Shape, Storage, Tensor};
 use gemm::Parallelism;
 
 use super::{for_each_piece, math, with_data};
@@ -123,29 +123,58 @@ pub(crate) fn with_weight<T>(w: &Tensor, f: impl FnOnce(&[f32]) -> Result<T>) ->
 
 /// `activation(x wᵀ + b)`: x `[.., in]`, w `[out, in]`, b `[out]` → `[.., out]`.
 pub(crate) fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
-    let (n_out, n_in) = w.dims2()?;
-    let mut shape = x.dims().to_vec();
-    if shape.pop() != Some(n_in) {
-        candle_core::bail!("linear: input {:?} does not fit weight {:?}", x.shape(), w.shape())
-    }
-    let n_rows: usize = shape.iter().product();
-    shape.push(n_out);
-    let mut out = vec![0f32; n_rows * n_out];
+    let shape = output_shape(x, w)?;
+    let mut out = vec![0f32; shape.elem_count()];
     if let Some(b) = b {
         with_weight(b, |b| {
-            for_each_piece(&mut out, n_out, |_, row| row.copy_from_slice(b));
+            for_each_piece(&mut out, b.len(), |_, row| row.copy_from_slice(b));
             Ok(())
         })?;
     }
-    with_data(x, |x| {
-        with_weight(w, |w| {
-            let (x, w) = (Mat::rows(x, n_rows, n_in), Mat::rows(w, n_out, n_in));
-            matmul(&mut out, n_out, b.is_some(), x, w.t(), 1.0, Threads::All);
+    product(&mut out, b.is_some(), x, w)?;
+    activate(&mut out, activation);
+    Tensor::from_vec(out, shape, x.device())
+}
+
+/// `residual + x wᵀ + b`, the residual repeated over leading dimensions.
+pub(crate) fn linear_add(x: &Tensor, (w, b): (&Tensor, &Tensor), residual: &Tensor) -> Result<Tensor> {
+    let shape = output_shape(x, w)?;
+    let mut out = vec![0f32; shape.elem_count()];
+    with_data(residual, |residual| {
+        with_weight(b, |b| {
+            let n_rows = residual.len() / b.len().max(1);
+            for_each_piece(&mut out, b.len(), |i, row| {
+                let before = &residual[i % n_rows * b.len()..];
+                row.iter_mut().zip(before).zip(b).for_each(|((o, r), b)| *o = r + b);
+            });
             Ok(())
         })
     })?;
-    activate(&mut out, activation);
+    product(&mut out, true, x, w)?;
     Tensor::from_vec(out, shape, x.device())
+}
+
+/// `[.., out]` for x `[.., in]` and w `[out, in]`.
+fn output_shape(x: &Tensor, w: &Tensor) -> Result<Shape> {
+    let (n_out, n_in) = w.dims2()?;
+    let mut shape = x.dims().to_vec();
+    match shape.last_mut() {
+        Some(last) if *last == n_in => *last = n_out,
+        _ => candle_core::bail!("linear: input {:?} does not fit weight {:?}", x.shape(), w.shape()),
+    }
+    Ok(Shape::from(shape))
+}
+
+/// `out = x wᵀ`, or that added to what it holds.
+fn product(out: &mut [f32], keep: bool, x: &Tensor, w: &Tensor) -> Result<()> {
+    let (n_out, n_in) = w.dims2()?;
+    with_data(x, |x| {
+        with_weight(w, |w| {
+            let (x, w) = (Mat::rows(x, x.len() / n_in.max(1), n_in), Mat::rows(w, n_out, n_in));
+            matmul(out, n_out, keep, x, w.t(), 1.0, Threads::All);
+            Ok(())
+        })
+    })
 }
 
 /// Sum of two tensors, the smaller one repeated over leading dimensions.

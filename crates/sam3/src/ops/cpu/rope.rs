@@ -1,29 +1,54 @@
 //! Rotary position embedding over interleaved pairs.
 
-use candle_core::{Result, Tensor};
+use candle_core::{D, Result, Tensor};
 
 use super::{for_each_piece, math, with_data};
+use crate::position::RopeTable;
 
-/// Rotates the first `n_rotated` rows of x `[b, l, heads·d]`, pair `(2i, 2i+1)` of each head by the angle
-/// whose cosine and sine stand in cos, sin `[p, d/2]`; row r uses table row `r % p`. Other rows pass.
-pub(crate) fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, heads: usize, n_rotated: usize) -> Result<Tensor> {
-    let (_, l, c) = x.dims3()?;
-    let (p, half) = cos.dims2()?;
-    if half * 2 * heads != c || n_rotated > l {
-        candle_core::bail!("rope: {:?} rotated by {:?} with {heads} heads", x.shape(), cos.shape())
+/// Rotates every head of x `[b, l, heads·d]`: row r by row `r % p` of the table.
+pub(crate) fn rope(x: &Tensor, heads: usize, table: &RopeTable) -> Result<Tensor> {
+    let (l, p) = (x.dim(1)?, table.cos.dim(0)?);
+    rotate(x, heads, table, |row| Some(row % l % p))
+}
+
+/// The same for the first `n_rotated` rows of each entry of x `[Σ lens, heads·d]`; the others pass.
+pub(crate) fn rope_varlen(
+    x: &Tensor,
+    heads: usize,
+    table: &RopeTable,
+    lens: &[usize],
+    n_rotated: &[usize],
+) -> Result<Tensor> {
+    let p = table.cos.dim(0)?;
+    let mut rows = Vec::with_capacity(x.dim(0)?);
+    for (&len, &n_rotated) in lens.iter().zip(n_rotated) {
+        rows.extend((0..len).map(|r| (r < n_rotated).then_some(r % p)));
+    }
+    if rows.len() != x.dim(0)? {
+        candle_core::bail!("rope: {:?} is not the rows of {lens:?}", x.shape())
+    }
+    rotate(x, heads, table, |row| rows[row])
+}
+
+/// Rotates each row of x `[.., heads·d]` by the row of the table that `angles` names, if any.
+fn rotate(
+    x: &Tensor,
+    heads: usize,
+    table: &RopeTable,
+    angles: impl Fn(usize) -> Option<usize> + Sync + Send,
+) -> Result<Tensor> {
+    let (c, half) = (x.dim(D::Minus1)?, table.cos.dim(1)?);
+    if half * 2 * heads != c {
+        candle_core::bail!("rope: {:?} rotated by {:?} with {heads} heads", x.shape(), table.cos.shape())
     }
     let mut out = vec![0f32; x.elem_count()];
     with_data(x, |x| {
-        with_data(cos, |cos| {
-            with_data(sin, |sin| {
+        with_data(&table.cos, |cos| {
+            with_data(&table.sin, |sin| {
                 for_each_piece(&mut out, c, |i, row| {
                     let x = &x[i * c..][..c];
-                    let r = i % l;
-                    if r >= n_rotated {
-                        return row.copy_from_slice(x);
-                    }
-                    let table = (r % p) * half;
-                    let (cos, sin) = (&cos[table..][..half], &sin[table..][..half]);
+                    let Some(angles) = angles(i) else { return row.copy_from_slice(x) };
+                    let (cos, sin) = (&cos[angles * half..][..half], &sin[angles * half..][..half]);
                     rotate_row(row, x, cos, sin);
                 });
                 Ok(())

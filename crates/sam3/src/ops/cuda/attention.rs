@@ -1,13 +1,11 @@
 //! Attention by kernels of our own: no matrix of scores in memory, and a number of keys for each entry.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-
 use candle_core::cuda_backend::WrapErr;
 use candle_core::cuda_backend::cudarc::driver::{CudaView, sys};
 use candle_core::{CudaDevice, DType, Result, Tensor};
 use half::bf16;
 
+use super::constants::starts;
 use super::launch::{
     Reading, allow_shared, dense, device_of, kernel, launch, launch_config, unwritten, written,
 };
@@ -95,7 +93,7 @@ fn attention(
     let dv = cv / v_heads;
     let Some(choice) = AttentionKernel::of(d, dv, bias.is_some()) else { return Ok(None) };
     let device = device_of(q)?;
-    let (q, k, v, starts) = (dense(q)?, dense(k)?, dense(v)?, key_starts(key_lens, q)?);
+    let (q, k, v, starts) = (dense(q)?, dense(k)?, dense(v)?, starts(key_lens, q)?);
     let (q, k, v, starts) = (Reading::of(&q)?, Reading::of(&k)?, Reading::of(&v)?, Reading::of(&starts)?);
     let inputs = Inputs {
         q: q.view()?,
@@ -215,32 +213,4 @@ impl AttentionKernel {
         launch!(join, config, &mut out, &partial, &maxima, &sums, &n_rows, &width, &n_parts);
         Ok(written(out, (b, lq, c), device))
     }
-}
-
-/// A GPU and the number of keys of each entry.
-type KeyLens = (usize, Vec<usize>);
-
-/// What [`key_starts`] made before: an upload costs the host more than a launch, and most calls repeat.
-static STARTS: Mutex<Option<HashMap<KeyLens, Tensor>>> = Mutex::new(None);
-/// How many of them are kept; a crowd of changing age starts afresh.
-const STARTS_KEPT: usize = 256;
-
-/// Where each entry's keys begin, and where the last one's end.
-fn key_starts(key_lens: &[usize], like: &Tensor) -> Result<Tensor> {
-    let key = (device_of(like)?.cuda_stream().context().ordinal(), key_lens.to_vec());
-    let mut known = STARTS.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = known.get_or_insert_default();
-    if let Some(starts) = known.get(&key) {
-        return Ok(starts.clone());
-    }
-    let mut starts = vec![0u32];
-    for &len in key_lens {
-        starts.push(starts[starts.len() - 1] + len as u32);
-    }
-    let starts = Tensor::new(starts, like.device())?;
-    if known.len() >= STARTS_KEPT {
-        known.clear();
-    }
-    known.insert(key, starts.clone());
-    Ok(starts)
 }

@@ -2,18 +2,21 @@
 //! anything else is left to the plain composition. `kernels/*.cu` say what the kernels expect.
 
 use candle_core::cuda_backend::WrapErr;
-use candle_core::{DType, Result, Tensor};
+use candle_core::cuda_backend::cudarc::driver::DevicePtr;
+use candle_core::{D, DType, Result, Tensor};
 use half::bf16;
 
+use super::constants::{constant, starts};
 use super::launch::{Reading, dense, device_of, kernel, launch, launch_config, unwritten, written};
 use crate::ops::{Activation, ConvGeometry, plain};
+use crate::position::RopeTable;
 
 /// Threads of a block where any number does.
 const THREADS: usize = 256;
 
 /// `activation(x wᵀ + b)`: the product by cuBLAS, the rest in one pass over it.
 pub(crate) fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
-    let product = plain::linear(x, w, None, Activation::None)?;
+    let product = product(x, w)?;
     if b.is_none() && activation == Activation::None {
         return Ok(product);
     }
@@ -158,44 +161,222 @@ pub(crate) fn group_norm_relu(
     Ok(Some(written(out, x.shape(), device)))
 }
 
-/// Rotary embedding; `None` for heads that are not whole vectors.
-pub(crate) fn rope(
+/// A product without its bias, which the kernel after it adds.
+fn product(x: &Tensor, w: &Tensor) -> Result<Tensor> {
+    plain::linear(x, w, None, Activation::None)
+}
+
+/// `x wᵀ + b`, rotated; `None` for heads that are not whole vectors.
+pub(crate) fn linear_rope(
     x: &Tensor,
-    cos: &Tensor,
-    sin: &Tensor,
+    (w, b): (&Tensor, &Tensor),
     heads: usize,
-    n_rotated: usize,
+    table: &RopeTable,
 ) -> Result<Option<Tensor>> {
-    let (b, l, c) = x.dims3()?;
-    let d = c / heads.max(1);
-    if !d.is_multiple_of(8) {
+    let (n, l, _) = x.dims3()?;
+    let c = w.dim(0)?;
+    if !(c / heads.max(1)).is_multiple_of(8) || !l.is_multiple_of(table.cos.dim(0)?) {
         return Ok(None);
     }
+    let out = turn(&product(x, w)?, b, heads, table, (1, 1), None)?;
+    out.reshape((n, l, c)).map(Some)
+}
+
+/// Queries, keys and values of one product, the first two rotated; `None` for heads that are not whole vectors and
+/// windows that do not tile the picture.
+pub(crate) fn qkv_rope(
+    x: &Tensor,
+    (w, b): (&Tensor, &Tensor),
+    heads: usize,
+    table: &RopeTable,
+    window: Option<usize>,
+) -> Result<Option<[Tensor; 3]>> {
+    let (c, rows) = (w.dim(0)? / 3, x.elem_count() / x.dim(D::Minus1)?);
+    let (n, l, tiled) = match window {
+        None => (x.dim(0)?, rows / x.dim(0)?, None),
+        Some(size) => {
+            let (_, h, width, _) = x.dims4()?;
+            if !h.is_multiple_of(size) || !width.is_multiple_of(size) {
+                return Ok(None);
+            }
+            (rows / (size * size), size * size, Some((width, size)))
+        }
+    };
+    if !(c / heads.max(1)).is_multiple_of(8) || !l.is_multiple_of(table.cos.dim(0)?) {
+        return Ok(None);
+    }
+    let out = turn(&product(x, w)?, b, heads, table, (3, 2), tiled)?.reshape((3, n, l, c))?;
+    Ok(Some([out.get(0)?, out.get(1)?, out.get(2)?]))
+}
+
+/// x `[.., parts·c]` plus the bias → `[parts, rows, c]`, the first `n_turned` parts rotated; `tiled` is the width of
+/// the pictures and the side of the windows that they are cut into.
+fn turn(
+    x: &Tensor,
+    b: &Tensor,
+    heads: usize,
+    table: &RopeTable,
+    (parts, n_turned): (usize, usize),
+    tiled: Option<(usize, usize)>,
+) -> Result<Tensor> {
     let device = device_of(x)?;
-    let (x, cos, sin) = (dense(x)?, dense(&cos.to_dtype(DType::F32)?)?, dense(&sin.to_dtype(DType::F32)?)?);
-    let mut out = unwritten::<bf16>(device, x.elem_count())?;
+    let b = dense(&b.to_dtype(DType::BF16)?)?;
+    let c = b.elem_count() / parts;
+    let count = x.elem_count();
+    let rows = count / (parts * c);
+    let mut out = unwritten::<bf16>(device, count)?;
     let function = kernel(device, "rope", "rope_bf16")?;
-    let config = launch_config(((l * c / 8).div_ceil(THREADS), b, 1), THREADS, 0);
-    let (input, cosines, sines) = (Reading::of(&x)?, Reading::of(&cos)?, Reading::of(&sin)?);
-    let p = cos.dim(0)? as u32;
-    let (batch_stride, row_stride) = ((l * c) as i64, c as i64);
-    let (l, heads, d, n_rotated) = (l as u32, heads as u32, d as u32, n_rotated as u32);
+    let config = launch_config(((count / 8).div_ceil(THREADS), 1, 1), THREADS, 0);
+    let (input, bias) = (Reading::of(x)?, Reading::of(&b)?);
+    let (cosines, sines) = (Reading::of(&table.cos)?, Reading::of(&table.sin)?);
+    let (width, window) = tiled.map_or((0, 0), |(width, side)| (width as u32, side as u32));
+    let (heads, d, p) = (heads as u32, (c / heads) as u32, table.cos.dim(0)? as u32);
+    let (n_rows, n_parts, n_turned) = (rows as u32, parts as u32, n_turned as u32);
     launch!(
         function,
         config,
         &mut out,
         &input.view::<bf16>()?,
+        &bias.view::<bf16>()?,
         &cosines.view::<f32>()?,
         &sines.view::<f32>()?,
-        &l,
+        &n_rows,
         &heads,
         &d,
         &p,
-        &n_rotated,
-        &batch_stride,
-        &row_stride
+        &n_parts,
+        &n_turned,
+        &width,
+        &window
+    );
+    Ok(written(out, (parts, rows, c), device))
+}
+
+/// `x wᵀ + b` of entries one after the other, the first rows of each rotated; `None` for heads that are not whole
+/// vectors.
+pub(crate) fn linear_rope_varlen(
+    x: &Tensor,
+    (w, b): (&Tensor, &Tensor),
+    heads: usize,
+    table: &RopeTable,
+    lens: &[usize],
+    n_rotated: &[usize],
+) -> Result<Option<Tensor>> {
+    let c = w.dim(0)?;
+    if !(c / heads.max(1)).is_multiple_of(8) {
+        return Ok(None);
+    }
+    let x = product(x, w)?;
+    let device = device_of(&x)?;
+    let b = dense(&b.to_dtype(DType::BF16)?)?;
+    let (starts, turned) = (starts(lens, &x)?, constant(n_rotated, &x)?);
+    let mut out = unwritten::<bf16>(device, x.elem_count())?;
+    let function = kernel(device, "rope", "rope_varlen_bf16")?;
+    let longest = lens.iter().copied().max().unwrap_or(0);
+    let config = launch_config(((longest * c / 8).div_ceil(THREADS), lens.len(), 1), THREADS, 0);
+    let (input, bias) = (Reading::of(&x)?, Reading::of(&b)?);
+    let (cosines, sines) = (Reading::of(&table.cos)?, Reading::of(&table.sin)?);
+    let (starts, turned) = (Reading::of(&starts)?, Reading::of(&turned)?);
+    let (heads, d, p) = (heads as u32, (c / heads) as u32, table.cos.dim(0)? as u32);
+    launch!(
+        function,
+        config,
+        &mut out,
+        &input.view::<bf16>()?,
+        &bias.view::<bf16>()?,
+        &cosines.view::<f32>()?,
+        &sines.view::<f32>()?,
+        &starts.view::<u32>()?,
+        &turned.view::<u32>()?,
+        &heads,
+        &d,
+        &p
     );
     Ok(Some(written(out, x.shape(), device)))
+}
+
+/// `residual + x wᵀ + b`, leading dimensions of the residual repeated; with a window, x is in the order of windows
+/// that tile the residual `[n, h, w, c]`. `None` for what is not whole vectors or does not tile.
+pub(crate) fn linear_add(
+    x: &Tensor,
+    (w, b): (&Tensor, &Tensor),
+    residual: &Tensor,
+    window: Option<usize>,
+) -> Result<Option<Tensor>> {
+    let (n, last) = (w.dim(0)?, x.rank() - 1);
+    let mut shape = x.dims().to_vec();
+    shape[last] = n;
+    let (mut width, mut side) = (0, 0);
+    if let Some(size) = window {
+        let (_, h, w, _) = residual.dims4()?;
+        if !h.is_multiple_of(size) || !w.is_multiple_of(size) {
+            return Ok(None);
+        }
+        (width, side) = (w as u32, size as u32);
+        shape = residual.dims().to_vec();
+    }
+    if !n.is_multiple_of(8) || residual.dtype() != DType::BF16 {
+        return Ok(None);
+    }
+    let x = product(x, w)?;
+    let device = device_of(&x)?;
+    let (b, residual) = (dense(&b.to_dtype(DType::BF16)?)?, dense(residual)?);
+    let rows = x.elem_count() / n;
+    let mut out = unwritten::<bf16>(device, x.elem_count())?;
+    let function = kernel(device, "elementwise", "bias_add_bf16")?;
+    let config = launch_config(((rows * n / 8).div_ceil(THREADS), 1, 1), THREADS, 0);
+    let (input, bias, before) = (Reading::of(&x)?, Reading::of(&b)?, Reading::of(&residual)?);
+    let (rows, columns, period) = (rows as u32, n as u32, (residual.elem_count() / n) as u32);
+    launch!(
+        function,
+        config,
+        &mut out,
+        &input.view::<bf16>()?,
+        &bias.view::<bf16>()?,
+        &before.view::<bf16>()?,
+        &rows,
+        &columns,
+        &period,
+        &width,
+        &side
+    );
+    Ok(Some(written(out, shape, device)))
+}
+
+/// Sequences joined in one go, as they are and with their positions; `None` for what is not whole vectors.
+pub(crate) fn cat_with_positions(parts: &[(&Tensor, &Tensor)]) -> Result<Option<(Tensor, Tensor)>> {
+    /// Blocks for each part: a memory of the real grid has a thread for every 4 vectors.
+    const BLOCKS: usize = 40;
+    let Some((first, _)) = parts.first() else { return Ok(None) };
+    let (device, n) = (device_of(first)?, first.dim(1)?);
+    let is_simple = |t: &Tensor| t.dtype() == DType::BF16 && t.dim(1).is_ok_and(|c| c == n);
+    if !n.is_multiple_of(8) || !parts.iter().all(|(rows, positions)| is_simple(rows) && is_simple(positions))
+    {
+        return Ok(None);
+    }
+    let parts = parts.iter().map(|(rows, positions)| Ok((dense(rows)?, dense(positions)?)));
+    let parts: Vec<(Tensor, Tensor)> = parts.collect::<Result<_>>()?;
+    let stream = device.cuda_stream();
+    let address = |t: &Tensor| -> Result<i64> {
+        let reading = Reading::of(t)?;
+        let view = reading.view::<bf16>()?;
+        Ok(view.device_ptr(&stream).0 as i64)
+    };
+    let (mut table, mut total) = (Vec::with_capacity(parts.len() * 5), 0);
+    for (rows, positions) in &parts {
+        let (count, period) = (rows.dim(0)?, positions.dim(0)?);
+        table.extend([address(rows)?, address(positions)?, total as i64, count as i64, period as i64]);
+        total += count;
+    }
+    let table = Tensor::new(table, first.device())?;
+    let (mut rows, mut placed) =
+        (unwritten::<bf16>(device, total * n)?, unwritten::<bf16>(device, total * n)?);
+    let function = kernel(device, "elementwise", "cat_with_positions_bf16")?;
+    let config = launch_config((BLOCKS, parts.len(), 1), THREADS, 0);
+    let table = Reading::of(&table)?;
+    let width = n as u32;
+    launch!(function, config, &mut rows, &mut placed, &table.view::<i64>()?, &width);
+    Ok(Some((written(rows, (total, n), device), written(placed, (total, n), device))))
 }
 
 /// Convolution as one product over neighbourhoods; `None` for channels that are not whole vectors.

@@ -5,6 +5,7 @@
 //! wait for work that was queued after what they copy.
 
 pub(super) mod attention;
+mod constants;
 mod download;
 mod driver;
 pub(super) mod fused;
@@ -32,6 +33,6 @@ pub(crate) fn use_fused(on: bool) {
 }
 
 /// Whether they are on.
-pub(super) fn is_fused() -> bool {
+pub(crate) fn is_fused() -> bool {
     FUSED.load(Ordering::Relaxed)
 }
