@@ -1,10 +1,15 @@
 //! What models run on: a device and the numbers it computes in, chosen once at the start of a command.
 
+use std::path::Path;
+use std::time::Instant;
+
 use clap::ValueEnum;
 use sam3::device::{self, DeviceChoice, Kernels};
-use sam3::{Device, Precision};
+use sam3::{Device, Model, Precision, VideoConfig};
 
 use crate::failure::Outcome;
+use crate::kernel_trial::Trial;
+use crate::say::say;
 
 /// The choice, as a command line makes it.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -17,18 +22,20 @@ pub struct EngineArgs {
     /// on a GPU if not given.
     #[arg(long, value_enum)]
     pub weights: Option<WeightsArg>,
-    /// On an NVIDIA GPU, which implementation of an operation runs. `courtside bench --device cuda --verify` tells
-    /// whether the fused ones agree with the libraries' on the GPU that is there.
-    #[arg(long, value_enum, default_value_t = KernelsArg::Library)]
+    /// On an NVIDIA GPU, which implementation of an operation runs.
+    #[arg(long, value_enum, default_value_t = KernelsArg::Auto)]
     pub kernels: KernelsArg,
 }
 
 /// Which kernels an NVIDIA GPU runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum KernelsArg {
+    /// Courtside's, if each of them agrees with the plain operation on the GPU that is there, which is tried while the
+    /// model is loaded; otherwise the libraries', with a warning.
+    Auto,
     /// The libraries' own.
     Library,
-    /// Courtside's, where there is one.
+    /// Courtside's, where there is one, untried.
     Fused,
 }
 
@@ -48,6 +55,7 @@ pub struct Engine {
     pub device: Device,
     /// What it computes in.
     pub precision: Precision,
+    args: EngineArgs,
 }
 
 impl Engine {
@@ -60,17 +68,63 @@ impl Engine {
         if args.kernels == KernelsArg::Fused {
             device::use_kernels(Kernels::Fused, &device)?;
         }
-        Ok(Self { precision: precision(&device, args.weights), device })
+        Ok(Self { precision: precision(&device, args.weights), device, args })
     }
 
     /// The processor, with the same wish for its weights.
     pub fn on_cpu(args: EngineArgs) -> Self {
-        Self { precision: precision(&Device::Cpu, args.weights), device: Device::Cpu }
+        Self { precision: precision(&Device::Cpu, args.weights), device: Device::Cpu, args }
+    }
+
+    /// Loads a checkpoint for it, and meanwhile finds out which kernels are to run.
+    ///
+    /// # Errors
+    /// What is wrong with the checkpoint.
+    pub fn load(&self, folder: &Path) -> Outcome<Model> {
+        self.choosing_kernels(|| Ok(Model::load(folder, self.precision, &self.device)?))
+    }
+
+    /// Random weights for it, and meanwhile finds out which kernels are to run.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn random(&self, config: VideoConfig) -> Outcome<Model> {
+        self.choosing_kernels(|| Ok(Model::random(config, 1, self.precision, &self.device)?))
+    }
+
+    /// Does something else while Courtside's kernels are on trial, if there is a choice.
+    fn choosing_kernels<T>(&self, meanwhile: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
+        let is_open = self.args.kernels == KernelsArg::Auto && device::kernels() == Kernels::Library;
+        if !is_open || !self.device.is_cuda() || self.precision != Precision::Bf16 {
+            return meanwhile();
+        }
+        let began = Instant::now();
+        let trial = Trial::start(self.args.device);
+        let done = meanwhile()?;
+        match trial.and_then(Trial::verdict) {
+            Ok(n) => {
+                device::use_kernels(Kernels::Fused, &self.device)?;
+                let seconds = began.elapsed().as_secs_f64();
+                say(format!(
+                    "kernels: Courtside's; {n} comparisons with the plain operations agree ({seconds:.1} s)"
+                ));
+            }
+            Err(why) => say(format!("warning: Courtside's kernels are not used, which costs speed: {why}")),
+        }
+        Ok(done)
     }
 
     /// Whether there is a GPU in it.
     pub fn is_gpu(&self) -> bool {
         !self.device.is_cpu()
+    }
+
+    /// Which kernels an NVIDIA GPU runs; `None` for anything else.
+    pub fn kernels(&self) -> Option<&'static str> {
+        self.device.is_cuda().then(|| match device::kernels() {
+            Kernels::Library => "library",
+            Kernels::Fused => "fused",
+        })
     }
 
     /// The device in words.

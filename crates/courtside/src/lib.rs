@@ -1,6 +1,7 @@
 //! The composition: the only crate that knows the others. Command line, settings, exit codes, and the one
 //! place where a tracker's output becomes a record.
 
+mod child;
 pub mod cli;
 pub mod desk;
 pub mod doctor;
@@ -9,6 +10,8 @@ pub mod engine;
 pub mod export;
 pub mod failure;
 pub mod http;
+#[cfg(feature = "worker")]
+mod kernel_trial;
 #[cfg(feature = "worker")]
 pub mod model_places;
 pub mod progress;

@@ -81,6 +81,7 @@ pub(super) fn run(args: &Args, json: bool) -> Outcome<()> {
     let report = Report {
         config: name,
         device: engine.describe(),
+        kernels: engine.kernels(),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         matmul_gflops: gflops,
         peak_memory_bytes: peak_memory_bytes(),
@@ -93,14 +94,11 @@ pub(super) fn run(args: &Args, json: bool) -> Outcome<()> {
 
 /// The weights to run, and what they are called.
 fn model(args: &Args, engine: &Engine) -> Outcome<(Arc<Model>, String)> {
-    let Engine { device, precision } = engine;
     if let Some(folder) = &args.model {
-        let model = Model::load(folder, *precision, device)?;
-        return Ok((Arc::new(model), folder.display().to_string()));
+        return Ok((Arc::new(engine.load(folder)?), folder.display().to_string()));
     }
     say(format!("making random weights of {} ...", args.config));
-    let model = Model::random(config(&args.config)?, 1, *precision, device)?;
-    Ok((Arc::new(model), args.config.clone()))
+    Ok((Arc::new(engine.random(config(&args.config)?)?), args.config.clone()))
 }
 
 /// One frame, as the first of a job.
@@ -232,6 +230,8 @@ impl Count {
 struct Report {
     config: String,
     device: String,
+    /// Which kernels an NVIDIA GPU ran: `fused` or `library`.
+    kernels: Option<&'static str>,
     threads: usize,
     matmul_gflops: f64,
     peak_memory_bytes: Option<u64>,
@@ -246,9 +246,10 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (config, device, threads) = (&self.config, &self.device, self.threads);
         let matmul = self.matmul_gflops;
+        let kernels = self.kernels.map_or_else(String::new, |kernels| format!(", {kernels} kernels"));
         writeln!(
             f,
-            "{config} configuration, {device}, {threads} threads, matrix product {matmul:.0} GFLOP/s"
+            "{config} configuration, {device}{kernels}, {threads} threads, matrix product {matmul:.0} GFLOP/s"
         )?;
         for count in &self.counts {
             writeln!(
@@ -334,7 +335,7 @@ fn verify(args: &Args, json: bool) -> Outcome<()> {
     }
     let message = format!("kernels that disagree with the plain operation: {wrong}");
     Err(Failure::message(Kind::Failed, message)
-        .hint("do not use --kernels fused on this GPU; please report it"))
+        .hint("--kernels auto and library do without them on this GPU; please report it"))
 }
 
 /// Single layers, as a name and milliseconds each.
@@ -367,7 +368,7 @@ fn clip_ms(folder: &Path, engine: &Engine, runs: usize) -> Outcome<f64> {
         Failure::message(Kind::Failed, message).hint("name a folder of fixtures/, like fixtures/wide")
     };
     let clip = sam3::bench::read_clip(folder).map_err(|_| wrong("holds no reference clip"))?;
-    let model = Arc::new(Model::load(folder, engine.precision, &engine.device)?);
+    let model = Arc::new(engine.load(folder)?);
     let prompts: Vec<&str> = clip.prompts.iter().map(String::as_str).collect();
     let mut best = f64::INFINITY;
     for _ in 0..runs {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use sam3::{Compat, Model};
+use sam3::Compat;
 
 use crate::engine::{Engine, EngineArgs};
 use crate::failure::{Failure, Kind, Outcome};
@@ -104,7 +104,7 @@ pub(super) fn run(args: Args, json: bool) -> Outcome<()> {
     let source = Source::open(&request)?;
     let engine = Engine::open(engine_args)?;
     let folder = model_places::find(model_folder.as_deref())?;
-    let model = Arc::new(Model::load(&folder, engine.precision, &engine.device)?);
+    let model = Arc::new(engine.load(&folder)?);
     if engine.is_gpu() {
         say(format!("tracking on {}", engine.describe()));
     }

@@ -1,19 +1,17 @@
 //! The programs beside us: ffmpeg, which everything needs, and the graphics card's, which nothing does yet.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 use video::Tools;
 
 use super::{Check, OnCheck};
+use crate::child::{Ended, Running};
 use crate::failure::Failure;
 
 /// A driver in trouble keeps its program waiting for ever.
 const LIMIT: Duration = Duration::from_secs(15);
-/// Enough for any list that is asked for here.
-const MAX_OUTPUT: u64 = 1 << 20;
 
 pub(super) fn ffmpeg(each: OnCheck<'_>) {
     let tools = match Tools::find() {
@@ -81,25 +79,6 @@ fn output(program: &Path, args: &[&str]) -> Option<String> {
             command.env(name, value);
         }
     }
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().ok()?;
-    let stdout = child.stdout.take()?;
-    let reader = std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let read = stdout.take(MAX_OUTPUT).read_to_end(&mut bytes);
-        read.ok().map(|_| String::from_utf8_lossy(&bytes).into_owned())
-    });
-    let started = Instant::now();
-    let status = loop {
-        match child.try_wait().ok()? {
-            Some(status) => break status,
-            None if started.elapsed() > LIMIT => {
-                // Whoever does not answer is not waited for either.
-                let _ = child.kill();
-                return None;
-            }
-            None => std::thread::sleep(Duration::from_millis(10)),
-        }
-    };
-    reader.join().ok()?.filter(|_| status.success())
+    let ended = Running::start(command).ok()?.wait(LIMIT).ok()?;
+    Some(ended).filter(Ended::succeeded).map(|ended| ended.stdout)
 }

@@ -52,22 +52,23 @@ impl Models {
         if let Some(model) = &*loaded {
             return Ok(model.clone());
         }
-        let Engine { device, precision } = &self.engine;
-        let model = Arc::new(Model::load(&self.folder, *precision, device)?);
+        let model = Arc::new(self.engine.load(&self.folder)?);
         Ok(loaded.insert(model).clone())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use sam3::{Device, Precision};
+    use sam3::device::DeviceChoice;
 
     use super::*;
+    use crate::engine::{EngineArgs, KernelsArg};
 
     #[test]
     fn jobs_that_start_together_share_one_model() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/wide");
-        let engine = Engine { device: Device::Cpu, precision: Precision::F32 };
+        let args = EngineArgs { device: DeviceChoice::Cpu, weights: None, kernels: KernelsArg::Auto };
+        let engine = Engine::open(args).unwrap();
         let models = Models::find(Some(&folder), engine).unwrap();
         let [first, second] = std::thread::scope(|scope| {
             [models.clone(), models]

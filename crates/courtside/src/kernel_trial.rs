@@ -1,0 +1,119 @@
+//! Courtside's own kernels on trial: whether they may run on the GPU that is there.
+//!
+//! Each is compared with the plain operation at the model's real shapes by `courtside bench --verify`, in a process of
+//! its own: a kernel that reads where nothing is, or never ends, takes down that process and not a job.
+
+use std::process::Command;
+use std::time::Duration;
+
+use sam3::device::DeviceChoice;
+use serde::Deserialize;
+
+use crate::child::{Ended, Running};
+
+/// A driver that compiles every kernel for its card for the first time needs a part of this.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A trial under way. Dropped, it ends.
+#[derive(Debug)]
+pub(crate) struct Trial(Running);
+
+impl Trial {
+    /// Begins it on a device, beside whatever else this process does.
+    ///
+    /// # Errors
+    /// Why it cannot be held.
+    pub(crate) fn start(device: DeviceChoice) -> Result<Self, String> {
+        let program = std::env::current_exe().map_err(|e| format!("this program cannot be found: {e}"))?;
+        let mut command = Command::new(program);
+        command.args([
+            "--json",
+            "bench",
+            "--verify",
+            "--kernels",
+            "library",
+            "--device",
+            &device.to_string(),
+        ]);
+        Running::start(command).map(Self).map_err(|e| format!("the comparison cannot be started: {e}"))
+    }
+
+    /// Waits for its end: how many comparisons there were.
+    ///
+    /// # Errors
+    /// Which kernels were wrong, or what went wrong with the trial.
+    pub(crate) fn verdict(self) -> Result<usize, String> {
+        let ended = self.0.wait(LIMIT).map_err(|e| format!("the comparison is lost: {e}"))?;
+        judge(&ended)
+    }
+}
+
+/// What `courtside --json bench --verify` prints.
+#[derive(Deserialize)]
+struct Report {
+    kernels: Vec<Compared>,
+}
+
+#[derive(Deserialize)]
+struct Compared {
+    name: String,
+    passed: bool,
+}
+
+fn judge(ended: &Ended) -> Result<usize, String> {
+    let Some(status) = ended.status else {
+        return Err(format!("the comparison did not end within {} s", LIMIT.as_secs()));
+    };
+    let report: Option<Report> = serde_json::from_str(&ended.stdout).ok();
+    let compared = report.map(|report| report.kernels).unwrap_or_default();
+    let wrong: Vec<&str> = compared.iter().filter(|k| !k.passed).map(|k| k.name.as_str()).collect();
+    if !wrong.is_empty() {
+        return Err(format!("they disagree with the plain operations here: {}", wrong.join("; ")));
+    }
+    if !status.success() || compared.is_empty() {
+        let said = ended.stderr.lines().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+        return Err(format!("the comparison ended with {status}: {said}"));
+    }
+    Ok(compared.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
+    use super::*;
+
+    fn ended(status: i32, stdout: &str) -> Ended {
+        let status = Some(ExitStatus::from_raw(status));
+        Ended { status, stdout: stdout.to_owned(), stderr: "\nerror: the card fell\n".to_owned() }
+    }
+
+    const GOOD: &str = r#"{"name":"add","off":0.001,"allowed":0.01,"passed":true}"#;
+    const WRONG: &str = r#"{"name":"norm","off":null,"allowed":0.01,"passed":false}"#;
+
+    fn report(kernels: &[&str]) -> String {
+        format!(r#"{{"device":"card","kernels":[{}]}}"#, kernels.join(","))
+    }
+
+    #[test]
+    fn all_must_agree() {
+        assert_eq!(judge(&ended(0, &report(&[GOOD, GOOD]))), Ok(2));
+        let reason = judge(&ended(1 << 8, &report(&[GOOD, WRONG]))).unwrap_err();
+        assert_eq!(reason, "they disagree with the plain operations here: norm");
+        // One that is no number is no agreement, whatever the status says.
+        assert!(judge(&ended(0, &report(&[WRONG]))).is_err());
+    }
+
+    #[test]
+    fn a_trial_that_was_not_held_is_not_passed() {
+        for (status, stdout) in
+            [(0, report(&[])), (0, String::new()), (11, report(&[GOOD])), (1 << 8, String::new())]
+        {
+            let reason = judge(&ended(status, &stdout)).unwrap_err();
+            assert!(reason.ends_with("error: the card fell"), "{reason}");
+        }
+        let killed = Ended { status: None, stdout: report(&[GOOD]), stderr: String::new() };
+        assert_eq!(judge(&killed), Err("the comparison did not end within 120 s".to_owned()));
+    }
+}
