@@ -20,7 +20,8 @@ mod cuda {
 
     use crate::symbols::LIBRARIES;
 
-    const KERNELS: [&str; 7] = ["attention", "depthwise", "elementwise", "im2col", "norm", "resize", "rope"];
+    const KERNELS: [&str; 8] =
+        ["attention", "boxes", "depthwise", "elementwise", "im2col", "norm", "resize", "rope"];
     /// Names that other crates ask the linker for.
     const LINKED: [&str; 5] = ["cuda", "cublas", "cublasLt", "curand", "nvrtc"];
 

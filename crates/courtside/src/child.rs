@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 /// Enough for anything that is asked for; what comes beyond is not kept.
 const MAX_OUTPUT: u64 = 1 << 20;
 
+/// How long a killed program may take to be gone.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// A running program whose output is collected. Dropped, it is killed.
 #[derive(Debug)]
 pub(crate) struct Running {
@@ -40,12 +43,12 @@ impl Ended {
 }
 
 impl Running {
-    /// Starts a program that gets no input.
+    /// Starts a program. What it gets to read is the caller's choice; a pipe stays open until this is dropped.
     ///
     /// # Errors
     /// If it cannot be started.
     pub(crate) fn start(mut command: Command) -> io::Result<Self> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let (stdout, stderr) = (child.stdout.take().map(collect), child.stderr.take().map(collect));
         Ok(Self { child, stdout, stderr, started: Instant::now() })
@@ -64,7 +67,6 @@ impl Running {
             }
         };
         if status.is_none() {
-            self.child.kill()?;
             // Whoever it started may still hold its output open.
             return Ok(Ended { status, stdout: String::new(), stderr: String::new() });
         }
@@ -78,7 +80,11 @@ impl Drop for Running {
     fn drop(&mut self) {
         // An error says that it has ended.
         let _ = self.child.kill();
-        let _ = self.child.wait();
+        let killed = Instant::now();
+        // Who is stuck in a driver does not even die, and is not waited for.
+        while killed.elapsed() < GRACE && matches!(self.child.try_wait(), Ok(None)) {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
@@ -100,7 +106,7 @@ mod tests {
 
     fn sh(script: &str, limit: Duration) -> Ended {
         let mut command = Command::new("sh");
-        command.args(["-c", script]);
+        command.args(["-c", script]).stdin(Stdio::null());
         Running::start(command).unwrap().wait(limit).unwrap()
     }
 

@@ -1,7 +1,6 @@
 //! What models run on: a device and the numbers it computes in, chosen once at the start of a command.
 
 use std::path::Path;
-use std::time::Instant;
 
 use clap::ValueEnum;
 use sam3::device::{self, DeviceChoice, Kernels};
@@ -92,22 +91,26 @@ impl Engine {
         self.choosing_kernels(|| Ok(Model::random(config, 1, self.precision, &self.device)?))
     }
 
+    /// Finds out which kernels are to run, for work without a model.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn choose_kernels(&self) -> Outcome<()> {
+        self.choosing_kernels(|| Ok(()))
+    }
+
     /// Does something else while Courtside's kernels are on trial, if there is a choice.
     fn choosing_kernels<T>(&self, meanwhile: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
         let is_open = self.args.kernels == KernelsArg::Auto && device::kernels() == Kernels::Library;
         if !is_open || !self.device.is_cuda() || self.precision != Precision::Bf16 {
             return meanwhile();
         }
-        let began = Instant::now();
         let trial = Trial::start(self.args.device);
         let done = meanwhile()?;
         match trial.and_then(Trial::verdict) {
             Ok(n) => {
                 device::use_kernels(Kernels::Fused, &self.device)?;
-                let seconds = began.elapsed().as_secs_f64();
-                say(format!(
-                    "kernels: Courtside's; {n} comparisons with the plain operations agree ({seconds:.1} s)"
-                ));
+                say(format!("kernels: Courtside's; {n} comparisons with the plain operations agree"));
             }
             Err(why) => say(format!("warning: Courtside's kernels are not used, which costs speed: {why}")),
         }

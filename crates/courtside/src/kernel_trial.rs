@@ -3,7 +3,9 @@
 //! Each is compared with the plain operation at the model's real shapes by `courtside bench --verify`, in a process of
 //! its own: a kernel that reads where nothing is, or never ends, takes down that process and not a job.
 
-use std::process::Command;
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use sam3::device::DeviceChoice;
@@ -26,15 +28,10 @@ impl Trial {
     pub(crate) fn start(device: DeviceChoice) -> Result<Self, String> {
         let program = std::env::current_exe().map_err(|e| format!("this program cannot be found: {e}"))?;
         let mut command = Command::new(program);
-        command.args([
-            "--json",
-            "bench",
-            "--verify",
-            "--kernels",
-            "library",
-            "--device",
-            &device.to_string(),
-        ]);
+        command.args(["--json", "bench", "--verify", "--on-trial", "--kernels", "library"]);
+        command.args(["--device", &device.to_string()]);
+        // It ends when its input does, however this process ends; Ctrl-C is for this process alone.
+        command.stdin(Stdio::piped()).process_group(0).env_remove("COURTSIDE_LOG");
         Running::start(command).map(Self).map_err(|e| format!("the comparison cannot be started: {e}"))
     }
 
@@ -46,6 +43,16 @@ impl Trial {
         let ended = self.0.wait(LIMIT).map_err(|e| format!("the comparison is lost: {e}"))?;
         judge(&ended)
     }
+}
+
+/// Lets this process live for as long as whoever put it on trial: a kernel that never ends must not keep the GPU.
+pub(crate) fn end_with_input() {
+    std::thread::spawn(|| {
+        let mut input = std::io::stdin().lock();
+        while matches!(input.read(&mut [0; 64]), Ok(n) if n > 0) {}
+        #[expect(clippy::exit, reason = "a kernel that hangs cannot be told to return")]
+        std::process::exit(130);
+    });
 }
 
 /// What `courtside --json bench --verify` prints.
@@ -67,11 +74,14 @@ fn judge(ended: &Ended) -> Result<usize, String> {
     let report: Option<Report> = serde_json::from_str(&ended.stdout).ok();
     let compared = report.map(|report| report.kernels).unwrap_or_default();
     let wrong: Vec<&str> = compared.iter().filter(|k| !k.passed).map(|k| k.name.as_str()).collect();
-    if !wrong.is_empty() {
-        return Err(format!("they disagree with the plain operations here: {}", wrong.join("; ")));
+    if let Some(first) = wrong.first() {
+        let (n, of) = (wrong.len(), compared.len());
+        return Err(format!(
+            "{n} of {of} disagree with the plain operation here, {first} for one; `courtside bench --verify` lists them"
+        ));
     }
     if !status.success() || compared.is_empty() {
-        let said = ended.stderr.lines().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+        let said = ended.stderr.lines().find(|line| line.starts_with("error")).unwrap_or("it named no error");
         return Err(format!("the comparison ended with {status}: {said}"));
     }
     Ok(compared.len())
@@ -86,7 +96,7 @@ mod tests {
 
     fn ended(status: i32, stdout: &str) -> Ended {
         let status = Some(ExitStatus::from_raw(status));
-        Ended { status, stdout: stdout.to_owned(), stderr: "\nerror: the card fell\n".to_owned() }
+        Ended { status, stdout: stdout.to_owned(), stderr: "a log line\nerror: the card fell\n".to_owned() }
     }
 
     const GOOD: &str = r#"{"name":"add","off":0.001,"allowed":0.01,"passed":true}"#;
@@ -100,7 +110,10 @@ mod tests {
     fn all_must_agree() {
         assert_eq!(judge(&ended(0, &report(&[GOOD, GOOD]))), Ok(2));
         let reason = judge(&ended(1 << 8, &report(&[GOOD, WRONG]))).unwrap_err();
-        assert_eq!(reason, "they disagree with the plain operations here: norm");
+        assert!(
+            reason.starts_with("1 of 2 disagree with the plain operation here, norm for one"),
+            "{reason}"
+        );
         // One that is no number is no agreement, whatever the status says.
         assert!(judge(&ended(0, &report(&[WRONG]))).is_err());
     }

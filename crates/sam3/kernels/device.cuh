@@ -151,13 +151,14 @@ static __device__ __forceinline__ float warp_max(float x) {
     return x;
 }
 
-// The number of this thread along x; no grid here has 2^32 of them.
-// Where row `row` of a sequence of windows, window after window and each row by row, lies in the pictures that
-// they tile: pictures below one another, `width` wide, windows `side` x `side`. With `side` 0 there are none.
+// Where row `row` of a sequence of windows, window after window and each row by row, lies in the pictures
+// that they tile: pictures below one another, `width` wide, windows `side` x `side`. With `side` 0 there are
+// none.
 static __device__ __forceinline__ unsigned window_to_picture(unsigned row, unsigned width, unsigned side) {
     if (side == 0) return row;
     const unsigned window = row / (side * side), inside = row % (side * side), across = width / side;
     return (window / across * side + inside / side) * width + window % across * side + inside % side;
 }
 
+// The number of this thread along x; no grid here has 2^32 of them.
 static __device__ __forceinline__ unsigned thread_in_grid() { return blockIdx.x * blockDim.x + threadIdx.x; }

@@ -1,5 +1,5 @@
-// Small steps between the products: bias with activation or with a residual, sums with a repeating operand, and
-// sequences joined. Tensors are contiguous and aligned to 16 bytes; arithmetic is f32. Bound by memory.
+// Small steps between the products: bias with activation or with a residual, sums with a repeating operand,
+// and sequences joined. Tensors are contiguous and aligned to 16 bytes; arithmetic is f32. Bound by memory.
 #include "device.cuh"
 
 namespace elementwise {
@@ -55,8 +55,8 @@ extern "C" __global__ void add_bf16(bf16* out, const bf16* a, const bf16* b, lon
 }
 
 // out = x + bias + residual: x bf16 [rows, n], bias [n], n a multiple of 8; row r adds row r % period of the
-// residual. With a window, x is in the order of windows, and out and the residual are pictures of `width`. Grid
-// ceil(rows * n / 8 / threads).
+// residual. With a window, x is in the order of windows, and out and the residual are pictures of `width`.
+// Grid ceil(rows * n / 8 / threads).
 extern "C" __global__ void bias_add_bf16(bf16* out, const bf16* x, const bf16* bias, const bf16* residual,
                                          unsigned rows, unsigned n, unsigned period, unsigned width,
                                          unsigned window) {
@@ -80,12 +80,12 @@ struct SequencePart {
 };
 
 // rows and placed [sum of counts, n], n a multiple of 8: the parts one after the other, as they are and with
-// their positions added. Grid (any, parts).
+// their positions added. Grid (parts, any).
 extern "C" __global__ void cat_with_positions_bf16(bf16* rows, bf16* placed, const SequencePart* parts,
                                                    unsigned n) {
-    const SequencePart part = parts[blockIdx.y];
+    const SequencePart part = parts[blockIdx.x];
     const long long vectors = part.count * (n / 8);
-    for (long long i = thread_in_grid(); i < vectors; i += gridDim.x * blockDim.x) {
+    for (long long i = blockIdx.y * blockDim.x + threadIdx.x; i < vectors; i += gridDim.y * blockDim.x) {
         const long long row = i / (n / 8), column = i % (n / 8) * 8;
         const uint4 packed = load_16(part.rows + row * n + column);
         float values[8], added[8];

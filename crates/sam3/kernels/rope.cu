@@ -1,6 +1,7 @@
-// Rotary position encoding, with what stands around it: the bias of the product before, the split into queries,
-// keys and values, and the cut into windows. The pairs (x[2i], x[2i+1]) of every head are turned by an angle of
-// their row, (a, b) -> (a cos - b sin, b cos + a sin), in f32. A thread does 4 pairs, 16 bytes. Bound by memory.
+// Rotary position encoding, with what stands around it: the bias of the product before, the split into
+// queries, keys and values, and the cut into windows. The pairs (x[2i], x[2i+1]) of every head are turned by
+// an angle of their row, (a, b) -> (a cos - b sin, b cos + a sin), in f32. A thread does 4 pairs, 16 bytes.
+// Bound by memory.
 //
 //   cos, sin  f32 [p, d / 2]; row r of an entry takes row r % p
 //   bias      bf16, one number for each column of x
@@ -30,8 +31,8 @@ static __device__ __forceinline__ void turn(bf16* out, const bf16* x, const bf16
 
 } // namespace rope
 
-// x [rows, parts * heads * d] -> out [parts, rows, heads * d]; the first n_turned parts are turned, row r by row
-// r % p. With a window, x is pictures of `width` and row r of out is r in the order of windows. Grid
+// x [rows, parts * heads * d] -> out [parts, rows, heads * d]; the first n_turned parts are turned, row r by
+// row r % p. With a window, x is pictures of `width` and row r of out is r in the order of windows. Grid
 // ceil(rows * parts * heads * d / 8 / threads).
 extern "C" __global__ void rope_bf16(bf16* out, const bf16* x, const bf16* bias, const float* cos,
                                      const float* sin, unsigned rows, unsigned heads, unsigned d, unsigned p,
@@ -47,11 +48,12 @@ extern "C" __global__ void rope_bf16(bf16* out, const bf16* x, const bf16* bias,
                sin + angle);
 }
 
-// x [sum of lengths, heads * d] -> out, the same shape: entry i has rows starts[i] .. starts[i + 1], the first
-// n_rotated[i] of which are turned. Grid (ceil(longest * heads * d / 8 / threads), entries).
+// x [sum of lengths, heads * d] -> out, the same shape: entry i has rows starts[i] .. starts[i + 1], the
+// first n_rotated[i] of which are turned. Grid (ceil(longest * heads * d / 8 / threads), entries).
 extern "C" __global__ void rope_varlen_bf16(bf16* out, const bf16* x, const bf16* bias, const float* cos,
                                             const float* sin, const unsigned* starts,
-                                            const unsigned* n_rotated, unsigned heads, unsigned d, unsigned p) {
+                                            const unsigned* n_rotated, unsigned heads, unsigned d,
+                                            unsigned p) {
     const unsigned vectors = heads * d / 8, entry = blockIdx.y, start = starts[entry];
     const unsigned row = thread_in_grid() / vectors, column = thread_in_grid() % vectors * 8;
     if (row >= starts[entry + 1] - start) return;

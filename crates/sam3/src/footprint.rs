@@ -123,11 +123,12 @@ impl Sizes {
         vit.max(neck) * self.bytes
     }
 
-    /// Keys of one object as they are made, all objects' keys, their activations and MLP.
+    /// Keys of one object as they are rotated, all objects' keys before and after and joined, their activations and
+    /// MLP.
     fn objects(&self, n: usize) -> u64 {
         let keys = self.bank_frames * self.cells + self.bank_pointers * (self.width / self.memory);
         let while_made = keys * self.width * 6 * 4;
-        let each = keys * (2 * self.width + 3 * self.memory)
+        let each = keys * (3 * self.width + 3 * self.memory)
             + self.cells * (10 * self.width + 2 * self.mlp)
             // The memory encoder's masks, 16 times the grid's side, in f32 and in pieces.
             + 256 * self.cells * 8;

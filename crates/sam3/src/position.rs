@@ -51,6 +51,12 @@ impl BoxSine {
         Ok(Self { wavelengths: Tensor::new(pairs, device)?, order: Tensor::new(&[1u32, 0, 2, 3], device)? })
     }
 
+    /// Divisors of the pairs.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn wavelengths(&self) -> &Tensor {
+        &self.wavelengths
+    }
+
     /// Boxes (cx, cy, w, h in 0..1) `[n, 4]` → `[n, 2·width]`.
     pub(crate) fn embed(&self, boxes: &Tensor) -> Result<Tensor> {
         let n = boxes.dim(0)?;

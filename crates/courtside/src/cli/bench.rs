@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::engine::{Engine, EngineArgs};
 use crate::failure::{Failure, Kind, Outcome};
+use crate::kernel_trial;
 use crate::progress::Progress;
 use crate::say::say;
 
@@ -36,6 +37,9 @@ pub(super) struct Args {
     /// Compares every fused kernel with the plain operation on the GPU instead, and fails if one is wrong.
     #[arg(long, conflicts_with_all = ["config", "objects", "frames", "model", "layers", "repeat"])]
     verify: bool,
+    /// With --verify: end as soon as the input does.
+    #[arg(long, hide = true, requires = "verify")]
+    on_trial: bool,
     /// Runs of each stage; the best counts.
     #[arg(long, value_name = "N", default_value_t = 1)]
     repeat: usize,
@@ -319,6 +323,9 @@ impl fmt::Display for Verification {
 }
 
 fn verify(args: &Args, json: bool) -> Outcome<()> {
+    if args.on_trial {
+        kernel_trial::end_with_input();
+    }
     let engine = Engine::open(args.engine)?;
     let row = |v: Verified| KernelRow { passed: v.passed(), name: v.name, off: v.off, allowed: v.allowed };
     let kernels: Vec<KernelRow> = verify_kernels(&engine.device)?.into_iter().map(row).collect();
@@ -351,6 +358,7 @@ impl fmt::Display for Layers {
 
 fn layers(args: &Args, json: bool) -> Outcome<()> {
     let engine = Engine::open(args.engine)?;
+    engine.choose_kernels()?;
     // One run more than asked for: the first one warms up.
     let stages = real_layers(&engine.device, engine.precision, args.repeat + 1)?;
     let mut times = Layers(stages.into_iter().map(|s| (s.name.to_owned(), s.ms)).collect());

@@ -1,7 +1,7 @@
 //! The programs beside us: ffmpeg, which everything needs, and the graphics card's, which nothing does yet.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use video::Tools;
@@ -73,7 +73,7 @@ fn on_path(name: &str) -> Option<PathBuf> {
 /// secrets, but where libraries lie.
 fn output(program: &Path, args: &[&str]) -> Option<String> {
     let mut command = Command::new(program);
-    command.args(args).env_clear().env("LC_ALL", "C");
+    command.args(args).env_clear().env("LC_ALL", "C").stdin(Stdio::null());
     for name in ["LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"] {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);

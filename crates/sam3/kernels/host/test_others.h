@@ -1,6 +1,7 @@
 // The kernels around attention against plain loops in double precision; the resize must agree exactly.
 #pragma once
 
+#include "boxes.cu"
 #include "depthwise.cu"
 #include "elementwise.cu"
 #include "im2col.cu"
@@ -212,7 +213,7 @@ inline void test_cat_with_positions(std::vector<int> counts, unsigned n) {
         total += count;
     }
     Buffer<bf16> joined(total * n), placed(total * n);
-    on_host::launch(dim3(2, counts.size()), 64, 0,
+    on_host::launch(dim3(counts.size(), 2), 64, 0,
                     [&] { cat_with_positions_bf16(joined.data, placed.data, table.data, n); });
     for (size_t i = 0; i < counts.size(); ++i)
         for (unsigned at = 0; at < table[i].count * n; ++at) {
@@ -221,6 +222,58 @@ inline void test_cat_with_positions(std::vector<int> counts, unsigned n) {
             report.compare_bf16(placed[table[i].first * n + at],
                                 x + value(positions[i][at % (table[i].period * n)]));
         }
+}
+
+// Boxes in and beyond the picture, and one that is nothing.
+inline void test_boxes(unsigned n, unsigned side, unsigned heads, unsigned pairs) {
+    Report report("boxes: " + std::to_string(n) + ", grid of " + std::to_string(side) + ", " +
+                  std::to_string(heads) + " heads, " + std::to_string(pairs) + " wavelengths");
+    Random random(n * side);
+    Buffer<float> boxes(n * 4), wavelengths(pairs), bias(heads * (n + 1) * side * side), moved(n * 4);
+    Buffer<bf16> sines(n * 8 * pairs), distances(4 * n * side), x(n * side * heads), y(n * side * heads);
+    Buffer<bf16> deltas(n * 4);
+    for (unsigned i = 0; i < n * 4; ++i)
+        boxes[i] = i < 4 ? 0 : static_cast<float>(random.uniform() * 1.4 - 0.2);
+    for (unsigned i = 0; i < pairs; ++i)
+        wavelengths[i] = static_cast<float>(std::pow(10000.0, 1.0 * i / pairs));
+    fill(x, random, 1), fill(y, random, 1), fill(deltas, random, 2);
+    on_host::launch(ceil_div(n * 4 * pairs, 64), 64, 0,
+                    [&] { box_sine_bf16(sines.data, boxes.data, wavelengths.data, n, pairs); });
+    on_host::launch(ceil_div(2 * n * side, 64), 64, 0,
+                    [&] { box_distances_bf16(distances.data, boxes.data, n, side); });
+    on_host::launch(dim3(ceil_div((n + 1) * side * side, 64), heads), 64, 0,
+                    [&] { box_bias_f32(bias.data, x.data, y.data, n, side, heads); });
+    on_host::launch(ceil_div(n * 4, 64), 64, 0,
+                    [&] { refine_boxes_f32(moved.data, boxes.data, deltas.data, n * 4); });
+    for (unsigned q = 0; q < n; ++q) {
+        const double box[4] = {boxes[q * 4], boxes[q * 4 + 1], boxes[q * 4 + 2], boxes[q * 4 + 3]};
+        const double in_order[4] = {box[1], box[0], box[2], box[3]};
+        for (unsigned i = 0; i < 4 * pairs; ++i) {
+            const double angle = in_order[i / pairs] * 2 * M_PI / value(wavelengths[i % pairs]);
+            report.compare_bf16(sines[(q * 4 * pairs + i) * 2], std::sin(angle), 1e-5);
+            report.compare_bf16(sines[(q * 4 * pairs + i) * 2 + 1], std::cos(angle), 1e-5);
+        }
+        for (unsigned axis = 0; axis < 2; ++axis)
+            for (unsigned cell = 0; cell < side; ++cell)
+                for (unsigned end = 0; end < 2; ++end) {
+                    const double edge = box[axis] + (end ? 0.5 : -0.5) * box[2 + axis];
+                    const double d = 8 * (1.0 * cell / side - edge),
+                                 y = std::log1p(std::fabs(d)) / std::log(8);
+                    report.compare_bf16(distances[((axis * n + q) * side + cell) * 2 + end], d < 0 ? -y : y,
+                                        1e-5);
+                }
+        for (unsigned i = 0; i < 4; ++i) {
+            const double at = std::min(std::max(box[i], 0.0), 1.0);
+            const double logit = std::log(std::max(at, 1e-3) / std::max(1 - at, 1e-3));
+            report.compare(moved[q * 4 + i], 1 / (1 + std::exp(-(value(deltas[q * 4 + i]) + logit))), 1e-5);
+        }
+    }
+    for (unsigned i = 0; i < heads * (n + 1) * side * side; ++i) {
+        const unsigned head = i / ((n + 1) * side * side), query = i / (side * side) % (n + 1);
+        const unsigned row = (query - 1) * side + i / side % side, column = (query - 1) * side + i % side;
+        const double want = query == 0 ? 0 : value(y[row * heads + head]) + value(x[column * heads + head]);
+        report.compare(bias[i], want, 1e-6);
+    }
 }
 
 inline void test_depthwise(unsigned n, unsigned h, unsigned w, unsigned c, unsigned k) {
@@ -376,6 +429,8 @@ inline void test_others() {
     test_add(1000, 1000);
     test_add(1200, 40);
     test_add(1001, 13);
+    test_boxes(5, 9, 3, 7);
+    test_boxes(1, 8, 2, 64);
     test_depthwise(2, 9, 19, 6, 7);
     test_depthwise(1, 20, 8, 66, 7);
     test_depthwise(1, 5, 13, 4, 3);

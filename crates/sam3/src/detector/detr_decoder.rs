@@ -3,7 +3,7 @@
 //!
 //! Boxes steer only where queries look; the video model takes masks, so the boxes themselves go nowhere.
 
-use candle_core::{D, DType, Result as TensorResult, Tensor};
+use candle_core::{DType, Result as TensorResult, Tensor};
 
 use super::text::PromptFeatures;
 use crate::config::{DetrDecoderConfig, activation};
@@ -74,11 +74,9 @@ impl DetrDecoder {
         let mut boxes = self.first_boxes()?;
         let mut x = Tensor::cat(&[&self.presence_token, &self.query_embed], 0)?.unsqueeze(0)?;
         let keys = ops::add(picture, positions)?;
-        // Where the grid's cells begin, along either axis, in 0..1.
-        let cells = Tensor::arange(0f32, grid as f32, picture.device())?.affine(1.0 / grid as f64, 0.0)?;
         let n_layers = self.layers.len();
         for (i, layer) in self.layers.iter().enumerate() {
-            let bias = self.box_bias(&boxes, &cells, picture.dtype())?;
+            let bias = self.box_bias(&boxes, grid, picture.dtype())?;
             let memory = Memory { keys: &keys, values: picture, bias: &bias };
             x = layer.forward(&x, &self.query_positions(&boxes)?, &memory, prompt)?;
             trace::note("detr_decoder.layer", &x);
@@ -109,7 +107,7 @@ impl DetrDecoder {
 
     /// `[1, 1 + n, c]`: sine embedding of the boxes through an MLP, zero for the presence token.
     fn query_positions(&self, boxes: &Tensor) -> TensorResult<Tensor> {
-        let sine = self.sine.embed(boxes)?.to_dtype(self.query_embed.dtype())?;
+        let sine = ops::box_sine(boxes, &self.sine, self.query_embed.dtype())?;
         let positions = self.ref_point_head.forward(&sine)?;
         trace::note("ref_point_head", &positions);
         positions.pad_with_zeros(0, 1, 0)?.unsqueeze(0)
@@ -120,44 +118,19 @@ impl DetrDecoder {
         let queries = x.narrow(1, 1, boxes.dim(0)?)?;
         let delta = self.box_head.forward(&self.output_layer_norm.forward(&queries)?)?;
         trace::note("box_head", &delta);
-        let moved = (delta.squeeze(0)?.to_dtype(DType::F32)? + inverse_sigmoid(boxes)?)?;
-        ops::activate(&moved, Activation::Sigmoid)
+        ops::refine_boxes(boxes, &delta.squeeze(0)?)
     }
 
     /// Box-relative position bias `[1, heads, 1 + n, grid·grid]`: how far each cell lies from each side of
     /// each box, on a log scale through two MLPs; zero for the presence token (`_get_rpb_matrix`).
-    fn box_bias(&self, boxes: &Tensor, cells: &Tensor, dtype: DType) -> TensorResult<Tensor> {
-        let (n, grid) = (boxes.dim(0)?, cells.dim(0)?);
-        // [n, 4] → [n, 1]
-        let column = |i: usize| boxes.narrow(1, i, 1);
-        let embed = |name: &'static str, mlp: &ReluStack, centre: Tensor, size: Tensor| {
-            let half = (size * 0.5)?;
-            let from = |side: Tensor| cells.unsqueeze(0)?.broadcast_sub(&side);
-            let deltas = Tensor::stack(&[from((&centre - &half)?)?, from((&centre + &half)?)?], D::Minus1)?;
-            let embedded = mlp.forward(&log_scale(&deltas)?.to_dtype(dtype)?)?;
-            trace::note(name, &embedded);
-            // [n, grid, heads] → [heads, n, grid]
-            embedded.permute((2, 0, 1))?.contiguous()
-        };
-        let x = embed("box_rpb_embed_x", &self.box_rpb_embed_x, column(0)?, column(2)?)?.unsqueeze(2)?;
-        let y = embed("box_rpb_embed_y", &self.box_rpb_embed_y, column(1)?, column(3)?)?.unsqueeze(3)?;
-        let heads = x.dim(0)?;
-        y.broadcast_add(&x)?.reshape((1, heads, n, grid * grid))?.pad_with_zeros(2, 1, 0)
+    fn box_bias(&self, boxes: &Tensor, grid: usize, dtype: DType) -> TensorResult<Tensor> {
+        let distances = ops::box_distances(boxes, grid, dtype)?;
+        let x = self.box_rpb_embed_x.forward(&distances.get(0)?)?;
+        trace::note("box_rpb_embed_x", &x);
+        let y = self.box_rpb_embed_y.forward(&distances.get(1)?)?;
+        trace::note("box_rpb_embed_y", &y);
+        ops::box_bias(&x, &y)
     }
-}
-
-/// sign(8Δ) · log₂(1 + |8Δ|) / log₂ 8
-fn log_scale(delta: &Tensor) -> TensorResult<Tensor> {
-    let scaled = (delta * 8.0)?;
-    let magnitude = (scaled.abs()? + 1.0)?.log()?;
-    (scaled.sign()? * magnitude)? / 8f64.ln()
-}
-
-/// Logit of a probability, kept 1e-3 away from 0 and 1.
-fn inverse_sigmoid(x: &Tensor) -> TensorResult<Tensor> {
-    let x = x.clamp(0f32, 1f32)?;
-    let rest = x.affine(-1.0, 1.0)?.maximum(1e-3f32)?;
-    (x.maximum(1e-3f32)? / rest)?.log()
 }
 
 /// What queries look at in the picture.

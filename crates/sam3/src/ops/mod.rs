@@ -9,6 +9,7 @@
 //! Activations are f32 or bf16; softmax, norms, rotary angles and all sums are f32 in either. Large weights
 //! may be bf16 beside f32 activations and are widened where they are used.
 
+mod boxes;
 mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -16,6 +17,7 @@ mod download;
 mod plain;
 mod resize;
 
+pub(crate) use boxes::{box_bias, box_distances, box_sine, refine_boxes};
 pub(crate) use download::Download;
 pub(crate) use plain::SCORES_BYTES;
 pub(crate) use resize::{Filter, Resizer, Taps, bilinear_taps, resize_rgb};
@@ -96,9 +98,15 @@ fn backend(x: &Tensor) -> Backend {
     match (x.device(), x.dtype()) {
         (Device::Cpu, DType::F32) => Backend::Cpu,
         #[cfg(feature = "cuda")]
-        (Device::Cuda(_), DType::BF16) if cuda::is_fused() => Backend::Fused,
+        (device, dtype) if runs_fused(device, dtype) => Backend::Fused,
         _ => Backend::Plain,
     }
+}
+
+/// Whether kernels of our own run activations of this type there.
+#[cfg(feature = "cuda")]
+fn runs_fused(device: &Device, dtype: DType) -> bool {
+    device.is_cuda() && dtype == DType::BF16 && cuda::is_fused()
 }
 
 thread_local! {
@@ -478,7 +486,7 @@ pub(crate) fn pixel_values(
     device: &Device,
 ) -> Result<Option<Tensor>> {
     #[cfg(feature = "cuda")]
-    if device.is_cuda() && dtype == DType::BF16 && cuda::is_fused() {
+    if runs_fused(device, dtype) {
         return cuda::pixel_values(rgb, from, size, mean, std, device).map(Some);
     }
     Ok(None)

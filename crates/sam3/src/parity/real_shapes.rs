@@ -168,7 +168,7 @@ impl Case {
         let off = [
             worst / scale,
             (got_mean - mean).abs() / scale,
-            (sum(|x| x * x).sqrt() - norm).abs() / norm,
+            (sum(|x| x * x).sqrt() - norm).abs() / norm.max(1.0),
             (f64::from(got_largest) - largest).abs() / scale,
         ];
         println!("{} {off:?}", key(""));

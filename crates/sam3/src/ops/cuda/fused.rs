@@ -372,7 +372,7 @@ pub(crate) fn cat_with_positions(parts: &[(&Tensor, &Tensor)]) -> Result<Option<
     let (mut rows, mut placed) =
         (unwritten::<bf16>(device, total * n)?, unwritten::<bf16>(device, total * n)?);
     let function = kernel(device, "elementwise", "cat_with_positions_bf16")?;
-    let config = launch_config((BLOCKS, parts.len(), 1), THREADS, 0);
+    let config = launch_config((parts.len(), BLOCKS, 1), THREADS, 0);
     let table = Reading::of(&table)?;
     let width = n as u32;
     launch!(function, config, &mut rows, &mut placed, &table.view::<i64>()?, &width);

@@ -77,6 +77,7 @@ pub(super) struct Kernel {
 pub(super) fn kernel(device: &CudaDevice, file: &'static str, name: &str) -> Result<Kernel> {
     let ptx = match file {
         "attention" => include_str!(concat!(env!("OUT_DIR"), "/attention.ptx")),
+        "boxes" => include_str!(concat!(env!("OUT_DIR"), "/boxes.ptx")),
         "depthwise" => include_str!(concat!(env!("OUT_DIR"), "/depthwise.ptx")),
         "elementwise" => include_str!(concat!(env!("OUT_DIR"), "/elementwise.ptx")),
         "im2col" => include_str!(concat!(env!("OUT_DIR"), "/im2col.ptx")),

@@ -5,6 +5,7 @@
 //! wait for work that was queued after what they copy.
 
 pub(super) mod attention;
+pub(super) mod boxes;
 mod constants;
 mod download;
 mod driver;

@@ -1,11 +1,14 @@
 //! Every fused kernel at the model's real shapes against the plain composition in f32, on the GPU that is to
 //! run it.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{D, DType, Device, Result, Tensor};
 
-use super::{attention, fused, pixel_values};
-use crate::ops::{Activation, ConvGeometry, Verified, plain, resize_rgb, window_merge, window_split};
-use crate::position::RopeTable;
+use super::{attention, boxes, fused, pixel_values};
+use crate::ops::{
+    Activation, ConvGeometry, Verified, box_bias, box_distances, plain, refine_boxes, resize_rgb,
+    window_merge, window_split,
+};
+use crate::position::{BoxSine, RopeTable};
 
 /// bfloat16 has 8 bits: inputs are exact, the result is rounded once, and inside attention so is every
 /// probability.
@@ -21,6 +24,7 @@ pub(crate) fn verify(device: &Device) -> Result<Vec<Verified>> {
     check.attention(&mut all)?;
     check.steps(&mut all)?;
     check.after_products(&mut all)?;
+    check.boxes(&mut all)?;
     all.push(check.picture()?);
     Ok(all)
 }
@@ -142,6 +146,27 @@ impl Check<'_> {
         Ok(())
     }
 
+    fn boxes(&self, all: &mut Vec<Verified>) -> Result<()> {
+        let (n, grid, heads) = (200, 72, 8);
+        let boxes = Tensor::rand(0f32, 1.0, (n, 4), self.device)?;
+        // One that reaches beyond the picture, and one that is nothing.
+        let odd = Tensor::new(&[[1f32, 0.0, 2.0, 1.0], [0.5, 0.5, 0.0, 0.0]], self.device)?;
+        let boxes = Tensor::cat(&[&boxes.narrow(0, 2, n - 2)?, &odd], 0)?;
+        let sine = BoxSine::new(256, self.device)?;
+        let got = boxes::sine(&boxes, sine.wavelengths())?;
+        all.push(compare("sines of boxes: 200 x 512", Some(got), &sine.embed(&boxes)?, ALLOWED)?);
+        let got = boxes::distances(&boxes, grid)?;
+        let want = box_distances(&boxes, grid, DType::F32)?;
+        all.push(compare("distances to boxes: 2 x 200 x 72", Some(got), &want, ALLOWED)?);
+        let (x, y) = (self.random(&[n, grid, heads])?, self.random(&[n, grid, heads])?);
+        let want = box_bias(&wide(&x)?, &wide(&y)?)?;
+        all.push(compare("box bias: 8 x 201 x 5184", Some(boxes::bias(&x, &y)?), &want, ALLOWED)?);
+        let deltas = self.random(&[n, 4])?;
+        let want = refine_boxes(&boxes, &wide(&deltas)?)?;
+        all.push(compare("boxes moved: 200", Some(boxes::refine(&boxes, &deltas)?), &want, ALLOWED)?);
+        Ok(())
+    }
+
     /// What follows a product in one pass with its bias.
     fn after_products(&self, all: &mut Vec<Verified>) -> Result<()> {
         let angles = |p: usize, d: usize| -> Result<RopeTable> {
@@ -151,23 +176,36 @@ impl Check<'_> {
         let linear = |x: &Tensor, w: &Tensor, b: &Tensor| {
             plain::linear(&wide(x)?, &wide(w)?, Some(&wide(b)?), Activation::None)
         };
-        let (size, heads) = (24, 16);
-        let (picture, table) = (self.random(&[1, 72, 72, 1024])?, angles(size * size, 64)?);
-        let (w, b) = (self.random(&[3 * 1024, 1024])?, self.random(&[3 * 1024])?);
-        let got = fused::qkv_rope(&picture, (&w, &b), heads, &table, Some(size))?;
-        let windows = window_split(&picture, size)?;
-        for (i, what) in ["queries", "keys", "values"].into_iter().enumerate() {
-            let rows = |t: &Tensor| t.narrow(0, 1024 * i, 1024);
-            let want = linear(&windows, &rows(&w)?, &rows(&b)?)?;
-            let want = if i < 2 { plain::rope(&want, heads, &table)? } else { want };
-            let got = got.as_ref().map(|got| got[i].clone());
-            all.push(compare(format!("{what} of windows: 9 x 576 x 1024"), got, &want, ALLOWED)?);
+        let size = 24;
+        let pictures = self.random(&[2, 72, 72, 1024])?;
+        let objects = self.random(&[2, 5184, 256])?;
+        for (x, side, heads, d, window) in [
+            (&pictures, size, 16, 64, Some(size)),
+            (&pictures, 72, 16, 64, None),
+            (&objects, 72, 1, 256, None),
+        ] {
+            let (c, table) = (x.dim(D::Minus1)?, angles(side * side, d)?);
+            let (w, b) = (self.random(&[3 * c, c])?, self.random(&[3 * c])?);
+            let got = fused::qkv_rope(x, (&w, &b), heads, &table, window)?;
+            let sequences = match window {
+                Some(size) => window_split(x, size)?,
+                None => x.reshape((2, 5184, c))?,
+            };
+            for (i, what) in ["queries", "keys", "values"].into_iter().enumerate() {
+                let rows = |t: &Tensor| t.narrow(0, c * i, c);
+                let want = linear(&sequences, &rows(&w)?, &rows(&b)?)?;
+                let want = if i < 2 { plain::rope(&want, heads, &table)? } else { want };
+                let got = got.as_ref().map(|got| got[i].clone());
+                let name = format!("{what}, {:?} of {heads} heads", sequences.dims());
+                all.push(compare(name, got, &want, ALLOWED)?);
+            }
         }
 
+        let windows = window_split(&pictures, size)?;
         let (w, b) = (self.random(&[1024, 1024])?, self.random(&[1024])?);
-        let got = fused::linear_add(&windows, (&w, &b), &picture, Some(size))?;
-        let want = (window_merge(&linear(&windows, &w, &b)?, size, (72, 72))? + wide(&picture)?)?;
-        all.push(compare("windows onto their picture: 72 x 72 x 1024", got, &want, ALLOWED)?);
+        let got = fused::linear_add(&windows, (&w, &b), &pictures, Some(size))?;
+        let want = (window_merge(&linear(&windows, &w, &b)?, size, (72, 72))? + wide(&pictures)?)?;
+        all.push(compare("windows onto their pictures: 2 x 72 x 72 x 1024", got, &want, ALLOWED)?);
 
         let (w, b, table) = (self.random(&[256, 64])?, self.random(&[256])?, angles(5184, 256)?);
         let (lens, n_rotated) = ([2 * 5184 + 76, 5184 + 4, 64], [2 * 5184, 5184, 0]);
