@@ -8,10 +8,9 @@ extern "C" __global__ void box_sine_bf16(bf16* out, const float* boxes, const fl
                                          unsigned pairs) {
     const unsigned i = thread_in_grid(), box = i / (4 * pairs), side = i / pairs % 4;
     if (box >= n) return;
-    const float turns = boxes[box * 4 + (side < 2 ? 1 - side : side)] * 6.2831853071795865f;
-    const float angle = turns / wavelengths[i % pairs];
-    out[2 * i] = float_to_bf16(sinf(angle));
-    out[2 * i + 1] = float_to_bf16(cosf(angle));
+    const float half_turns = boxes[box * 4 + (side < 2 ? 1 - side : side)] * 2 / wavelengths[i % pairs];
+    out[2 * i] = float_to_bf16(sin_pi(half_turns));
+    out[2 * i + 1] = float_to_bf16(cos_pi(half_turns));
 }
 
 // out bf16 [2, n, side, 2]: along x and then along y, how far each cell of a grid begins from either side of

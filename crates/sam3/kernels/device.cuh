@@ -41,6 +41,10 @@ static __device__ __forceinline__ float exp2_fast(float x) {
     return y;
 }
 
+// sin(pi x) and cos(pi x): unlike sinf, without a table in local memory for large arguments.
+static __device__ __forceinline__ float sin_pi(float x) { return sinpif(x); }
+static __device__ __forceinline__ float cos_pi(float x) { return cospif(x); }
+
 // Loads and stores of global memory; the address must be a multiple of the size.
 static __device__ __forceinline__ unsigned load_4(const void* p) { return *static_cast<const unsigned*>(p); }
 static __device__ __forceinline__ float2 load_8(const float* p) {

@@ -413,6 +413,10 @@ inline unsigned pack_bf16(float low, float high) {
 
 inline float exp2_fast(float x) { return exp2f(x); }
 
+inline float sin_pi(float x) { return static_cast<float>(std::sin(M_PI * x)); }
+
+inline float cos_pi(float x) { return static_cast<float>(std::cos(M_PI * x)); }
+
 inline unsigned load_4(const void* p) {
     on_host::check_aligned(p, 4);
     return *static_cast<const unsigned*>(p);
