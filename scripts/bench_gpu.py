@@ -661,6 +661,8 @@ def facts(report: dict, mine: dict, other: dict) -> Iterator[str]:
     yield f"{report['frames']} frames of 1920x1080, one prompt, full memory; random weights on both sides"
     if mine.get("matmul_gflops"):
         yield f"courtside: matrix product {mine['matmul_gflops'] / 1e3:,.1f} TFLOP/s"
+        if mine.get("kernels"):
+            yield f"courtside: {mine['kernels']} kernels (--courtside-arg=--kernels=library|fused chooses)"
         if mine.get("first_frame_ms") is not None:
             yield f"courtside: first frame {mine['first_frame_ms']:,.0f} ms"
     if other:
