@@ -9,6 +9,7 @@
 //! Activations are f32 or bf16; softmax, norms, rotary angles and all sums are f32 in either. Large weights
 //! may be bf16 beside f32 activations and are widened where they are used.
 
+mod after_product;
 mod boxes;
 mod cpu;
 #[cfg(feature = "cuda")]
@@ -17,6 +18,9 @@ mod download;
 mod plain;
 mod resize;
 
+pub(crate) use after_product::{
+    cat_with_positions, linear_add, linear_add_windows, linear_rope, linear_rope_varlen, qkv_rope,
+};
 pub(crate) use boxes::{box_bias, box_distances, box_sine, refine_boxes};
 pub(crate) use download::Download;
 pub(crate) use plain::SCORES_BYTES;
@@ -25,9 +29,8 @@ pub(crate) use resize::{Filter, Resizer, Taps, bilinear_taps, resize_rgb};
 use std::cell::Cell;
 use std::time::Instant;
 
-use candle_core::{D, DType, Device, Result, Shape, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 
-use crate::position::RopeTable;
 #[cfg(feature = "cuda")]
 pub(crate) use cuda::{
     describe as describe_cuda, is_fused, memory as cuda_memory, open as open_cuda, use_fused,
@@ -239,145 +242,6 @@ pub(crate) fn sdpa_varlen(
             fused.map_or_else(|| plain::sdpa_varlen(q, k, v, heads, key_lens, scale), Ok)
         }
     }
-}
-
-/// Rotates every head of x `[b, l, heads·d]`, pairs interleaved: row r by row `r % p` of the table.
-fn rope(x: &Tensor, heads: usize, table: &RopeTable) -> Result<Tensor> {
-    match backend(x) {
-        Backend::Cpu => cpu::rope::rope(x, heads, table),
-        _ => plain::rope(x, heads, table),
-    }
-}
-
-/// `x wᵀ + b`, every head rotated by its row's angles: x `[b, l, in]` → `[b, l, heads·d]`.
-pub(crate) fn linear_rope(
-    x: &Tensor,
-    (w, b): (&Tensor, &Tensor),
-    heads: usize,
-    table: &RopeTable,
-) -> Result<Tensor> {
-    #[cfg(feature = "cuda")]
-    if backend(x) == Backend::Fused
-        && let Some(out) = cuda::fused::linear_rope(x, (w, b), heads, table)?
-    {
-        count_flops(2 * x.elem_count() * w.dim(0)?);
-        return Ok(out);
-    }
-    rope(&linear(x, w, Some(b), Activation::None)?, heads, table)
-}
-
-/// The same for entries of different lengths, one after the other: x `[Σ lens, in]` → `[Σ lens, heads·d]`. Of
-/// each entry the first `n_rotated` rows are rotated, and the others are not.
-pub(crate) fn linear_rope_varlen(
-    x: &Tensor,
-    (w, b): (&Tensor, &Tensor),
-    heads: usize,
-    table: &RopeTable,
-    lens: &[usize],
-    n_rotated: &[usize],
-) -> Result<Tensor> {
-    #[cfg(feature = "cuda")]
-    if backend(x) == Backend::Fused
-        && let Some(out) = cuda::fused::linear_rope_varlen(x, (w, b), heads, table, lens, n_rotated)?
-    {
-        count_flops(2 * x.elem_count() * w.dim(0)?);
-        return Ok(out);
-    }
-    let x = linear(x, w, Some(b), Activation::None)?;
-    match backend(&x) {
-        Backend::Cpu => cpu::rope::rope_varlen(&x, heads, table, lens, n_rotated),
-        _ => plain::rope_varlen(&x, heads, table, lens, n_rotated),
-    }
-}
-
-/// Queries, keys and values of self-attention, the first two rotated: x `[n, .., in]`, w `[3·c, in]` and b `[3·c]`
-/// with those of the queries first → three of `[n, l, c]`. With a `window`, x is `[n, h, w, in]` and attention
-/// stays inside windows of that side: three of `[n·nh·nw, window², c]`, as [`window_split`] orders them.
-pub(crate) fn qkv_rope(
-    x: &Tensor,
-    (w, b): (&Tensor, &Tensor),
-    heads: usize,
-    table: &RopeTable,
-    window: Option<usize>,
-) -> Result<[Tensor; 3]> {
-    #[cfg(feature = "cuda")]
-    if backend(x) == Backend::Fused
-        && let Some(out) = cuda::fused::qkv_rope(x, (w, b), heads, table, window)?
-    {
-        count_flops(2 * x.elem_count() * w.dim(0)?);
-        return Ok(out);
-    }
-    let x = match window {
-        Some(size) => window_split(x, size)?,
-        None => x.reshape((x.dim(0)?, (), x.dim(D::Minus1)?))?,
-    };
-    let c = w.dim(0)? / 3;
-    let part =
-        |i: usize| linear(&x, &w.narrow(0, i * c, c)?, Some(&b.narrow(0, i * c, c)?), Activation::None);
-    Ok([rope(&part(0)?, heads, table)?, rope(&part(1)?, heads, table)?, part(2)?])
-}
-
-/// `residual + x wᵀ + b`; leading dimensions of size 1 of the residual, or absent ones, are repeated.
-pub(crate) fn linear_add(x: &Tensor, (w, b): (&Tensor, &Tensor), residual: &Tensor) -> Result<Tensor> {
-    let mut shape = x.dims().to_vec();
-    if let Some(last) = shape.last_mut() {
-        *last = w.dim(0)?;
-    }
-    if repeats(&Shape::from(shape), residual.shape()) {
-        count_flops(2 * x.elem_count() * w.dim(0)?);
-        match backend(x) {
-            Backend::Cpu => return cpu::linear::linear_add(x, (w, b), residual),
-            #[cfg(feature = "cuda")]
-            Backend::Fused => {
-                if let Some(out) = cuda::fused::linear_add(x, (w, b), residual, None)? {
-                    return Ok(out);
-                }
-            }
-            Backend::Plain => {}
-        }
-        return plain::linear(x, w, Some(b), Activation::None)?.broadcast_add(residual);
-    }
-    add(&linear(x, w, Some(b), Activation::None)?, residual)
-}
-
-/// The same for x in windows of [`window_split`]: x `[n·nh·nw, size², in]`, residual `[n, h, w, c]` → the
-/// residual's shape.
-pub(crate) fn linear_add_windows(
-    x: &Tensor,
-    (w, b): (&Tensor, &Tensor),
-    residual: &Tensor,
-    size: usize,
-) -> Result<Tensor> {
-    let (_, height, width, _) = residual.dims4()?;
-    #[cfg(feature = "cuda")]
-    if backend(x) == Backend::Fused
-        && let Some(out) = cuda::fused::linear_add(x, (w, b), residual, Some(size))?
-    {
-        count_flops(2 * x.elem_count() * w.dim(0)?);
-        return Ok(out);
-    }
-    linear_add(&window_merge(x, size, (height, width))?, (w, b), residual)
-}
-
-/// Whether `small` is `large` but for leading dimensions of size 1, or absent ones.
-fn repeats(large: &Shape, small: &Shape) -> bool {
-    let repeated: Vec<usize> = small.dims().iter().skip_while(|&&d| d == 1).copied().collect();
-    small.rank() <= large.rank() && large.dims().ends_with(&repeated)
-}
-
-/// Sequences one after the other, and the same with their positions added: of each part rows `[l, c]`, and
-/// positions `[l, c]`, or `[1, c]` where all of its rows have one → `[Σ l, c]` twice, in the positions' type.
-pub(crate) fn cat_with_positions(parts: &[(&Tensor, &Tensor)]) -> Result<(Tensor, Tensor)> {
-    #[cfg(feature = "cuda")]
-    if let Some((_, positions)) = parts.first()
-        && backend(positions) == Backend::Fused
-        && let Some(out) = cuda::fused::cat_with_positions(parts)?
-    {
-        return Ok(out);
-    }
-    let (rows, positions) = plain::cat_with_positions(parts)?;
-    let placed = add(&rows, &positions)?;
-    Ok((rows, placed))
 }
 
 /// x `[n, h, w, c]`, w `[out, k·k·c]`, b `[out]` → `[n, oh, ow, out]`.

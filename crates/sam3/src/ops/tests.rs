@@ -3,6 +3,7 @@
 use candle_core::{Device, Result, Tensor};
 
 use super::*;
+use crate::position::RopeTable;
 
 /// Deterministic values in [-1, 1), different for every `seed`.
 fn values(seed: u64, shape: &[usize]) -> Tensor {
