@@ -12,7 +12,7 @@ setup:
 
 # The S3 servers that tests start.
 servers: setup
-	@scripts/install_s3_servers.sh
+	@scripts/s3/install_s3_servers.sh
 
 # Submits, tracks and imports a clip, and says where everything lies.
 demo: setup

@@ -64,7 +64,7 @@ mod cuda {
             }
             Err(error) => panic!(
                 "{}: {error}; the feature `cuda` needs the CUDA toolkit's nvcc, on PATH or in CUDA_HOME/bin: see \
-                 scripts/build_cuda.sh",
+                 scripts/cuda/build_cuda.sh",
                 nvcc.display()
             ),
         }

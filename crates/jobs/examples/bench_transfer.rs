@@ -1,5 +1,5 @@
 //! How fast a large file goes into a bucket and out of it, at what cost of processor and memory:
-//! `cargo run --release --example bench_transfer [MIB [ROUNDS]]`. `scripts/bench_transfer.py` sets boto3 beside it.
+//! `cargo run --release --example bench_transfer [MIB [ROUNDS]]`. `scripts/bench/bench_transfer.py` sets boto3 beside it.
 //!
 //! Against the server of `S3_ENDPOINT`, `S3_BUCKET`, `S3_REGION`, `S3_ACCESS_KEY_ID`, `S3_SECRET_ACCESS_KEY`; without
 //! them against a real server on loopback, started for the purpose. Linux only: it reads `/proc/self`.

@@ -88,7 +88,7 @@ fn no_backend(device: DeviceChoice, how: &str) -> Error {
 fn open_cuda(ordinal: usize) -> Result<Device> {
     let device = DeviceChoice::Cuda(ordinal);
     if !cfg!(feature = "cuda") {
-        return Err(no_backend(device, "scripts/build_cuda.sh builds one that has"));
+        return Err(no_backend(device, "scripts/cuda/build_cuda.sh builds one that has"));
     }
     ops::open_cuda(ordinal).map_err(|what| Error::Device { device: device.to_string(), what })
 }

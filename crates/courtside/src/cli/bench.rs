@@ -332,7 +332,7 @@ fn verify(args: &Args, json: bool) -> Outcome<()> {
     if kernels.is_empty() {
         let message = format!("{} runs no kernels of courtside's", engine.describe());
         return Err(Failure::message(Kind::Config, message)
-            .hint("a build for CUDA on a machine with an NVIDIA GPU has some: scripts/build_cuda.sh"));
+            .hint("a build for CUDA on a machine with an NVIDIA GPU has some: scripts/cuda/build_cuda.sh"));
     }
     let wrong: Vec<&str> = kernels.iter().filter(|k| !k.passed).map(|k| k.name.as_str()).collect();
     let wrong = wrong.join("; ");

@@ -142,8 +142,8 @@ fn a_date_that_is_none() {
 fn devices_that_this_build_or_machine_does_not_have() {
     let place = place();
     refused(&place, &["--device", "gpu"], 2, &["--device", "auto, cpu, cuda"]);
-    refused(&place, &["--device", "cuda"], 3, &["cuda:0", "scripts/build_cuda.sh"]);
+    refused(&place, &["--device", "cuda"], 3, &["cuda:0", "scripts/cuda/build_cuda.sh"]);
     refused(&place, &["--device", "metal"], 3, &["metal:0", "--features metal"]);
     refused(&place, &["--kernels", "fused"], 3, &["CPU", "no fused kernels"]);
-    place.run(&["bench", "--verify"]).expect(3, &["CPU", "scripts/build_cuda.sh"]);
+    place.run(&["bench", "--verify"]).expect(3, &["CPU", "scripts/cuda/build_cuda.sh"]);
 }

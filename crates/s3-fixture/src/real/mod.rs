@@ -16,7 +16,7 @@ use crate::Connection;
 pub use self::radosgw::is_installed as radosgw_is_installed;
 
 /// What to do if a server is missing.
-const INSTALL: &str = "run scripts/install_s3_servers.sh";
+const INSTALL: &str = "run scripts/s3/install_s3_servers.sh";
 
 /// Which server it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The Ceph cluster of this process, driven through the standard input of `scripts/start_radosgw.sh`.
+//! The Ceph cluster of this process, driven through the standard input of `scripts/s3/start_radosgw.sh`.
 
 use std::env;
 use std::io::{BufRead, BufReader, Write};
@@ -42,7 +42,7 @@ pub(super) fn with_cluster<T>(action: impl FnOnce(&mut Cluster) -> T) -> T {
 impl Cluster {
     fn start() -> Cluster {
         assert!(is_installed(), "Ceph's object gateway is not installed: {INSTALL}");
-        let script = repository().join("scripts/start_radosgw.sh");
+        let script = repository().join("scripts/s3/start_radosgw.sh");
         let child =
             Command::new(&script).arg(run_folder()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = child.unwrap_or_else(|e| panic!("cannot run {}: {e}", script.display()));
@@ -93,7 +93,7 @@ impl Cluster {
         let mut line = String::new();
         self.answers.read_line(&mut line).expect("the script writes text");
         serde_json::from_str(&line).unwrap_or_else(|_| {
-            panic!("scripts/start_radosgw.sh has ended: see its words above; perhaps {INSTALL}")
+            panic!("scripts/s3/start_radosgw.sh has ended: see its words above; perhaps {INSTALL}")
         })
     }
 }

@@ -80,7 +80,7 @@ mod radosgw {
     #[test]
     fn its_cluster_ends_with_the_process_that_started_it_and_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/start_radosgw.sh");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/s3/start_radosgw.sh");
         let mut command = Command::new(script);
         let child = command.arg(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         // Waiting closes the script's standard input, as the end of this process would.

@@ -1,4 +1,4 @@
-//! Checkpoints with reference outputs, made by `scripts/make_fixture.py`.
+//! Checkpoints with reference outputs, made by `scripts/reference/make_fixture.py`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};

@@ -39,7 +39,7 @@ impl Tolerances {
         fates: true,
     };
 
-    /// The reference in bfloat16 lies this far from itself in f32 (`scripts/make_fixture.py narrow --bf16`):
+    /// The reference in bfloat16 lies this far from itself in f32 (`scripts/reference/make_fixture.py narrow --bf16`):
     /// logits 13.7 among hundreds, probabilities 0.051, boxes 1 pixel, 43 pixels of a clip. A quarter is
     /// allowed for other rounding.
     const BF16: Self =

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # Builds courtside for NVIDIA GPUs, on a machine with or without one: target/cuda/release/courtside.
 #
-#   scripts/build_cuda.sh            build
-#   scripts/build_cuda.sh check      also lint, and check that no kernel spills registers
-#   scripts/build_cuda.sh test       run the engine's parity tests on the GPU that is here, or is emulated:
-#                                    scripts/emulate_cuda.sh scripts/build_cuda.sh test
+#   scripts/cuda/build_cuda.sh            build
+#   scripts/cuda/build_cuda.sh check      also lint, and check that no kernel spills registers
+#   scripts/cuda/build_cuda.sh test       run the engine's parity tests on the GPU that is here, or is emulated:
+#                                    tools/cuda-emulator/run.sh scripts/cuda/build_cuda.sh test
 #
 # Takes the CUDA 13 compiler from CUDA_HOME if that is set, and else from PyPI into target/cuda/toolkit (270 MB).
 # The program holds PTX for compute capability 8.0, which drivers since 580 compile for the GPU at hand. It is
 # linked with no CUDA library: the driver, cuBLAS and cuRAND are loaded when a GPU is asked for, so that it
 # starts on machines without them, too.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 
 target=$PWD/target/cuda
 if [ -z "${CUDA_HOME:-}" ]; then
@@ -37,7 +37,7 @@ case "${1:-build}" in
 build) ;;
 check)
     cargo clippy --locked --release -p sam3 -p courtside --features cuda --all-targets --target-dir "$target" -- -D warnings
-    scripts/check_kernels.sh
+    scripts/cuda/check_kernels.sh
     ;;
 test)
     for kernels in library fused; do
@@ -47,7 +47,7 @@ test)
     exit
     ;;
 *)
-    echo "usage: scripts/build_cuda.sh [check|test]" >&2
+    echo "usage: scripts/cuda/build_cuda.sh [check|test]" >&2
     exit 2
     ;;
 esac

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Makes the Python environment of the reference (transformers on a CPU) in DIR: about 550 MB of downloads, 1.7 GB.
 #
-#     scripts/setup_reference.sh DIR
-#     DIR/bin/python scripts/make_fixture.py wide --check
+#     scripts/reference/setup_reference.sh DIR
+#     DIR/bin/python scripts/reference/make_fixture.py wide --check
 #
 # Needs Python 3.11 (PYTHON names another one), gcc and readelf, Linux on x86_64. The PyPI wheel of torch wants
 # several GB of CUDA libraries; cuda_stubs.py puts small stand-ins in their place, hence --no-deps.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs Ceph's object gateway on loopback, for tests: one monitor, one OSD that keeps its data in memory, and gateways.
 #
-#   scripts/start_radosgw.sh [FOLDER]
+#   scripts/s3/start_radosgw.sh [FOLDER]
 #
 # Works in a new folder under FOLDER (default: one of the user's among temporary files), on free ports, as any user. When
 # clients can connect it prints a line of JSON, and then obeys lines of standard input, each answered by such a line:
@@ -19,7 +19,7 @@ declare -A gateways=() # port -> process id
 
 for tool in ceph-mon ceph-osd radosgw radosgw-admin ceph setpriv flock; do
     if ! command -v "$tool" >/dev/null; then
-        echo "error: $tool is missing: run scripts/install_s3_servers.sh" >&2
+        echo "error: $tool is missing: run scripts/s3/install_s3_servers.sh" >&2
         exit 1
     fi
 done

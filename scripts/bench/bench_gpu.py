@@ -9,7 +9,7 @@
     bench_gpu.py --device cpu --config tiny --frames 3 --objects 1,3 --only transformers
                                             tries the script out where there is no GPU
 
-`scripts/bench_gpu` runs this with everything it needs in place.
+`scripts/bench/bench_gpu.sh` runs this with everything it needs in place.
 
 Both sides have random weights of the same configuration, so that nobody needs the gated checkpoint. Random weights
 find nothing, hence the objects are prescribed; all arithmetic is done nevertheless.
@@ -68,7 +68,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 WARM_UP_FRAMES = 5
 STAGE_FRAMES = 10
 LONG_OBJECTS = 12
@@ -764,7 +764,7 @@ def arguments() -> argparse.Namespace:
         parser.error("--objects and --frames: at least 1")
     args.dtype = args.dtype or ("bf16" if args.device == "cuda" else "f32")
     if args.only != "transformers" and not args.courtside.is_file():
-        parser.error(f"{args.courtside} is missing: build it with scripts/build_cuda.sh, or name it with --courtside")
+        parser.error(f"{args.courtside} is missing: build it with scripts/cuda/build_cuda.sh, or name it with --courtside")
     return args
 
 

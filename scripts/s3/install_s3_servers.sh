@@ -3,7 +3,7 @@
 #
 # Quick when nothing is missing. moto goes into target/s3-servers/venv, or into COURTSIDE_S3_VENV.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 
 venv=${COURTSIDE_S3_VENV:-target/s3-servers/venv}
 # Flask and not moto's extra `server`, which brings what its other services need.

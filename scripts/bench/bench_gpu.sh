@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
 # Times Courtside and transformers' Sam3VideoModel on this machine's NVIDIA GPU: checks the machine, builds Courtside
-# if need be, proves its kernels on the card, makes a Python environment, and runs scripts/bench_gpu.py.
+# if need be, proves its kernels on the card, makes a Python environment, and runs scripts/bench/bench_gpu.py.
 #
-#     scripts/bench_gpu [--no-verify] [--no-tests] [options of bench_gpu.py, see bench_gpu.py --help]
-#     scripts/bench_gpu --long 5000
-#     scripts/bench_gpu --device cpu --config tiny --frames 3 --objects 1,3 --only transformers     (without a GPU)
+#     scripts/bench/bench_gpu.sh [--no-verify] [--no-tests] [options of bench_gpu.py, see bench_gpu.py --help]
+#     scripts/bench/bench_gpu.sh --long 5000
+#     scripts/bench/bench_gpu.sh --device cpu --config tiny --frames 3 --objects 1,3 --only transformers     (without a GPU)
 #
 #   --no-verify    does not run `courtside bench --device cuda --verify` first
-#   --no-tests     does not run `scripts/build_cuda.sh test` first
+#   --no-tests     does not run `scripts/cuda/build_cuda.sh test` first
 #   --only courtside|transformers, --courtside PATH, --device cuda|cpu: as in bench_gpu.py
 #
 # PYTHON names a Python of 3.11 or newer. If it has torch and the transformers of requirements.txt, it is used as it
 # is; otherwise they are installed into COURTSIDE_BENCH_VENV (~/.cache/courtside-bench-gpu), some 8 GB with CUDA.
 # CUDA_VISIBLE_DEVICES chooses the card.
 set -euo pipefail
-root=$(cd "$(dirname "$0")/.." && pwd)
+root=$(cd "$(dirname "$0")/../.." && pwd)
 scripts=$root/scripts
 
 say() { printf '%s\n' "$*" >&2; }
@@ -42,7 +42,7 @@ while [ $# -gt 0 ]; do
         --only=*) only=${1#*=} ;;
         --courtside=*) courtside=${1#*=}; shift; continue ;;
         --device | --only | --courtside)
-            [ $# -ge 2 ] || die "$1 needs a value" "scripts/bench_gpu --help"
+            [ $# -ge 2 ] || die "$1 needs a value" "scripts/bench/bench_gpu.sh --help"
             case $1 in
                 --device) device=$2 ;;
                 --only) only=$2 ;;
@@ -84,10 +84,10 @@ if [ "$only" != transformers ]; then
     else
         courtside=$root/target/cuda/release/courtside
         if [ ! -x "$courtside" ]; then
-            [ -x "$scripts/build_cuda.sh" ] || die "scripts/build_cuda.sh is missing" "name a program with --courtside"
+            [ -x "$scripts/cuda/build_cuda.sh" ] || die "scripts/cuda/build_cuda.sh is missing" "name a program with --courtside"
             say "building Courtside for this card ..."
-            "$scripts/build_cuda.sh" >&2 || die "scripts/build_cuda.sh failed; its message is above"
-            [ -x "$courtside" ] || die "scripts/build_cuda.sh made no target/cuda/release/courtside"
+            "$scripts/cuda/build_cuda.sh" >&2 || die "scripts/cuda/build_cuda.sh failed; its message is above"
+            [ -x "$courtside" ] || die "scripts/cuda/build_cuda.sh made no target/cuda/release/courtside"
         fi
     fi
     pass+=(--courtside "$courtside")
@@ -97,14 +97,14 @@ if [ "$only" != transformers ]; then
             "figures of wrong results are worth nothing; --no-verify measures nevertheless"
     fi
     if [ "$device" = cuda ] && [ "$tests" = yes ]; then
-        [ -x "$scripts/build_cuda.sh" ] || die "scripts/build_cuda.sh is missing" "--no-tests leaves the tests out"
+        [ -x "$scripts/cuda/build_cuda.sh" ] || die "scripts/cuda/build_cuda.sh is missing" "--no-tests leaves the tests out"
         say "running the parity tests on this card ..."
-        "$scripts/build_cuda.sh" test >&2 || die "the tests failed on this card, see above" "--no-tests leaves them out"
+        "$scripts/cuda/build_cuda.sh" test >&2 || die "the tests failed on this card, see above" "--no-tests leaves them out"
     fi
 fi
 
 # --- Python ------------------------------------------------------------------------------------------------------
-wanted=$(sed -n 's/^transformers==//p' "$scripts/requirements.txt")
+wanted=$(sed -n 's/^transformers==//p' "$scripts/reference/requirements.txt")
 is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 has_reference() {
     "$1" -c "import torch, torchvision, transformers; assert transformers.__version__ == '$wanted'" 2>/dev/null
@@ -114,11 +114,11 @@ has_reference() {
 make_environment() {
     say "installing torch and transformers $wanted into $venv ..."
     if [ "$device" = cpu ] && [ "$(uname -sm)" = "Linux x86_64" ]; then
-        PYTHON=$1 "$scripts/setup_reference.sh" "$venv" >&2 || die "scripts/setup_reference.sh failed, see above"
+        PYTHON=$1 "$scripts/reference/setup_reference.sh" "$venv" >&2 || die "scripts/reference/setup_reference.sh failed, see above"
         return
     fi
     "$1" -m venv "$venv" || die "$1 cannot make an environment" "on Debian or Ubuntu: apt-get install python3-venv"
-    "$venv/bin/python" -m pip --disable-pip-version-check install -r "$scripts/requirements.txt" >&2 ||
+    "$venv/bin/python" -m pip --disable-pip-version-check install -r "$scripts/reference/requirements.txt" >&2 ||
         die "the installation failed, see above" "the environment is in $venv; another run tries again"
 }
 
@@ -142,8 +142,8 @@ if [ "$only" != courtside ]; then
         cuda=$("$python" -c 'import torch; print(torch.version.cuda)')
         die "torch cannot use the card: it is built for CUDA $cuda, perhaps newer than the driver's (see nvidia-smi)" \
             "update the driver; or make an environment with an older torch, torchvision and transformers==$wanted," \
-            "and name its Python: PYTHON=... scripts/bench_gpu"
+            "and name its Python: PYTHON=... scripts/bench/bench_gpu.sh"
     fi
 fi
 
-exec "$python" "$scripts/bench_gpu.py" "${pass[@]}"
+exec "$python" "$scripts/bench/bench_gpu.py" "${pass[@]}"

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Runs a command on an emulated NVIDIA GPU, so that a build for GPUs can be tried on a machine that has none:
 #
-#   scripts/emulate_cuda.sh target/cuda/release/courtside bench --device cuda --config tiny --objects 0,2
-#   scripts/emulate_cuda.sh scripts/build_cuda.sh test
+#   tools/cuda-emulator/run.sh target/cuda/release/courtside bench --device cuda --config tiny --objects 0,2
+#   tools/cuda-emulator/run.sh scripts/cuda/build_cuda.sh test
 #
-# The command finds libcuda.so.1, libcublas.so.13 and libcurand.so.10 of crates/sam3/kernels/host/driver, which run
+# The command finds libcuda.so.1, libcublas.so.13 and libcurand.so.10 of tools/cuda-emulator, which run
 # every kernel's PTX thread by thread on the processor. Slow, and no measure of speed; it finds wrong arguments,
 # reads beyond memory, missing waits. Linux, with a C++ compiler (CXX) at hand.
 #
@@ -16,11 +16,11 @@
 set -euo pipefail
 [ $# -gt 0 ] || { sed -n '2,/^set/s/^# \{0,1\}//p' "$0" | sed '$d' >&2; exit 2; }
 
-root=$(cd "$(dirname "$0")/.." && pwd)
-sources=$root/crates/sam3/kernels/host/driver
+root=$(cd "$(dirname "$0")/../.." && pwd)
+sources=$root/tools/cuda-emulator
 folder=$root/target/emulated-cuda
 mkdir -p "$folder/kernels"
-if [ -n "$(find "$sources/.." -newer "$folder/libcublas.so.13" -print -quit 2>/dev/null || echo new)" ]; then
+if [ -n "$(find "$sources" "$root/crates/sam3/kernels/host" -newer "$folder/libcublas.so.13" -print -quit 2>/dev/null || echo new)" ]; then
     "${CXX:-c++}" -std=c++20 -O3 -march=native -ffast-math -fno-finite-math-only -fopenmp -fPIC -shared -Wall -Wextra \
         -c "$sources/libraries.cpp" -o "$folder/libraries.o"
     "${CXX:-c++}" -std=c++20 -O2 -ffp-contract=off -fopenmp -fPIC -shared -Wall -Wextra -c "$sources/cuda.cpp" -o "$folder/cuda.o"

@@ -2,10 +2,10 @@
 """A large file into a bucket and out of it: Courtside and boto3, turn by turn in one run, on a real S3 server
 (Ceph's object gateway on loopback, its data in memory).
 
-    scripts/install_s3_servers.sh
+    scripts/s3/install_s3_servers.sh
     python3 -m venv /tmp/bench && /tmp/bench/bin/pip install boto3
     cargo build --release -p jobs --example bench_transfer
-    /tmp/bench/bin/python scripts/bench_transfer.py --ours target/release/examples/bench_transfer
+    /tmp/bench/bin/python scripts/bench/bench_transfer.py --ours target/release/examples/bench_transfer
 
 Courtside hashes what it uploads and verifies what it downloads, and notes on disk what arrived; boto3 does neither.
 """
@@ -70,7 +70,7 @@ def main():
     if args.way:
         one_way(args.way, json.loads(os.environ["BENCH_SERVER"]), args.file)
         return
-    script = Path(__file__).resolve().parent / "start_radosgw.sh"
+    script = Path(__file__).resolve().parents[1] / "s3/start_radosgw.sh"
     running = subprocess.Popen([script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     server = {**json.loads(running.stdout.readline()), "bucket": "bench"}
     client(server).create_bucket(Bucket="bench")

@@ -35,7 +35,7 @@ logging.disable_progress_bar()
 GRID = 72
 TOKENS = GRID * GRID
 TOKENS_PER_POINTER = 4
-CLIP = Path(__file__).resolve().parent.parent / "fixtures" / "wide"
+CLIP = Path(__file__).resolve().parents[2] / "fixtures" / "wide"
 
 Step = Callable[[], object]
 

@@ -2,7 +2,7 @@
 // was queued runs when somebody waits for it, so that a wait that is missing shows as wrong numbers.
 #pragma once
 
-#include "../cuda_on_host.h"
+#include "../../crates/sam3/kernels/host/cuda_on_host.h"
 
 #include <mutex>
 

@@ -1,7 +1,7 @@
 // What the C++ that ptx.h writes is made of: PTX instructions as functions, and the running of a grid.
 #pragma once
 
-#include "../cuda_on_host.h"
+#include "../../crates/sam3/kernels/host/cuda_on_host.h"
 
 #include <array>
 #include <bit>

@@ -2,7 +2,7 @@
 """Imports one results file of a million detections three ways, one after the other in one run.
 
     python3 -m venv /tmp/bench && /tmp/bench/bin/pip install duckdb
-    /tmp/bench/bin/python scripts/bench_import.py --courtside target/release/courtside
+    /tmp/bench/bin/python scripts/bench/bench_import.py --courtside target/release/courtside
 
 The file is what a worker leaves in a folder bucket. `courtside import` verifies it (size, SHA-256, every
 detection) and writes it into a database of the analyzer app's layout. Python's `json` with
@@ -74,7 +74,7 @@ def by_duckdb(results, folder):
 def prepare_courtside(program, folder, results):
     """A library with one video and a completed job of an older program: no size or hash to rely on."""
     env = {"PATH": os.environ["PATH"], "HOME": folder}
-    clip = Path(__file__).resolve().parent.parent / "fixtures/wide/clip.mkv"
+    clip = Path(__file__).resolve().parents[2] / "fixtures/wide/clip.mkv"
     subprocess.run([program, "videos", "add", str(clip)], cwd=folder, env=env, check=True, capture_output=True)
     db = sqlite3.connect(f"{folder}/basketball_analyzer.db")
     with db:

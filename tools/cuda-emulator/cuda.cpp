@@ -1,7 +1,7 @@
 // libcuda.so.1 for a machine without a GPU: the functions of the CUDA driver that Courtside calls, over
 // memory of the host. Kernels arrive as PTX, are translated to C++ (ptx.h), compiled by the compiler in CXX,
 // kept in the folder EMULATED_CUDA_CACHE, and run thread by thread. Slow; for finding mistakes, see
-// scripts/emulate_cuda.sh.
+// tools/cuda-emulator/run.sh.
 //
 // Stricter than a GPU where it can be: memory that was never written is NaN, reading beyond it or after it
 // was freed ends the program, and work runs no sooner than it must (streams.h).
@@ -52,7 +52,7 @@ int context;
 
 std::string needed(const char* name) {
     const char* text = getenv(name);
-    if (text == nullptr || *text == 0) stop(std::string(name) + " is not set: use scripts/emulate_cuda.sh");
+    if (text == nullptr || *text == 0) stop(std::string(name) + " is not set: use tools/cuda-emulator/run.sh");
     return text;
 }
 

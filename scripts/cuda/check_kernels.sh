@@ -8,7 +8,7 @@ keep=${1:-}
 if [ -n "$keep" ]; then mkdir -p "$keep" && keep=$(cd "$keep" && pwd); fi
 if [ -n "${CUDA_HOME:-}" ]; then PATH="$CUDA_HOME/bin:$PATH"; fi
 command -v nvcc >/dev/null || { echo "error: no nvcc on PATH nor in \$CUDA_HOME/bin" >&2; exit 1; }
-cd "$(dirname "$0")/../crates/sam3/kernels"
+cd "$(dirname "$0")/../../crates/sam3/kernels"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
