@@ -24,6 +24,7 @@ test: servers check
 	cargo test --workspace --locked
 	COURTSIDE_TEST_DEVICE=cpu cargo test --workspace --locked --lib real_shapes
 	scripts/schemathesis.sh
+	tools/cuda-emulator/test.sh
 
 check:
 	cargo fmt --all -- --check

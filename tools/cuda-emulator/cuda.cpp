@@ -1,10 +1,9 @@
-// libcuda.so.1 for a machine without a GPU: the functions of the CUDA driver that Courtside calls, over
-// memory of the host. Kernels arrive as PTX, are translated to C++ (ptx.h), compiled by the compiler in CXX,
-// kept in the folder EMULATED_CUDA_CACHE, and run thread by thread. Slow; for finding mistakes, see
-// tools/cuda-emulator/run.sh.
+// libcuda.so.1 for a machine without a GPU: the functions of the CUDA driver that Courtside calls, on host
+// memory. Kernels arrive as PTX, are translated to C++ (ptx.h), compiled with CXX, cached in the folder
+// EMULATED_CUDA_CACHE, and run thread by thread. Slow; see README.md.
 //
-// Stricter than a GPU where it can be: memory that was never written is NaN, reading beyond it or after it
-// was freed ends the program, and work runs no sooner than it must (streams.h).
+// Stricter than a GPU where possible: uninitialised memory is NaN, an access out of bounds or after a free
+// ends the program, and work runs as late as the rules of streams allow (streams.h).
 #include "ptx.h"
 #include "streams.h"
 
@@ -50,9 +49,9 @@ int context;
     _exit(1);
 }
 
-std::string needed(const char* name) {
+std::string required_variable(const char* name) {
     const char* text = getenv(name);
-    if (text == nullptr || *text == 0) stop(std::string(name) + " is not set: use tools/cuda-emulator/run.sh");
+    if (text == nullptr || *text == 0) stop(std::string(name) + " is not set: run the program with tools/cuda-emulator/run.sh");
     return text;
 }
 
@@ -62,32 +61,34 @@ uint64_t hash_of(const std::string& text) { // FNV-1a
     return hash;
 }
 
-// Translates and compiles a kernel, or takes what an earlier process compiled.
+// Translates and compiles a kernel, or loads it from the cache. Processes may compile the same kernel at the
+// same time: each writes its own files and renames them.
 void compile(Function& function) {
     const std::string source = ptx::Translator(*function.module, *function.entry).translate();
-    const std::string folder = needed("EMULATED_CUDA_CACHE"), headers = needed("EMULATED_CUDA_HEADERS");
+    const std::string folder = required_variable("EMULATED_CUDA_CACHE");
+    const std::string headers = required_variable("EMULATED_CUDA_HEADERS");
     char name[32];
     snprintf(name, sizeof name, "%016llx", static_cast<unsigned long long>(hash_of(source)));
     const std::string stem = folder + "/" + function.entry->name + "-" + name, library = stem + ".so";
     if (access(library.c_str(), R_OK) != 0) {
-        const std::string mine = stem + "." + std::to_string(getpid());
-        std::ofstream(mine + ".cpp") << source;
+        const std::string temporary = stem + "." + std::to_string(getpid());
+        std::ofstream(temporary + ".cpp") << source;
         const char* compiler = getenv("CXX");
         const std::string command =
             std::string(compiler != nullptr ? compiler : "c++") +
             " -std=c++20 -O1 -ffp-contract=off -fno-strict-aliasing -w -fopenmp -fPIC -shared -I '" +
-            headers + "' '" + mine + ".cpp' -o '" + mine + ".so'";
+            headers + "' '" + temporary + ".cpp' -o '" + temporary + ".so'";
         if (system(command.c_str()) != 0)
-            stop("cannot compile " + mine + ".cpp, the kernel " + function.entry->name);
-        if (rename((mine + ".cpp").c_str(), (stem + ".cpp").c_str()) != 0 ||
-            rename((mine + ".so").c_str(), library.c_str()) != 0)
+            stop("cannot compile " + temporary + ".cpp (kernel " + function.entry->name + ")");
+        if (rename((temporary + ".cpp").c_str(), (stem + ".cpp").c_str()) != 0 ||
+            rename((temporary + ".so").c_str(), library.c_str()) != 0)
             stop("cannot write " + library);
     }
     void* loaded = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (loaded == nullptr) stop(dlerror());
     function.launcher = reinterpret_cast<Launcher>(dlsym(loaded, "courtside_launch"));
     const auto static_shared = reinterpret_cast<size_t (*)()>(dlsym(loaded, "courtside_static_shared"));
-    if (function.launcher == nullptr || static_shared == nullptr) stop(library + " lacks a function");
+    if (function.launcher == nullptr || static_shared == nullptr) stop(library + ": missing function");
     function.static_shared = static_shared();
 }
 
@@ -108,7 +109,7 @@ extern "C" __attribute__((visibility("default"))) int cuGetErrorString(int error
     *text = error == OUT_OF_MEMORY   ? "out of memory"
             : error == INVALID_VALUE ? "invalid argument"
             : error == NOT_FOUND     ? "named symbol not found"
-                                     : "an error of the emulated driver";
+                                     : "error of the emulated driver";
     return SUCCESS;
 }
 
@@ -186,7 +187,7 @@ EXPORT cuMemAllocAsync(uint64_t* address, size_t bytes, void* stream) {
     if (current_context == nullptr) return INVALID_CONTEXT;
     if (bytes == 0) return INVALID_VALUE;
     counts.add("allocations");
-    // As a driver does before it gives up: what is queued may free something.
+    // A driver that runs out of memory waits for the stream first: queued work may free memory.
     if (bytes > memory().total - memory().used) stream_of(stream).run();
     *address = memory().allocate(bytes);
     return *address == 0 ? OUT_OF_MEMORY : SUCCESS;
@@ -214,7 +215,7 @@ EXPORT cuMemPoolGetAttribute(void*, int attribute, void* value) {
     switch (attribute) {
     case 5: // reserved
     case 7: number = memory().used; break;
-    case 6: // most reserved
+    case 6: // peak reserved
     case 8: number = memory().peak; break;
     default: return INVALID_VALUE;
     }
@@ -231,7 +232,7 @@ EXPORT cuMemcpyHtoDAsync_v2(uint64_t to, const void* from, size_t bytes, void* s
     const Locked locked(lock);
     memory().check("copy to the GPU", to, bytes);
     counts.add("copies to the GPU"), counts.add("bytes to the GPU", bytes);
-    // Pageable memory is read before the call returns.
+    // The driver reads pageable host memory before the call returns.
     const unsigned char* start = static_cast<const unsigned char*>(from);
     const auto staged = std::make_shared<std::vector<unsigned char>>(start, start + bytes);
     stream_of(stream).add([to, staged] {
@@ -243,7 +244,7 @@ EXPORT cuMemcpyHtoDAsync_v2(uint64_t to, const void* from, size_t bytes, void* s
 EXPORT cuMemcpyDtoHAsync_v2(void* to, uint64_t from, size_t bytes, void* stream) {
     const Locked locked(lock);
     counts.add("copies from the GPU, each a wait"), counts.add("bytes from the GPU", bytes);
-    // To pageable memory: done when the call returns.
+    // A copy to pageable host memory has completed when the call returns.
     stream_of(stream).run();
     memory().check("copy from the GPU", from, bytes);
     memcpy(to, reinterpret_cast<const void*>(from), bytes);
@@ -331,7 +332,7 @@ EXPORT cuModuleLoadData(void** out, const void* image) {
         *out = loaded.release();
         return SUCCESS;
     } catch (const std::exception& error) {
-        fprintf(stderr, "emulated CUDA: a module: %s\n", error.what());
+        fprintf(stderr, "emulated CUDA: cannot load module: %s\n", error.what());
         return INVALID_PTX;
     }
 }
@@ -358,7 +359,7 @@ EXPORT cuModuleGetFunction(void** out, void* module, const char* name) {
 }
 
 EXPORT cuFuncSetAttribute(void* function, int attribute, int value) {
-    if (attribute != 8) return SUCCESS; // most dynamic shared memory
+    if (attribute != 8) return SUCCESS; // 8: maximum dynamic shared memory
     if (value < 0 || value > SHARED_OPT_IN) return INVALID_VALUE;
     static_cast<Function*>(function)->allowed_shared = value;
     return SUCCESS;
@@ -377,7 +378,7 @@ EXPORT cuLaunchKernel(void* handle, unsigned grid_x, unsigned grid_y, unsigned g
         function.static_shared + shared_bytes > std::max<size_t>(48 << 10, function.allowed_shared)) {
         fprintf(
             stderr,
-            "emulated CUDA: %s: a grid of %u x %u x %u, blocks of %u x %u x %u, %u bytes of shared memory\n",
+            "emulated CUDA: %s: invalid launch: grid %u x %u x %u, block %u x %u x %u, %u bytes of shared memory\n",
             function.entry->name.c_str(), grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes);
         return INVALID_VALUE;
     }

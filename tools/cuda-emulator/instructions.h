@@ -1,4 +1,4 @@
-// What the C++ that ptx.h writes is made of: PTX instructions as functions, and the running of a grid.
+// The runtime of translated kernels (ptx.h): PTX instructions as functions, and the loop over a grid.
 #pragma once
 
 #include "../../crates/sam3/kernels/host/cuda_on_host.h"
@@ -9,15 +9,15 @@
 
 namespace ptx {
 
-// Memory of a launch, as the driver hands it over.
+// Arguments of a launch. `shared_bytes` is static plus dynamic shared memory.
 struct Launch {
     dim3 blocks, threads;
-    size_t shared_bytes; // in all
+    size_t shared_bytes;
     const unsigned char* parameters;
     const char* name;
 };
 
-// What one thread sees.
+// The special registers and memory of one thread.
 struct Thread {
     dim3 thread, block, threads, blocks;
     unsigned char* shared;
@@ -29,7 +29,7 @@ struct Thread {
     }
 };
 
-// A bfloat16, to tell it from 16 bits.
+// A bfloat16, as a type distinct from 16 bits.
 struct Bf16 {
     uint16_t bits;
 };
@@ -37,7 +37,7 @@ struct Bf16 {
 // ---------------------------------------------------------------------------------------------------------
 // Registers
 
-// A register's bits, or as many of them as the instruction wants.
+// Reads a register as the type of an instruction: the low bits of a wider integer, or the same bits.
 template <class T, class S> inline T get(S x) {
     if constexpr (std::is_same_v<T, S>) {
         return x;
@@ -48,7 +48,7 @@ template <class T, class S> inline T get(S x) {
     } else if constexpr (std::is_integral_v<T> && std::is_integral_v<S>) {
         return static_cast<T>(x);
     } else {
-        static_assert(sizeof(T) == sizeof(S), "an operand of another size than its instruction");
+        static_assert(sizeof(T) == sizeof(S), "operand size differs from instruction size");
         return std::bit_cast<T>(x);
     }
 }
@@ -153,9 +153,9 @@ inline uint32_t mad_with_carry(uint32_t a, uint32_t b, uint32_t c, uint32_t& car
 }
 
 // ---------------------------------------------------------------------------------------------------------
-// Numbers with a fraction
+// Floating point
 
-// Subnormal numbers are 0 to the approximate instructions.
+// Approximate instructions flush subnormal numbers to 0.
 inline float flushed(float x) { return std::fpclassify(x) == FP_SUBNORMAL ? std::copysign(0.0f, x) : x; }
 inline float exp2_flushed(float x) { return flushed(exp2f(flushed(x))); }
 inline float log2_flushed(float x) { return log2f(flushed(x)); }
@@ -167,10 +167,11 @@ inline float wide(Bf16 x) { return on_host::to_float(x.bits); }
 inline Bf16 narrow(float x) { return {float_to_bf16(x)}; }
 
 template <class T> inline T fused(T a, T b, T c) { return std::fma(a, b, c); }
-// The product of two bf16 is exact in f32, and one of f64 with an addend nearly always: rounded once.
+// Fused multiply-add of bf16, rounded once: the product is exact in f32, and the sum is exact in f64 except in rare
+// cases.
 inline Bf16 fused(Bf16 a, Bf16 b, Bf16 c) {
     const double exact = double(wide(a)) * wide(b) + wide(c);
-    float once = static_cast<float>(exact); // to odd, so that the second rounding is the only one
+    float once = static_cast<float>(exact); // rounded to odd below, so that `narrow` rounds correctly
     if (once != exact && (std::bit_cast<uint32_t>(once) & 1) == 0)
         once = std::nextafter(once, exact > once ? INFINITY : -INFINITY);
     return narrow(once);
@@ -182,7 +183,7 @@ inline uint32_t fused_pair(uint32_t a, uint32_t b, uint32_t c) {
     return half(0) | uint32_t(half(16)) << 16;
 }
 
-// .NaN: either's NaN is the result's.
+// The modifier .NaN: the result is NaN if either operand is.
 template <class T> inline T minimum_or_nan(T a, T b) {
     return std::isnan(a) || std::isnan(b) ? std::numeric_limits<T>::quiet_NaN() : std::fmin(a, b);
 }
@@ -194,7 +195,7 @@ inline Bf16 maximum(Bf16 a, Bf16 b) { return narrow(std::fmax(wide(a), wide(b)))
 inline Bf16 minimum_or_nan(Bf16 a, Bf16 b) { return narrow(minimum_or_nan(wide(a), wide(b))); }
 inline Bf16 maximum_or_nan(Bf16 a, Bf16 b) { return narrow(maximum_or_nan(wide(a), wide(b))); }
 
-// The neighbour of `nearest` that a directed rounding of `exact` gives.
+// Rounds `exact` in the direction MODE, given its nearest value of type T.
 template <char MODE, class T> inline T directed(T nearest, long double exact) {
     const T infinity = std::numeric_limits<T>::infinity();
     const bool down = MODE == 'M' || (MODE == 'Z' && exact > 0),
@@ -203,7 +204,7 @@ template <char MODE, class T> inline T directed(T nearest, long double exact) {
     if (up && nearest < exact) return std::nextafter(nearest, infinity);
     return nearest;
 }
-// long double holds sums and products of f32 that the kernels meet exactly; of f64 to 11 bits more.
+// long double represents the f32 sums and products of the kernels exactly, and adds 11 bits to those of f64.
 template <char MODE, class T> inline T rounded_add(T a, T b) {
     return directed<MODE>(a + b, static_cast<long double>(a) + b);
 }
@@ -316,12 +317,12 @@ template <class T> inline T atomic_swap(uint64_t address, T expected, T x) {
     return expected;
 }
 inline void copy_async(unsigned to, uint64_t from, unsigned bytes) {
-    if (bytes != 0 && bytes != 16) on_host::fail("a cp.async of part of its bytes");
+    if (bytes != 0 && bytes != 16) on_host::fail("cp.async of fewer than 16 bytes");
     cp_async_16(to, reinterpret_cast<const void*>(from), bytes != 0);
 }
 
 // ---------------------------------------------------------------------------------------------------------
-// Lanes together
+// Warp-wide instructions
 
 enum class Shuffling { up, down, bfly, idx };
 struct Shuffled {
@@ -347,7 +348,7 @@ template <Shuffling HOW> inline void run_shuffle(void* const* lanes, size_t coun
         case Shuffling::idx: from = least | (b & ~mask), in_range = from <= most; break;
         }
         if (!in_range) from = l;
-        // A lane that the block does not have gives nobody knows what.
+        // Reading a lane that does not exist is undefined in PTX.
         me.result = {from < count ? static_cast<ShuffleLane*>(lanes[from])->value : 0xffffffffu, in_range};
     }
 }
@@ -361,7 +362,7 @@ template <Shuffling HOW> inline Shuffled shuffle(uint32_t value, uint32_t b, uin
 // ---------------------------------------------------------------------------------------------------------
 // Grids
 
-// A kernel whose threads meet: each is a fiber.
+// Runs a kernel with barriers or warp-wide instructions: each thread is a fiber.
 inline void run_together(const Launch& launch, void (*kernel)(const Thread&)) {
     on_host::machine.what = launch.name;
     on_host::launch(launch.blocks, launch.threads, launch.shared_bytes, [&] {
@@ -371,7 +372,7 @@ inline void run_together(const Launch& launch, void (*kernel)(const Thread&)) {
     });
 }
 
-// A kernel whose threads know nothing of each other.
+// Runs a kernel whose threads are independent: blocks run in parallel.
 inline void run_apart(const Launch& launch, void (*kernel)(const Thread&)) {
     on_host::machine.what = launch.name;
     on_host::catch_faults();

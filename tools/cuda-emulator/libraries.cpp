@@ -1,4 +1,4 @@
-// libcublas and libcurand for a machine without a GPU: what Courtside calls of them, see cuda.cpp.
+// libcublas and libcurand for a machine without a GPU: the functions that Courtside calls. See cuda.cpp.
 #include "streams.h"
 
 #include <memory>
@@ -17,7 +17,8 @@ enum Status { SUCCESS = 0, INVALID_VALUE = 7, NOT_SUPPORTED = 15 };
 enum Type { R_32F = 0, R_64F = 1, R_16BF = 14 };
 enum Operation { PLAIN = 0, TRANSPOSED = 1 };
 
-// Of a product, as cuBLAS counts: columns first, `stride` elements from one matrix of the batch to the next.
+// An operand of a product in cuBLAS's layout: column-major, with `leading` elements from one column to the
+// next and `stride` from one matrix of the batch to the next.
 struct Operand {
     uint64_t at;
     int type, operation;
@@ -42,7 +43,7 @@ struct Operand {
         default: reinterpret_cast<double*>(at)[i] = x;
         }
     }
-    // One matrix of the batch, so that the elements that a sum goes over lie beside each other.
+    // Copies one matrix of the batch so that the elements that a sum runs over are contiguous.
     template <class T>
     std::vector<T> packed(int64_t batch, int64_t outer, int64_t inner, bool inner_is_row) const {
         std::vector<T> all(outer * inner);
@@ -58,9 +59,9 @@ struct Operand {
 template <class T>
 void product(Operand a, Operand b, Operand c, int64_t m, int64_t n, int64_t k, double alpha, double beta,
              int64_t batches) {
-    memory().check("a product's first matrix", a.at, a.bytes(batches));
-    memory().check("a product's second matrix", b.at, b.bytes(batches));
-    memory().check("a product's result", c.at, c.bytes(batches));
+    memory().check("matrix product, A", a.at, a.bytes(batches));
+    memory().check("matrix product, B", b.at, b.bytes(batches));
+    memory().check("matrix product, C", c.at, c.bytes(batches));
     for (int64_t batch = 0; batch < batches; ++batch) {
         const std::vector<T> left = a.packed<T>(batch, m, k, a.operation == TRANSPOSED);
         const std::vector<T> right = b.packed<T>(batch, n, k, b.operation == PLAIN);
@@ -136,7 +137,7 @@ EXPORT cublasGemmStridedBatchedEx(void* handle, int operation_a, int operation_b
                                   uint64_t b, int type_b, int ldb, long long stride_b, const void* beta,
                                   uint64_t c, int type_c, int ldc, long long stride_c, int batch, int compute,
                                   int) {
-    // 32F and its fast variants: alpha and beta are f32.
+    // CUBLAS_COMPUTE_32F and its fast variants: alpha and beta are f32.
     if (compute != 68 && compute != 75 && compute != 77) return NOT_SUPPORTED;
     if (type_a == R_64F) return NOT_SUPPORTED;
     return queue(*static_cast<Handle*>(handle), operation_a, operation_b, m, n, k,

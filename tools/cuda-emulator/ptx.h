@@ -1,6 +1,6 @@
-// Translates a kernel of a PTX module into C++ that runs on a processor: one function for one thread of the
-// grid, in terms of instructions.h. Follows NVIDIA's "PTX ISA", version 9.0; knows what nvcc writes for the
-// kernels of this repository and of candle, and names what it does not know.
+// Translates a kernel of a PTX module to a C++ function that runs one thread of the grid, in terms of
+// instructions.h. Follows NVIDIA's "PTX ISA", version 9.0. Supports what nvcc emits for the kernels of this
+// repository and of candle; throws an `Error` that quotes any other instruction.
 #pragma once
 
 #include <string.h>
@@ -20,7 +20,7 @@ struct Parameter {
     size_t offset, size;
 };
 
-// A kernel of a module: its text, and what a launch has to know.
+// A kernel of a module: its body, parameters and launch bounds.
 struct Entry {
     std::string name, body;
     std::vector<Parameter> parameters;
@@ -32,7 +32,7 @@ struct Entry {
 struct Module {
     std::map<std::string, Entry> entries;
     std::map<std::string, std::string> globals;              // name -> declaration in C++
-    std::string dynamic_shared;                              // its name, if there is one
+    std::string dynamic_shared;                              // name, empty if none
     std::map<std::string, std::pair<size_t, size_t>> shared; // name -> (alignment, bytes)
 };
 
@@ -58,7 +58,7 @@ inline std::string without_comments(const std::string& s) {
             out += '\n';
         } else if (s.compare(i, 2, "/*") == 0) {
             i = s.find("*/", i);
-            if (i == std::string::npos) throw Error("a comment does not end");
+            if (i == std::string::npos) throw Error("unterminated comment");
             ++i;
         } else {
             out += s[i];
@@ -78,7 +78,7 @@ inline std::vector<std::string> words(const std::string& s, const char* separato
     }
 }
 
-// At the commas that are outside {} and [].
+// Splits at the commas that are outside {} and [].
 inline std::vector<std::string> operands(const std::string& s) {
     std::vector<std::string> out;
     std::string part;
@@ -98,14 +98,14 @@ inline std::vector<std::string> operands(const std::string& s) {
 inline size_t size_of_type(const std::string& type) {
     if (type == "pred") return 1;
     const size_t digits = type.find_first_of("0123456789");
-    if (digits == std::string::npos) throw Error("no type: " + type);
+    if (digits == std::string::npos) throw Error("unknown type: " + type);
     return std::stoul(type.substr(digits)) / 8;
 }
 
 // ---------------------------------------------------------------------------------------------------------
 // Modules
 
-// `.align 4 .b8 name[24]` -> name, alignment, bytes.
+// A declaration such as `.align 4 .b8 name[24]`.
 struct Variable {
     std::string name;
     size_t alignment = 1, bytes = 0;
@@ -136,7 +136,7 @@ inline Variable variable(const std::string& text) {
     return v;
 }
 
-// A variable in global memory as a C++ array that holds its bytes.
+// Declares a variable in global memory as a C++ array of the same bytes.
 inline std::string global_array(const std::string& declaration, const Variable& v) {
     const size_t open = declaration.find('{');
     const bool bytes =
@@ -159,7 +159,7 @@ inline std::string cpp_name(std::string name) {
     return name;
 }
 
-// Behind the block that opens at `at`.
+// Returns the position after the block that opens at `at`.
 inline size_t after_block(const std::string& text, size_t at) {
     int depth = 0;
     do {
@@ -175,7 +175,7 @@ inline Module parse(const std::string& source) {
     for (size_t at = 0; at < text.size();) {
         at = text.find_first_not_of(" \t\r\n", at);
         if (at == std::string::npos) break;
-        // Up to the end of a declaration, or to the body of a kernel.
+        // The end of a declaration, or the start of a kernel's body.
         const size_t end = text.find_first_of(";{", at);
         if (end == std::string::npos) break;
         std::string head = trimmed(text.substr(at, end - at));
@@ -188,7 +188,7 @@ inline Module parse(const std::string& source) {
             }
         }
         if (head.empty()) {
-            if (text[at] == ';' || text[at] == '{') throw Error("no declaration at: " + text.substr(at, 60));
+            if (text[at] == ';' || text[at] == '{') throw Error("expected a declaration: " + text.substr(at, 60));
             continue;
         }
         if (head.find(".entry") != std::string::npos) {
@@ -219,7 +219,7 @@ inline Module parse(const std::string& source) {
             module.entries[entry.name] = entry;
             continue;
         }
-        if (head.find(".func") != std::string::npos) { // a kernel that calls one is refused
+        if (head.find(".func") != std::string::npos) { // skipped: kernels that call functions are not supported
             at = text[end] == '{' ? after_block(text, end) : end + 1;
             continue;
         }
@@ -276,7 +276,7 @@ class Translator {
     std::map<std::string, size_t> shared_at;
     std::set<std::string> locals, globals;
     size_t shared_bytes = 0;
-    bool together = false; // threads meet: at barriers, in shuffles
+    bool together = false; // the kernel has barriers or warp-wide instructions
 
     bool uses(const std::string& name) const { return entry.body.find(name) != std::string::npos; }
 
@@ -286,7 +286,7 @@ class Translator {
         shared_bytes += bytes;
     }
 
-    // Splits a body into declarations, labels, blocks and instructions.
+    // Translates a body: declarations, labels, nested blocks and instructions.
     void statements(const std::string& body) {
         std::string text;
         int vector = 0;
@@ -310,7 +310,7 @@ class Translator {
     }
 
     [[noreturn]] void unknown(const std::string& what) const {
-        throw Error(entry.name + ": the emulator does not know: " + what);
+        throw Error(entry.name + ": not supported by the emulator: " + what);
     }
 
     void statement(std::string s) {
@@ -379,11 +379,11 @@ class Translator {
             {"s64", "int64_t"},  {"f32", "float"},    {"f64", "double"},   {"bf16", "Bf16"},
         };
         const auto found = types.find(t);
-        if (found == types.end()) throw Error("a number of type ." + t);
+        if (found == types.end()) throw Error("unsupported type ." + t);
         return found->second;
     }
 
-    // The value of an operand.
+    // C++ expression for the value of an operand, read as type `as`.
     std::string read(const std::string& operand, const std::string& as) {
         const std::string cpp = type(as);
         static const std::map<std::string, std::string> special = {
@@ -415,10 +415,10 @@ class Translator {
             globals.insert(operand);
             return "get<" + cpp + ">(reinterpret_cast<uint64_t>(&g_" + cpp_name(operand) + "))";
         }
-        return "get<" + cpp + ">(" + name(operand) + ")"; // a register that inline assembly named
+        return "get<" + cpp + ">(" + name(operand) + ")"; // a register named by inline assembly
     }
 
-    // Sets a register.
+    // Emits an assignment to a register; `_` discards the value.
     void write(const std::string& to, const std::string& value) {
         if (to == "_") {
             out << "(void)(" << value << ");";
@@ -543,7 +543,7 @@ class Translator {
             if (op.size() != 4 || t == "f16" || op[2] == "f16") unknown(all);
             const std::string truth = op[2][0] == 'f' ? "1.0f : 0.0f" : "0xffffffffu : 0u";
             if (op[2] == "f32" && arg[0][1] != 'f') {
-                // Inline assembly of CUDA's headers: the bits of the number.
+                // In the inline assembly of CUDA's headers, the destination register holds the float's bits.
                 write(arg[0], "compare_" + op[1] + "(" + read(arg[1], t) + ", " + read(arg[2], t) +
                                   ") ? 1.0f : 0.0f");
             } else {
@@ -556,7 +556,7 @@ class Translator {
             out << "return;";
         } else if (what == "call") {
             if (rest.find("__assertfail") == std::string::npos) unknown(all);
-            out << "on_host::fail(\"an assertion of the kernel\");";
+            out << "on_host::fail(\"assertion failed in the kernel\");";
         } else if (what == "bar") {
             if (op[1] != "sync" || arg.size() != 1 || arg[0] != "0") unknown(all);
             together = true;
@@ -620,7 +620,7 @@ class Translator {
             const std::string inside = trimmed(arg[1].substr(1, arg[1].size() - 2));
             const size_t plus = inside.find('+');
             const auto at = entry.parameter_at.find(trimmed(inside.substr(0, plus)));
-            if (at == entry.parameter_at.end()) unknown("a parameter " + inside);
+            if (at == entry.parameter_at.end()) unknown("parameter " + inside);
             const size_t offset =
                 at->second + (plus == std::string::npos ? 0 : std::stoul(inside.substr(plus + 1)));
             out << "const auto v = from_parameters<" << cpp << ", " << n << ">(t, " << offset << "); ";
@@ -644,7 +644,7 @@ class Translator {
         const bool packs = arg[1][0] == '{', unpacks = arg[0][0] == '{';
         if (!packs && !unpacks) return write(arg[0], read(arg[1], t));
         const std::string half = t == "b64" ? "b32" : "b16", wide = type(t);
-        if (t != "b64" && t != "b32") unknown("mov of a vector of ." + t);
+        if (t != "b64" && t != "b32") unknown("mov of a vector of type ." + t);
         const std::string bits = half == "b32" ? "32" : "16";
         if (packs) {
             const std::vector<std::string> from = elements(arg[1]);
@@ -680,7 +680,7 @@ class Translator {
             write(arg[0], "pack_bf16(" + read(arg[2], "f32") + ", " + read(arg[1], "f32") + ")");
             return;
         }
-        bool integral = false; // a float rounded to a whole one
+        bool integral = false; // rounds a float to an integral float
         for (size_t i = 1; i < op.size(); ++i)
             integral |= op[i].size() == 3 && op[i][0] == 'r' && op[i][2] == 'i';
         write(arg[0], "convert<" + type(to) + ", '" + mode + "', " + (integral ? "true" : "false") + ", " +

@@ -1,5 +1,5 @@
-// Streams, events and memory of the emulated GPU. Work is done as late as the rules of streams allow: what
-// was queued runs when somebody waits for it, so that a wait that is missing shows as wrong numbers.
+// Streams, events and memory of the emulated GPU. Work runs as late as the rules of streams allow: when
+// something waits for it. A missing wait therefore shows as wrong numbers.
 #pragma once
 
 #include "../../crates/sam3/kernels/host/cuda_on_host.h"
@@ -8,7 +8,7 @@
 
 namespace emulated {
 
-// One GPU, one lock: every function of the driver takes it.
+// Every function of the driver holds this lock: there is one GPU.
 inline std::recursive_mutex lock;
 
 inline uint64_t number_from_environment(const char* name, uint64_t otherwise) {
@@ -16,13 +16,13 @@ inline uint64_t number_from_environment(const char* name, uint64_t otherwise) {
     return text != nullptr && *text != 0 ? strtoull(text, nullptr, 10) : otherwise;
 }
 
-// Whether kernels and products are only counted: numbers mean nothing then, and memory holds zeros.
+// Whether kernels and products are counted but not run. Memory then holds zeros and results are meaningless.
 inline bool only_counts() {
     static const bool only = number_from_environment("EMULATED_CUDA_ONLY_COUNT", 0) != 0;
     return only;
 }
 
-// What was asked of the GPU so far; told at the end where EMULATED_CUDA_COUNTS names a file.
+// Number of calls by kind, written at exit to the file EMULATED_CUDA_COUNTS if that is set.
 struct Counts {
     std::map<std::string, uint64_t> all;
 
@@ -46,7 +46,7 @@ struct Stream {
         work.push_back(std::move(one));
         ++queued;
     }
-    // Does what was queued before the moment `until`.
+    // Runs the first `until` entries ever queued, except those that have run.
     void run(uint64_t until) {
         while (done < until && !work.empty()) {
             const std::function<void()> one = std::move(work.front());
@@ -58,7 +58,7 @@ struct Stream {
     void run() { run(queued); }
 };
 
-// All of them, and for as long as the program runs: events may know a stream that is destroyed.
+// All streams ever created. They are never freed, because an event may refer to a destroyed stream.
 inline std::vector<Stream*>& streams() {
     static std::vector<Stream*> streams;
     return streams;
@@ -78,15 +78,15 @@ struct Event {
     }
 };
 
-// Memory of the GPU: every allocation ends where a page that cannot be touched begins, holds NaN at first,
-// and cannot be touched once it is free.
+// Memory of the GPU. Each allocation is filled with NaN, is followed by an inaccessible page, and is unmapped
+// when it is freed.
 class Memory {
   public:
     uint64_t total, used = 0, peak = 0;
 
     explicit Memory(uint64_t total) : total(total) {}
 
-    // Address, or 0 if there is not enough.
+    // Returns the address, or 0 if out of memory.
     uint64_t allocate(uint64_t bytes) {
         if (bytes > total - used) return 0;
         unsigned char* at = map(bytes);
@@ -96,7 +96,7 @@ class Memory {
         peak = std::max(peak, used);
         return address;
     }
-    // The bytes of an allocation count as free from now on.
+    // Subtracts an allocation from `used`; `unmap` follows when the stream gets there. False if not allocated.
     bool release(uint64_t address) {
         const auto found = allocations.find(address);
         if (found == allocations.end() || released.count(address)) return false;
@@ -104,30 +104,31 @@ class Memory {
         used -= found->second;
         return true;
     }
-    // It goes away.
+    // Makes a released allocation inaccessible.
     void unmap(uint64_t address) {
         const auto found = allocations.find(address);
-        if (found == allocations.end()) on_host::fail("memory was freed twice");
+        if (found == allocations.end()) on_host::fail("double free");
         unmap(reinterpret_cast<unsigned char*>(address), found->second);
         released.erase(address);
         allocations.erase(found);
     }
-    bool holds(uint64_t address, uint64_t bytes) const {
+    // Whether `bytes` from `address` are within one allocation.
+    bool contains(uint64_t address, uint64_t bytes) const {
         auto after = allocations.upper_bound(address);
         if (after == allocations.begin()) return false;
         --after;
         return address - after->first <= after->second && bytes <= after->second - (address - after->first);
     }
     void check(const char* what, uint64_t address, uint64_t bytes) const {
-        if (bytes != 0 && !holds(address, bytes)) {
+        if (bytes != 0 && !contains(address, bytes)) {
             on_host::machine.what = what;
-            on_host::fail("memory that is not allocated");
+            on_host::fail("address range is not allocated");
         }
     }
 
   private:
     std::map<uint64_t, uint64_t> allocations, released;
-    std::map<uint64_t, std::vector<unsigned char*>> kept; // by size, where only counting
+    std::map<uint64_t, std::vector<unsigned char*>> reusable; // by size, if only counting
 
     unsigned char* map(uint64_t bytes) {
         if (!only_counts()) {
@@ -135,7 +136,7 @@ class Memory {
             memset(at, on_host::POISON, bytes);
             return at;
         }
-        std::vector<unsigned char*>& same = kept[bytes];
+        std::vector<unsigned char*>& same = reusable[bytes];
         if (!same.empty()) {
             unsigned char* at = same.back();
             same.pop_back();
@@ -143,12 +144,12 @@ class Memory {
         }
         void* at =
             mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (at == MAP_FAILED) on_host::fail("no memory");
+        if (at == MAP_FAILED) on_host::fail("out of host memory");
         return static_cast<unsigned char*>(at);
     }
     void unmap(unsigned char* at, uint64_t bytes) {
         if (only_counts()) {
-            kept[bytes].push_back(at);
+            reusable[bytes].push_back(at);
         } else {
             on_host::unguard(at, bytes);
         }
@@ -160,7 +161,7 @@ inline Memory& memory() {
     return memory;
 }
 
-// The stream of handle 0.
+// The stream with handle 0.
 inline Stream& default_stream() {
     static Stream* const stream = new_stream();
     return *stream;
