@@ -7,8 +7,8 @@
 
 The table of that section is the configuration: phrases in backticks in the first column, the replacement in the second.
 A phrase matches in any case, as whole words, and across line breaks. Searched are Markdown text, comments, and string
-literals that contain a space. Code, and code in backticks or in the braces of a format string, is not. Prints `file:line: phrase (write: replacement)`; exits
-with 1 if it found any, with 2 if there is no table.
+literals that contain a space. Code is not searched, nor code in backticks or in the braces of a format string. Prints
+`file:line: "phrase" (write: replacement)`; exits with 1 if it found any, with 2 if there is no table.
 """
 
 from __future__ import annotations
