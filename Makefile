@@ -1,37 +1,42 @@
-# `make demo` and `make test` do everything on a fresh Debian, Ubuntu or macOS.
-# MODEL=folder of a SAM3 checkpoint, VIDEO=file: to use your own in the demo.
+# `make demo` and `make test` work on a fresh Debian, Ubuntu or macOS: they install missing tools.
+#
+#   MODEL=DIR VIDEO=FILE make demo      use your own SAM3 model and video
 
 SHELL := /bin/bash
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 COURTSIDE := target/release/courtside
 
-.PHONY: demo test check bench setup servers
+.PHONY: demo test check bench build setup servers
 
 setup:
 	@scripts/install_tools.sh
 
-# The S3 servers that tests start.
+# Install the S3 servers that tests start.
 servers: setup
 	@scripts/s3/install_s3_servers.sh
 
-# Submits, tracks and imports a clip, and says where everything lies.
-demo: setup
-	cargo build --release --locked
+# Build the program only: the rest of the workspace is for tests.
+build: setup
+	cargo build --release --locked -p courtside
+
+# Submit, track and import a clip, and print where the results are.
+demo: build
 	@COURTSIDE=$(COURTSIDE) MODEL="$(MODEL)" VIDEO="$(VIDEO)" scripts/demo.sh
 
-# What the continuous integration runs. The second line of tests: modules at real size in the arithmetic of GPUs.
+# Everything that CI runs. The second cargo line runs the modules at real size in bfloat16, the type that GPUs use; it
+# reuses the build of the first, which it would not with `-p sam3`.
 test: servers check
 	cargo test --workspace --locked
 	COURTSIDE_TEST_DEVICE=cpu cargo test --workspace --locked --lib real_shapes
 	scripts/schemathesis.sh
 	tools/cuda-emulator/test.sh
 
-check:
+check: setup
+	scripts/check_wording.py --self-test
 	cargo fmt --all -- --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-# One frame's stages on this machine; minutes at the real configuration.
-bench: setup
-	cargo build --release --locked
+# Time the stages of one frame on this machine; takes minutes at the real configuration.
+bench: build
 	$(COURTSIDE) bench --config tiny --objects 0,1,5,12
 	$(COURTSIDE) bench --config real --objects 1

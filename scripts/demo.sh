@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# The whole way of a game on this machine: submit, worker, status, import, annotated video. The bucket is a
-# folder. MODEL and VIDEO name your own; without them, the tiny checkpoint of fixtures/wide tracks the synthetic
-# clip that it was trained on.
+# Submits, tracks and imports a video on this machine, and exports it annotated. The bucket is a folder. Set MODEL and
+# VIDEO to use your own; the default is the tiny model of fixtures/wide and the synthetic clip that it was trained on.
+#
+# Run by `make demo`, which builds the program and sets COURTSIDE to its path. Everything is written to demo/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 program=$(realpath "$COURTSIDE")
 root=$PWD
 mkdir -p demo && cd demo
 
-# What is set for another bucket or library is none of the demo's.
+# Ignore settings for another bucket or library.
 for name in $(env | grep -oE '^(R2_[A-Z_]+|DATABASE_URL|VIDEO_STORAGE_PATH|WORKER_[A-Z_]+|SINGLE_JOB)=' | tr -d =); do
     unset "$name"
 done
@@ -22,30 +23,31 @@ if [ -z "${VIDEO:-}" ]; then
 fi
 model=()
 [ -z "${MODEL:-}" ] || model=(--model "$(absolute "$MODEL")")
-say() { printf '\n$ %s\n' "$*"; }
+show() { printf '\n$ %s\n' "$*"; }
 
-say courtside submit "$VIDEO" "${prompt[@]}"
+show courtside submit "$VIDEO" "${prompt[@]}"
 "$program" --json submit "$(absolute "$VIDEO")" "${prompt[@]}" >submitted.json
 job=$(sed -n 's/.*"job_id": "\([^"]*\)".*/\1/p' submitted.json)
 video=$(sed -n 's/.*"video_id": \([0-9]*\).*/\1/p' submitted.json)
 echo "job $job of video $video"
 
-say courtside worker --local --once "${model[@]}"
+show courtside worker --local --once "${model[@]}"
 "$program" worker --local --once "${model[@]}"
 
-say courtside status
+show courtside status
 "$program" status
 
-say courtside import --job-id "$job"
+show courtside import --job-id "$job"
 "$program" import --job-id "$job"
 
-say courtside export "$job" --format video
+show courtside export "$job" --format video
 "$program" export "$job" --format video --out annotated.mp4
 "$program" export "$job" --format mot --out tracks.txt
 
-say courtside tracks "$job"
+show courtside tracks "$job"
 "$program" tracks "$job"
 
+echo
 echo "annotated video:  $PWD/annotated.mp4"
 echo "tracks:           $PWD/tracks.txt (MOT Challenge), $PWD/basketball_analyzer.db (SQLite)"
-echo "the API:          cd $PWD && $program serve   then   http://127.0.0.1:8000/docs"
+echo "HTTP API:         cd $PWD && $program serve   then open   http://127.0.0.1:8000/docs"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what building and testing need and this machine lacks: a C compiler, ffmpeg, Rust.
+# Installs missing tools for building and testing: a C and C++ compiler, ffmpeg, Rust. Debian, Ubuntu and macOS.
 set -euo pipefail
 
 as_root() {
@@ -7,7 +7,7 @@ as_root() {
 }
 
 missing=()
-command -v cc >/dev/null || missing+=(gcc libc6-dev)
+command -v cc >/dev/null && command -v c++ >/dev/null || missing+=(g++ libc6-dev)
 command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null || missing+=(ffmpeg)
 command -v cargo >/dev/null || command -v curl >/dev/null || missing+=(curl ca-certificates)
 
@@ -19,7 +19,7 @@ if [ "${#missing[@]}" -gt 0 ]; then
     elif command -v brew >/dev/null; then
         brew install ffmpeg
     else
-        echo "error: neither apt-get nor brew is here; install ffmpeg 5.1 or newer and a C compiler" >&2
+        echo "error: found neither apt-get nor brew: install ffmpeg 5.1 or newer and a C++ compiler" >&2
         exit 1
     fi
 fi

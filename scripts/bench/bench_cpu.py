@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
-"""Times PyTorch on this machine's CPU at what `courtside bench --layers` times, and compares the two.
+"""Time PyTorch on the CPU with the layers of `courtside bench --layers`, and compare the two.
 
-    bench_cpu.py                             a table of milliseconds
-    bench_cpu.py --json                      {name: milliseconds}
-    bench_cpu.py --only memory_attention_7   one measurement (can be repeated)
+    bench_cpu.py                             print a table of milliseconds
+    bench_cpu.py --json                      print {name: milliseconds}
+    bench_cpu.py --only memory_attention_7   run one measurement (repeatable)
     bench_cpu.py --courtside target/release/courtside
-                                             also runs `PATH bench --layers --json` and prints the ratio
+                                             also run `PATH bench --layers --json` and print the ratio
 
 f32, random weights, SDPA attention, inference mode; the best of `--repeat` runs after one warm-up. The layers have
 the shapes of the real configuration and run on `--threads` threads. The clip is `fixtures/wide`, streamed from
-decoded frames to post-processed masks; it is so small that one thread may beat two, so the better of both counts.
+decoded frames to post-processed masks. One thread can be faster than two on such a small clip, so the better of both is
+used.
+
+Needs the Python environment of scripts/reference/setup_reference.sh.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import argparse
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,13 +39,15 @@ logging.disable_progress_bar()
 GRID = 72
 TOKENS = GRID * GRID
 TOKENS_PER_POINTER = 4
-CLIP = Path(__file__).resolve().parents[2] / "fixtures" / "wide"
+ROOT = Path(__file__).resolve().parents[2]
+CLIP = ROOT / "fixtures" / "wide"
+sys.path.insert(0, str(ROOT / "scripts" / "reference"))  # for the package `parity`
 
 Step = Callable[[], object]
 
 
 def vit_layer(window: bool) -> Step:
-    """One ViT layer, 72x72 tokens of 1024: nine windows of 24x24, or all tokens at once."""
+    """One ViT layer, 72x72 tokens of 1024 channels: nine windows of 24x24, or global attention."""
     config = Sam3VideoConfig().detector_config.vision_config.backbone_config
     config._attn_implementation = "sdpa"
     layer = sam3.Sam3ViTLayer(config, window_size=config.window_size if window else 0).eval()
@@ -50,7 +56,7 @@ def vit_layer(window: bool) -> Step:
 
 
 def memory_attention_layer(n_frames: int, n_pointers: int) -> Step:
-    """One memory-attention layer for one object: 5184 queries over n_frames memories and the pointer tokens."""
+    """One memory-attention layer for one object: 5184 queries over `n_frames` memories and the pointer tokens."""
     config = Sam3VideoConfig().tracker_config
     config._attn_implementation = "sdpa"
     config.memory_attention_num_layers = 1
@@ -65,7 +71,7 @@ def memory_attention_layer(n_frames: int, n_pointers: int) -> Step:
 
 
 def clip() -> Step:
-    """`fixtures/wide` from its decoded frames, streamed, with post-processing."""
+    """All of `fixtures/wide`, streamed from decoded frames, with post-processing."""
     from parity import checkpoint
     from parity.specs import wide
 
@@ -91,11 +97,11 @@ BENCHES: dict[str, Callable[[], Step]] = {
     "memory_attention_10": lambda: memory_attention_layer(10, 20),
     "clip_wide": clip,
 }
-"""Name to what makes the step to be timed; the names are also those of `courtside bench --layers --json`."""
+"""Functions that prepare the step to time, by name; `courtside bench --layers --json` uses the same names."""
 
 
 def best_ms(step: Step, repeat: int) -> float:
-    """Milliseconds of the fastest of `repeat` runs, after one that is not counted."""
+    """Milliseconds of the fastest of `repeat` runs, after one warm-up."""
     times = []
     with torch.inference_mode():
         for _ in range(repeat + 1):
@@ -118,7 +124,7 @@ def measure(name: str, threads: int, repeat: int) -> float:
 
 
 def courtside_ms(binary: Path, names: list[str]) -> dict[str, float]:
-    """What `courtside bench --layers --json` prints: {name: milliseconds}."""
+    """Run `courtside bench --layers --json`; returns {name: milliseconds}."""
     command = [str(binary), "bench", "--layers", "--json", "--repeat", "3", "--clip", str(CLIP)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode != 0:
@@ -128,7 +134,7 @@ def courtside_ms(binary: Path, names: list[str]) -> dict[str, float]:
 
 
 def table(ours: dict[str, float], pytorch: dict[str, float]) -> str:
-    """PyTorch's time, ours, and how many times faster we are."""
+    """One line per measurement: both times, and PyTorch's over Courtside's."""
     lines = [f"{'':22}{'PyTorch ms':>12}" + (f"{'courtside ms':>14}{'ratio':>8}" if ours else "")]
     for name, ms in pytorch.items():
         line = f"{name:22}{ms:12.1f}"
@@ -140,11 +146,11 @@ def table(ours: dict[str, float], pytorch: dict[str, float]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", choices=list(BENCHES), help="measure only this")
+    parser.add_argument("--only", action="append", choices=list(BENCHES), help="run only this measurement")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--courtside", type=Path, help="our binary, to compare with")
+    parser.add_argument("--courtside", type=Path, help="program to compare with")
     args = parser.parse_args()
 
     names = args.only or list(BENCHES)

@@ -1,51 +1,51 @@
 #!/usr/bin/env python3
-"""Times `courtside bench` and transformers' `Sam3VideoModel` on one card in one run, and writes one table.
+"""Time `courtside bench` and transformers' `Sam3VideoModel` on one GPU in one run, and write one table.
 
-    bench_gpu.py                            the table; also in target/bench_gpu/report.md and report.json
-    bench_gpu.py --json                     the same as JSON on standard output
-    bench_gpu.py --objects 1,5 --frames 50  other counts
-    bench_gpu.py --long 5000                also 5,000 frames at 12 objects of ours: does memory grow?
-    bench_gpu.py --long-theirs 2000         also so many frames of theirs at 5 objects, until memory is full
+    bench_gpu.py                            print the table; also write target/bench_gpu/report.md and report.json
+    bench_gpu.py --json                     print JSON instead
+    bench_gpu.py --objects 1,5 --frames 50  other numbers of objects and frames
+    bench_gpu.py --long 5000                also run Courtside for 5,000 frames with 12 objects: does memory grow?
+    bench_gpu.py --long-theirs 2000         also run transformers for 2,000 frames with 5 objects, or until out of memory
     bench_gpu.py --device cpu --config tiny --frames 3 --objects 1,3 --only transformers
-                                            tries the script out where there is no GPU
+                                            try the script on a machine without a GPU
 
-`scripts/bench/bench_gpu.sh` runs this with everything it needs in place.
+`scripts/bench/bench_gpu.sh` sets up the environment and runs this.
 
-Both sides have random weights of the same configuration, so that nobody needs the gated checkpoint. Random weights
-find nothing, hence the objects are prescribed; all arithmetic is done nevertheless.
+Both programs have random weights of the same configuration, so that the gated model is not needed. Random weights detect
+nothing, so detections and tracks are prescribed; all arithmetic still runs.
 
-Theirs, counted, on every frame (wall time, from the frame in host memory until the device is idle):
-  * a 1920x1080 frame of bytes goes through `Sam3VideoProcessor` on the device: resize, normalise;
+transformers, timed on every frame (wall time, from the frame in host memory until the device is idle):
+  * `Sam3VideoProcessor` on the device resizes and normalises a 1920x1080 RGB frame;
   * `Sam3VideoModel(inference_session, frame=...)`, bf16 and SDPA: vision encoder once, both necks, the detector for
     one prompt, N propagations with full memory, association, heuristics, one memory encoding of N objects;
-  * `postprocess_outputs`: N masks at 1920x1080, boxes; the boxes are read back, the masks stay on the device.
-Theirs, not counted: making the model, the text encoder (once a session, in the fill), the frames that fill the
-memory, warm-up, compilation, decoding video. NMS, hole filling and speck removal need the `kernels` package;
-without it the reference skips them, and is a little faster for it. The report says which it was.
+  * `postprocess_outputs`: N masks at 1920x1080 and boxes. The boxes are downloaded; the masks stay on the device.
+Not timed: creating the model, the text encoder (once per session, during the fill), the frames that fill the memory,
+warm-up, compilation, decoding video. NMS, hole filling and speck removal need the package `kernels`; without it the
+reference skips them and is slightly faster. The report states which was the case.
 
-How theirs keeps N objects: a hook on the detector overwrites N queries with N disks that do not overlap, at
-probability 1, and all others with 0; a hook on the tracker overwrites the N masks and scores it returns with the
-same disks. Both have run in full before, and everything after them is the reference's own: frame 0 adds N objects,
-later ones match each with its detection, so that none is added, lost, or suppressed. The fill reconditions on frames
-1 to 3 (`recondition_every_nth_frame` is 1, afterwards 0), then goes on until the pointers are full, 19 frames at the
-real configuration. From then on every object attends to 4 conditioning and 6 recent frames of 5184 tokens and to 4 +
-15 pointers of 4 tokens, 51,916 in all, as `full_bank` in crates/sam3/src/bench.rs has it. Hooks count, and the run
-ends with an error if on any measured frame the vision encoder, detector or memory encoder did not run exactly once,
-the memory attention not N times, or with another number of tokens. (With trained weights the reference would gain
-four tokens every 16 frames and drop one memory frame for six frames after each.)
+How transformers keeps N objects: a hook on the detector overwrites N queries with N disjoint disks at probability 1, and
+all other queries with 0; a hook on the tracker overwrites the N masks and scores it returns with the same disks. Both run
+in full first, and everything after them is the reference's own: frame 0 adds N objects, and later frames match each with
+its detection, so that none is added, lost or suppressed. The fill reconditions on frames 1 to 3
+(`recondition_every_nth_frame` is 1, afterwards 0) and continues until the pointers are full: 19 frames at the real
+configuration. From then on every object attends to 4 conditioning and 6 recent frames of 5184 tokens and to 4 + 15
+pointers of 4 tokens, 51,916 in total, as in `full_bank` in crates/sam3/src/bench.rs. Hooks count calls, and the run fails
+if on any timed frame the vision encoder, detector or memory encoder does not run exactly once, or the memory attention
+does not run N times with this number of tokens. (With trained weights the reference would gain four tokens every 16
+frames, and drop one memory frame for six frames after each.)
 
-Theirs, `compiled`: the same with `torch.compile` (static shapes) around the modules in `PARTS`, one by one, after the
-fill. One that does not compile stays as it was, with a note. It wants a C compiler and Python.h.
+transformers `compiled`: the same with `torch.compile` (static shapes) around each module in `PARTS`, after the fill. A
+module that does not compile stays eager, with a note. Needs a C compiler and Python.h.
 
-Ours: `courtside bench --device D --config C --objects N,... --frames F --json`; `courtside bench --help` says what a
-frame of it has. Its fps are those of whole frames (`frames`) where it reports them, else those of its stages' sum.
+Courtside: `courtside bench --device D --config C --objects N,... --frames F --json`; `courtside bench --help` describes
+its frames. Its fps are those of complete frames (`frames`) if reported, and otherwise of the sum of its stages.
 
-Stages are timed on separate frames after the measured ones, theirs with CUDA events around the methods in `STAGES`;
-`other` is what is left of the frame: association, heuristics, copies of the session's dictionaries.
+Stages are timed on separate frames after the timed ones, for transformers with CUDA events around the methods in
+`STAGES`; `other` is the rest of the frame: association, heuristics, copies of the session's dictionaries.
 
-Memory: `GPU used` is what the driver has given out on the whole card (total - free), the largest of the samples;
-`allocated` is `torch.cuda.max_memory_allocated`. Theirs keeps something of every frame, so its memory is that after
-so many frames, and its growth has a column.
+Memory: `GPU used` is what the driver has allocated on the GPU (total - free), the largest of the samples; `allocated` is
+`torch.cuda.max_memory_allocated`. transformers keeps something of every frame, so its memory depends on the number of
+frames, and its growth has a column.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts" / "reference"))  # for the package `parity`
 WARM_UP_FRAMES = 5
 STAGE_FRAMES = 10
 LONG_OBJECTS = 12
@@ -83,7 +84,7 @@ COMMON_STAGES = (
     "SAM head",
     "memory encoder",
 )
-"""Stages that both sides name."""
+"""Stages that both programs report."""
 STAGES = (
     ("resize 1080p", "processor", "preprocess"),
     ("vision encoder", "model.detector_model.vision_encoder.backbone", "forward"),
@@ -95,7 +96,7 @@ STAGES = (
     ("memory encoder", "model", "run_memory_encoder"),
     ("post-processing", "processor", "postprocess"),
 )
-"""Stage, object, and its method that is the stage in the reference."""
+"""Name of a stage, and the object and method that implement it in the reference."""
 PARTS = (
     "detector_model.vision_encoder.backbone",
     "detector_model.vision_encoder.neck",
@@ -107,19 +108,19 @@ PARTS = (
     "tracker_model.mask_decoder",
     "tracker_model.memory_encoder",
 )
-"""What the `compiled` variant compiles; of a list, each member. (The whole DETR decoder reads sizes back from the
-device, which ends a graph.)"""
+"""Modules that the `compiled` variant compiles; of a list, each member. (The complete DETR decoder downloads sizes from
+the device, which breaks the graph.)"""
 
 
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-# --- theirs ---------------------------------------------------------------------------------------------------------
+# --- transformers ---------------------------------------------------------------------------------------------------
 
 
 def configuration(name: str) -> object:
-    """`Sam3VideoConfig` of `real`, of `tiny` (the shapes of `courtside bench --config tiny`), or of a config.json."""
+    """The `Sam3VideoConfig` called `real` or `tiny` (the shapes of `courtside bench --config tiny`), or of a config.json."""
     from transformers import Sam3VideoConfig
 
     if name == "real":
@@ -162,7 +163,7 @@ def configuration(name: str) -> object:
 
 
 class Reference:
-    """The model with random weights, its processor, and where they run."""
+    """The model with random weights, its processor, their device and type."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         import torch
@@ -178,7 +179,7 @@ class Reference:
         self.model = model.to(self.device, dtype=self.dtype).eval()
         self.attention = sorted(attention_implementations(self.model))
         if self.attention != ["sdpa"]:
-            raise SystemExit(f"error: some modules do not attend with sdpa: {self.attention}")
+            raise SystemExit(f"error: some modules do not use sdpa: {self.attention}")
         side = config.tracker_config.image_size
         sizes = {"size": {"height": side, "width": side}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
         mask_side = {"height": config.low_res_mask_size, "width": config.low_res_mask_size}
@@ -210,14 +211,14 @@ class Reference:
         return self.processor.add_text_prompt(session, "basketball player")
 
     def step(self, session: object, frame: object, frame_idx: int) -> int:
-        """One frame, from bytes to masks and boxes; the number of objects that come out. If it fails on the way,
-        the same index can be done again."""
+        """Process one frame, from bytes to masks and boxes; returns the number of objects. After a failure, the same
+        index can be processed again."""
         inputs = self.preprocess(frame)
         out = self.model(inference_session=session, frame=inputs.pixel_values[0], frame_idx=frame_idx)
         return len(self.postprocess(session, out, inputs.original_sizes)["boxes"])
 
     def part(self, path: str) -> object:
-        """The object that `path` names: `processor` is this one, `model.a.b` a module."""
+        """The object at `path`: `processor` is this object, `model.a.b` a module."""
         return self if path == "processor" else functools.reduce(getattr, path.split("."), self)
 
     def synchronize(self) -> None:
@@ -228,12 +229,12 @@ class Reference:
 
 
 def attention_implementations(model: object) -> set[str]:
-    """What each submodel's configuration says it attends with."""
+    """The attention implementations in the submodels' configurations."""
     return {m.config._attn_implementation for m in model.modules() if hasattr(m, "config")}
 
 
 def disks(n: int, side: int, device: object) -> object:
-    """Mask logits [n, side, side] of n disks in a square grid; they touch nobody."""
+    """Mask logits [n, side, side] of n disjoint disks in a square grid."""
     import torch
 
     columns = int(n**0.5 + 0.9999)
@@ -244,8 +245,8 @@ def disks(n: int, side: int, device: object) -> object:
     return (0.35 * cell - distances).clamp(-10, 10)
 
 
-def pictures(n: int = 8) -> list:
-    """So many different 1920x1080 frames of bytes."""
+def random_frames(n: int = 8) -> list:
+    """`n` different 1920x1080 RGB frames."""
     import numpy as np
 
     rng = np.random.default_rng(0)
@@ -255,12 +256,12 @@ def pictures(n: int = 8) -> list:
 
 @dataclass
 class Witness:
-    """Sees to it that every frame does its work: what ran, how often, over how many memory tokens."""
+    """Counts the modules that ran on a frame, and the memory tokens they ran over, and checks both."""
 
     calls: Counter = field(default_factory=Counter)
     tokens: set = field(default_factory=set)
     tracked: object = None
-    """The masks that the tracker gave of itself; a hook keeps them if this is None."""
+    """The masks that the tracker computed, before they are overwritten. A hook sets this if it is None."""
 
     def reset(self) -> None:
         self.calls.clear()
@@ -272,13 +273,13 @@ class Witness:
         if n_out != n_objects or self.calls != expected_calls or self.tokens != expected_tokens:
             raise SystemExit(
                 f"error: frame {frame} did not do the work of {n_objects} objects with full memory: {n_out} objects, "
-                f"{dict(self.calls)}, (memory tokens, of them pointers') {self.tokens}, not {expected_tokens}"
+                f"calls {dict(self.calls)}, (memory tokens, pointer tokens) {self.tokens} instead of {expected_tokens}"
             )
 
 
 @contextmanager
 def prescribed(reference: Reference, n_objects: int) -> Iterator[Witness]:
-    """Fixes what is detected and tracked to `n_objects` disks, and watches what runs."""
+    """Overwrite detections and tracks with `n_objects` disks, and count what runs."""
     import torch
 
     model, witness = reference.model, Witness()
@@ -327,7 +328,7 @@ def prescribed(reference: Reference, n_objects: int) -> Iterator[Witness]:
 
 @contextmanager
 def timed_stages(reference: Reference, spans: list) -> Iterator[None]:
-    """Appends (stage, start, end) for every call of a stage's method."""
+    """Append (stage, start, end) to `spans` for every call of a stage's method."""
     import torch
 
     def mark() -> object:
@@ -354,7 +355,7 @@ def timed_stages(reference: Reference, spans: list) -> Iterator[None]:
 
 @contextmanager
 def replaced_attributes() -> Iterator[Callable[[object, str, object], None]]:
-    """Gives a function that sets an attribute; all are as before at the end."""
+    """Yield a function that sets an attribute; all attributes are restored at the end."""
     before = []
 
     def replace(owner: object, name: str, value: object) -> None:
@@ -376,7 +377,7 @@ def span_ms(start: object, end: object) -> float:
 
 
 def stage_times(reference: Reference, frame: Callable[[], None]) -> list[dict]:
-    """Median milliseconds of each stage over `STAGE_FRAMES` frames, and of what is left."""
+    """Median milliseconds of each stage over `STAGE_FRAMES` frames, and of the rest as `other`."""
     frames = []
     for _ in range(STAGE_FRAMES):
         spans: list = []
@@ -393,7 +394,7 @@ def stage_times(reference: Reference, frame: Callable[[], None]) -> list[dict]:
 
 
 def device_memory(reference: Reference) -> dict[str, int] | None:
-    """Bytes that the driver has given out, and of them those in tensors."""
+    """Bytes that the driver has allocated, and the part that is in tensors."""
     import torch
 
     if reference.device.type != "cuda":
@@ -403,7 +404,7 @@ def device_memory(reference: Reference) -> dict[str, int] | None:
 
 
 def compile_parts(reference: Reference, replace: Callable, frame: Callable[[], None], notes: list[str]) -> None:
-    """Puts compiled `forward`s into place, each tried with a frame; those that fail are left out from then on."""
+    """Replace `forward` methods by compiled ones, each tried on a frame; those that fail stay eager from then on."""
     import torch
 
     torch._dynamo.config.recompile_limit = 64  # some functions are shared by many modules
@@ -419,16 +420,17 @@ def compile_parts(reference: Reference, replace: Callable, frame: Callable[[], N
             frame()
         except torch.OutOfMemoryError:
             raise
-        except Exception as error:  # whatever the compiler raises
+        except Exception as error:  # the compiler raises many types
             for module, forward in zip(modules, eager, strict=True):
                 module.forward = forward
             reference.compiled[path] = []
             first_line = (str(error).strip().splitlines() or [""])[0][:200]
-            notes.append(f"torch.compile of {path} failed and was left out: {type(error).__name__}: {first_line}")
+            notes.append(f"torch.compile of {path} failed, it stays eager: {type(error).__name__}: {first_line}")
 
 
 def measure(reference: Reference, variant: str, n_objects: int, n_frames: int, notes: list[str]) -> dict:
-    """One variant at one count: fill, warm-up, `n_frames` frames, stages. Out of memory is a result, too."""
+    """Measure one variant with one number of objects: fill, warm-up, `n_frames` frames, stages. Running out of memory is
+    a result."""
     import torch
 
     cuda = reference.device.type == "cuda"
@@ -436,7 +438,7 @@ def measure(reference: Reference, variant: str, n_objects: int, n_frames: int, n
     if cuda:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    model, images = reference.model, pictures()
+    model, images = reference.model, random_frames()
     result: dict = {"objects": n_objects, "variant": variant, "error": None}
     times: list[float] = []
     memory: list[dict] = []
@@ -490,7 +492,7 @@ def measure(reference: Reference, variant: str, n_objects: int, n_frames: int, n
 
 
 def growth(memory: list[dict]) -> float | None:
-    """Bytes in tensors that each frame adds."""
+    """Bytes that each frame adds to the memory in tensors; None with fewer than two samples."""
     if len(memory) < 2:
         return None
     first, last = memory[0], memory[-1]
@@ -498,7 +500,7 @@ def growth(memory: list[dict]) -> float | None:
 
 
 def matmul_gflops(reference: Reference) -> float:
-    """GFLOP/s of a square product, 8192 on a GPU: the best of ten after three, by CUDA events."""
+    """GFLOP/s of a square matrix product (8192 on a GPU, 1024 on a CPU): the best of ten runs after three warm-ups."""
     import torch
 
     cuda = reference.device.type == "cuda"
@@ -522,8 +524,8 @@ def matmul_gflops(reference: Reference) -> float:
     return 2 * n**3 / best / 1e6
 
 
-def theirs(args: argparse.Namespace, report: dict, save: Callable[[], None]) -> None:
-    """Fills `report["transformers"]`."""
+def run_transformers(args: argparse.Namespace, report: dict, save: Callable[[], None]) -> None:
+    """Measure transformers into `report["transformers"]`, calling `save` after each result."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     import torch
     import torchvision
@@ -532,8 +534,8 @@ def theirs(args: argparse.Namespace, report: dict, save: Callable[[], None]) -> 
 
     logging.disable_progress_bar()
     if args.device == "cuda" and not torch.cuda.is_available():
-        raise SystemExit(f"error: torch (CUDA {torch.version.cuda}) sees no GPU; is the driver too old?")
-    say(f"transformers: making random weights of {args.config} ...")
+        raise SystemExit(f"error: torch (CUDA {torch.version.cuda}) finds no GPU; the driver may be too old")
+    say(f"transformers: creating random weights of {args.config} ...")
     reference = Reference(args)
     result = report["transformers"] = {
         "versions": {m.__name__: m.__version__ for m in (torch, torchvision, transformers)},
@@ -565,25 +567,25 @@ def theirs(args: argparse.Namespace, report: dict, save: Callable[[], None]) -> 
         save()
 
 
-# --- ours -----------------------------------------------------------------------------------------------------------
+# --- Courtside ------------------------------------------------------------------------------------------------------
 
 
-def ours(args: argparse.Namespace, objects: list[int], n_frames: int) -> dict:
-    """What `courtside bench` reports."""
+def run_courtside(args: argparse.Namespace, objects: list[int], n_frames: int) -> dict:
+    """The JSON report of `courtside bench`."""
     command = [str(args.courtside), "bench", "--device", args.device, "--config", args.config]
     command += ["--objects", ",".join(map(str, objects)), "--frames", str(n_frames), "--json", *args.courtside_arg]
     say(f"$ {' '.join(command)}")
     run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if run.returncode != 0:
-        raise SystemExit(f"error: courtside bench ended with {run.returncode}; its message is above")
+        raise SystemExit(f"error: courtside bench failed with status {run.returncode}; its message is above")
     try:
         return json.loads(run.stdout)
     except ValueError:
         raise SystemExit(f"error: courtside bench printed no JSON:\n{run.stdout[:500]}") from None
 
 
-def card() -> dict | None:
-    """What nvidia-smi says of the card now."""
+def gpu_state() -> dict | None:
+    """The state of the GPU according to nvidia-smi; None without it."""
     if shutil.which("nvidia-smi") is None:
         return None
     fields = "name,driver_version,memory.total,memory.used,clocks.sm,temperature.gpu,power.draw,power.limit"
@@ -604,7 +606,7 @@ def our_fps(count: dict) -> float:
 
 
 def used_bytes(count: dict, whole: dict) -> int | None:
-    """The most that the driver had given out at this count, or else in the whole run."""
+    """The most memory that the driver had allocated with this number of objects, or else in the complete run."""
     samples = [m["bytes"] for m in (count.get("frames") or {}).get("device_memory") or []]
     return max(samples, default=None) or whole.get("device_memory_bytes")
 
@@ -633,7 +635,7 @@ def ms_pair(count: dict) -> str | None:
 
 
 def markdown(report: dict) -> str:
-    """The whole report."""
+    """The report as Markdown: facts, a table of fps, tables of stages and of long runs, notes."""
     mine, other = report.get("courtside") or {}, report.get("transformers") or {}
     our_counts = {c["objects"]: c for c in mine.get("counts", [])}
     their_counts = {(c["variant"], c["objects"]): c for c in other.get("counts", [])}
@@ -658,11 +660,11 @@ def facts(report: dict, mine: dict, other: dict) -> Iterator[str]:
     if now:
         yield f"{now['name']}, {now['memory.total']} MiB, driver {now['driver_version']}, {now['power.limit']} W"
         yield f"before: {now['memory.used']} MiB in use, {now['temperature.gpu']} °C, {now['clocks.sm']} MHz"
-    yield f"{report['frames']} frames of 1920x1080, one prompt, full memory; random weights on both sides"
+    yield f"{report['frames']} frames of 1920x1080, one prompt, full memory; random weights in both programs"
     if mine.get("matmul_gflops"):
         yield f"courtside: matrix product {mine['matmul_gflops'] / 1e3:,.1f} TFLOP/s"
         if mine.get("kernels"):
-            yield f"courtside: {mine['kernels']} kernels (--courtside-arg=--kernels=library|fused chooses)"
+            yield f"courtside: {mine['kernels']} kernels (select with --courtside-arg=--kernels=library|fused)"
         if mine.get("first_frame_ms") is not None:
             yield f"courtside: first frame {mine['first_frame_ms']:,.0f} ms"
     if other:
@@ -670,7 +672,7 @@ def facts(report: dict, mine: dict, other: dict) -> Iterator[str]:
         yield f"{versions}, CUDA {other['cuda']}, {other['dtype']}, {other['attention']}"
         yield f"torch: matrix product {other['matmul_gflops'] / 1e3:,.1f} TFLOP/s"
         tokens, pointers = other["memory_tokens"], other["pointer_tokens"]
-        yield f"transformers: {tokens:,} memory tokens an object, {pointers} of them pointers'"
+        yield f"transformers: {tokens:,} memory tokens per object, {pointers} of them for pointers"
         kernels = "present" if other["kernels_package"] else "absent: no NMS, hole filling and speck removal"
         yield f"transformers: `kernels` package {kernels}"
 
@@ -678,7 +680,7 @@ def facts(report: dict, mine: dict, other: dict) -> Iterator[str]:
 def fps_table(report: dict, mine: dict, our_counts: dict, their_counts: dict, variants: list[str]) -> Iterator[str]:
     head = ["objects", "courtside fps", "median / p95 ms", "GPU used GB"]
     for v in variants:
-        head += [f"transformers {v} fps", "median / p95 ms", "ratio", "GPU used / allocated GB", "growth MB a frame"]
+        head += [f"transformers {v} fps", "median / p95 ms", "ratio", "GPU used / allocated GB", "growth MB per frame"]
     yield row(head)
     yield "|" + "---|" * len(head)
     for n in report["objects"]:
@@ -699,13 +701,13 @@ def fps_table(report: dict, mine: dict, our_counts: dict, their_counts: dict, va
             ]
         yield row(cells)
     yield ""
-    yield "Ratio: courtside's fps over theirs, above 1 is faster than transformers."
+    yield "Ratio: courtside's fps over transformers' fps; above 1 is faster than transformers."
 
 
 def stage_table(n: int, columns: list[dict | None], names: list[str]) -> Iterator[str]:
     times = [{s["name"]: s["ms"] for s in (c or {}).get("stages") or []} for c in columns]
     stages = list(dict.fromkeys([*COMMON_STAGES, *(name for t in times for name in t)]))
-    yield row([f"ms at {n} objects", *names])
+    yield row([f"ms with {n} objects", *names])
     yield "|" + "---|" * (1 + len(names))
     for stage in stages:
         if any(stage in t for t in times):
@@ -713,7 +715,7 @@ def stage_table(n: int, columns: list[dict | None], names: list[str]) -> Iterato
 
 
 def long_table(report: dict) -> list[str]:
-    """Memory early and late in the long runs."""
+    """The table of memory early and late in the long runs; no lines if there were none."""
     runs = []
     if report.get("courtside_long"):
         runs.append(("courtside", report["courtside_long"]["counts"][0]))
@@ -735,42 +737,42 @@ def long_table(report: dict) -> list[str]:
         lines.append(row(cells))
     if not lines:
         return []
-    head = ["long run", "objects", "frames", "GPU used GB early", "late", "difference MB", "fps", "ended by"]
+    head = ["long run", "objects", "frames", "GPU used GB early", "late", "difference MB", "fps", "error"]
     return ["", row(head), "|" + "---|" * len(head), *lines]
 
 
 def arguments() -> argparse.Namespace:
     counts = lambda text: [int(n) for n in text.split(",")]  # noqa: E731
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--courtside", type=Path, default=ROOT / "target/cuda/release/courtside", help="our binary")
-    parser.add_argument("--courtside-arg", action="append", default=[], metavar="=ARG", help="one more argument for it")
+    parser.add_argument("--courtside", type=Path, default=ROOT / "target/cuda/release/courtside", help="program")
+    parser.add_argument("--courtside-arg", action="append", default=[], metavar="=ARG", help="additional argument for it")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--config", default="real", metavar="real|tiny|FILE")
     parser.add_argument("--objects", type=counts, default=[1, 5, 12, 16], metavar="N,N,...")
-    parser.add_argument("--frames", type=int, default=200, metavar="N", help="measured frames at each count")
-    parser.add_argument("--only", choices=["courtside", "transformers"], help="one side alone")
-    parser.add_argument("--variants", default="eager,compiled", help="of transformers (eager,compiled)")
-    parser.add_argument("--dtype", choices=["bf16", "f32"], help="of transformers; bf16, on a CPU f32")
-    parser.add_argument("--long", type=int, metavar="N", help=f"ours: N frames at {LONG_OBJECTS} objects")
-    parser.add_argument("--long-theirs", type=int, metavar="N", help="theirs: N frames, or until memory is full")
+    parser.add_argument("--frames", type=int, default=200, metavar="N", help="timed frames per number of objects")
+    parser.add_argument("--only", choices=["courtside", "transformers"], help="run one program only")
+    parser.add_argument("--variants", default="eager,compiled", help="variants of transformers [default: both]")
+    parser.add_argument("--dtype", choices=["bf16", "f32"], help="type in transformers [default: bf16, on a CPU f32]")
+    parser.add_argument("--long", type=int, metavar="N", help=f"run Courtside for N frames with {LONG_OBJECTS} objects")
+    parser.add_argument("--long-theirs", type=int, metavar="N", help="run transformers for N frames, or until out of memory")
     parser.add_argument("--long-theirs-objects", type=int, default=5, metavar="N")
     parser.add_argument("--out", type=Path, default=ROOT / "target/bench_gpu", metavar="DIR")
-    parser.add_argument("--json", action="store_true", help="JSON on standard output instead of Markdown")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
     args = parser.parse_args()
     args.variants = args.variants.split(",")
     if set(args.variants) - {"eager", "compiled"}:
-        parser.error("--variants: eager, compiled, or both with a comma")
+        parser.error("--variants: eager, compiled, or both separated by a comma")
     if min([*args.objects, args.frames]) < 1:
         parser.error("--objects and --frames: at least 1")
     args.dtype = args.dtype or ("bf16" if args.device == "cuda" else "f32")
     if args.only != "transformers" and not args.courtside.is_file():
-        parser.error(f"{args.courtside} is missing: build it with scripts/cuda/build_cuda.sh, or name it with --courtside")
+        parser.error(f"{args.courtside} not found: build it with scripts/cuda/build_cuda.sh, or pass --courtside PATH")
     return args
 
 
 def main() -> None:
     args = arguments()
-    start = card() if args.device == "cuda" else None
+    start = gpu_state() if args.device == "cuda" else None
     report: dict = {
         "config": args.config,
         "device": start["name"] if start else platform.processor() or args.device,
@@ -784,15 +786,15 @@ def main() -> None:
         (args.out / "report.json").write_text(json.dumps(report, indent=1) + "\n")
         (args.out / "report.md").write_text(markdown(report))
 
-    if args.only != "transformers":  # first, while this process holds nothing of the card
-        report["courtside"] = ours(args, args.objects, args.frames)
+    if args.only != "transformers":  # first, while this process has no GPU memory
+        report["courtside"] = run_courtside(args, args.objects, args.frames)
         save()
         if args.long:
-            report["courtside_long"] = ours(args, [LONG_OBJECTS], args.long)
+            report["courtside_long"] = run_courtside(args, [LONG_OBJECTS], args.long)
             save()
     if args.only != "courtside":
-        theirs(args, report, save)
-    report["card_after"] = card() if args.device == "cuda" else None
+        run_transformers(args, report, save)
+    report["card_after"] = gpu_state() if args.device == "cuda" else None
     save()
     print(json.dumps(report, indent=1) if args.json else markdown(report), end="\n" if args.json else "")
     say(f"written to {args.out}/report.md and report.json")

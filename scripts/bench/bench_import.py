@@ -1,20 +1,19 @@
 #!/usr/bin/env python3
-"""Imports one results file of a million detections three ways, one after the other in one run.
+"""Import one results file of a million detections with Courtside, Python and DuckDB, in one run.
 
     python3 -m venv /tmp/bench && /tmp/bench/bin/pip install duckdb
     /tmp/bench/bin/python scripts/bench/bench_import.py --courtside target/release/courtside
 
-The file is what a worker leaves in a folder bucket. `courtside import` verifies it (size, SHA-256, every
-detection) and writes it into a database of the analyzer app's layout. Python's `json` with
-`sqlite3.executemany` writes the same table with the same two indexes; DuckDB's `read_json` a table of its own,
-without any. Every way runs in a process of its own: wall seconds, processor seconds, peak memory.
+The file is what a worker writes to a folder bucket. `courtside import` verifies it (size, SHA-256, every detection) and
+writes it into a database with the analyzer app's tables. Python's `json` with `sqlite3.executemany` writes the same
+table with the same two indexes; DuckDB's `read_json` writes a table without indexes. Each runs in a separate process:
+wall seconds, CPU seconds and peak memory are printed.
 """
 
 import argparse
 import json
 import os
 import random
-import resource
 import sqlite3
 import subprocess
 import sys
@@ -34,7 +33,7 @@ create index b on player_detections (tracking_id);
 
 
 def write_results(path):
-    """A results file as the worker writes it."""
+    """Write a results file in the worker's format."""
     rng = random.Random(1)
     with open(path, "w") as f:
         f.write('{"job_id":"bench","video_id":1,"completed_at":"2026-01-01T00:00:00Z",'
@@ -72,7 +71,8 @@ def by_duckdb(results, folder):
 
 
 def prepare_courtside(program, folder, results):
-    """A library with one video and a completed job of an older program: no size or hash to rely on."""
+    """Create a library with one video, and a bucket with a completed job. Its manifest has no size and no hash, like
+    those of older versions. Returns the command that imports it, and its environment."""
     env = {"PATH": os.environ["PATH"], "HOME": folder}
     clip = Path(__file__).resolve().parents[2] / "fixtures/wide/clip.mkv"
     subprocess.run([program, "videos", "add", str(clip)], cwd=folder, env=env, check=True, capture_output=True)
@@ -90,8 +90,7 @@ def prepare_courtside(program, folder, results):
 
 
 def measured(command, folder, env=None):
-    """Wall seconds, processor seconds, peak MiB of a child process."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    """Wall seconds, CPU seconds and peak MiB of a child process."""
     started = time.perf_counter()
     child = subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(child.pid, 0)

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""A large file into a bucket and out of it: Courtside and boto3, turn by turn in one run, on a real S3 server
-(Ceph's object gateway on loopback, its data in memory).
+"""Upload and download a large file with Courtside and boto3, alternating in one run, with a real S3 server (Ceph's
+object gateway on loopback, which keeps its data in memory).
 
     scripts/s3/install_s3_servers.sh
     python3 -m venv /tmp/bench && /tmp/bench/bin/pip install boto3
     cargo build --release -p jobs --example bench_transfer
     /tmp/bench/bin/python scripts/bench/bench_transfer.py --ours target/release/examples/bench_transfer
 
-Courtside hashes what it uploads and verifies what it downloads, and notes on disk what arrived; boto3 does neither.
+Courtside hashes its uploads, verifies its downloads, and records its progress on disk; boto3 does none of this.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def client(server):
 
 
 def one_way(way, server, file):
-    """In a process of its own, for its peak memory."""
+    """One transfer with boto3, in this process; prints wall seconds, CPU seconds and peak MiB as JSON."""
     s3 = client(server)
     started = time.perf_counter()
     if way == "up":
@@ -50,7 +50,7 @@ def by_boto3(way, server, file):
     return json.loads(subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout)
 
 
-def by_ours(program, server, mib):
+def by_courtside(program, server, mib):
     env = {**os.environ, "S3_ENDPOINT": server["endpoint"], "S3_BUCKET": server["bucket"],
            "S3_REGION": server["region"], "S3_ACCESS_KEY_ID": server["access_key_id"],
            "S3_SECRET_ACCESS_KEY": server["secret_access_key"]}
@@ -74,26 +74,26 @@ def main():
     running = subprocess.Popen([script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     server = {**json.loads(running.stdout.readline()), "bucket": "bench"}
     client(server).create_bucket(Bucket="bench")
-    seen = {}
+    measured = {}
     with tempfile.TemporaryDirectory() as folder:
         file = f"{folder}/file"
         with open(file, "wb") as f:
             for _ in range(args.mib):
                 f.write(os.urandom(1 << 20))
         for _ in range(args.rounds):
-            for way, numbers in by_ours(args.ours, server, args.mib).items():
-                seen.setdefault((way, "Courtside"), []).append(numbers)
+            for way, numbers in by_courtside(args.ours, server, args.mib).items():
+                measured.setdefault((way, "Courtside"), []).append(numbers)
             for way in ("up", "down"):
-                seen.setdefault((way, "boto3"), []).append(by_boto3(way, server, file))
+                measured.setdefault((way, "boto3"), []).append(by_boto3(way, server, file))
     running.stdin.close()
     running.wait()
     print(f"{args.mib} MiB, median of {args.rounds} rounds")
     print(f"{'':<18}{'wall s':>8}{'MB/s':>8}{'cpu s':>8}{'peak MiB':>10}{'wall ratio':>12}")
-    medians = {k: [sorted(column)[len(column) // 2] for column in zip(*rows)] for k, rows in seen.items()}
-    for (way, who), (wall, cpu, peak) in sorted(medians.items(), reverse=True):
+    medians = {k: [sorted(column)[len(column) // 2] for column in zip(*rows)] for k, rows in measured.items()}
+    for (way, program), (wall, cpu, peak) in sorted(medians.items(), reverse=True):
         ratio = wall / medians[way, "Courtside"][0]
         speed = args.mib * 1.048576 / wall
-        print(f"{way:<6}{who:<12}{wall:>8.2f}{speed:>8.0f}{cpu:>8.2f}{peak:>10.0f}{ratio:>12.2f}")
+        print(f"{way:<6}{program:<12}{wall:>8.2f}{speed:>8.0f}{cpu:>8.2f}{peak:>10.0f}{ratio:>12.2f}")
 
 
 if __name__ == "__main__":

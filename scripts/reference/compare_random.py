@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Compares `courtside track` with the reference on random configurations and random weights.
+"""Compare `courtside track` with the reference on random configurations and random weights.
 
     compare_random.py --courtside target/release/courtside            seeds 1 to 10
     compare_random.py --courtside target/release/courtside --seeds 40-60
 
 Each seed draws a configuration (grid, patch, window, heads, layers, activations, memory sizes, thresholds and
-switches of the whole pipeline), fills it with random weights, makes a clip of moving blobs, and runs the reference
-and `courtside track --compat reference[-kernels]` on it in both modes. Ids and boxes must be equal on every frame
-and mask logits within 5e-2. Random masks are near zero everywhere, so that single pixels may fall either way; a seed
-that differs is to be looked at, not a proof. Exits with 1 if any does.
+switches of the complete pipeline), fills it with random weights, renders a clip of moving blobs, and runs the reference
+and `courtside track --compat reference[-kernels]` on it in both modes. Ids and boxes must be equal on every frame, and
+mask logits within 5e-2. Random mask logits are near zero, so that a single pixel can differ by rounding: investigate a
+seed that differs before you call it a bug. Exits with 1 if any seed differs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from transformers import Sam3ImageProcessor, Sam3VideoConfig, Sam3VideoModel, Sa
 from transformers.models.sam2_video.video_processing_sam2_video import Sam2VideoVideoProcessor
 
 WIDTH = 128
-"""Width of neck, DETR and tracker; the reference takes no less with its memories of 64 channels."""
+"""Width of neck, DETR and tracker: the least that the reference supports with its memories of 64 channels."""
 LOGIT_TOLERANCE = 5e-2
 PROMPTS = ["ball", "box"]
 
@@ -177,7 +177,7 @@ def thresholds(rng: random.Random) -> dict:
 
 
 def randomise(model: Sam3VideoModel) -> None:
-    """Fan-in scaled weights, and detection and object scores that fall on both sides of their thresholds."""
+    """Set weights scaled by fan-in, such that detection and object scores are on both sides of their thresholds."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             is_embedding = "embed" in name.split(".")[-2]
@@ -190,7 +190,7 @@ def randomise(model: Sam3VideoModel) -> None:
         model.tracker_model.mask_decoder.pred_obj_score_head.proj_out.bias.fill_(0.5)
 
 
-def make_checkpoint(seed: int, folder: Path) -> tuple[Sam3VideoModel, Sam3VideoProcessor, random.Random]:
+def make_model(seed: int, folder: Path) -> tuple[Sam3VideoModel, Sam3VideoProcessor, random.Random]:
     rng = random.Random(seed)
     torch.manual_seed(seed)
     grid, patch = rng.choice([4, 5, 6, 8, 9]), rng.choice([8, 10, 14, 16])
@@ -217,7 +217,7 @@ def make_checkpoint(seed: int, folder: Path) -> tuple[Sam3VideoModel, Sam3VideoP
 
 
 def make_clip(seed: int, rng: random.Random, path: Path) -> np.ndarray:
-    """[T, H, W, 3] u8, also written losslessly to `path`."""
+    """A clip as [T, H, W, 3] u8; also written losslessly to `path`."""
     height, width = rng.choice([(60, 80), (110, 70), (75, 121)])
     noise = np.random.default_rng(seed)
     ys, xs = np.mgrid[0:height, 0:width]
@@ -240,7 +240,7 @@ def make_clip(seed: int, rng: random.Random, path: Path) -> np.ndarray:
 
 
 def run_reference(model: Sam3VideoModel, processor: Sam3VideoProcessor, video: np.ndarray, prompts: list[str], streaming: bool):
-    """(model output, post-processed output) of every frame."""
+    """The model's output and the post-processed output of every frame."""
     if not streaming:
         session = processor.init_video_session(video=list(video), inference_device="cpu", dtype=torch.float32)
         processor.add_text_prompt(session, prompts)
@@ -257,7 +257,7 @@ def run_reference(model: Sam3VideoModel, processor: Sam3VideoProcessor, video: n
 
 
 def run_courtside(binary: Path, folder: Path, prompts: list[str], streaming: bool, with_kernels: bool):
-    """Raw outputs by name, and detections."""
+    """The dumped outputs by name, and the detections."""
     command = [str(binary), "track", str(folder / "clip.mkv"), "--model", str(folder)]
     command += [word for prompt in prompts for word in ("--prompt", prompt)]
     command += ["--compat", "reference-kernels" if with_kernels else "reference"]
@@ -268,7 +268,7 @@ def run_courtside(binary: Path, folder: Path, prompts: list[str], streaming: boo
 
 
 def difference(reference, dump: dict, detections: list[dict]) -> str | None:
-    """What differs first, in words."""
+    """A description of the first difference; None if all outputs are equal."""
     for t, (out, post) in enumerate(reference):
         ids = sorted(out.obj_id_to_mask)
         if ids != dump[f"{t}.ids"].tolist():
@@ -287,11 +287,11 @@ def difference(reference, dump: dict, detections: list[dict]) -> str | None:
 
 
 def compare(seed: int, binary: Path) -> int:
-    """Prints one line for each mode; returns how many differ."""
+    """Compare all four modes, printing a line for each; returns the number of modes that differ."""
     n_different = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        model, processor, rng = make_checkpoint(seed, folder)
+        model, processor, rng = make_model(seed, folder)
         video = make_clip(seed, rng, folder / "clip.mkv")
         prompts = PROMPTS[: rng.choice([1, 2])]
         for streaming in (False, True):
@@ -308,7 +308,7 @@ def compare(seed: int, binary: Path) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--courtside", type=Path, required=True, help="our binary")
+    parser.add_argument("--courtside", type=Path, required=True, help="program to compare")
     parser.add_argument("--seeds", default="1-10", help="FIRST-LAST")
     args = parser.parse_args()
     torch.set_num_threads(1)

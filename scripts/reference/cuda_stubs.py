@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Lets the PyPI torch wheel for Linux x86_64 import on a machine without CUDA and without the nvidia-* wheels.
+"""Make the PyPI torch wheel for Linux x86_64 importable without CUDA and without the nvidia-* wheels.
 
-The wheel's libraries need about a dozen CUDA libraries at load time (3-4 GB of wheels) even if no GPU is ever
-used. This writes stubs of the same names next to them, a few hundred kB together: every symbol that torch's
-libraries import is there with the right version; calls that count devices find none, all others fail.
+torch's libraries need about a dozen CUDA libraries at load time (3-4 GB of wheels), even if no GPU is used. This writes
+stubs with the same names next to them, a few hundred kB in total. They define every symbol that torch's libraries
+import, with the right version. Calls that count devices return none, and all others fail.
 
     cuda_stubs.py [site-packages/torch/lib]
 
-Needs gcc and readelf. Libraries that are really there are left alone.
+Needs gcc and readelf. Does not replace real libraries.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections import defaultdict
 from pathlib import Path
 
 CUDA_LIBRARY = re.compile(r"^lib(cu|nccl|nv)")
-DRIVER = "libcuda.so.1"  # opened on demand, never needed at load time
+DRIVER = "libcuda.so.1"  # opened on demand, not needed at load time
 CUDA_SYMBOL = re.compile(r"^_?_?(cu|nccl|nvrtc|nvJit|nvshmem|cupti|nvtx)[A-Zx_]?")
 REAL_LIBRARY_BYTES = 500_000
 UNVERSIONED = ""
@@ -39,7 +39,7 @@ PREFIX_OF_LIBRARY = {
     "libnvrtc": "nvrtc",
     "libcupti": "cupti",
 }
-"""Which library an unversioned symbol belongs to, by its prefix."""
+"""Prefix of the unversioned symbols of each library."""
 
 TEXT_FUNCTION = re.compile(r"(ErrorString|ErrorName|StatusString|GetString|ResultString)$")
 TEXT_LIBRARIES = ("libcudart", "libcudnn", "libnccl", "libnvrtc", "libcublas")
@@ -58,7 +58,7 @@ def is_cuda(soname: str) -> bool:
 
 
 def version_owners(path: Path) -> dict[str, str]:
-    """Symbol version to the library that defines it."""
+    """The library that defines each symbol version."""
     owners, current = {}, ""
     for line in readelf(path, "-V"):
         if found := re.search(r"File: (\S+)", line):
@@ -69,7 +69,7 @@ def version_owners(path: Path) -> dict[str, str]:
 
 
 def imports(lib: Path) -> Libraries:
-    """What torch's libraries import from CUDA."""
+    """The symbols that torch's libraries import from CUDA libraries."""
     needed: Libraries = {}
     unversioned: Symbols = {}
     for path in sorted(lib.glob("lib*.so*")):
@@ -100,7 +100,7 @@ def imports(lib: Path) -> Libraries:
 
 
 def library_of(symbol: str, libraries: Libraries) -> str | None:
-    """The library with the longest prefix that fits an unversioned symbol."""
+    """The library whose prefix in `PREFIX_OF_LIBRARY` is the longest match for an unversioned symbol."""
     fits = [
         (len(prefix), soname)
         for soname in libraries
@@ -135,7 +135,7 @@ def version_script(versions: dict[str, Symbols]) -> str:
 
 
 def build(out: Path, versions: dict[str, Symbols]) -> int:
-    """Compile one stub; returns how many symbols it has."""
+    """Compile one stub; returns its number of symbols."""
     symbols = {name: kind for group in versions.values() for name, kind in group.items()}
     with tempfile.TemporaryDirectory() as folder:
         source, script = Path(folder) / "stub.c", Path(folder) / "stub.map"

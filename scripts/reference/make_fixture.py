@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Makes the parity fixtures under `fixtures/`: see `scripts/README.md`.
+"""Create or check the parity fixtures in `fixtures/`: see `scripts/README.md`.
 
-    make_fixture.py wide               train, run the reference, write fixtures/wide
-    make_fixture.py narrow --reuse     keep the checkpoint, run the reference again
-    make_fixture.py narrow --check     rerun the reference and compare with what is stored
-    make_fixture.py narrow --bf16      how far the reference in bfloat16 lies from itself in f32
-    make_fixture.py real-shapes        single layers at the real configuration, weights by formula
+    make_fixture.py wide               train a model, run the reference, write fixtures/wide
+    make_fixture.py narrow --reuse     keep the model, run the reference again
+    make_fixture.py narrow --check     run the reference again and compare with the stored outputs
+    make_fixture.py narrow --bf16      print the difference between the reference in bfloat16 and in f32
+    make_fixture.py real-shapes        single modules at the real configuration, weights by formula
 
-Runs on a CPU; no pretrained weights are used anywhere.
+Runs on a CPU. Uses no pretrained weights.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("fixture", choices=["wide", "narrow", "real-shapes"])
     parser.add_argument("--out", type=Path, help="folder to write (default: fixtures/NAME)")
-    parser.add_argument("--reuse", action="store_true", help="do not train: use the checkpoint that is there")
+    parser.add_argument("--reuse", action="store_true", help="do not train: use the stored model")
     parser.add_argument("--check", action="store_true", help="write nothing: compare with the stored outputs")
     parser.add_argument("--bf16", action="store_true", help="write nothing: run in bfloat16 and compare")
     parser.add_argument("--threads", type=int, default=1)

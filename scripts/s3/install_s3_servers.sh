@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Installs the S3 servers that tests run against: Ceph's object gateway (Debian, Ubuntu) and moto (anywhere).
+# Installs the S3 servers that tests run against: Ceph's object gateway (Debian, Ubuntu) and moto (all systems).
 #
-# Quick when nothing is missing. moto goes into target/s3-servers/venv, or into COURTSIDE_S3_VENV.
+# Takes no time if nothing is missing. moto is installed in target/s3-servers/venv, or in COURTSIDE_S3_VENV.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 venv=${COURTSIDE_S3_VENV:-target/s3-servers/venv}
-# Flask and not moto's extra `server`, which brings what its other services need.
+# Flask instead of moto's extra `server`, which installs the dependencies of other services too.
 requirements=('moto[s3]==5.2.5' 'flask==3.1.2' 'flask-cors==6.0.1' 'gunicorn==23.0.0')
 
 as_root() {
@@ -21,7 +21,7 @@ if [ "$(uname -s)" = Linux ]; then
     command -v ceph >/dev/null && command -v radosgw-admin >/dev/null || missing+=(ceph-common radosgw)
     command -v setpriv >/dev/null && command -v flock >/dev/null || missing+=(util-linux)
 fi
-# Debian splits off what makes a virtual environment.
+# On Debian, creating a virtual environment needs a separate package.
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
 
 if [ "${#missing[@]}" -gt 0 ]; then
@@ -30,12 +30,12 @@ if [ "${#missing[@]}" -gt 0 ]; then
         as_root apt-get update -qq
         as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
     else
-        echo "error: apt-get is not here; install by hand: ${missing[*]}" >&2
+        echo "error: apt-get not found: install ${missing[*]}" >&2
         exit 1
     fi
 fi
 
-# Written last: an environment without it was not finished.
+# requirements.txt is written last: without it, the environment is incomplete.
 if [ "$(cat "$venv/requirements.txt" 2>/dev/null)" != "$(printf '%s\n' "${requirements[@]}")" ]; then
     echo "installing moto into $venv" >&2
     rm -rf "$venv"

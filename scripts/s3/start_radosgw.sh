@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# Runs Ceph's object gateway on loopback, for tests: one monitor, one OSD that keeps its data in memory, and gateways.
+# Runs Ceph's object gateway on loopback for tests: one monitor, one OSD that keeps its data in memory, and gateways.
 #
 #   scripts/s3/start_radosgw.sh [FOLDER]
 #
-# Works in a new folder under FOLDER (default: one of the user's among temporary files), on free ports, as any user. When
-# clients can connect it prints a line of JSON, and then obeys lines of standard input, each answered by such a line:
+# Uses a new folder under FOLDER [default: ${TMPDIR:-/tmp}/courtside-s3-$UID] and free ports, and runs as any user. Once
+# clients can connect, it prints a line of JSON. It then reads commands from standard input and answers each with a line
+# of JSON:
 #
-#   start [PORT]   another gateway over the same data
-#   stop PORT      kills that gateway
+#   start [PORT]   start another gateway over the same data
+#   stop PORT      kill that gateway
 #
-# At the end of input, which comes as well when the process that started it dies, it kills the daemons and removes its
-# folder; so, too, on a signal. What an earlier run had to leave behind is removed at the next start.
+# At the end of input, which is also reached when the parent process dies, and on a signal, it kills the daemons and
+# removes its folder. The next run removes the folders that killed runs left behind.
 set -euo pipefail
 
 base=${1:-${TMPDIR:-/tmp}/courtside-s3-$UID}
@@ -28,7 +29,7 @@ mkdir -p "$base"
 exec 8>"$base/radosgw.lock"
 flock 8
 for old in "$base"/radosgw.*/; do
-    # Its lock is free once its script and daemons are gone.
+    # The lock is free once the script and its daemons have exited.
     if [ -e "$old/lock" ] && flock -n "$old/lock" true; then rm -rf "$old"; fi
 done
 dir=$(mktemp -d "$base/radosgw.XXXXXX")
@@ -38,7 +39,7 @@ exec 8>&-
 
 end() {
     trap - EXIT
-    # The shell would report every daemon that it kills; the data is for nobody, so there is no need to be polite.
+    # Hide the shell's report of each killed daemon. The data is not needed, so SIGKILL is fine.
     exec 2>/dev/null
     kill -KILL $(jobs -pr) || true
     wait || true
@@ -57,7 +58,7 @@ fail() {
 
 is_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# Below what the kernel hands out by itself.
+# A free port below the kernel's range of ephemeral ports.
 free_port() {
     local port
     while :; do
@@ -92,7 +93,7 @@ log_file = $dir/log/\$name.log
 mon_data = $dir/mon
 mon_data_avail_warn = 0
 mon_data_avail_crit = 0
-# One copy, one placement group a pool, no waiting to gather changes of maps.
+# One replica, one placement group per pool, no delay to batch map changes.
 osd_pool_default_size = 1
 osd_pool_default_min_size = 1
 osd_pool_default_pg_num = 1
@@ -110,7 +111,7 @@ osd_memory_target = 939524096
 osd_class_update_on_start = false
 rgw_data = $dir/rgw
 rgw_thread_pool_size = 64
-# A gateway that was killed would hold up the others: they tell each other what to forget.
+# Gateways notify each other of cache invalidations, so a killed gateway would delay the others.
 rgw_cache_enabled = false
 EOF
 conf=(-c "$dir/ceph.conf")
@@ -120,7 +121,7 @@ conf=(-c "$dir/ceph.conf")
     ceph-authtool "$dir/keyring" --gen-key -n client.admin --cap mon 'allow *' --cap osd 'allow *' --cap mgr 'allow *' &&
     monmaptool --create --clobber --fsid "$fsid" --addv a "[v2:127.0.0.1:$mon_port]" "$dir/monmap" &&
     ceph-mon "${conf[@]}" --mkfs -i a --monmap "$dir/monmap" --keyring "$dir/keyring"
-} >"$dir/log/make.out" 2>&1 || fail "the monitor's store could not be made"
+} >"$dir/log/make.out" 2>&1 || fail "cannot create the monitor's store"
 daemon mon ceph-mon -f "${conf[@]}" -i a
 
 osd_uuid=$(cat /proc/sys/kernel/random/uuid)
@@ -129,14 +130,14 @@ osd_key=$(ceph-authtool --gen-print-key)
     ceph-authtool --create-keyring "$dir/osd/keyring" -n osd.0 --add-key "$osd_key" &&
     echo "{\"cephx_secret\": \"$osd_key\"}" | ceph "${conf[@]}" --connect-timeout 60 osd new "$osd_uuid" -i - &&
     ceph-osd "${conf[@]}" -i 0 --mkfs --osd-uuid "$osd_uuid" --monmap "$dir/monmap" --keyring "$dir/osd/keyring"
-} >>"$dir/log/make.out" 2>&1 </dev/null || fail "the OSD could not be made"
+} >>"$dir/log/make.out" 2>&1 </dev/null || fail "cannot create the OSD"
 daemon osd ceph-osd -f "${conf[@]}" -i 0 --keyring "$dir/osd/keyring"
 
 timeout 90 radosgw-admin "${conf[@]}" user create --uid=test --display-name=test \
     --access-key=test-access-key-id --secret-key=test-secret-access-key \
-    >>"$dir/log/make.out" 2>&1 </dev/null || fail "the gateway's user could not be made"
+    >>"$dir/log/make.out" 2>&1 </dev/null || fail "cannot create the gateway's user"
 
-# Whether a gateway answers on the port.
+# Whether a gateway responds on the port.
 answers() {
     exec 3<>"/dev/tcp/127.0.0.1/$1" || return 1
     printf 'GET / HTTP/1.0\r\n\r\n' >&3
@@ -148,7 +149,7 @@ answers() {
     return "$found"
 }
 
-# start [PORT]: a gateway; its port is in $port. Of other programs that take the port first, five are borne.
+# start [PORT]: starts a gateway and sets $port. Retries if another program takes the port first, five times in all.
 start() {
     local pid
     for _ in 1 2 3 4 5; do
@@ -164,7 +165,7 @@ start() {
         done
         kill -KILL "$pid" 2>/dev/null || true
     done
-    fail "the gateway does not come up"
+    fail "the gateway does not start"
 }
 
 stop() {
@@ -185,9 +186,9 @@ while read -r command port; do
             stop "$port"
             echo "{\"stopped\": $port}"
         else
-            echo '{"error": "no gateway is there"}'
+            echo '{"error": "no gateway on this port"}'
         fi
         ;;
-    *) echo '{"error": "start [PORT] or stop PORT"}' ;;
+    *) echo '{"error": "unknown command: use start [PORT] or stop PORT"}' ;;
     esac
 done

@@ -1,1 +1,1 @@
-"""Everything that makes the parity fixtures: clips, training, reference runs, layer outputs."""
+"""Creates the parity fixtures: clips, training, reference runs, outputs of single modules."""

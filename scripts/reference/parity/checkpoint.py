@@ -1,4 +1,4 @@
-"""Building, saving and loading a fixture's model and processor."""
+"""Builds, saves and loads a fixture's model and processor."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UNUSED = (
     "detector_model.vision_encoder.neck.fpn_layers.3.",
     "tracker_neck.fpn_layers.3.",
 )
-"""What text-prompted video tracking never reads; the one-file fixture comes without it, the sharded one has it."""
+"""Weights that text-prompted video tracking never reads. The one-file fixture omits them, the sharded one has them."""
 
 
 def build(spec: FixtureSpec) -> tuple[Sam3VideoModel, CLIPTokenizer]:
@@ -41,9 +41,9 @@ def build(spec: FixtureSpec) -> tuple[Sam3VideoModel, CLIPTokenizer]:
 def save(spec: FixtureSpec, model: Sam3VideoModel, tokenizer: CLIPTokenizer, out: Path) -> None:
     """Write the folder that `from_pretrained` reads, the weights as bf16.
 
-    The hub's layout has `tracker_model.*` keys in one file. `save_pretrained` of transformers 5.23 writes
-    `tracker_model.tracker_model.*`; both load. Each fixture has one of the two. Tensors that are missing are
-    initialised at random when the reference loads the file, and are never read.
+    Models on the hub have `tracker_model.*` keys in one file. `save_pretrained` of transformers 5.23 writes
+    `tracker_model.tracker_model.*`. Both load, and each fixture has one of them. The reference initialises omitted
+    tensors at random and never reads them.
     """
     out.mkdir(parents=True, exist_ok=True)
     model.to(torch.bfloat16)
@@ -61,7 +61,7 @@ def save(spec: FixtureSpec, model: Sam3VideoModel, tokenizer: CLIPTokenizer, out
 
 
 def processor(spec: FixtureSpec, tokenizer: CLIPTokenizer) -> Sam3VideoProcessor:
-    """The processor with the fixture's sizes."""
+    """The processor for the fixture's image and mask sizes."""
     common = {
         "size": {"height": spec.image_size, "width": spec.image_size},
         "image_mean": [0.5] * 3,

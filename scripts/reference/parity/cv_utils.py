@@ -1,7 +1,7 @@
 """CPU stand-in for the CUDA-only kernel package `kernels-community/cv-utils` (v1).
 
-transformers loads that package if it can and silently skips mask NMS, hole filling and sprinkle removal if it
-cannot. With this class in its place the reference behaves on a CPU as it does where the kernels are installed.
+transformers silently skips mask NMS, hole filling and sprinkle removal if it cannot load that package. With this class
+in its place, the reference behaves on a CPU as if the package were installed.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _components(pixels: np.ndarray) -> Iterator[list[tuple[int, int]]]:
 
 @contextlib.contextmanager
 def kernels(installed: bool) -> Iterator[None]:
-    """Run the reference as if the kernel package were installed (the class above), or were not."""
+    """Run the reference as if the kernel package were installed (using the class above), or were missing."""
     before = modeling_sam3_video.cv_utils_kernel
     modeling_sam3_video.cv_utils_kernel = CpuCvUtils if installed else False
     try:

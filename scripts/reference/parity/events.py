@@ -1,4 +1,4 @@
-"""What the reference decided on each frame, recorded by wrapping its methods (the outputs do not tell)."""
+"""Records what the reference decides on each frame, by wrapping its methods; its outputs do not contain it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KINDS = {
 
 
 class _Observer:
-    """Wrappers around five methods of a model; `log` is {frame: {kind: ids}}."""
+    """Wraps five methods of a model; `log` is {frame: {kind: ids}}."""
 
     def __init__(self, model: Sam3VideoModel) -> None:
         self.log: dict[int, FrameEvents] = {}
@@ -71,14 +71,14 @@ class _Observer:
 
 
 def emptied(before: Tensor, after: Tensor, obj_ids: list[int]) -> list[int]:
-    """The objects whose mask had foreground and has none any more."""
+    """The objects whose mask had foreground before and has none after."""
     rows = zip(obj_ids, before > 0, after > 0, strict=True)
     return [int(obj_id) for obj_id, was, is_now in rows if bool(was.any()) and not bool(is_now.any())]
 
 
 @contextlib.contextmanager
 def recorded(model: Sam3VideoModel) -> Iterator[dict[int, FrameEvents]]:
-    """Fills the yielded {frame: {kind: ids}} while the reference runs inside the block."""
+    """Yields {frame: {kind: ids}}, which is filled while the reference runs inside the block."""
     own = set(vars(model))
     observer = _Observer(model)
     try:

@@ -1,4 +1,4 @@
-"""Tensors by formula: weights and inputs of any size that two programs can agree on without a file.
+"""Tensors by formula: weights and inputs of any size that two programs compute alike without a file.
 
 Element `i` (row-major index) of the tensor called `name`:
 
@@ -10,8 +10,8 @@ Element `i` (row-major index) of the tensor called `name`:
     u    = f32(z >> 40) * 2^-23 - 1                          24 bits, exact in f32, in [-1, 1)
     x    = offset + scale * u                                two f32 roundings; no addition where offset is 0
 
-(The three lines are splitmix64's output function without its own increment.) `scale` and `offset` are stored per
-tensor as f32 values.
+(The three `z` lines are splitmix64's output function without its increment.) `scale` and `offset` are stored per tensor
+as f32 values.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ MASK = (1 << 64) - 1
 GOLDEN = 0x9E3779B97F4A7C15
 CHUNK = 1 << 22
 SHARPEN = 1.6
-"""On query and key weights: at unit gain the softmax over thousands of keys is nearly flat, and a wrong rotary
-embedding or a wrong mask would hardly show in the output."""
+"""Gain of query and key weights. At unit gain the softmax over thousands of keys is nearly flat, so that a wrong rotary
+embedding or mask would hardly change the output."""
 
 
 @dataclass(frozen=True)
 class Uniform:
-    """The recipe of one tensor."""
+    """Name, shape, scale and offset of one tensor."""
 
     name: str
     shape: tuple[int, ...]
@@ -41,7 +41,7 @@ class Uniform:
     offset: float = 0.0
 
     def describe(self) -> dict:
-        """As stored in `reference.json`; the numbers are exactly the f32 values that are used."""
+        """The entry in `reference.json`; its numbers are exactly the f32 values that are used."""
         return {
             "name": self.name,
             "shape": list(self.shape),
@@ -79,7 +79,7 @@ def unit(seed: int, start: int, stop: int) -> np.ndarray:
 
 
 def recipe(case: str, path: str, module: nn.Module, tensor: Tensor) -> Uniform:
-    """How the parameter `path` of a case is filled: weights by fan-in, biases 0.05, norm weights around 1."""
+    """How to fill the parameter `path` of a case: weights by fan-in, biases 0.05, norm weights around 1."""
     name, shape = f"{case}/{path}", tuple(tensor.shape)
     is_norm = isinstance(module, (nn.LayerNorm, nn.GroupNorm))
     if is_norm and path.endswith("weight"):

@@ -1,9 +1,9 @@
 """Outputs of single modules, named `module.path#call`, from the first three frames of a streaming run.
 
-Only the first prompt is given. A module that returns several tensors has its first one under the bare name and
-the others under `module.path#call.KEY` (the output's field) or `.INDEX` (a tuple). `call` counts the module's
-calls from the start of the run. Kept: the first call of every module and, for the tracker, the first call on each
-of frames 1 and 2. An output of more than `FULL_UP_TO` elements is thinned: the stored vector is `flattened[::stride]`.
+The run has the first prompt only. If a module returns several tensors, the first has the plain name and the others have
+`module.path#call.KEY` (field of the output) or `.INDEX` (tuple). `call` counts the module's calls from the start of the
+run. The first call of every module is kept and, for the tracker, the first call on each of frames 1 and 2. An output
+with more than `FULL_UP_TO` elements is subsampled: the stored vector is `flattened[::stride]`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from parity.cv_utils import kernels
 from parity.specs import FixtureSpec
 
 FULL_UP_TO = 4096
-SKIPPED = (".semantic_seg", ".pooler_output")  # computed, never used
+SKIPPED = (".semantic_seg", ".pooler_output")  # computed but never used
 N_FRAMES = 3
 
 DETECTOR = re.compile(
@@ -38,7 +38,7 @@ TRACKER = re.compile(
 
 
 def named_tensors(output: object) -> dict[str, Tensor]:
-    """The tensors of a module's output: "" for the first one, then ".KEY" or ".INDEX"."""
+    """The tensors of a module's output by suffix: "" for the first one, then ".KEY" or ".INDEX"."""
     if isinstance(output, Tensor):
         return {"": output}
     items = list(output.items()) if isinstance(output, (dict, ModelOutput)) else list(enumerate(output))
@@ -47,7 +47,7 @@ def named_tensors(output: object) -> dict[str, Tensor]:
 
 
 def thin(tensor: Tensor) -> tuple[Tensor, int]:
-    """The tensor as f32, or every stride-th element of it; the stride is odd, so it walks through all channels."""
+    """The tensor as f32, or every stride-th element of it. The stride is odd, so that it visits all channels."""
     if tensor.numel() <= FULL_UP_TO:
         return tensor.detach().float().contiguous().clone(), 1
     stride = -(-tensor.numel() // (FULL_UP_TO // 2)) | 1
@@ -55,7 +55,7 @@ def thin(tensor: Tensor) -> tuple[Tensor, int]:
 
 
 class Recorder:
-    """Forward hooks that keep the wanted calls."""
+    """Forward hooks that keep the outputs to be stored."""
 
     def __init__(self, model: Sam3VideoModel) -> None:
         self.tensors: dict[str, Tensor] = {}
@@ -97,7 +97,7 @@ class Recorder:
 def record(
     spec: FixtureSpec, model: Sam3VideoModel, processor: Sam3VideoProcessor
 ) -> tuple[dict[str, Tensor], dict[str, dict]]:
-    """The tensors of `layers.safetensors`, and for each its frame, its full shape and its stride."""
+    """The tensors of `layers.safetensors`, and the frame, full shape and stride of each."""
     session = processor.init_video_session(inference_device="cpu", dtype=torch.float32)
     processor.add_text_prompt(session, list(spec.prompts)[:1])
     recorder = Recorder(model)

@@ -1,4 +1,4 @@
-"""`PROVENANCE.md`: where a fixture comes from and what happens in its clip."""
+"""Writes `PROVENANCE.md`: how a fixture was created and what happens in its clip."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ SHORT = {
 
 
 def versions() -> str:
-    """What the outputs were computed with."""
+    """The versions that computed the outputs."""
     return f"transformers {transformers.__version__}, torch {torch.__version__}, Python {platform.python_version()}"
 
 
 def real_shapes(entries: dict) -> str:
-    """The file of `fixtures/real-shapes`."""
+    """The text of `fixtures/real-shapes/PROVENANCE.md`."""
     lines = [
         "# fixtures/real-shapes",
         "",
@@ -53,7 +53,7 @@ def real_shapes(entries: dict) -> str:
 
 
 def document(spec: FixtureSpec, folder: Path, facts: dict) -> str:
-    """The whole file."""
+    """The text of `PROVENANCE.md` for `wide` or `narrow`."""
     return "\n".join([*_header(spec), *_clip(spec, facts), *_files(folder)]) + "\n"
 
 

@@ -1,9 +1,9 @@
 """Single modules at the real configuration, with weights and inputs by formula (see `formula.py`).
 
-`reference.json` lists for every case the module's path in the checkpoint, its parameters (path inside the module,
-name, shape, scale, offset), its inputs and its outputs; `reference.safetensors` holds of every output
+For every case, `reference.json` lists the module's path in the model, its parameters (path inside the module, name,
+shape, scale, offset), its inputs and its outputs. For every output, `reference.safetensors` has
 `{case}.{output}.sample` (the elements `flattened[::stride]`, f32) and `{case}.{output}.moments` (mean, L2 norm and
-largest magnitude of the whole output, f64).
+largest magnitude of the complete output, f64).
 """
 
 from __future__ import annotations
@@ -27,36 +27,36 @@ from parity.formula import Uniform, fill
 from parity.layers import named_tensors
 
 SAMPLES = 2048
-TOLERANCE = 1e-5  # relative; f32 against f64 is below 1e-6
+TOLERANCE = 1e-5  # relative; the difference between f32 and f64 is below 1e-6
 GRID = 72
 TOKENS = GRID * GRID
 TEXT = 32
 PROMPT_TOKENS = 7  # the first seven of the 32 text tokens are valid
 MEMORY_FRAMES = 7
 POINTER_TOKENS = 16 * 4
-TEXT_VOCABULARY = 64  # of the text case, instead of 49408
+TEXT_VOCABULARY = 64  # in the text case, instead of 49408
 
 Inputs = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Case:
-    """One module, its inputs and how to call it."""
+    """A module, its inputs, and a function that calls it."""
 
     name: str
     module: str
-    """Path of the module in the checkpoint (of one of its instances, for layers)."""
+    """Path of the module in the model (for repeated layers, of one of them)."""
     build: Callable[[Sam3VideoConfig], nn.Module]
     inputs: dict[str, tuple[tuple[int, ...], float]]
-    """Name to shape and scale."""
+    """Shape and scale of each input."""
     call: Callable[[nn.Module, Inputs], object]
     note: str = ""
     outputs: tuple[str, ...] = ()
     """Names of the outputs in order."""
     reads: str = ""
-    """Prefix of the parameters that matter, where the module has many more."""
+    """Prefix of the parameters that are used, if the module has many others."""
     constants: dict[str, list] = field(default_factory=dict)
-    """Integer inputs, spelled out."""
+    """Integer inputs, as values."""
 
 
 def sine_positions() -> Tensor:
@@ -373,7 +373,7 @@ def run(case: Case) -> tuple[dict, dict[str, Tensor]]:
 
 
 def _use_sdpa(config: object) -> None:
-    """Modules that are built outside of a model have no attention implementation yet."""
+    """Set the attention implementation, which a module built outside of a model lacks."""
     config._attn_implementation = "sdpa"
     for value in vars(config).values():
         if hasattr(value, "_attn_implementation"):
@@ -381,7 +381,7 @@ def _use_sdpa(config: object) -> None:
 
 
 def collect() -> tuple[dict[str, dict], dict[str, Tensor]]:
-    """All cases, one at a time."""
+    """Yields the cases one at a time."""
     entries, tensors = {}, {}
     for make in CASES:
         case = make()
@@ -391,7 +391,7 @@ def collect() -> tuple[dict[str, dict], dict[str, Tensor]]:
 
 
 def write(out: Path) -> None:
-    """Run all cases and store what they answer."""
+    """Run all cases and store their outputs."""
     out.mkdir(parents=True, exist_ok=True)
     entries, tensors = collect()
     save_file(tensors, out / "reference.safetensors")
@@ -401,7 +401,7 @@ def write(out: Path) -> None:
 
 
 def check(out: Path) -> None:
-    """Run all cases and compare with what is stored."""
+    """Run all cases and compare with the stored outputs."""
     entries, tensors = collect()
     if json.loads(dumps(entries)) != json.loads((out / "reference.json").read_text()):
         raise SystemExit("reference.json differs")

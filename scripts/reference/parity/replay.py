@@ -22,8 +22,8 @@ from parity.specs import FixtureSpec
 from parity.tokenizer import tokenization_table
 
 TAGS = ("preloaded", "streaming", "preloaded_kernels", "streaming_kernels")
-KERNEL_MASKS_EVERY = 3  # the `_kernels` tags keep the low-resolution masks of every third frame only, for size
-LOGIT_TOLERANCE = 5e-2  # the memories' bf16 rounding amplifies differences of one unit
+KERNEL_MASKS_EVERY = 3  # to save space, the `_kernels` tags keep low-resolution masks of every third frame only
+LOGIT_TOLERANCE = 5e-2  # rounding the memories to bf16 amplifies differences of one unit
 
 
 class Reference:
@@ -34,7 +34,7 @@ class Reference:
         self.facts: dict[str, object] = {}
 
     def add_frame(self, tag: str, t: int, out: object, post: dict) -> None:
-        """One frame's raw output and what the processor's post-processing makes of it."""
+        """Add one frame's raw output and post-processed output."""
         key = f"{tag}.{t}"
         ids = sorted(out.obj_id_to_mask)
         self.tensors[f"{key}.ids"] = torch.tensor(ids, dtype=torch.int64)
@@ -59,7 +59,7 @@ class Reference:
         }
 
     def add_end(self, tag: str, session: object) -> None:
-        """The session's state after the last frame."""
+        """Add the session's state after the last frame."""
 
         def frames(kind: str) -> dict[int, list[int]]:
             return {
@@ -80,7 +80,7 @@ class Reference:
 def run(
     spec: FixtureSpec, model: Sam3VideoModel, processor: Sam3VideoProcessor, tag: str, reference: Reference
 ) -> None:
-    """One pass over the clip, in the model's own type."""
+    """Run the clip once, in the model's type, and add the outputs to `reference`."""
     dtype = model.dtype
     streaming = tag.startswith("streaming")
     video, n_frames = spec.scene.video, spec.scene.n_frames
@@ -119,7 +119,7 @@ def resized_frames(spec: FixtureSpec, processor: Sam3VideoProcessor) -> Tensor:
 def collect(
     spec: FixtureSpec, model: Sam3VideoModel, processor: Sam3VideoProcessor
 ) -> tuple[Reference, dict[str, Tensor]]:
-    """Everything to be stored: the reference and the layers' outputs."""
+    """The reference outputs of all four runs, and the outputs of single modules."""
     reference = Reference()
     for tag in TAGS:
         run(spec, model, processor, tag, reference)
@@ -133,7 +133,7 @@ def collect(
 
 
 def write(spec: FixtureSpec, folder: Path) -> None:
-    """Run the reference from the stored checkpoint and store what it answers."""
+    """Run the reference with the stored model and store its outputs."""
     model, processor = checkpoint.load(folder)
     reference, layer_outputs = collect(spec, model, processor)
     save_file(reference.tensors, folder / "reference.safetensors")
@@ -146,7 +146,7 @@ def write(spec: FixtureSpec, folder: Path) -> None:
 
 
 def dumps(facts: dict[str, object]) -> str:
-    """JSON with one line per frame, so that a change shows as a readable difference."""
+    """JSON with one line per frame, so that diffs are readable."""
     lines = []
     for key, value in facts.items():
         if key == "layers":
@@ -161,7 +161,7 @@ def dumps(facts: dict[str, object]) -> str:
 
 
 def check(spec: FixtureSpec, folder: Path) -> None:
-    """Rerun from the stored checkpoint; exit with an error if anything differs from what is stored."""
+    """Run the reference with the stored model; exit with an error if an output differs from the stored one."""
     model, processor = checkpoint.load(folder)
     reference, layer_outputs = collect(spec, model, processor)
     problems = []
@@ -182,7 +182,7 @@ def check(spec: FixtureSpec, folder: Path) -> None:
 
 
 def compare_bf16(spec: FixtureSpec, folder: Path) -> None:
-    """Run the reference in bfloat16 and print how far it lies from itself in f32, as stored."""
+    """Run the reference in bfloat16 and print the differences from the stored outputs in f32."""
     model, processor = checkpoint.load(folder)
     model = model.to(torch.bfloat16)
     stored, facts = load_file(folder / "reference.safetensors"), json.loads((folder / "reference.json").read_text())
@@ -222,8 +222,8 @@ def compare_bf16(spec: FixtureSpec, folder: Path) -> None:
 
 
 def twins_of(stored: dict[str, Tensor], key: str) -> set[int]:
-    """Objects of a frame that have another one's mask and, within 0.064, its confidence: which of them keeps the
-    pixels is decided by the last bits."""
+    """Objects of a frame with the same mask as another one and, within 0.064, the same confidence. Rounding decides
+    which of them keeps the pixels."""
     if f"{key}.low_res_masks" not in stored:
         return set()
     ids, scores = stored[f"{key}.ids"].tolist(), stored[f"{key}.trk_scores"].tolist()
@@ -238,7 +238,7 @@ def twins_of(stored: dict[str, Tensor], key: str) -> set[int]:
 
 
 def without(tensors: dict[str, Tensor], key: str, ids: str, rows: Tensor, left_out: set[int]) -> Tensor:
-    """The rows of objects that are not left out; `ids` names the tensor that says whose rows they are."""
+    """The rows of all objects except `left_out`; the tensor called `ids` has the object of each row."""
     keep = [i for i, one in enumerate(tensors[f"{key}.{ids}"].tolist()) if one not in left_out]
     return rows[keep]
 

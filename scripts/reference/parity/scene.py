@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 GHOST = "ghost"
-"""Name of the static region that the detector reports only while the white marker is visible."""
+"""Name of a static region that the detector reports only while the white marker is visible."""
 
 Position = tuple[float, float]
 
@@ -34,12 +34,12 @@ SHAPES: dict[str, Callable[[np.ndarray, np.ndarray, float], np.ndarray]] = {
     "frame": lambda dx, dy, r: _box(dx, dy, r, r) & ~_box(dx, dy, 0.3 * r, 0.3 * r),
     "satellite": lambda dx, dy, r: _disk(dx, dy, r) | _disk(dx + 1.35 * r, dy - 0.8 * r, 0.36 * r),
 }
-"""Shape to its mask, from offsets to the centre and the radius."""
+"""Functions that compute a shape's mask from the offsets to its centre and its radius."""
 
 
 @dataclass(frozen=True)
 class Actor:
-    """One moving shape. `path(t)` is its centre in source pixels, or None while it is out of the picture."""
+    """A moving shape. `path(t)` is its centre in source pixels, or None while it is outside the frame."""
 
     name: str
     shape: str  # a key of SHAPES
@@ -88,7 +88,7 @@ class Scene:
         return (yy > self.height * 0.72) & (xx < self.width * 0.28)
 
     def target_mask(self, name: str, t: int) -> np.ndarray:
-        """The visible mask of an actor, or of the ghost region (without what stands before it)."""
+        """The visible mask of an actor, or of the ghost region without the actors in front of it."""
         masks = self.frames[t].masks
         if name == GHOST:
             return self.ghost_region & ~np.any(list(masks.values()), axis=0)

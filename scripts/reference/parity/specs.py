@@ -1,4 +1,4 @@
-"""The two fixtures: shapes, thresholds, clip, prompts, and what each detector query is taught to find."""
+"""The two fixtures: shapes, thresholds, clip, prompts, and what each detector query is trained to find."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ class Slot:
 
 @dataclass(frozen=True)
 class FixtureSpec:
-    """All that tells one fixture from another."""
+    """The parameters of a fixture."""
 
     name: str
     seed: int
     grid: int
     patch: int
     hidden: int
-    """Of the necks, the detector and the tracker. Twice the memory channels is the least that the reference runs
-    with: at 64 its object pointers keep an axis too many and cannot be concatenated with the memories."""
+    """Width of the necks, the detector and the tracker. The reference needs at least twice the memory channels: with 64,
+    its object pointers keep an extra axis and cannot be concatenated with the memories."""
     scene: Scene
     prompts: dict[str, tuple[Slot, ...]]
-    """Prompt text to what it finds."""
+    """For each prompt text, what it finds."""
     config: Callable[[FixtureSpec, int], dict]
-    """(spec, vocabulary size) to the keyword arguments of `Sam3VideoConfig`."""
+    """Function of the spec and the vocabulary size that returns the keyword arguments of `Sam3VideoConfig`."""
     detector_steps: int
     tracker_steps: int
     sharded: bool = False
     """Write two shards with the doubled `tracker_model.tracker_model.` prefix, as `save_pretrained` does."""
     amodal: dict[str, range] = field(default_factory=dict)
-    """Frames on which the tracker is taught an actor's whole shape, also where another one covers it."""
+    """Frames on which the tracker is trained with an actor's full shape, including parts that others cover."""
 
     @property
     def image_size(self) -> int:
@@ -89,7 +89,7 @@ def _text(vocab: int, **shape: int) -> dict:
 
 
 def _geometry() -> dict:
-    """The geometry encoder never runs for text prompts: the smallest one that can be built."""
+    """The smallest possible geometry encoder; it never runs for text prompts."""
     return {"hidden_size": 16, "num_layers": 1, "num_attention_heads": 2, "intermediate_size": 16, "roi_size": 1}
 
 
@@ -152,7 +152,7 @@ def _wide_config(spec: FixtureSpec, vocab: int) -> dict:
         "detector_config": detector,
         "tracker_config": tracker,
         "low_res_mask_size": spec.mask_size,
-        # Windows so short that every heuristic fires within the clip.
+        # Short windows, so that every heuristic takes effect within the clip.
         "hotstart_delay": 5,
         "hotstart_unmatch_thresh": 3,
         "hotstart_dup_thresh": 3,
@@ -274,8 +274,8 @@ def wide() -> FixtureSpec:
 
 
 def narrow() -> FixtureSpec:
-    """Portrait, other counts and thresholds of nearly everything, three prompts, detection masks recondition the
-    tracks, and two disks of one prompt that vanish at different times and then overlap."""
+    """Portrait, three prompts, different sizes and thresholds in nearly every place. Detection masks recondition the
+    tracks, and two disks of one prompt vanish at different times and then overlap."""
 
     def red(t: int) -> tuple[float, float] | None:
         return None if t in (4, 5) else (14 + 1.3 * t, 30 + 1.4 * t)

@@ -1,4 +1,4 @@
-"""A small CLIP tokenizer: byte-level alphabet plus merges learned from a few words of the trade."""
+"""A small CLIP tokenizer: byte-level alphabet plus merges learned from a few basketball terms."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def make_tokenizer() -> CLIPTokenizer:
 
 
 def tokenization_table(tokenizer: CLIPTokenizer) -> list[dict]:
-    """What the tokenizer makes of `AWKWARD_TEXTS`, padded as `add_text_prompt` pads."""
+    """The tokens of `AWKWARD_TEXTS`, padded as by `add_text_prompt`."""
     rows = []
     for text in AWKWARD_TEXTS:
         encoded = tokenizer(text, padding="max_length", max_length=MAX_LENGTH)

@@ -27,7 +27,7 @@ MIN_AREA = 6  # low-resolution pixels below which a target counts as absent
 
 
 def initialise(model: Sam3VideoModel) -> None:
-    """Fan-in initialisation; the default standard deviation of 0.02 gives constant features.
+    """Initialise by fan-in; with the default standard deviation of 0.02, features are constant.
 
     The memory attention gets a constant query and key bias: with RoPE its scores then peak at the same cell of
     every memory frame. Without that the tracker does not learn identities in a few hundred steps.
@@ -119,7 +119,7 @@ class Targets:
         return self.spec.scene.frames[t].marker if name == GHOST else self.visible(name, t)
 
     def tracked(self, name: str, t: int) -> Tensor:
-        """What the tracker should answer."""
+        """The mask that the tracker should predict."""
         if t in self.spec.amodal.get(name, ()):
             return low_res(self.spec.scene.whole_mask(name, t), self.spec.mask_size)
         return self.masks[name][t]
@@ -151,7 +151,7 @@ def _step(
 
 
 def train_detector(model: Sam3VideoModel, tokenizer: CLIPTokenizer, spec: FixtureSpec) -> None:
-    """Teach each query its object; the assignment is fixed, so no matching is needed."""
+    """Train each query on its object. The assignment is fixed, so no matching is needed."""
     rng = np.random.default_rng(7)
     detector, targets = model.detector_model, Targets(spec)
     parameters = list(model.parameters())
@@ -196,14 +196,14 @@ def _detector_loss(out: object, spec: FixtureSpec, targets: Targets, prompt: str
 
 
 class _VisionOutput:
-    """Stands for the detector's vision output: the tracker only reads the ViT's last state."""
+    """Replaces the detector's vision output; the tracker reads only the ViT's last state."""
 
     def __init__(self, last_hidden_state: Tensor) -> None:
         self.last_hidden_state = last_hidden_state
 
 
 def train_tracker(model: Sam3VideoModel, spec: FixtureSpec) -> None:
-    """Teach `tracker_model` and `tracker_neck` to follow any target; the ViT and the detector stay as they are."""
+    """Train `tracker_model` and `tracker_neck` to follow any target; the ViT and the detector stay unchanged."""
     rng = np.random.default_rng(11)
     tracker, targets = model.tracker_model, Targets(spec)
     parameters = [*tracker.parameters(), *model.tracker_neck.parameters()]
