@@ -1,11 +1,14 @@
-//! The `courtside` program.
+//! The `courtside` program: command line, exit codes, and the composition of the crates.
+
+mod cli;
+mod doctor;
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use courtside::cli::Cli;
-use courtside::failure::{Failure, Kind, Outcome};
-use courtside::say::say;
+use cli::Cli;
+use client::failure::{Failure, Kind, Outcome};
+use client::terminal::notify;
 use tracing_subscriber::EnvFilter;
 
 /// Exit code for a bug of ours.
@@ -13,13 +16,13 @@ const BUG: u8 = 70;
 
 fn main() -> ExitCode {
     if let Err(failure) = read_env_file() {
-        say(&failure);
+        notify(&failure);
         return failure.exit_code();
     }
     let filter = match log_filter() {
         Ok(filter) => filter,
         Err(failure) => {
-            say(&failure);
+            notify(&failure);
             return failure.exit_code();
         }
     };
@@ -28,11 +31,11 @@ fn main() -> ExitCode {
     match std::panic::catch_unwind(|| cli.run()) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(failure)) => {
-            say(&failure);
+            notify(&failure);
             failure.exit_code()
         }
         Err(_) => {
-            say("error: this is a bug in courtside; please report it with the lines above");
+            notify("error: this is a bug in courtside; please report it with the lines above");
             ExitCode::from(BUG)
         }
     }
@@ -59,6 +62,6 @@ fn read_env_file() -> Outcome<()> {
         Err(dotenvy::Error::LineParse(..)) => "a line of it cannot be read".to_owned(),
         Err(error) => error.to_string(),
     };
-    Err(Failure::message(Kind::Config, format!(".env: {what}"))
+    Err(Failure::msg(Kind::Config, format!(".env: {what}"))
         .hint("every line is NAME=value or a # comment; quote values with spaces"))
 }

@@ -4,17 +4,19 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
+use worker::failure::EngineResult;
 
 use sam3::bench::{Frames, Stage, Verified, frame_stages, matmul_gflops, real_layers, verify_kernels};
 use sam3::device::{DeviceMemory, memory};
 use sam3::{Frame, Mode, Model, Session, SessionOptions, VideoConfig};
 use serde::Serialize;
 
-use crate::engine::{Engine, EngineArgs};
-use crate::failure::{Failure, Kind, Outcome};
-use crate::kernel_trial;
-use crate::progress::Progress;
-use crate::say::say;
+use super::engine_args::EngineArgs;
+use client::failure::{Failure, Kind, Outcome};
+use client::progress::Progress;
+use client::terminal::notify;
+use worker::engine::Engine;
+use worker::kernel_trial;
 
 /// Measures this machine: milliseconds of every stage of a frame, frames per second and peak memory, with
 /// random weights made in memory. The decisions between the stages are not counted; peak memory is that of
@@ -62,7 +64,7 @@ pub(super) fn run(args: &Args, json: bool) -> Outcome<()> {
         return verify(args, json);
     }
     let began = Instant::now();
-    let engine = Engine::open(args.engine)?;
+    let engine = Engine::open(args.engine.into())?;
     let (model, name) = model(args, &engine)?;
     let first_frame_ms = match &args.model {
         Some(_) => {
@@ -71,11 +73,11 @@ pub(super) fn run(args: &Args, json: bool) -> Outcome<()> {
         }
         None => None,
     };
-    let gflops = matmul_gflops(&engine.device, engine.precision)?;
+    let gflops = matmul_gflops(&engine.device, engine.precision).or_failure()?;
     let mut counts = Vec::new();
     for &n_objects in &args.objects {
-        say(format!("measuring {n_objects} objects ..."));
-        let stages = frame_stages(&model, n_objects, args.repeat)?;
+        notify(format!("measuring {n_objects} objects ..."));
+        let stages = frame_stages(&model, n_objects, args.repeat).or_failure()?;
         let whole = match args.frames {
             0 => None,
             n => Some(frames(&model, n_objects, n)?),
@@ -101,15 +103,15 @@ fn model(args: &Args, engine: &Engine) -> Outcome<(Arc<Model>, String)> {
     if let Some(folder) = &args.model {
         return Ok((Arc::new(engine.load(folder)?), folder.display().to_string()));
     }
-    say(format!("making random weights of {} ...", args.config));
+    notify(format!("making random weights of {} ...", args.config));
     Ok((Arc::new(engine.random(config(&args.config)?)?), args.config.clone()))
 }
 
 /// One frame, as the first of a job.
 fn first_frame(model: &Arc<Model>) -> Outcome<()> {
     let options = SessionOptions::new(Mode::Streaming, (1080, 1920));
-    let mut session = Session::new(model.clone(), &["basketball player"], options)?;
-    session.push(Frame::Rgb(&vec![127; 1080 * 1920 * 3]))?;
+    let mut session = Session::new(model.clone(), &["basketball player"], options).or_failure()?;
+    session.push(Frame::Rgb(&vec![127; 1080 * 1920 * 3])).or_failure()?;
     Ok(())
 }
 
@@ -119,7 +121,8 @@ fn frames(model: &Arc<Model>, n_objects: usize, n: usize) -> Outcome<FrameTimes>
     let mut progress = Progress::start("tracking", 0, total as u64);
     let frames = sam3::bench::frames(model, n_objects, n, |t| {
         progress.update(t as u64, &format!("{n_objects} objects"));
-    })?;
+    })
+    .or_failure()?;
     progress.finish();
     Ok(FrameTimes::of(&frames))
 }
@@ -129,7 +132,7 @@ fn config(name: &str) -> Outcome<VideoConfig> {
     match name {
         "real" => Ok(VideoConfig::default()),
         "tiny" => Ok(tiny()),
-        path => Ok(VideoConfig::from_file(Path::new(path))?),
+        path => VideoConfig::from_file(Path::new(path)).or_failure(),
     }
 }
 
@@ -326,12 +329,12 @@ fn verify(args: &Args, json: bool) -> Outcome<()> {
     if args.on_trial {
         kernel_trial::end_with_input();
     }
-    let engine = Engine::open(args.engine)?;
+    let engine = Engine::open(args.engine.into())?;
     let row = |v: Verified| KernelRow { passed: v.passed(), name: v.name, off: v.off, allowed: v.allowed };
-    let kernels: Vec<KernelRow> = verify_kernels(&engine.device)?.into_iter().map(row).collect();
+    let kernels: Vec<KernelRow> = verify_kernels(&engine.device).or_failure()?.into_iter().map(row).collect();
     if kernels.is_empty() {
         let message = format!("{} runs no kernels of courtside's", engine.describe());
-        return Err(Failure::message(Kind::Config, message)
+        return Err(Failure::msg(Kind::Config, message)
             .hint("a build for CUDA on a machine with an NVIDIA GPU has some: scripts/cuda/build_cuda.sh"));
     }
     let wrong: Vec<&str> = kernels.iter().filter(|k| !k.passed).map(|k| k.name.as_str()).collect();
@@ -341,7 +344,7 @@ fn verify(args: &Args, json: bool) -> Outcome<()> {
         return Ok(());
     }
     let message = format!("kernels that disagree with the plain operation: {wrong}");
-    Err(Failure::message(Kind::Failed, message)
+    Err(Failure::msg(Kind::Failed, message)
         .hint("--kernels auto and library do without them on this GPU; please report it"))
 }
 
@@ -357,10 +360,10 @@ impl fmt::Display for Layers {
 }
 
 fn layers(args: &Args, json: bool) -> Outcome<()> {
-    let engine = Engine::open(args.engine)?;
+    let engine = Engine::open(args.engine.into())?;
     engine.choose_kernels()?;
     // One run more than asked for: the first one warms up.
-    let stages = real_layers(&engine.device, engine.precision, args.repeat + 1)?;
+    let stages = real_layers(&engine.device, engine.precision, args.repeat + 1).or_failure()?;
     let mut times = Layers(stages.into_iter().map(|s| (s.name.to_owned(), s.ms)).collect());
     if let Some(folder) = &args.clip {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
@@ -373,7 +376,7 @@ fn layers(args: &Args, json: bool) -> Outcome<()> {
 fn clip_ms(folder: &Path, engine: &Engine, runs: usize) -> Outcome<f64> {
     let wrong = |what: &str| {
         let message = format!("{}: {what}", folder.display());
-        Failure::message(Kind::Failed, message).hint("name a folder of fixtures/, like fixtures/wide")
+        Failure::msg(Kind::Failed, message).hint("name a folder of fixtures/, like fixtures/wide")
     };
     let clip = sam3::bench::read_clip(folder).map_err(|_| wrong("holds no reference clip"))?;
     let model = Arc::new(engine.load(folder)?);
@@ -382,9 +385,9 @@ fn clip_ms(folder: &Path, engine: &Engine, runs: usize) -> Outcome<f64> {
     for _ in 0..runs {
         let started = Instant::now();
         let options = SessionOptions::new(Mode::Streaming, clip.frame_size);
-        let mut session = Session::new(model.clone(), &prompts, options)?;
+        let mut session = Session::new(model.clone(), &prompts, options).or_failure()?;
         for frame in &clip.frames {
-            session.push(Frame::Rgb(frame))?;
+            session.push(Frame::Rgb(frame)).or_failure()?;
         }
         best = best.min(started.elapsed().as_secs_f64() * 1e3);
     }

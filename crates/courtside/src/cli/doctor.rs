@@ -5,9 +5,9 @@ use std::io::Write;
 use serde::Serialize;
 
 use crate::doctor::{Check, Level, examine, gravest};
-use crate::failure::{Failure, Kind, Outcome};
-use crate::say::printable;
-use crate::settings::Settings;
+use client::failure::{Failure, Kind, Outcome};
+use client::settings::Settings;
+use client::terminal::printable;
 
 /// Checks whether everything that work needs is there: ffmpeg, checkpoint, database, disk, bucket, clock.
 ///
@@ -36,7 +36,7 @@ pub(super) fn run(_args: &Args, json: bool) -> Outcome<()> {
     }
     match gravest(&checks) {
         None => Ok(()),
-        Some(kind) => Err(Failure::message(kind, format!("{n_failed} of {} checks failed", checks.len()))),
+        Some(kind) => Err(Failure::msg(kind, format!("{n_failed} of {} checks failed", checks.len()))),
     }
 }
 

@@ -9,11 +9,11 @@ use store::{Library, Video};
 use video::Tools;
 
 use super::Context;
-use crate::desk::videos;
-use crate::export::{Annotation, Feed, Format, Out, Subject, check_target, select};
-use crate::failure::{Failure, Kind, Outcome};
-use crate::say::say;
-use crate::stop::Stop;
+use client::export::{Annotation, Feed, Format, Out, Subject, check_target, select};
+use client::failure::{Failure, Kind, Outcome};
+use client::stop::Stop;
+use client::terminal::notify;
+use client::videos;
 
 /// Extension of an annotated video, so that it never is the video's own name.
 const ANNOTATED: &str = "annotated.mp4";
@@ -82,18 +82,18 @@ fn confidence(text: &str) -> Result<f64, String> {
 
 /// Runs the command.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome<()> {
-    let desk = &context.desk;
-    let mut library = desk.library()?;
+    let client = &context.client;
+    let mut library = client.library()?;
     let (selected, video, subject) = select(&library, &args.what, args.job.as_deref())?;
     let out = args.out.clone().unwrap_or_else(|| default_name(args.format, &subject));
     let is_pipe = out == Path::new("-");
     if is_pipe && !args.format.data().is_some_and(Format::is_text) {
-        return Err(Failure::message(Kind::Failed, "this format is not text; name a file with --out"));
+        return Err(Failure::msg(Kind::Failed, "this format is not text; name a file with --out"));
     }
     let sources = [(Path::new(&video.file_path), "the video"), (library.path(), "the library")];
     check_target(&out, &sources)?;
     let stop = Stop::on_signal()?;
-    let mut feed = Feed::start(desk.library()?, selected, args.min_confidence, &stop);
+    let mut feed = Feed::start(client.library()?, selected, args.min_confidence, &stop);
     match args.format.data() {
         Some(format) => write(format, &out, &subject, &mut feed)?,
         None => draw(&mut library, &video, &subject, &out, &mut feed, &stop)?,
@@ -107,7 +107,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome<()> {
     };
     match is_pipe {
         true => {
-            say(format!("{} detections", exported.detections));
+            notify(format!("{} detections", exported.detections));
             Ok(())
         }
         false => context.print(&exported),

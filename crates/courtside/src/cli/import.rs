@@ -6,11 +6,11 @@ use std::sync::Mutex;
 use serde::Serialize;
 
 use super::Context;
-use crate::desk::import::{Imported, Options, Waiting, import, waiting};
-use crate::desk::job_id;
-use crate::failure::{Failure, Outcome};
-use crate::progress::Progress;
-use crate::say::{printable, say};
+use client::failure::{Failure, Outcome};
+use client::import::{Imported, Options, Waiting, import, waiting};
+use client::job_id;
+use client::progress::Progress;
+use client::terminal::{notify, printable};
 
 /// Brings the results of completed jobs into the library.
 ///
@@ -33,29 +33,29 @@ pub(super) struct Args {
 
 /// Runs the command.
 pub(super) fn run(args: Args, context: &Context) -> Outcome<()> {
-    let desk = &context.desk;
-    let mut library = desk.library()?;
+    let client = &context.client;
+    let mut library = client.library()?;
     let options = Options { delete_video: args.delete_video, into_video: args.into_video };
     let Waiting { ids, unreadable, trouble: mut failures } = match &args.job_id {
         Some(id) => Waiting { ids: vec![job_id(id)?], ..Waiting::default() },
-        None => context.block_on(waiting(desk))?,
+        None => context.block_on(waiting(client))?,
     };
-    unreadable.iter().for_each(|one| say(printable(&format!("skipped {one}"))));
+    unreadable.iter().for_each(|one| notify(printable(&format!("skipped {one}"))));
     let bar = Mutex::new(Progress::transfer("fetching results"));
     let progress = |done, total| bar.lock().unwrap_or_else(|e| e.into_inner()).transferred(done, total);
     let mut imported = Vec::new();
     for id in &ids {
-        match context.block_on(import(desk, &mut library, id, options, &progress)) {
+        match context.block_on(import(client, &mut library, id, options, &progress)) {
             Ok(one) => imported.push(one),
             Err(failure) => failures.push(failure),
         }
     }
     bar.lock().unwrap_or_else(|e| e.into_inner()).finish();
-    let failed = failures.iter().map(Failure::in_words).collect();
+    let failed = failures.iter().map(Failure::message).collect();
     context.print(&Shown { imported, failed, unreadable })?;
     // One job's trouble is none of the others'; the last one said is the exit code's.
     let last = failures.pop();
-    failures.iter().for_each(say);
+    failures.iter().for_each(notify);
     last.map_or(Ok(()), Err)
 }
 

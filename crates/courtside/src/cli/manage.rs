@@ -6,10 +6,10 @@ use jobs::JobId;
 use serde::Serialize;
 
 use super::Context;
-use crate::desk::changes::{self, Retried};
-use crate::desk::job_id;
-use crate::failure::Outcome;
-use crate::say::printable;
+use client::changes::{self, Retried};
+use client::failure::Outcome;
+use client::job_id;
+use client::terminal::printable;
 
 /// Cancels a job. Its worker finds out within half a minute.
 #[derive(Debug, clap::Args)]
@@ -49,16 +49,16 @@ pub(super) struct LogsArgs {
 /// Runs `cancel`.
 pub(super) fn cancel(args: &CancelArgs, context: &Context) -> Outcome<()> {
     let id = job_id(&args.job_id)?;
-    let mut library = context.desk.library()?;
-    let status = context.block_on(changes::cancel(&context.desk, &mut library, &id))?;
+    let mut library = context.client.library()?;
+    let status = context.block_on(changes::cancel(&context.client, &mut library, &id))?;
     context.print(&Done { job_id: id.to_string(), status: status.as_str().to_lowercase() })
 }
 
 /// Runs `retry`.
 pub(super) fn retry(args: &RetryArgs, context: &Context) -> Outcome<()> {
     let id = job_id(&args.job_id)?;
-    let mut library = context.desk.library()?;
-    let status = match context.block_on(changes::retry(&context.desk, &mut library, &id))? {
+    let mut library = context.client.library()?;
+    let status = match context.block_on(changes::retry(&context.client, &mut library, &id))? {
         Retried::Waits(manifest) => manifest.status.to_string(),
         Retried::Upload(submission) => {
             super::submit::upload(context, &mut library, *submission)?;
@@ -71,8 +71,8 @@ pub(super) fn retry(args: &RetryArgs, context: &Context) -> Outcome<()> {
 /// Runs `rm`.
 pub(super) fn rm(args: &RmArgs, context: &Context) -> Outcome<()> {
     let id = job_id(&args.job_id)?;
-    let mut library = context.desk.library()?;
-    let removed = context.block_on(changes::remove(&context.desk, &mut library, &id, args.force));
+    let mut library = context.client.library()?;
+    let removed = context.block_on(changes::remove(&context.client, &mut library, &id, args.force));
     match removed {
         // It was removed from the bucket before.
         Err(failure) if args.detections && changes::is_unknown(&failure) => {}
@@ -92,7 +92,7 @@ pub(super) fn logs(args: &LogsArgs, context: &Context) -> Outcome<()> {
 }
 
 async fn collect(context: &Context, id: &JobId) -> Outcome<Logs> {
-    let (admin, manifest) = context.desk.find(id).await?;
+    let (admin, manifest) = context.client.find(id).await?;
     let attempts = admin.logs(id).await?.into_iter().map(|(key, bytes)| AttemptLog {
         key,
         lines: String::from_utf8_lossy(&bytes).lines().map(printable).collect(),

@@ -3,6 +3,8 @@
 #[cfg(feature = "worker")]
 mod bench;
 mod doctor;
+#[cfg(feature = "worker")]
+mod engine_args;
 mod export;
 mod import;
 mod manage;
@@ -22,14 +24,14 @@ use std::future::Future;
 
 use clap::{Parser, Subcommand};
 
-use crate::desk::Desk;
-use crate::failure::{Failure, Kind, Outcome};
-use crate::settings::Settings;
+use client::Client;
+use client::failure::{Failure, Kind, Outcome};
+use client::settings::Settings;
 
 /// Tracks every player through an hour-long game with SAM3 and brings the tracks home.
 #[derive(Debug, Parser)]
 #[command(name = "courtside", version, propagate_version = true, after_help = EXIT_CODES)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// Prints results as JSON on standard output.
     #[arg(long, global = true)]
     json: bool,
@@ -67,7 +69,7 @@ enum Command {
 
 impl Cli {
     /// Runs the command.
-    pub fn run(self) -> Outcome<()> {
+    pub(crate) fn run(self) -> Outcome<()> {
         let json = self.json;
         match self.command {
             Command::Submit(args) => submit::run(args, &Context::new(json)?),
@@ -96,7 +98,7 @@ impl Cli {
 
 /// What commands that work with library and bucket have in common.
 struct Context {
-    desk: Desk,
+    client: Client,
     json: bool,
     runtime: tokio::runtime::Runtime,
 }
@@ -105,7 +107,7 @@ impl Context {
     fn new(json: bool) -> Outcome<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(|e| Failure::new(Kind::Failed, e).context("cannot start threads"))?;
-        Ok(Self { desk: Desk::new(Settings::from_env()?), json, runtime })
+        Ok(Self { client: Client::new(Settings::from_env()?), json, runtime })
     }
 
     fn block_on<T>(&self, work: impl Future<Output = Outcome<T>>) -> Outcome<T> {

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use worker::failure::EngineResult;
 
 use clap::Subcommand;
 use sam3::{Model, VideoConfig};
 use serde::Serialize;
 
-use crate::failure::Outcome;
-use crate::model_places;
+use client::failure::Outcome;
+use worker::model_folder;
 
 /// Looks after SAM3 checkpoints.
 #[derive(Debug, clap::Args)]
@@ -33,11 +34,11 @@ enum Action {
 pub(super) fn run(args: &Args, json: bool) -> Outcome<()> {
     match &args.action {
         Action::Check { folder } => {
-            let folder = model_places::find(folder.as_deref())?;
-            let config = Model::check(&folder)?;
+            let folder = model_folder::find(folder.as_deref())?;
+            let config = Model::check(&folder).or_failure()?;
             super::print(&Report::new(folder, &config), json)
         }
-        Action::Path => super::print(&Place { folder: model_places::find(None)? }, json),
+        Action::Path => super::print(&Place { folder: model_folder::find(None)? }, json),
     }
 }
 

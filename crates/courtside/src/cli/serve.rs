@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Context;
-use crate::failure::{Failure, Kind, Outcome};
-use crate::http::{Access, Options, Pace, Server, listen, origin};
-use crate::say::say;
-use crate::stop::Stop;
+use client::failure::{Failure, Kind, Outcome};
+use client::stop::Stop;
+use client::terminal::notify;
+use courtside_http::{Access, Options, Pace, Server, listen, origin};
 
 /// How long the end of the program waits for threads that are in the middle of something. What they do is one
 /// transaction, or begun again at the next start.
@@ -43,19 +43,19 @@ pub(super) struct Args {
 
 /// Runs the command.
 pub(super) fn run(args: Args, context: Context) -> Outcome<()> {
-    let Context { desk, json, runtime } = context;
-    let desk = Arc::new(desk);
+    let Context { client, json, runtime } = context;
+    let client = Arc::new(client);
     let address = address(&args)?;
     let options = Options {
-        access: Access::at(address.ip(), desk.settings.token.clone())?,
+        access: Access::at(address.ip(), client.settings.token.clone())?,
         auto_import: !args.no_auto_import,
         cors_origins: args.cors_origin.iter().map(|text| origin(text)).collect::<Outcome<_>>()?,
         max_upload_bytes: args.max_upload * GIB,
-        pace: Pace { look: desk.settings.poll, ..Pace::default() },
+        pace: Pace { look: client.settings.poll, ..Pace::default() },
     };
     let stop = Stop::on_signal()?;
     let served = runtime.block_on(async {
-        let server = Server::new(desk, options, stop)?;
+        let server = Server::new(client, options, stop)?;
         let (listener, address) = listen(address).await?;
         announce(address, json)?;
         let work = server.work();
@@ -71,8 +71,7 @@ pub(super) fn run(args: Args, context: Context) -> Outcome<()> {
 fn address(args: &Args) -> Outcome<SocketAddr> {
     use std::net::ToSocketAddrs;
     let host = args.host.trim_start_matches('[').trim_end_matches(']');
-    let unknown =
-        || Failure::message(Kind::Config, format!("--host {}: there is no such address", args.host));
+    let unknown = || Failure::msg(Kind::Config, format!("--host {}: there is no such address", args.host));
     (host, args.port).to_socket_addrs().ok().and_then(|mut all| all.next()).ok_or_else(unknown)
 }
 
@@ -80,7 +79,7 @@ fn address(args: &Args) -> Outcome<SocketAddr> {
 fn announce(address: SocketAddr, json: bool) -> Outcome<()> {
     use std::io::Write;
     let address = format!("http://{address}");
-    say(format!("serving {address}, documented at {address}/docs; Ctrl-C ends it"));
+    notify(format!("serving {address}, documented at {address}/docs; Ctrl-C ends it"));
     if json {
         let mut stdout = std::io::stdout();
         writeln!(stdout, "{}", serde_json::json!({ "address": address }))?;

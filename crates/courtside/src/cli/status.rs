@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Context;
-use crate::desk::overview::{JobView, Overview, State, Watcher};
-use crate::failure::Outcome;
-use crate::say::{printable, say};
-use crate::stop::Stop;
+use client::failure::Outcome;
+use client::overview::{JobView, Overview, State, Watcher};
+use client::stop::Stop;
+use client::terminal::{notify, printable};
 
 /// Shows how every job stands.
 #[derive(Debug, clap::Args)]
@@ -26,18 +26,18 @@ pub(super) struct Args {
 
 /// Runs the command.
 pub(super) fn run(args: Args, context: &Context) -> Outcome<()> {
-    let mut library = context.desk.library()?;
-    let wanted = args.job_id.as_deref().map(crate::desk::job_id).transpose()?;
+    let mut library = context.client.library()?;
+    let wanted = args.job_id.as_deref().map(client::job_id).transpose()?;
     let stop = if args.watch { Stop::on_signal()? } else { Stop::default() };
     context.block_on(async {
-        let mut watcher = Watcher::new(&context.desk)?;
+        let mut watcher = Watcher::new(&context.client)?;
         loop {
             let mut overview = watcher.look(&mut library).await?;
             if let Some(wanted) = &wanted {
                 overview.jobs.retain(|job| job.job_id == wanted.as_str());
                 if overview.jobs.is_empty() && overview.trouble.is_empty() {
                     // For its error and hint.
-                    context.desk.find(wanted).await?;
+                    context.client.find(wanted).await?;
                 }
             }
             if args.watch {
@@ -46,7 +46,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome<()> {
             let is_heard = context.print_while_heard(&Shown(&overview))?;
             // The last one said is the exit code's.
             let last = if args.watch { None } else { overview.trouble.pop() };
-            overview.trouble.iter().for_each(say);
+            overview.trouble.iter().for_each(notify);
             if !args.watch || !is_heard {
                 return last.map_or(Ok(()), Err);
             }

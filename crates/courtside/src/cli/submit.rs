@@ -10,11 +10,11 @@ use serde::Serialize;
 use store::Library;
 
 use super::Context;
-use crate::desk::estimate::{self, Estimate};
-use crate::desk::submit::{Submission, Submitted, prepare, send};
-use crate::desk::videos;
-use crate::failure::{Failure, Kind, Outcome};
-use crate::progress::Progress;
+use client::estimate::{self, Estimate};
+use client::failure::{Failure, Kind, Outcome};
+use client::progress::Progress;
+use client::submit::{Submission, Submitted, prepare, send};
+use client::videos;
 
 /// Puts a video into the bucket as a job for a worker.
 ///
@@ -76,18 +76,18 @@ impl From<TargetArg> for Target {
 
 /// Runs the command.
 pub(super) fn run(args: Args, context: &Context) -> Outcome<()> {
-    let desk = &context.desk;
-    let mut library = desk.library()?;
+    let client = &context.client;
+    let mut library = client.library()?;
     let video_id = match (&args.file, args.video_id) {
         (Some(file), _) => videos::add(&mut library, file)?.id,
         (None, Some(id)) => id,
-        (None, None) => return Err(Failure::message(Kind::Failed, "name a file or a --video-id")),
+        (None, None) => return Err(Failure::msg(Kind::Failed, "name a file or a --video-id")),
     };
-    let confidence = args.confidence_threshold.or(desk.settings.confidence_threshold);
+    let confidence = args.confidence_threshold.or(client.settings.confidence_threshold);
     let parameters = Parameters {
         sample_interval: args.sample_interval,
         confidence_threshold: confidence.unwrap_or(DEFAULT_CONFIDENCE),
-        prompt: args.prompt.clone().or_else(|| desk.settings.prompt.clone()),
+        prompt: args.prompt.clone().or_else(|| client.settings.prompt.clone()),
         max_seconds: args.max_seconds,
         ..Parameters::default()
     };
@@ -102,10 +102,10 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome<()> {
 
 /// Uploads a video, with a bar, and puts its job in the queue.
 pub(super) fn upload(context: &Context, library: &mut Library, submission: Submission) -> Outcome<Submitted> {
-    let prepared = prepare(&context.desk, library, submission)?;
+    let prepared = prepare(&context.client, library, submission)?;
     let bar = Mutex::new(Progress::transfer("uploading"));
     let progress = |done, total| bar.lock().unwrap_or_else(|e| e.into_inner()).transferred(done, total);
-    let submitted = context.block_on(send(&context.desk, library, &prepared, &progress))?;
+    let submitted = context.block_on(send(&context.client, library, &prepared, &progress))?;
     bar.lock().unwrap_or_else(|e| e.into_inner()).finish();
     Ok(submitted)
 }

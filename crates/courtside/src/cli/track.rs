@@ -7,13 +7,14 @@ use std::time::Duration;
 use clap::ValueEnum;
 use sam3::Compat;
 
-use crate::engine::{Engine, EngineArgs};
-use crate::failure::{Failure, Kind, Outcome};
-use crate::model_places;
-use crate::say::say;
-use crate::stop::Stop;
-use crate::track::{Request, Source, run as track};
-use crate::whole_file::{check_name, folder_of};
+use super::engine_args::EngineArgs;
+use client::atomic_file::{check_name, folder_of};
+use client::failure::{Failure, Kind, Outcome};
+use client::stop::Stop;
+use client::terminal::notify;
+use worker::engine::Engine;
+use worker::model_folder;
+use worker::track::{Request, Source, run as track};
 
 /// Far more than are on any court; a model that sees objects everywhere must not take the machine down.
 const DEFAULT_MAX_OBJECTS: usize = 100;
@@ -102,11 +103,11 @@ pub(super) fn run(args: Args, json: bool) -> Outcome<()> {
     let request = request(args);
     check_outputs(&request)?;
     let source = Source::open(&request)?;
-    let engine = Engine::open(engine_args)?;
-    let folder = model_places::find(model_folder.as_deref())?;
+    let engine = Engine::open(engine_args.into())?;
+    let folder = model_folder::find(model_folder.as_deref())?;
     let model = Arc::new(engine.load(&folder)?);
     if engine.is_gpu() {
-        say(format!("tracking on {}", engine.describe()));
+        notify(format!("tracking on {}", engine.describe()));
     }
     // Until here nothing is lost by ending at once.
     let stop = Stop::on_signal()?;
@@ -123,7 +124,7 @@ pub(super) fn run(args: Args, json: bool) -> Outcome<()> {
         return Ok(());
     }
     let message = format!("after {} frames; the files hold what there is", summary.frames_processed);
-    Err(Failure::message(Kind::Interrupted, message).hint(go_on))
+    Err(Failure::msg(Kind::Interrupted, message).hint(go_on))
 }
 
 fn request(args: Args) -> Request {
@@ -158,7 +159,7 @@ fn check_outputs(request: &Request) -> Outcome<()> {
     let video = request.video.canonicalize().ok();
     let mut seen: Vec<PathBuf> = Vec::new();
     for path in request.files() {
-        let wrong = |what: &str| Err(Failure::message(Kind::Failed, format!("{}: {what}", path.display())));
+        let wrong = |what: &str| Err(Failure::msg(Kind::Failed, format!("{}: {what}", path.display())));
         check_name(&path)?;
         if video.is_some() && path.canonicalize().ok() == video {
             return wrong("is the video itself; choose another name");

@@ -6,8 +6,8 @@ use serde::Serialize;
 use store::{Select, TrackSummary};
 
 use super::Context;
-use crate::desk::videos;
-use crate::failure::{Failure, Kind, Outcome};
+use client::failure::{Failure, Kind, Outcome};
+use client::videos;
 
 /// Rows of the table shown to people.
 const SHOWN: usize = 40;
@@ -21,13 +21,13 @@ pub(super) struct Args {
 
 /// Runs the command.
 pub(super) fn run(args: &Args, context: &Context) -> Outcome<()> {
-    let library = context.desk.library()?;
+    let library = context.client.library()?;
     let select = match args.what.parse() {
         Ok(id) => Select::Video(videos::known(&library, id)?.id),
         Err(_) if library.import_of(&args.what)?.is_some() => Select::Job(&args.what),
         Err(_) => {
             let message = format!("the library has no results of a job {}", args.what);
-            return Err(Failure::message(Kind::Failed, message).hint("`courtside import --all` brings them"));
+            return Err(Failure::msg(Kind::Failed, message).hint("`courtside import --all` brings them"));
         }
     };
     let tracks = library.track_summaries(select)?;

@@ -8,8 +8,8 @@ use serde::Serialize;
 use store::Video;
 
 use super::Context;
-use crate::desk::videos;
-use crate::failure::Outcome;
+use client::failure::Outcome;
+use client::videos;
 
 /// Adds, lists, shows and removes videos of the library.
 #[derive(Debug, clap::Args)]
@@ -52,7 +52,7 @@ enum Command {
 
 /// Runs the command.
 pub(super) fn run(args: Args, context: &Context) -> Outcome<()> {
-    let mut library = context.desk.library()?;
+    let mut library = context.client.library()?;
     match args.command {
         Command::Add { files } => {
             let added = files.iter().map(|file| videos::add(&mut library, file));

@@ -9,10 +9,10 @@ use jobs::manifest::Target;
 use serde::Serialize;
 
 use super::Context;
-use crate::engine::EngineArgs;
-use crate::failure::{Failure, Kind, Outcome};
-use crate::stop::Stop;
-use crate::worker::{self, Options, Served};
+use super::engine_args::EngineArgs;
+use client::failure::{Failure, Kind, Outcome};
+use client::stop::Stop;
+use worker::{self, Options, Served};
 
 /// Tracks the videos of submitted jobs, one after the other.
 ///
@@ -73,17 +73,14 @@ pub(super) struct Args {
 pub(super) fn run(args: Args, context: &Context) -> Outcome<()> {
     let options = options(args, context);
     let stop = Stop::on_signal()?;
-    let served = context.block_on(worker::run(&context.desk, &options, &stop))?;
+    let served = context.block_on(worker::run(&context.client, &options, &stop))?;
     context.print(&Shown(&served))?;
     if stop.requested() {
-        return Err(Failure::message(
-            Kind::Interrupted,
-            "nothing is lost: other workers go on with its jobs",
-        ));
+        return Err(Failure::msg(Kind::Interrupted, "nothing is lost: other workers go on with its jobs"));
     }
     match served.failed.last() {
         Some((id, reason)) if options.once => {
-            let failure = Failure::message(Kind::Job, format!("job {id}: {reason}"));
+            let failure = Failure::msg(Kind::Job, format!("job {id}: {reason}"));
             Err(failure.hint(format!("`courtside logs {id}` shows more")))
         }
         _ => Ok(()),
@@ -91,7 +88,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome<()> {
 }
 
 fn options(args: Args, context: &Context) -> Options {
-    let settings = &context.desk.settings;
+    let settings = &context.client.settings;
     let given = match (args.cloud, args.local) {
         (true, _) => Some(Target::Cloud),
         (_, true) => Some(Target::Local),
@@ -102,9 +99,9 @@ fn options(args: Args, context: &Context) -> Options {
         Some(seconds) => Some(Duration::from_secs(seconds)),
         None => settings.idle_exit,
     };
-    let unique = context.desk.host.unique();
+    let unique = context.client.host.unique();
     Options {
-        target: given.unwrap_or_else(|| context.desk.default_target()),
+        target: given.unwrap_or_else(|| context.client.default_target()),
         worker_id: args
             .worker_id
             .or_else(|| settings.worker_id.clone())
@@ -115,7 +112,7 @@ fn options(args: Args, context: &Context) -> Options {
         max_runtime: args.max_runtime.map(Duration::from_secs),
         allow_cpu: args.allow_cpu,
         model: args.model,
-        engine: args.engine,
+        engine: args.engine.into(),
         max_objects: args.max_objects as usize,
         work_folder: args.work_dir.unwrap_or_else(|| settings.scratch().join("work")),
         checkpoint_interval: Duration::from_secs_f64(args.checkpoint_interval),

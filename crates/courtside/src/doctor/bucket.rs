@@ -5,24 +5,24 @@ use jobs::catalog::Catalog;
 use jobs::manifest::{Status, Target};
 
 use super::{Check, OnCheck, clock};
-use crate::desk::Desk;
-use crate::failure::{Failure, Outcome};
-use crate::whole_file::cannot;
+use client::Client;
+use client::atomic_file::cannot;
+use client::failure::{Failure, Outcome};
 
 /// Registers named at most.
 const MAX_NAMED: usize = 10;
 
-pub(super) async fn check(desk: &Desk, each: OnCheck<'_>) {
-    if let Place::S3(s3) = &desk.settings.cloud {
-        let opened = bucket(desk, Target::Cloud, "bucket", each).await;
+pub(super) async fn check(client: &Client, each: OnCheck<'_>) {
+    if let Place::S3(s3) = &client.settings.cloud {
+        let opened = bucket(client, Target::Cloud, "bucket", each).await;
         if opened {
             clock::check(&s3.endpoint, each).await;
         }
     }
-    let Place::Folder(folder) = &desk.settings.local else { return };
-    let name = if desk.settings.cloud.is_remote() { "local jobs" } else { "bucket" };
+    let Place::Folder(folder) = &client.settings.local else { return };
+    let name = if client.settings.cloud.is_remote() { "local jobs" } else { "bucket" };
     if folder.is_dir() {
-        bucket(desk, Target::Local, name, each).await;
+        bucket(client, Target::Local, name, each).await;
         return;
     }
     let parent = super::disk::nearest(folder);
@@ -33,15 +33,15 @@ pub(super) async fn check(desk: &Desk, each: OnCheck<'_>) {
 }
 
 /// Whether the bucket could be opened, which is not to say that it answers.
-async fn bucket(desk: &Desk, target: Target, name: &'static str, each: OnCheck<'_>) -> bool {
-    let bucket = match desk.bucket(target) {
+async fn bucket(client: &Client, target: Target, name: &'static str, each: OnCheck<'_>) -> bool {
+    let bucket = match client.bucket(target) {
         Ok(bucket) => bucket,
         Err(failure) => {
             each(Check::fail(name, &failure));
             return false;
         }
     };
-    let mut catalog = Catalog::new(bucket.clone(), desk.host.clone());
+    let mut catalog = Catalog::new(bucket.clone(), client.host.clone());
     match catalog.refresh().await {
         Ok(()) => each(Check::ok(name, format!("{}: {}", bucket.place(), jobs_in(&catalog)))),
         // What cannot be listed is not asked for more.
@@ -51,7 +51,7 @@ async fn bucket(desk: &Desk, target: Target, name: &'static str, each: OnCheck<'
         }
     }
     let kept: Outcome<()> =
-        jobs::probe::conditional_writes(&*bucket, &*desk.host).await.map_err(Failure::from);
+        jobs::probe::conditional_writes(&*bucket, &*client.host).await.map_err(Failure::from);
     each(match kept {
         Ok(()) => Check::ok(name, "writing is allowed, and conditions of writes are kept"),
         Err(failure) => Check::fail(name, &failure),

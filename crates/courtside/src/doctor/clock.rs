@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::{Check, OnCheck};
-use crate::failure::{Failure, Kind};
+use client::failure::{Failure, Kind};
 
 const NAME: &str = "clock";
 /// What clocks that are set by the network never miss.
@@ -50,7 +50,7 @@ fn judge(server: SystemTime, here: SystemTime) -> Check {
     } else if offset < REFUSED {
         Check::warn(NAME, message, hint)
     } else {
-        Check::fail(NAME, &Failure::message(Kind::Failed, message).hint(hint))
+        Check::fail(NAME, &Failure::msg(Kind::Failed, message).hint(hint))
     }
 }
 

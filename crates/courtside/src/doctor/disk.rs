@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use jobs::bucket::Place;
 
 use super::{Check, OnCheck};
-use crate::failure::{Failure, Kind};
-use crate::settings::Settings;
-use crate::whole_file::{cannot, folder_of};
+use client::atomic_file::{cannot, folder_of};
+use client::failure::{Failure, Kind};
+use client::settings::Settings;
 
 const NAME: &str = "disk";
 /// Below this, the next hour of video may not fit.
@@ -59,7 +59,7 @@ fn judge(disk: &Disk) -> Check {
     let hint =
         "free some space; `courtside rm JOB` and `courtside import --delete-video` remove what is not needed";
     match disk.free_bytes {
-        0..NOTHING => Check::fail(NAME, &Failure::message(Kind::Failed, message).hint(hint)),
+        0..NOTHING => Check::fail(NAME, &Failure::msg(Kind::Failed, message).hint(hint)),
         NOTHING..LITTLE => Check::warn(NAME, message, hint),
         _ => Check::ok(NAME, message),
     }

@@ -7,9 +7,9 @@ use std::path::Path;
 use store::{JobFilter, Library};
 
 use super::{Check, OnCheck};
-use crate::failure::{Failure, Outcome};
-use crate::settings::Settings;
-use crate::whole_file::{cannot, folder_of};
+use client::atomic_file::{cannot, folder_of};
+use client::failure::{Failure, Outcome};
+use client::settings::Settings;
 
 const NAME: &str = "database";
 

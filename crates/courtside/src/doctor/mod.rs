@@ -15,14 +15,14 @@ mod uploads;
 
 use serde::Serialize;
 
-use crate::desk::Desk;
-use crate::failure::{Failure, Kind, Outcome};
-use crate::settings::Settings;
+use client::Client;
+use client::failure::{Failure, Kind, Outcome};
+use client::settings::Settings;
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Level {
+pub(crate) enum Level {
     /// As it should be.
     Ok,
     /// Something will not work, or not well, and perhaps is not needed.
@@ -33,15 +33,15 @@ pub enum Level {
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, Serialize)]
-pub struct Check {
+pub(crate) struct Check {
     /// What it is about.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// How it ended.
-    pub status: Level,
+    pub(crate) status: Level,
     /// What was found.
-    pub message: String,
+    pub(crate) message: String,
     /// What to do.
-    pub hint: Option<String>,
+    pub(crate) hint: Option<String>,
     #[serde(skip)]
     kind: Kind,
 }
@@ -57,8 +57,8 @@ impl Check {
     }
 
     fn fail(name: &'static str, failure: &Failure) -> Self {
-        let hint = failure.way_out().map(str::to_owned);
-        Self { name, status: Level::Fail, message: failure.in_words(), hint, kind: failure.kind }
+        let hint = failure.hint_text().map(str::to_owned);
+        Self { name, status: Level::Fail, message: failure.message(), hint, kind: failure.kind }
     }
 
     /// The same as a warning: it matters only to some.
@@ -69,10 +69,10 @@ impl Check {
 }
 
 /// Takes each check as it is done.
-pub type OnCheck<'a> = &'a mut dyn FnMut(Check);
+pub(crate) type OnCheck<'a> = &'a mut dyn FnMut(Check);
 
 /// Runs all checks.
-pub async fn examine(settings: Outcome<Settings>, each: OnCheck<'_>) {
+pub(crate) async fn examine(settings: Outcome<Settings>, each: OnCheck<'_>) {
     programs::ffmpeg(each);
     #[cfg(feature = "worker")]
     checkpoint::check(each);
@@ -85,13 +85,13 @@ pub async fn examine(settings: Outcome<Settings>, each: OnCheck<'_>) {
     each(describe(&settings));
     library::check(&settings, each);
     disk::check(&settings, each);
-    let desk = Desk::new(settings);
-    bucket::check(&desk, each).await;
-    uploads::check(&desk.settings, each);
+    let client = Client::new(settings);
+    bucket::check(&client, each).await;
+    uploads::check(&client.settings, each);
 }
 
 /// The exit code's kind: of failures that need different hands, the one to mend first.
-pub fn gravest(checks: &[Check]) -> Option<Kind> {
+pub(crate) fn gravest(checks: &[Check]) -> Option<Kind> {
     let failed = || checks.iter().filter(|check| check.status == Level::Fail).map(|check| check.kind);
     [Kind::Config, Kind::Remote].into_iter().find(|kind| failed().any(|k| k == *kind)).or(failed().next())
 }

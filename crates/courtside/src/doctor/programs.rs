@@ -7,8 +7,8 @@ use std::time::Duration;
 use video::Tools;
 
 use super::{Check, OnCheck};
-use crate::child::{Ended, Running};
-use crate::failure::Failure;
+use client::failure::Failure;
+use client::subprocess::{Output, Subprocess};
 
 /// A driver in trouble keeps its program waiting for ever.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -46,9 +46,10 @@ pub(super) fn gpu(each: OnCheck<'_>) {
     if let Some(backend) = sam3::device::gpu_backend() {
         return each(match sam3::device::open(sam3::device::DeviceChoice::Auto) {
             Ok(device) => Check::ok("gpu", format!("{}, by {backend}", sam3::device::describe(&device))),
-            Err(error) => {
-                Check::fail("gpu", &Failure::from(error).hint("--device cpu tracks without it, slowly"))
-            }
+            Err(error) => Check::fail(
+                "gpu",
+                &worker::failure::engine_failure(error).hint("--device cpu tracks without it, slowly"),
+            ),
         });
     }
     let query = ["--query-gpu=name,memory.total", "--format=csv,noheader"];
@@ -79,6 +80,6 @@ fn output(program: &Path, args: &[&str]) -> Option<String> {
             command.env(name, value);
         }
     }
-    let ended = Running::start(command).ok()?.wait(LIMIT).ok()?;
-    Some(ended).filter(Ended::succeeded).map(|ended| ended.stdout)
+    let ended = Subprocess::start(command).ok()?.wait(LIMIT).ok()?;
+    Some(ended).filter(Output::succeeded).map(|ended| ended.stdout)
 }

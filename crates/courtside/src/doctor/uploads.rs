@@ -1,7 +1,7 @@
 //! Uploads that were begun and not finished.
 
 use super::{Check, OnCheck};
-use crate::settings::Settings;
+use client::settings::Settings;
 
 const NAME: &str = "uploads";
 

@@ -1,0 +1,121 @@
+//! How far a long piece of work is: a bar on a terminal, a line now and then elsewhere.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::terminal::notify;
+
+/// Time between lines where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    Frames,
+    Bytes,
+}
+
+/// Progress of one task that counts frames or bytes.
+pub struct Progress {
+    what: &'static str,
+    unit: Unit,
+    total: u64,
+    done: u64,
+    /// Frames done before this process started, which say nothing about its speed.
+    before: u64,
+    started: Instant,
+    bar: Option<ProgressBar>,
+    last_line: Instant,
+}
+
+impl Progress {
+    /// Starts at `done` of `total` frames.
+    pub fn start(what: &'static str, done: u64, total: u64) -> Self {
+        Self::of(what, Unit::Frames, done, total)
+    }
+
+    /// Starts a transfer; how many bytes it is about, the first update says.
+    pub fn transfer(what: &'static str) -> Self {
+        Self::of(what, Unit::Bytes, 0, 0)
+    }
+
+    fn of(what: &'static str, unit: Unit, done: u64, total: u64) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let template = match unit {
+                Unit::Frames => "{prefix} [{bar:30}] {pos}/{len} frames  {msg}",
+                Unit::Bytes => "{prefix} [{bar:30}] {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left",
+            };
+            let style =
+                ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+            let bar = ProgressBar::new(total).with_style(style.progress_chars("=> ")).with_prefix(what);
+            bar.set_position(done);
+            bar
+        });
+        let now = Instant::now();
+        Self { what, unit, total, done, before: done, started: now, bar, last_line: now }
+    }
+
+    /// Reports `done` frames; `detail` is added behind the speed.
+    pub fn update(&mut self, done: u64, detail: &str) {
+        debug_assert_eq!(self.unit, Unit::Frames);
+        self.done = done;
+        let text = format!("{}{}{detail}", self.speed(), if detail.is_empty() { "" } else { "  " });
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(done);
+                bar.set_message(text);
+            }
+            None if self.last_line.elapsed() >= LINE_EVERY => {
+                self.last_line = Instant::now();
+                notify(format!("{}: {done}/{} frames  {text}", self.what, self.total));
+            }
+            None => {}
+        }
+    }
+
+    /// Reports `done` of `total` bytes.
+    pub fn transferred(&mut self, done: u64, total: u64) {
+        (self.done, self.total) = (done, total);
+        match &self.bar {
+            Some(bar) => {
+                bar.set_length(total);
+                bar.set_position(done);
+            }
+            None if self.last_line.elapsed() >= LINE_EVERY => {
+                self.last_line = Instant::now();
+                notify(format!("{}: {} of {} MB", self.what, done / 1_000_000, total / 1_000_000));
+            }
+            None => {}
+        }
+    }
+
+    /// Frames per second of this process.
+    pub fn fps(&self) -> f64 {
+        (self.done - self.before) as f64 / self.started.elapsed().as_secs_f64().max(1e-9)
+    }
+
+    /// Removes the bar.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn speed(&self) -> String {
+        let fps = self.fps();
+        if fps == 0.0 {
+            return String::new();
+        }
+        let left = Duration::from_secs_f64(self.total.saturating_sub(self.done) as f64 / fps);
+        format!("{fps:.2} fps  {} left", clock(left))
+    }
+}
+
+/// `h:mm:ss`, or `m:ss` below an hour.
+pub fn clock(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (h, m, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if h > 0 { format!("{h}:{m:02}:{s:02}") } else { format!("{m}:{s:02}") }
+}

@@ -1,0 +1,111 @@
+//! Videos.
+
+use serde::Serialize;
+use store::{ProcessingStatus, Video};
+use utoipa::ToSchema;
+
+use super::rfc3339;
+
+/// A video.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct VideoBody {
+    /// Its number.
+    id: i64,
+    /// The game it shows.
+    game_id: i64,
+    /// The file.
+    file_path: String,
+    /// Its key in the bucket, where it was uploaded.
+    #[schema(required)]
+    r2_key: Option<String>,
+    /// A picture of it.
+    #[schema(required)]
+    thumbnail_path: Option<String>,
+    /// Length in seconds.
+    #[schema(required)]
+    duration_seconds: Option<f64>,
+    /// Frames per second.
+    #[schema(required)]
+    fps: Option<f64>,
+    /// `1920x1080`.
+    #[schema(required)]
+    resolution: Option<String>,
+    /// When it came into the library, RFC 3339.
+    #[schema(required)]
+    upload_date: Option<String>,
+    /// Whether detections of it were ever completed.
+    processed: bool,
+    processing_status: VideoState,
+    /// When it was filmed, RFC 3339.
+    #[schema(required)]
+    recorded_at: Option<String>,
+    /// Its place among the videos of its game.
+    #[schema(required)]
+    sequence_order: Option<i64>,
+    /// Where it begins within its game, in seconds.
+    #[schema(required)]
+    game_time_offset: Option<f64>,
+    /// Number of frames.
+    #[schema(required)]
+    n_frames: Option<i64>,
+    /// Size of the file in bytes.
+    #[schema(required)]
+    size_bytes: Option<i64>,
+    /// SHA-256 of the file, in hexadecimal.
+    #[schema(required)]
+    sha256: Option<String>,
+}
+
+/// How far a video is.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum VideoState {
+    Pending,
+    Processing,
+    Completed,
+    Failed,
+}
+
+impl From<Video> for VideoBody {
+    fn from(video: Video) -> Self {
+        Self {
+            id: video.id,
+            game_id: video.game_id,
+            file_path: video.file_path,
+            r2_key: video.r2_key,
+            thumbnail_path: video.thumbnail_path,
+            duration_seconds: video.duration_seconds,
+            fps: video.fps,
+            resolution: video.resolution,
+            upload_date: video.upload_date.map(rfc3339),
+            processed: video.processed,
+            processing_status: match video.processing_status {
+                ProcessingStatus::Pending => VideoState::Pending,
+                ProcessingStatus::Processing => VideoState::Processing,
+                ProcessingStatus::Completed => VideoState::Completed,
+                ProcessingStatus::Failed => VideoState::Failed,
+            },
+            recorded_at: video.recorded_at.map(rfc3339),
+            sequence_order: video.sequence_order,
+            game_time_offset: video.game_time_offset,
+            n_frames: video.n_frames,
+            size_bytes: video.file.size_bytes,
+            sha256: video.file.sha256,
+        }
+    }
+}
+
+/// A page of the videos, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct VideosBody {
+    /// The videos of this page.
+    pub(crate) videos: Vec<VideoBody>,
+    /// Videos in all.
+    pub(crate) total: i64,
+    /// This page, from 1.
+    pub(crate) page: i64,
+    /// Videos to a page.
+    pub(crate) page_size: i64,
+    /// Number of pages.
+    pub(crate) total_pages: i64,
+}

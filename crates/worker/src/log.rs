@@ -1,0 +1,34 @@
+//! An attempt's log: on standard error as it happens, and in the bucket for `courtside logs`.
+
+use std::fmt::Display;
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use jobs::bucket::Condition;
+use jobs::manifest::Timestamp;
+use jobs::{JobId, Lease};
+
+use client::terminal::notify;
+
+/// Lines of one attempt.
+#[derive(Debug, Default)]
+pub(super) struct Log(Mutex<String>);
+
+impl Log {
+    /// Adds a line.
+    pub(super) fn line(&self, id: &JobId, text: impl Display) {
+        notify(format!("job {id}: {text}"));
+        let now = Timestamp::of(time::OffsetDateTime::now_utc());
+        let mut lines = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        lines.push_str(&format!("{} {text}\n", now.as_str()));
+    }
+
+    /// Brings it to the bucket; without it the job goes on all the same.
+    pub(super) async fn upload(&self, lease: &Lease) {
+        let text = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let key = lease.id().log(lease.attempt());
+        if let Err(error) = lease.bucket().put(&key, Bytes::from(text), Condition::Always).await {
+            tracing::debug!(%error, "the log was not written");
+        }
+    }
+}

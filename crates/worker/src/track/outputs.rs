@@ -1,0 +1,89 @@
+//! The results file: JSON as other programs read it. The other formats are [`client::export`]'s.
+
+use std::path::Path;
+
+use jobs::results::{ResultsHead, ResultsSummary, ResultsWriter, WriteError};
+
+use sam3::Concession;
+
+use super::spool::Spool;
+use client::atomic_file::AtomicFile;
+use client::failure::{Failure, Kind, Outcome};
+
+/// What a results file says beside the contract's fields.
+pub fn extra_fields(
+    prompts: &[String],
+    concessions: &[Concession],
+) -> serde_json::Map<String, serde_json::Value> {
+    let mut extra = serde_json::Map::from_iter([("prompts".to_owned(), prompts.into())]);
+    if !concessions.is_empty() {
+        extra.insert("memory_concessions".to_owned(), serde_json::json!(concessions));
+    }
+    extra
+}
+
+/// Writes a results file of the detections that are at least so confident, and says what came out.
+pub fn write_results(
+    path: &Path,
+    head: &ResultsHead,
+    with_prompt: bool,
+    min_confidence: f64,
+    spool: &mut Spool,
+) -> Outcome<ResultsSummary> {
+    let failed =
+        |e: WriteError| Failure::new(Kind::Failed, e).context(format!("cannot write {}", path.display()));
+    let mut writer = ResultsWriter::new(AtomicFile::create(path)?, head).map_err(failed)?;
+    for detection in spool.read()? {
+        let d = detection?;
+        let confidence = f64::from(d.confidence);
+        if confidence < min_confidence {
+            continue;
+        }
+        let bbox = d.bbox.map(f64::from);
+        let record = jobs::results::Detection { frame: d.frame, track_id: d.track_id, bbox, confidence };
+        match with_prompt {
+            true => writer.push_with_prompt(&record, d.prompt),
+            false => writer.push(&record),
+        }
+        .map_err(failed)?;
+    }
+    let (file, summary) = writer.finish().map_err(failed)?;
+    file.keep()?;
+    Ok(summary)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::spool::Detection;
+    use super::*;
+
+    #[test]
+    fn results_are_json_that_old_readers_know() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tracks.json");
+        let mut spool = Spool::unnamed(&path).unwrap();
+        for frame in [3, 4] {
+            let bbox = [1.0, 2.5, 30.0, 40.125];
+            spool.push(Detection { frame, track_id: 2, prompt: 0, bbox, confidence: 0.91234 }).unwrap();
+        }
+        let head = ResultsHead {
+            job_id: "track-game".into(),
+            video_id: 0,
+            completed_at: Some("2026-01-02T03:04:05Z".into()),
+            frames_processed: Some(5),
+            extra: extra_fields(&["player".to_owned()], &[Concession::MaxObjects { frame_idx: 7, n: 3 }]),
+        };
+        write_results(&path, &head, false, 0.0, &mut spool).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        assert_eq!(json["frames_processed"], 5);
+        let want =
+            serde_json::json!({"frame": 3, "track_id": 2, "bbox": [1, 2.5, 30, 40.12], "confidence": 0.9123});
+        assert_eq!(json["detections"][0], want);
+        let conceded = serde_json::json!([{"max_objects": {"frame_idx": 7, "n": 3}}]);
+        assert_eq!(json["memory_concessions"], conceded);
+        assert_eq!(json["detections"].as_array().unwrap().len(), 2);
+        let names: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(names, ["tracks.json"]);
+    }
+}

@@ -1,0 +1,106 @@
+//! What a run found, in a few numbers and a table.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::spool::Spool;
+use client::failure::Outcome;
+
+/// Rows of the table shown to people.
+const SHOWN: usize = 20;
+
+/// One track over the whole run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TrackSummary {
+    /// Its id.
+    pub track_id: u64,
+    /// Which prompt it belongs to, from 0.
+    pub prompt: u32,
+    /// First source frame that shows it.
+    pub first_frame: u64,
+    /// Last source frame that shows it.
+    pub last_frame: u64,
+    /// Frames that show it.
+    pub n_frames: u64,
+    /// Mean confidence.
+    pub confidence: f64,
+}
+
+/// A run.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    /// Frames tracked.
+    pub frames_processed: u64,
+    /// Frames of the range that could not be decoded.
+    pub frames_missing: u64,
+    /// Objects on frames.
+    pub detections: u64,
+    /// Seconds of this process's tracking.
+    pub seconds: f64,
+    /// Frames per second of this process.
+    pub fps: f64,
+    /// Whether the run was stopped before its end.
+    pub interrupted: bool,
+    /// Where to continue it, if it was.
+    pub checkpoint: Option<PathBuf>,
+    /// Files written.
+    pub outputs: Vec<PathBuf>,
+    /// What was wrong with the video.
+    pub warnings: Vec<String>,
+    /// Tracks by id.
+    pub tracks: Vec<TrackSummary>,
+}
+
+/// Tracks of a spool, by id.
+pub(super) fn tracks_of(spool: &mut Spool) -> Outcome<Vec<TrackSummary>> {
+    let mut tracks: BTreeMap<u64, TrackSummary> = BTreeMap::new();
+    for detection in spool.read()? {
+        let d = detection?;
+        let track = tracks.entry(d.track_id).or_insert(TrackSummary {
+            track_id: d.track_id,
+            prompt: d.prompt,
+            first_frame: d.frame,
+            last_frame: d.frame,
+            n_frames: 0,
+            confidence: 0.0,
+        });
+        track.last_frame = d.frame;
+        track.n_frames += 1;
+        track.confidence += f64::from(d.confidence);
+    }
+    let mean = |mut t: TrackSummary| {
+        t.confidence /= t.n_frames as f64;
+        t
+    };
+    Ok(tracks.into_values().map(mean).collect())
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{:>8} {:>6} {:>8} {:>8} {:>8} {:>11}",
+            "TRACK", "PROMPT", "FIRST", "LAST", "FRAMES", "CONFIDENCE"
+        )?;
+        for t in self.tracks.iter().take(SHOWN) {
+            let (id, prompt, first, last) = (t.track_id, t.prompt, t.first_frame, t.last_frame);
+            writeln!(f, "{id:>8} {prompt:>6} {first:>8} {last:>8} {:>8} {:>11.3}", t.n_frames, t.confidence)?;
+        }
+        if self.tracks.len() > SHOWN {
+            writeln!(f, "{:>8} {} more", "...", self.tracks.len() - SHOWN)?;
+        }
+        let (n, tracks) = (self.detections, self.tracks.len());
+        writeln!(
+            f,
+            "{} frames, {tracks} tracks, {n} detections in {:.1} s ({:.2} fps)",
+            self.frames_processed, self.seconds, self.fps
+        )?;
+        for path in &self.outputs {
+            writeln!(f, "wrote {}", path.display())?;
+        }
+        Ok(())
+    }
+}
