@@ -290,7 +290,7 @@ template <class T, size_t N> inline void to_memory(uint64_t address, std::array<
 }
 inline unsigned char* in_shared(const Thread& t, uint64_t address, size_t bytes) {
     if (address > t.shared_bytes || bytes > t.shared_bytes - address)
-        on_host::fail("address beyond shared memory");
+        on_host::fail("address beyond the end of shared memory");
     if (address % bytes != 0) on_host::fail("misaligned address of shared memory");
     return t.shared + address;
 }

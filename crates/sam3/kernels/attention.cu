@@ -1,5 +1,5 @@
-// Attention in one pass: out = softmax(scale · q kᵀ [+ bias]) v, with the softmax kept online in f32 so that
-// no matrix of scores exists. Every batch entry has its own number of keys.
+// Attention in one pass: out = softmax(scale · q kᵀ [+ bias]) v, with an online softmax in f32 instead of a score
+// matrix. Each batch entry has its own number of keys.
 //
 //   out  bf16 [b, lq, heads * DV], contiguous
 //   q    bf16, row r of entry i, head h at q + i * q_batch_stride + r * q_row_stride + h * D
@@ -7,22 +7,21 @@
 //   v    bf16, likewise with DV; with v_heads == 1 all heads share the values (no h * DV)
 //   key_starts  b + 1 row numbers of k and v; entry i has keys key_starts[i] .. key_starts[i + 1]
 //
-// Strides count elements and are multiples of 8, and q, k, v are multiples of 16 bytes, so that every row can
-// be copied in pieces of 16 bytes. scale > 0. An entry without keys gives zeros. Launch with grid (ceil(lq /
-// ROWS), heads, b), THREADS threads and SHARED_BYTES of dynamic shared memory.
+// Strides are in elements and multiples of 8, and q, k, v are 16-byte aligned, so that rows can be copied in chunks of
+// 16 bytes. scale > 0. The output of an entry without keys is zero. Launch with grid (ceil(lq / ROWS), heads, b),
+// THREADS threads and SHARED_BYTES of dynamic shared memory.
 //
-// How: a block owns ROWS queries; each of its warps owns ROW_BLOCKS * 16 of them, with their fragments of q
-// and the running output in registers for the whole pass. Keys and values come in tiles of KEYS through two
-// buffers: while one is used, cp.async fills the other, so a tile costs one barrier. Within a tile a warp
-// takes SLICE keys at a time: scores, softmax, product with the values, all in registers.
+// Algorithm: a block computes ROWS queries; each of its warps computes ROW_BLOCKS * 16 of them and keeps their
+// fragments of q and the running output in registers. Keys and values are loaded in tiles of KEYS into two buffers:
+// while one is used, cp.async fills the other, so that a tile costs one barrier. Within a tile a warp processes SLICE
+// keys at a time in registers: scores, softmax, product with the values.
 //
-// What bounds it: one mma (16x8x16) needs one fragment of keys or values, 256 bytes of shared memory, for
-// every ROW_BLOCKS mma. An A100's SM does an mma in 2 clocks and reads 128 bytes a clock, so with ROW_BLOCKS
-// = 2 the tensor cores are busy twice as long as shared memory, and with 1 equally long (d256_v256, where 32
-// rows of output would not fit the registers). Global traffic of d256_v64: a block does 128 * 640 flops for
-// the 640 bytes of one key, 128 flops a byte, or about 2.4 TB/s from L2 at 312 Tflop/s. Exponentials: d = 32
-// does 128 flops per score, which takes as long as the score's exponential (16 of those a clock): there, and
-// only there, the special function units bound it.
+// Bounds (calculated, not measured): ROW_BLOCKS mma (16x8x16) share one fragment of keys or values, 256 bytes of shared
+// memory. An SM of an A100 executes an mma in 2 clocks and reads 128 bytes per clock. With ROW_BLOCKS = 2 the tensor
+// cores are therefore busy twice as long as shared memory, and with 1 equally long (d256_v256, where 32 rows of output
+// do not fit in registers). Global memory of d256_v64: a block does 128 * 640 flops for the 640 bytes of one key, 128
+// flops per byte, or about 2.4 TB/s from L2 at 312 Tflop/s. Exponentials: with d = 32 there are 128 flops per score,
+// which take as long as its exponential (16 per clock); only there the special function units are the bound.
 #include "device.cuh"
 
 namespace attention {
@@ -58,45 +57,45 @@ struct Bias {
     long long batch_stride, head_stride, row_stride;
 };
 
-// Unfinished results of a part of the keys, for `attention_combine`.
+// Unnormalised results of a part of the keys, for `attention_combine`.
 struct Partial {
     float* out;    // [splits, b, lq, heads * DV], not divided by the sums
     float* maxima; // [splits, b, lq, heads], of score * scale * log2(e); -inf for no keys
     float* sums;   // [splits, b, lq, heads], of 2^(score * scale * log2(e) - maximum)
 };
 
-// Rows of 64 bytes or of multiples of 128 lie in shared memory with their 16-byte pieces permuted, so that
-// the 8 rows of an 8x8 matrix fall into different banks: piece p of row r is at place p ^ permutation(r).
+// The 16-byte chunks of a row are permuted in shared memory, so that the 8 rows of an 8x8 matrix are in different
+// banks: chunk p of row r is at position p ^ permutation(r). Rows have 64 bytes or a multiple of 128.
 template <int WIDTH> static __device__ __forceinline__ unsigned permutation(unsigned row) {
     return WIDTH >= 64 ? row & 7 : (row >> 1) & 3;
 }
 
-// Starts copying rows `first ..` of a [*, WIDTH] matrix into a tile of KEYS rows; rows from `end` on become
-// zeros. A thread copies the same piece of every STEP-th row, so that only the row's address changes.
+// Starts copying rows `first ..` of a [*, WIDTH] matrix to a tile of KEYS rows. Rows from `end` are filled with zeros. A
+// thread copies the same chunk of every STEP-th row, so that only the row address changes.
 template <int WIDTH, typename S>
 static __device__ __forceinline__ void load_tile(unsigned tile, const bf16* rows, long long row_stride,
                                                  unsigned first, unsigned end) {
-    constexpr unsigned PIECES = WIDTH / 8, STEP = S::THREADS / PIECES;
-    static_assert(S::THREADS % PIECES == 0 && (STEP % 8 == 0 || STEP == 4), "see `place`");
-    const unsigned row = threadIdx.x / PIECES, piece = threadIdx.x % PIECES;
-    const bf16* from = rows + (first + row) * row_stride + piece * 8;
-    const unsigned place = (piece ^ permutation<WIDTH>(row)) * 16, to = tile + row * (WIDTH * 2);
+    constexpr unsigned CHUNKS = WIDTH / 8, STEP = S::THREADS / CHUNKS;
+    static_assert(S::THREADS % CHUNKS == 0 && (STEP % 8 == 0 || STEP == 4), "see the permutation below");
+    const unsigned row = threadIdx.x / CHUNKS, chunk = threadIdx.x % CHUNKS;
+    const bf16* from = rows + (first + row) * row_stride + chunk * 8;
+    const unsigned offset = (chunk ^ permutation<WIDTH>(row)) * 16, to = tile + row * (WIDTH * 2);
     UNROLL_FOR (unsigned i = 0; i < S::KEYS; i += STEP) {
         if (S::KEYS % STEP != 0 && row + i >= S::KEYS) break;
-        // permutation(row + i) = permutation(row) ^ permutation(i): either STEP keeps it or row < 4 = STEP.
-        cp_async_16(to + i * (WIDTH * 2) + (place ^ permutation<WIDTH>(i) * 16), from, first + row + i < end);
+        // permutation(row + i) = permutation(row) ^ permutation(i), because STEP % 8 == 0, or row < 4 = STEP.
+        cp_async_16(to + i * (WIDTH * 2) + (offset ^ permutation<WIDTH>(i) * 16), from, first + row + i < end);
         from += STEP * row_stride;
     }
 }
 
-// The place of piece pair `pair` in a row, for a lane whose `lane_bits` = (odd piece ^ permutation) * 16.
-static __device__ __forceinline__ unsigned pair_place(int pair, unsigned lane_bits) {
+// The offset of chunk pair `pair` in a row, for a lane with `lane_bits` = (odd chunk ^ permutation) * 16.
+static __device__ __forceinline__ unsigned pair_offset(int pair, unsigned lane_bits) {
     return (pair / 4) * 128 + (((pair % 4) * 32) ^ lane_bits);
 }
 
-// What a warp keeps in registers: for each 16 of its queries their fragments, the unfinished output, and of
-// rows lane / 4 and lane / 4 + 8 the maximum so far (of score * scale * log2(e), or with a bias of the sum in
-// units of log2) and the sum of the weights in this lane's columns.
+// The registers of a warp. For each 16 queries: their fragments, the unnormalised output, and for rows lane / 4 and
+// lane / 4 + 8 the maximum so far (of score * scale * log2(e); with a bias, of the sum in units of log2) and the sum of
+// the weights in this lane's columns.
 template <typename S> struct Rows {
     unsigned q[S::ROW_BLOCKS][S::D / 16][4];
     float out[S::ROW_BLOCKS][S::DV / 8][4];
@@ -105,7 +104,7 @@ template <typename S> struct Rows {
 
 template <typename S> using Scores = float[S::ROW_BLOCKS][S::SLICE / 8][4];
 
-// Reads the queries from `first_row` on, eight rows apart; rows beyond the last are zeros.
+// Loads the queries from `first_row`, eight rows apart. Rows beyond the last are zero.
 template <typename S>
 static __device__ __forceinline__ void start_rows(Rows<S>& rows, const bf16* q, long long row_stride,
                                                   unsigned first_row, unsigned lq) {
@@ -135,7 +134,7 @@ static __device__ __forceinline__ void multiply_keys(Scores<S>& scores, const Ro
     UNROLL_FOR (int step = 0; step < S::D / 16; ++step) {
         UNROLL_FOR (int n = 0; n < S::SLICE / 16; ++n) {
             unsigned f[4];
-            ldmatrix_x4(f, keys + n * 16 * (S::D * 2) + pair_place(step, lane_bits));
+            ldmatrix_x4(f, keys + n * 16 * (S::D * 2) + pair_offset(step, lane_bits));
             UNROLL_FOR (int b = 0; b < S::ROW_BLOCKS; ++b) {
                 mma_m16n8k16_bf16(scores[b][2 * n], rows.q[b][step], f[0], f[1]);
                 mma_m16n8k16_bf16(scores[b][2 * n + 1], rows.q[b][step], f[2], f[3]);
@@ -144,8 +143,8 @@ static __device__ __forceinline__ void multiply_keys(Scores<S>& scores, const Ro
     }
 }
 
-// Scores in units of log2: times `scale`, plus the bias of the rows from `first_row` and the keys from
-// `first_key` on. Rows and keys beyond the last take the bias of the last; nothing uses them.
+// Multiplies the scores by `scale` and adds the bias of the rows from `first_row` and the keys from `first_key`, in units
+// of log2. Rows and keys beyond the last get the bias of the last; their scores are not used.
 template <typename S>
 static __device__ __forceinline__ void add_bias(Scores<S>& scores, const float* bias, long long row_stride,
                                                 unsigned first_row, unsigned lq, unsigned first_key,
@@ -169,9 +168,9 @@ static __device__ __forceinline__ void mask_keys(Scores<S>& scores, unsigned fir
                 if (first_key + n * 8 + i % 2 >= end) scores[b][n][i] = MINUS_INFINITY;
 }
 
-// Turns scores into fragments of 2^(score * scale - maximum), having raised the maxima of the rows to those
-// of the scores. What was added up before shrinks where a maximum grew, which is rare after the first keys.
-// The result fragments of two 16x8 products are one left fragment of the next.
+// Raises the maxima of the rows to those of the scores, and converts the scores to fragments of 2^(score * scale -
+// maximum). Where a maximum grows, which is rare after the first keys, the output and the sum so far are scaled down.
+// The result fragments of two 16x8 products form one left fragment of the next product.
 template <typename S>
 static __device__ __forceinline__ void weigh(unsigned (&weights)[S::ROW_BLOCKS][S::SLICE / 16][4],
                                              Rows<S>& rows, const Scores<S>& scores, float scale) {
@@ -185,7 +184,7 @@ static __device__ __forceinline__ void weigh(unsigned (&weights)[S::ROW_BLOCKS][
             top = fmaxf(top, shuffle_xor(top, 1));
             top = fmaxf(top, shuffle_xor(top, 2)) * scale;
             const float before = rows.maximum[b][half], now = fmaxf(before, top);
-            // With only masked keys so far, compare with 0: (-inf) - (-inf) would be NaN.
+            // If all keys so far are masked, use 0 as the reference: (-inf) - (-inf) would be NaN.
             reference[b][half] = now == MINUS_INFINITY ? 0 : now;
             shrink[b][half] = exp2_fast(before - reference[b][half]);
             grew |= now > before;
@@ -215,7 +214,7 @@ static __device__ __forceinline__ void weigh(unsigned (&weights)[S::ROW_BLOCKS][
     }
 }
 
-// Adds the weighted values of SLICE keys, `values` being this lane's row of the first.
+// Adds the weighted values of SLICE keys. `values` is this lane's row of the first.
 template <typename S>
 static __device__ __forceinline__ void add_values(Rows<S>& rows,
                                                   const unsigned (&weights)[S::ROW_BLOCKS][S::SLICE / 16][4],
@@ -223,7 +222,7 @@ static __device__ __forceinline__ void add_values(Rows<S>& rows,
     UNROLL_FOR (int step = 0; step < S::SLICE / 16; ++step) {
         UNROLL_FOR (int n = 0; n < S::DV / 16; ++n) {
             unsigned f[4];
-            ldmatrix_x4_trans(f, values + step * 16 * (S::DV * 2) + pair_place(n, lane_bits));
+            ldmatrix_x4_trans(f, values + step * 16 * (S::DV * 2) + pair_offset(n, lane_bits));
             UNROLL_FOR (int b = 0; b < S::ROW_BLOCKS; ++b) {
                 mma_m16n8k16_bf16(rows.out[b][2 * n], weights[b][step], f[0], f[1]);
                 mma_m16n8k16_bf16(rows.out[b][2 * n + 1], weights[b][step], f[2], f[3]);
@@ -232,8 +231,8 @@ static __device__ __forceinline__ void add_values(Rows<S>& rows,
     }
 }
 
-// One pass of a block over its keys. With SPLIT, blockIdx.z counts the parts of every entry, and the
-// unfinished results go to `partial`; else the results go to `out`.
+// One pass of a block over its keys. With SPLIT, blockIdx.z numbers the parts of every entry, and the unnormalised
+// results are written to `partial`; otherwise the results are written to `out`.
 template <typename S, bool HAS_BIAS, bool SPLIT>
 static __device__ __forceinline__ void run(bf16* out, const Inputs& in, const Bias& bias,
                                            const Partial& partial, unsigned splits) {
@@ -244,7 +243,7 @@ static __device__ __forceinline__ void run(bf16* out, const Inputs& in, const Bi
     const unsigned split = SPLIT ? blockIdx.z % splits : 0;
     const unsigned first_row = blockIdx.x * S::ROWS + threadIdx.x / 32 * (S::ROW_BLOCKS * 16) + lane / 4;
 
-    // The keys of this block, counted from the entry's first; parts of a split are whole tiles.
+    // The keys of this block, relative to the entry's first. The parts of a split consist of complete tiles.
     const unsigned start = in.key_starts[entry], keys = in.key_starts[entry + 1] - start;
     unsigned begin = 0, end = keys;
     if (SPLIT) {
@@ -263,8 +262,8 @@ static __device__ __forceinline__ void run(bf16* out, const Inputs& in, const Bi
     start_rows<S>(rows, in.q + entry * in.q_batch_stride + head * D + column, in.q_row_stride, first_row,
                   in.lq);
 
-    // Where this lane's row of the 8x8 matrices lies. Keys: matrices are (keys 0-7, 8-15) x (pieces 0, 1),
-    // keys slower. Values, transposed on loading: (pieces 0, 1) x (keys 0-7, 8-15), pieces slower.
+    // The position of this lane's row of the 8x8 matrices. Keys: matrices are (keys 0-7, 8-15) x (chunks 0, 1), keys
+    // outermost. Values, transposed on loading: (chunks 0, 1) x (keys 0-7, 8-15), chunks outermost.
     const unsigned key_row = lane / 16 * 8 + lane % 8, value_row = lane % 16;
     const unsigned key_bits = ((lane / 8 % 2) ^ permutation<D>(key_row)) * 16;
     const unsigned value_bits = ((lane / 16) ^ permutation<DV>(value_row)) * 16;
@@ -273,7 +272,7 @@ static __device__ __forceinline__ void run(bf16* out, const Inputs& in, const Bi
 
     unsigned buffer = 0;
     for (unsigned tile = begin; tile < end; tile += KEYS, buffer ^= 1) {
-        // The tile has arrived for every thread, and nobody still reads the other buffer.
+        // After this, the tile is complete for every thread, and no thread reads the other buffer any longer.
         cp_async_wait<0>();
         __syncthreads();
         if (tile + KEYS < end) {
@@ -297,7 +296,7 @@ static __device__ __forceinline__ void run(bf16* out, const Inputs& in, const Bi
         }
     }
 
-    // Each lane of four added up its own columns only.
+    // The sums of four lanes cover different columns.
     UNROLL_FOR (int b = 0; b < S::ROW_BLOCKS; ++b) {
         UNROLL_FOR (int half = 0; half < 2; ++half) {
             rows.sum[b][half] += shuffle_xor(rows.sum[b][half], 1);
@@ -335,34 +334,35 @@ static __device__ __forceinline__ void run(bf16* out, const Inputs& in, const Bi
 #define ATTENTION_PASS                                                                                       \
     {q, k, v, key_starts, lq, heads, q_batch_stride, q_row_stride, k_row_stride, v_row_stride, v_heads, scale}
 
-// 128 queries a block, 128 threads, 40960 bytes of dynamic shared memory. The tracker's memory attention: one
-// head of 256 whose values have 64 channels.
+// The tracker's memory attention: one head of 256 channels, with values of 64 channels. 128 queries per block, 128
+// threads, 40960 bytes of dynamic shared memory.
 extern "C" __global__ void __launch_bounds__(attention::D256V64::THREADS, 2)
     attention_d256_v64(bf16* out, ATTENTION_INPUTS) {
     attention::run<attention::D256V64, false, false>(out, ATTENTION_PASS, {}, {}, 1);
 }
 
-// 128 queries a block, 256 threads, 65536 bytes of dynamic shared memory (which must be allowed first).
+// 128 queries per block, 256 threads, 65536 bytes of dynamic shared memory (more than the default limit: raise it with
+// cuFuncSetAttribute).
 extern "C" __global__ void __launch_bounds__(attention::D256V256::THREADS, 1)
     attention_d256_v256(bf16* out, ATTENTION_INPUTS) {
     attention::run<attention::D256V256, false, false>(out, ATTENTION_PASS, {}, {}, 1);
 }
 
-// 192 queries a block, 192 threads, 32768 bytes of dynamic shared memory. 192 divides both the windows of 576
-// and the whole map of 5184.
+// 192 queries per block, 192 threads, 32768 bytes of dynamic shared memory. 192 divides both a window of 576 queries and
+// the complete grid of 5184.
 extern "C" __global__ void __launch_bounds__(attention::D64V64::THREADS, 2)
     attention_d64_v64(bf16* out, ATTENTION_INPUTS) {
     attention::run<attention::D64V64, false, false>(out, ATTENTION_PASS, {}, {}, 1);
 }
 
-// 128 queries a block, 128 threads, 16384 bytes of dynamic shared memory.
+// 128 queries per block, 128 threads, 16384 bytes of dynamic shared memory.
 extern "C" __global__ void __launch_bounds__(attention::D32V32::THREADS, 3)
     attention_d32_v32(bf16* out, ATTENTION_INPUTS) {
     attention::run<attention::D32V32, false, false>(out, ATTENTION_PASS, {}, {}, 1);
 }
 
-// The same with `bias` f32 added to the scaled scores; -inf masks a key. A stride of 0 repeats the bias along
-// that axis. A query without any key left gives zeros.
+// The same with an f32 `bias` added to the scaled scores; -inf masks a key. A stride of 0 repeats the bias along that
+// axis. The output of a query whose keys are all masked is zero.
 extern "C" __global__ void __launch_bounds__(attention::D32V32::THREADS, 3)
     attention_bias_d32_v32(bf16* out, ATTENTION_INPUTS, const float* bias, long long bias_batch_stride,
                            long long bias_head_stride, long long bias_row_stride) {
@@ -370,8 +370,8 @@ extern "C" __global__ void __launch_bounds__(attention::D32V32::THREADS, 3)
     attention::run<attention::D32V32, true, false>(out, ATTENTION_PASS, added, {}, 1);
 }
 
-// attention_d256_v64 with every entry's keys in `splits` parts, for grids too small to fill a card: grid
-// (ceil(lq / 128), heads, b * splits). `attention_combine` makes the result.
+// attention_d256_v64 with the keys of every entry in `splits` parts, for grids too small to fill a GPU. Grid
+// (ceil(lq / 128), heads, b * splits). `attention_combine` computes the result from the parts.
 extern "C" __global__ void __launch_bounds__(attention::D256V64::THREADS, 2)
     attention_d256_v64_split(float* partial_out, float* maxima, float* sums, ATTENTION_INPUTS,
                              unsigned splits) {
@@ -379,8 +379,8 @@ extern "C" __global__ void __launch_bounds__(attention::D256V64::THREADS, 2)
                                                     splits);
 }
 
-// out bf16 [rows, dv] from partial_out [splits, rows, dv], maxima and sums [splits, rows], where rows is
-// b * lq * heads and dv is even. A thread makes two channels: grid ceil(rows * dv / 2 / threads), any block.
+// Computes out bf16 [rows, dv] from partial_out [splits, rows, dv], maxima and sums [splits, rows], where rows is
+// b * lq * heads and dv is even. A thread computes two channels. Grid ceil(rows * dv / 2 / threads), any block size.
 extern "C" __global__ void attention_combine(bf16* out, const float* partial_out, const float* maxima,
                                              const float* sums, unsigned rows, unsigned dv, unsigned splits) {
     const unsigned row = thread_in_grid() / (dv / 2);

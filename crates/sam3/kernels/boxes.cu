@@ -1,9 +1,9 @@
-// What steers the detector's queries: boxes (cx, cy, w, h in 0..1, f32 [n, 4]) as embeddings, as distances to
-// the cells of the grid, as a bias for attention, and moved. A thread does a number or a pair.
+// Position features of the detector's queries, computed from boxes (cx, cy, w, h in 0..1, f32 [n, 4]): sine embeddings,
+// distances to the cells of the grid, the attention bias, and refined boxes. A thread computes a number or a pair.
 #include "device.cuh"
 
-// out bf16 [n, 8 * pairs]: sine and cosine of y, x, w, h in turn, in full turns over each of the wavelengths
-// [pairs]. Grid ceil(n * 4 * pairs / threads).
+// out bf16 [n, 8 * pairs]: sine and cosine of 2 pi times y, x, w and h, in this order, divided by each of the
+// wavelengths [pairs]. Grid ceil(n * 4 * pairs / threads).
 extern "C" __global__ void box_sine_bf16(bf16* out, const float* boxes, const float* wavelengths, unsigned n,
                                          unsigned pairs) {
     const unsigned i = thread_in_grid(), box = i / (4 * pairs), side = i / pairs % 4;
@@ -13,8 +13,8 @@ extern "C" __global__ void box_sine_bf16(bf16* out, const float* boxes, const fl
     out[2 * i + 1] = float_to_bf16(cos_pi(half_turns));
 }
 
-// out bf16 [2, n, side, 2]: along x and then along y, how far each cell of a grid begins from either side of
-// each box, sign(8d) log8(1 + |8d|). Grid ceil(2 * n * side / threads).
+// out bf16 [2, n, side, 2]: along x and then along y, the distance d from both edges of each box to the start of each
+// grid cell, as sign(8d) log8(1 + |8d|). Grid ceil(2 * n * side / threads).
 extern "C" __global__ void box_distances_bf16(bf16* out, const float* boxes, unsigned n, unsigned side) {
     const unsigned i = thread_in_grid(), axis = i / (n * side), box = i / side % n;
     if (axis >= 2) return;
@@ -27,8 +27,8 @@ extern "C" __global__ void box_distances_bf16(bf16* out, const float* boxes, uns
     }
 }
 
-// out f32 [heads, 1 + n, side, side]: nothing for the first query, then y[q, row, head] + x[q, column, head],
-// both bf16 [n, side, heads]. Grid (ceil((1 + n) * side * side / threads), heads).
+// out f32 [heads, 1 + n, side, side]: 0 for the first query, then y[q, row, head] + x[q, column, head], where x and y
+// are bf16 [n, side, heads]. Grid (ceil((1 + n) * side * side / threads), heads).
 extern "C" __global__ void box_bias_f32(float* out, const bf16* x, const bf16* y, unsigned n, unsigned side,
                                         unsigned heads) {
     const unsigned i = thread_in_grid(), query = i / (side * side), head = blockIdx.y;
@@ -42,8 +42,8 @@ extern "C" __global__ void box_bias_f32(float* out, const bf16* x, const bf16* y
     out[static_cast<long long>(head) * (n + 1) * side * side + i] = bias;
 }
 
-// out f32 [n]: numbers of boxes moved in logit space, sigmoid(delta + logit(box)); the logit stays 1e-3 away
-// from 0 and 1. Grid ceil(n / threads).
+// out f32 [n]: coordinates of boxes moved in logit space, sigmoid(delta + logit(box)), where the logit's argument is
+// clamped to 1e-3 from 0 and 1. Grid ceil(n / threads).
 extern "C" __global__ void refine_boxes_f32(float* out, const float* boxes, const bf16* deltas, unsigned n) {
     const unsigned i = thread_in_grid();
     if (i >= n) return;

@@ -1,8 +1,7 @@
-// What the kernels need beyond plain C++: bf16 numbers, 16-byte copies, the tensor core's product of small
-// tiles, copies into shared memory that run in the background, and shuffles. On a device each function is one
-// or two instructions of compute capability 8.0, so one PTX serves every card since then. With
-// COURTSIDE_KERNELS_ON_HOST defined, `host/cuda_on_host.h` supplies the same names to a C++ compiler and
-// executes every thread, which is how the kernels are tested where there is no card.
+// Device primitives for the kernels: bf16 numbers, 16-byte copies, tensor-core products, asynchronous copies to
+// shared memory, and shuffles. On a GPU each function is one or two instructions of compute capability 8.0, so that
+// one PTX supports every GPU since then. With COURTSIDE_KERNELS_ON_HOST defined, `host/cuda_on_host.h` defines the
+// same names for a C++ compiler and executes every thread, to test the kernels without a GPU.
 #pragma once
 
 #ifdef COURTSIDE_KERNELS_ON_HOST
@@ -34,18 +33,18 @@ static __device__ __forceinline__ unsigned pack_bf16(float low, float high) {
     return bits;
 }
 
-// 2^x by the special function unit; 0 for -inf.
+// 2^x on the special function unit; 0 for -inf.
 static __device__ __forceinline__ float exp2_fast(float x) {
     float y;
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
 }
 
-// sin(pi x) and cos(pi x): unlike sinf, without a table in local memory for large arguments.
+// sin(pi x) and cos(pi x). Unlike sinf, they need no table in local memory for large arguments.
 static __device__ __forceinline__ float sin_pi(float x) { return sinpif(x); }
 static __device__ __forceinline__ float cos_pi(float x) { return cospif(x); }
 
-// Loads and stores of global memory; the address must be a multiple of the size.
+// Loads and stores of global memory. The address must be a multiple of the size.
 static __device__ __forceinline__ unsigned load_4(const void* p) { return *static_cast<const unsigned*>(p); }
 static __device__ __forceinline__ float2 load_8(const float* p) {
     return *reinterpret_cast<const float2*>(p);
@@ -54,29 +53,29 @@ static __device__ __forceinline__ uint4 load_16(const void* p) { return *static_
 static __device__ __forceinline__ void store_4(void* p, unsigned x) { *static_cast<unsigned*>(p) = x; }
 static __device__ __forceinline__ void store_16(void* p, uint4 x) { *static_cast<uint4*>(p) = x; }
 
-// The address of shared memory as the instructions below take it.
+// The 32-bit address in shared memory that the instructions below take.
 static __device__ __forceinline__ unsigned shared_address(const void* p) {
     return static_cast<unsigned>(__cvta_generic_to_shared(p));
 }
 
-// Starts copying 16 bytes from global to shared memory; writes zeros, and reads nothing, unless `valid`.
+// Starts copying 16 bytes from global to shared memory. If not `valid`, writes zeros and does not read.
 static __device__ __forceinline__ void cp_async_16(unsigned to, const void* from, bool valid) {
     const int bytes = valid ? 16 : 0;
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
 }
 
-// Closes the group of copies that this thread started since the last call.
+// Closes the group of copies that this thread has started since the last call.
 static __device__ __forceinline__ void cp_async_commit() {
     asm volatile("cp.async.commit_group;" ::: "memory");
 }
 
-// Waits until at most `PENDING` of this thread's groups are still under way.
+// Waits until at most `PENDING` of this thread's groups are incomplete.
 template <int PENDING> static __device__ __forceinline__ void cp_async_wait() {
     asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
 }
 
-// Four 8x8 matrices of bf16: lane l names row l%8 of matrix l/8; register r of lane l becomes elements
-// 2*(l%4) and the next one of row l/4 of matrix r.
+// Loads four 8x8 matrices of bf16. Lane l passes the address of row l%8 of matrix l/8. Register r of lane l receives
+// elements 2*(l%4) and 2*(l%4)+1 of row l/4 of matrix r.
 static __device__ __forceinline__ void ldmatrix_x4(unsigned (&r)[4], unsigned row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
@@ -84,7 +83,7 @@ static __device__ __forceinline__ void ldmatrix_x4(unsigned (&r)[4], unsigned ro
                  : "memory");
 }
 
-// The same with each matrix transposed: rows 2*(l%4) and the next one of column l/4.
+// The same with each matrix transposed: rows 2*(l%4) and 2*(l%4)+1 of column l/4.
 static __device__ __forceinline__ void ldmatrix_x4_trans(unsigned (&r)[4], unsigned row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
@@ -92,7 +91,7 @@ static __device__ __forceinline__ void ldmatrix_x4_trans(unsigned (&r)[4], unsig
                  : "memory");
 }
 
-// c (16x8, f32) += a (16x16, bf16, row by row) · b (16x8, bf16, column by column), spread over a warp. With
+// c (16x8, f32) += a (16x16, bf16, row-major) · b (16x8, bf16, column-major), distributed over a warp. With
 // g = lane/4 and t = lane%4: c = rows g, g, g+8, g+8 at columns 2t, 2t+1, 2t, 2t+1; a = pairs from column 2t
 // of rows g and g+8, then from column 2t+8 of both; b = pairs from rows 2t and 2t+8 of column g.
 static __device__ __forceinline__ void mma_m16n8k16_bf16(float (&c)[4], const unsigned (&a)[4], unsigned b0,
@@ -103,17 +102,17 @@ static __device__ __forceinline__ void mma_m16n8k16_bf16(float (&c)[4], const un
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-// The value of the lane whose number differs in the bits of `mask`. All 32 lanes must call.
+// The value of the lane whose number differs in the bits of `mask`. All 32 lanes must call it.
 static __device__ __forceinline__ float shuffle_xor(float x, int mask) {
     return __shfl_xor_sync(0xffffffffu, x, mask);
 }
 
-// Whether any of the 32 lanes says so.
+// Whether `x` is true in any of the 32 lanes.
 static __device__ __forceinline__ bool warp_any(bool x) { return __any_sync(0xffffffffu, x) != 0; }
 
 #endif
 
-// ---- On top of the above, the same for both.
+// ---- Built on the primitives above, the same on GPU and host.
 
 static __device__ __forceinline__ float bf16_to_float(bf16 x) {
     return bits_to_float(static_cast<unsigned>(x) << 16);
@@ -136,7 +135,7 @@ static __device__ __forceinline__ uint4 pack_8(const float (&x)[8]) {
     return v;
 }
 
-// COUNT numbers, a multiple of 4, from a multiple of 16 bytes on.
+// Loads COUNT numbers, a multiple of 4, from an address that is a multiple of 16.
 template <int COUNT> static __device__ __forceinline__ void load_floats(float (&x)[COUNT], const float* p) {
     UNROLL_FOR (int i = 0; i < COUNT; i += 4) {
         const uint4 v = load_16(p + i);
@@ -155,14 +154,14 @@ static __device__ __forceinline__ float warp_max(float x) {
     return x;
 }
 
-// Where row `row` of a sequence of windows, window after window and each row by row, lies in the pictures
-// that they tile: pictures below one another, `width` wide, windows `side` x `side`. With `side` 0 there are
-// none.
-static __device__ __forceinline__ unsigned window_to_picture(unsigned row, unsigned width, unsigned side) {
+// Converts a row number of a sequence of windows (window after window, each row-major) to the row number of the
+// images that they tile: images stacked vertically, `width` wide, windows of `side` x `side`. With `side` 0 there are
+// no windows, and the row number is unchanged.
+static __device__ __forceinline__ unsigned window_to_image(unsigned row, unsigned width, unsigned side) {
     if (side == 0) return row;
     const unsigned window = row / (side * side), inside = row % (side * side), across = width / side;
     return (window / across * side + inside / side) * width + window % across * side + inside % side;
 }
 
-// The number of this thread along x; no grid here has 2^32 of them.
+// The index of this thread along x. No grid here has 2^32 threads.
 static __device__ __forceinline__ unsigned thread_in_grid() { return blockIdx.x * blockDim.x + threadIdx.x; }

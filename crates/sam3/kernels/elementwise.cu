@@ -1,5 +1,6 @@
-// Small steps between the products: bias with activation or with a residual, sums with a repeating operand,
-// and sequences joined. Tensors are contiguous and aligned to 16 bytes; arithmetic is f32. Bound by memory.
+// Elementwise operations between matrix products: bias and activation, bias and residual, addition of a repeating
+// operand, and concatenation of sequences. Tensors are contiguous and 16-byte aligned; arithmetic is f32. Bound by memory
+// bandwidth.
 #include "device.cuh"
 
 namespace elementwise {
@@ -16,7 +17,7 @@ static __device__ __forceinline__ float activate(float x, unsigned kind) {
 } // namespace elementwise
 
 // out = activation(x + bias): out, x bf16 [rows, n], bias bf16 [n] or null; activation 0 none, 1 ReLU, 2 GELU
-// (by erf), 3 sigmoid. out may be x. A thread does 8 numbers: grid ceil(rows * n / 8 / threads).
+// (with erf), 3 sigmoid. out may be x. A thread computes 8 numbers. Grid ceil(rows * n / 8 / threads).
 extern "C" __global__ void bias_activation_bf16(bf16* out, const bf16* x, const bf16* bias, unsigned rows,
                                                 unsigned n, unsigned activation) {
     const long long first = thread_in_grid() * 8ll, total = static_cast<long long>(rows) * n;
@@ -37,7 +38,7 @@ extern "C" __global__ void bias_activation_bf16(bf16* out, const bf16* x, const 
     }
 }
 
-// out[i] = a[i] + b[i % period], bf16, total numbers. out may be a. Grid ceil(total / 8 / threads).
+// out[i] = a[i] + b[i % period], bf16, for `total` numbers. out may be a. Grid ceil(total / 8 / threads).
 extern "C" __global__ void add_bf16(bf16* out, const bf16* a, const bf16* b, long long total,
                                     long long period) {
     const long long first = thread_in_grid() * 8ll;
@@ -54,15 +55,15 @@ extern "C" __global__ void add_bf16(bf16* out, const bf16* a, const bf16* b, lon
         out[i] = float_to_bf16(bf16_to_float(a[i]) + bf16_to_float(b[i % period]));
 }
 
-// out = x + bias + residual: x bf16 [rows, n], bias [n], n a multiple of 8; row r adds row r % period of the
-// residual. With a window, x is in the order of windows, and out and the residual are pictures of `width`.
-// Grid ceil(rows * n / 8 / threads).
+// out = x + bias + residual: x bf16 [rows, n], bias [n], n a multiple of 8; row r adds row r % period of the residual.
+// With a window, x is in the order of windows, and out and the residual are images of width `width`. Grid
+// ceil(rows * n / 8 / threads).
 extern "C" __global__ void bias_add_bf16(bf16* out, const bf16* x, const bf16* bias, const bf16* residual,
                                          unsigned rows, unsigned n, unsigned period, unsigned width,
                                          unsigned window) {
     const unsigned row = thread_in_grid() / (n / 8), column = thread_in_grid() % (n / 8) * 8;
     if (row >= rows) return;
-    const unsigned to = window_to_picture(row, width, window);
+    const unsigned to = window_to_image(row, width, window);
     float values[8], added[8], before[8];
     unpack_8(values, load_16(x + static_cast<long long>(row) * n + column));
     unpack_8(added, load_16(bias + column));
@@ -71,16 +72,16 @@ extern "C" __global__ void bias_add_bf16(bf16* out, const bf16* x, const bf16* b
     store_16(out + static_cast<long long>(to) * n + column, pack_8(values));
 }
 
-// One of the sequences that `cat_with_positions_bf16` joins, as it lies in the table.
+// A sequence to be concatenated by `cat_with_positions_bf16`, as an entry of its table.
 struct SequencePart {
     const bf16* rows;      // [count, n]
     const bf16* positions; // [period, n]; row r takes row r % period
-    long long first;       // its first row in the result
+    long long first;       // the first row in the result
     long long count, period;
 };
 
-// rows and placed [sum of counts, n], n a multiple of 8: the parts one after the other, as they are and with
-// their positions added. Grid (parts, any).
+// rows [sum of counts, n], n a multiple of 8: the concatenated parts. placed: the same with their positions added. Grid
+// (parts, any).
 extern "C" __global__ void cat_with_positions_bf16(bf16* rows, bf16* placed, const SequencePart* parts,
                                                    unsigned n) {
     const SequencePart part = parts[blockIdx.x];

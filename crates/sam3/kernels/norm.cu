@@ -1,6 +1,6 @@
-// Normalisation of bf16 activations with statistics in f32: over the rows of a matrix, and over groups of
-// channels of a picture (followed by ReLU). All tensors are contiguous and 16-byte aligned. Bound by memory:
-// a row is read once if it fits a warp's registers, else again from the L1 cache.
+// Normalisation of bf16 activations with statistics in f32: over the rows of a matrix, and over groups of channels of an
+// image (followed by ReLU). All tensors are contiguous and 16-byte aligned. Bound by memory bandwidth: a row is read once
+// if it fits in a warp's registers, and otherwise again from the L1 cache.
 #include "device.cuh"
 
 namespace normalise {
@@ -35,7 +35,7 @@ static __device__ __forceinline__ void row_in_registers(bf16* out, const bf16* x
     }
 }
 
-// The same for longer rows, reading them again for every pass.
+// The same for longer rows, which are read again in every pass.
 static __device__ __forceinline__ void row_in_vectors(bf16* out, const bf16* x, const float* weight,
                                                       const float* bias, unsigned n, float eps) {
     const unsigned lane = threadIdx.x % 32;
@@ -76,7 +76,7 @@ static __device__ __forceinline__ void row_of_any_length(bf16* out, const bf16* 
 
 } // namespace normalise
 
-// out, x bf16 [rows, n]; weight, bias f32 [n]; any n, multiples of 8 are faster. A warp does a row: grid
+// out, x bf16 [rows, n]; weight, bias f32 [n]; any n, multiples of 8 are faster. A warp computes a row. Grid
 // ceil(rows / (threads / 32)).
 extern "C" __global__ void __launch_bounds__(256)
     layer_norm_bf16(bf16* out, const bf16* x, const float* weight, const float* bias, unsigned rows,
@@ -95,7 +95,7 @@ extern "C" __global__ void __launch_bounds__(256)
 
 // Statistics of x bf16 [pixels, channels] for chunks of `pixels_per_chunk` pixels: partials f32
 // [groups, chunks, 2] are the mean and the sum of squared distances from it. Grid (chunks, groups), 256
-// threads. The second pass over a chunk reads from a cache if a chunk is small, say 1024 pixels.
+// threads. The second pass over a chunk reads from the cache if chunks are small, for example 1024 pixels.
 extern "C" __global__ void __launch_bounds__(256)
     group_norm_statistics_bf16(float* partials, const bf16* x, unsigned pixels, unsigned channels,
                                unsigned groups, unsigned pixels_per_chunk) {
@@ -124,9 +124,9 @@ extern "C" __global__ void __launch_bounds__(256)
     }
 }
 
-// out = max(0, (x - mean) / sqrt(variance + eps) * weight + bias) with `partials` of the kernel above for the
-// same chunks; weight, bias f32 [channels], channels a multiple of 8, groups <= 64. A thread does 8 channels
-// at a time: any grid, 256 threads, best a few blocks per processor, since each first joins all chunks.
+// out = max(0, (x - mean) / sqrt(variance + eps) * weight + bias) with the `partials` of the kernel above for the same
+// chunks; weight, bias f32 [channels], channels a multiple of 8, groups <= 64. A thread computes 8 channels at a time.
+// Any grid, 256 threads. A few blocks per SM are best, because each block first combines all chunks.
 extern "C" __global__ void __launch_bounds__(256)
     group_norm_relu_bf16(bf16* out, const bf16* x, const float* partials, const float* weight,
                          const float* bias, unsigned pixels, unsigned channels, unsigned groups,

@@ -1,11 +1,10 @@
-// Resizing of 8-bit RGB pictures in fixed point, columns first and rounded to 8 bits in between, then
-// normalisation: bit for bit what the same weights give on a processor, since all sums are of integers and
-// the normalisation is one subtraction and one division in f32.
+// Resizes 8-bit RGB images in fixed point, columns first, rounded to 8 bits in between, and then normalises. The result
+// equals that of a CPU with the same weights bit for bit: all sums are of integers, and the normalisation is one
+// subtraction and one division in f32.
 //
-// An axis comes as three tables of i32: for output position i the input samples first[i] .. first[i] +
-// count[i], and their weights from weights + i * pitch on, in units of 2^-precision. An axis that keeps its
-// size needs its tables too (first[i] = i, count[i] = 1, weight 2^precision), or, for the columns, its pass
-// may be left out.
+// An axis is described by three tables of i32. For output position i they are the first input sample, first[i], the
+// number of samples, count[i], and the weights from weights + i * pitch, in units of 2^-precision. An axis that keeps its
+// size needs tables as well (first[i] = i, count[i] = 1, weight 2^precision), but the pass over columns may be omitted.
 #include "device.cuh"
 
 namespace resize {
@@ -35,7 +34,7 @@ extern "C" __global__ void resize_columns_u8(unsigned char* out, const unsigned 
 
 namespace resize {
 
-// Value `column` (of ow * 3) of output row blockIdx.y: resized, then (x - mean) / std of its channel.
+// The value at `column` (of ow * 3) of output row blockIdx.y: resized, then (x - mean) / std of its channel.
 static __device__ __forceinline__ float row_value(const unsigned char* wide, const int* first,
                                                   const int* count, const int* weights, unsigned pitch,
                                                   unsigned precision, unsigned ow, unsigned column,

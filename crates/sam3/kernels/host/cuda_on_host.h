@@ -1,17 +1,18 @@
-// Executes CUDA kernels on a processor, thread by thread, so that they can be tested where there is no card.
-// Linux only. Every thread of a block is a fiber of its own. What it promises to catch:
+// Executes CUDA kernels on the CPU, thread by thread, to test them without a GPU. Linux only. Every thread of a block is
+// a fiber. Also used by tools/cuda-emulator. Detects:
 //
-// - Instructions that a warp executes together (mma, ldmatrix, shuffles, votes) follow the fragment layouts
-//   of the PTX ISA and fail when lanes disagree about which one comes next.
-// - Missing barriers: a warp runs as far as it can before the next one starts, and a lane before the next
-//   lane, in an order that turns round at every barrier.
-// - cp.async: the destination holds NaN from the start of a copy until the matching wait_group of the thread
-//   that started it.
-// - Shared memory holds NaN at the start of every block and is followed by a page that cannot be touched.
-// - Misaligned addresses of wide loads, and ldmatrix rows that fall into the same banks (counted).
+// - Divergent warps: warp-wide instructions (mma, ldmatrix, shuffles, votes) follow the fragment layouts of the PTX ISA
+//   and fail if the lanes execute different ones.
+// - Missing barriers: a warp runs as far as it can before the next one starts, and a lane before the next lane, in an
+//   order that reverses at every barrier.
+// - Missing waits for cp.async: the destination is NaN from the start of a copy until the matching wait_group of the
+//   thread that started it.
+// - Uninitialised and out-of-bounds shared memory: it is NaN at the start of every block, and is followed by an
+//   inaccessible page.
+// - Misaligned addresses of wide loads, and ldmatrix rows in the same bank (counted).
 #pragma once
 
-#undef _FORTIFY_SOURCE // its longjmp refuses to change stacks
+#undef _FORTIFY_SOURCE // its longjmp refuses to switch stacks
 
 #include <setjmp.h>
 #include <signal.h>
@@ -59,11 +60,11 @@ using std::min;
 namespace on_host {
 
 constexpr size_t PAGE = 4096, STACK = 64 * 1024, WARP = 32;
-constexpr int POISON = 0xff; // a NaN as bf16 and as f32
+constexpr int POISON = 0xff; // this byte repeated is NaN as bf16 and as f32
 
 [[noreturn]] inline void fail(const char* what);
 
-// A copy that cp.async started; a group is closed by commit.
+// A copy started by cp.async. A group is closed by commit.
 struct Copy {
     unsigned to;
     unsigned char bytes[16];
@@ -88,15 +89,15 @@ struct Fiber {
 struct Machine {
     std::vector<Fiber> fibers;
     unsigned char* stacks = nullptr;
-    std::vector<unsigned> arrived; // per warp, at its collective
+    std::vector<unsigned> arrived; // number of lanes at the warp-wide instruction, per warp
     Fiber* current = nullptr;
     jmp_buf scheduler;
     ucontext_t home;
     dim3 block, grid, block_size;
     const std::function<void()>* kernel = nullptr;
-    unsigned char* shared = nullptr; // ends at a page that cannot be touched
+    unsigned char* shared = nullptr; // ends at an inaccessible page
     size_t shared_bytes = 0;
-    std::map<int, std::vector<unsigned char>> static_shared; // by line of the source
+    std::map<int, std::vector<unsigned char>> static_shared; // by source line
     size_t bank_conflicts = 0;
     const char* what = "";
 };
@@ -116,18 +117,18 @@ inline Machine machine;
 
 inline void on_segv(int) { fail("touched memory outside its buffers"); }
 
-// Memory of `bytes` (rounded up to 16) that ends where a page that cannot be touched begins.
+// Allocates `bytes` (rounded up to 16), directly followed by an inaccessible page.
 inline unsigned char* guarded(size_t bytes) {
     const size_t size = (bytes + 15) / 16 * 16, pages = (size + PAGE - 1) / PAGE * PAGE;
     void* at = mmap(nullptr, pages + 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (at == MAP_FAILED) fail("no memory");
+    if (at == MAP_FAILED) fail("out of memory");
     unsigned char* base = static_cast<unsigned char*>(at);
     mprotect(base, PAGE, PROT_NONE);
     mprotect(base + PAGE + pages, PAGE, PROT_NONE);
     return base + PAGE + pages - size;
 }
 
-// Gives such memory back.
+// Frees memory of `guarded`.
 inline void unguard(unsigned char* at, size_t bytes) {
     const size_t size = (bytes + 15) / 16 * 16, pages = (size + PAGE - 1) / PAGE * PAGE;
     munmap(at + size - pages - PAGE, pages + 2 * PAGE);
@@ -141,8 +142,8 @@ inline void catch_faults() {
     signal(SIGBUS, on_segv);
 }
 
-// Back to the scheduler; returns when the scheduler comes back to this thread.
-inline void give_up_turn() {
+// Switches to the scheduler; returns when the scheduler resumes this fiber.
+inline void yield() {
     if (_setjmp(machine.current->registers) == 0) _longjmp(machine.scheduler, 1);
 }
 
@@ -150,7 +151,7 @@ inline void fiber_main() {
     for (;;) {
         (*machine.kernel)();
         machine.current->state = State::Done;
-        give_up_turn();
+        yield();
     }
 }
 
@@ -164,10 +165,10 @@ inline void resume(Fiber& f) {
     machine.current = nullptr;
 }
 
-// Lanes that a warp has: the last one of a block may lack some.
+// The number of lanes of a warp: the last warp of a block may be incomplete.
 inline size_t lanes_of(size_t warp) { return std::min(WARP, machine.fibers.size() - warp * WARP); }
 
-// Joins the other lanes; the last to come runs `run` over the arguments of all, and their number.
+// Waits for the other lanes of the warp. The last to arrive calls `run` with the arguments of all lanes.
 inline void collective(const char* kind, void* arguments, void (*run)(void* const*, size_t)) {
     Fiber& f = *machine.current;
     f.kind = kind, f.arguments = arguments, f.state = State::InCollective;
@@ -184,11 +185,11 @@ inline void collective(const char* kind, void* arguments, void (*run)(void* cons
         for (size_t l = 0; l < count; ++l) lanes[l].state = State::Runnable;
         return;
     }
-    give_up_turn();
+    yield();
 }
 
-inline void need_whole_warp(size_t count) {
-    if (count != WARP) fail("an instruction for whole warps");
+inline void require_full_warp(size_t count) {
+    if (count != WARP) fail("this instruction needs all 32 lanes of a warp");
 }
 
 inline void run_block(bool reverse) {
@@ -212,16 +213,16 @@ inline void run_block(bool reverse) {
             waiting += f.state == State::AtBarrier;
         }
         if (done == fibers.size()) return;
-        if (waiting == 0 || waiting + done != fibers.size()) fail("lanes wait for lanes that never come");
+        if (waiting == 0 || waiting + done != fibers.size()) fail("lanes wait for lanes that never arrive");
         if (done != 0) fail("some threads ended while others wait at a barrier");
         for (Fiber& f : fibers) f.state = State::Runnable;
     }
 }
 
-// Runs a kernel over a grid, one block after the other.
+// Runs a kernel over a grid, block by block.
 inline void launch(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& kernel) {
     const size_t threads = block.x * block.y * block.z;
-    if (threads == 0 || threads > 1024) fail("a block of no threads, or of more than 1024");
+    if (threads == 0 || threads > 1024) fail("a block needs 1 to 1024 threads");
     catch_faults();
     if (machine.stacks == nullptr) {
         machine.stacks = static_cast<unsigned char*>(
@@ -258,7 +259,7 @@ inline void launch(dim3 grid, dim3 block, size_t shared_bytes, const std::functi
     unguard(machine.shared, shared_bytes);
 }
 
-// Memory that the threads of a block share, known by the line of the source that declares it.
+// Static shared memory of a block, identified by the source line that declares it.
 inline void* static_shared(int line, size_t bytes) {
     std::vector<unsigned char>& at = machine.static_shared[line];
     if (at.empty()) at.assign(bytes, POISON);
@@ -266,7 +267,7 @@ inline void* static_shared(int line, size_t bytes) {
 }
 
 inline unsigned char* shared_at(unsigned address, size_t bytes, size_t alignment) {
-    if (address + bytes > machine.shared_bytes) fail("address beyond shared memory");
+    if (address + bytes > machine.shared_bytes) fail("address beyond the end of shared memory");
     if (address % alignment != 0) fail("misaligned address of shared memory");
     return machine.shared + address;
 }
@@ -299,7 +300,7 @@ struct Ldmatrix {
 // Lane l addresses row l % 8 of matrix l / 8. Register r of lane l: without .trans, row l / 4, columns
 // 2 * (l % 4) and + 1 of matrix r; with .trans, column l / 4, rows 2 * (l % 4) and + 1.
 template <bool TRANS> inline void run_ldmatrix(void* const* lanes, size_t count) {
-    need_whole_warp(count);
+    require_full_warp(count);
     for (unsigned matrix = 0; matrix < 4; ++matrix) {
         bf16 m[8][8];
         unsigned banks = 0;
@@ -327,7 +328,7 @@ struct Mma {
 // column 2t + i % 2, and 8 more for i >= 4. Element i = 0..3 of b: row 2t + i % 2, and 8 more for i >= 2;
 // column g. Element i = 0..3 of c: row g, and 8 more for i >= 2; column 2t + i % 2.
 inline void run_mma(void* const* lanes, size_t count) {
-    need_whole_warp(count);
+    require_full_warp(count);
     float a[16][16], b[8][16];
     for (unsigned l = 0; l < WARP; ++l) {
         const Mma& x = *static_cast<Mma*>(lanes[l]);
@@ -358,7 +359,7 @@ struct Shuffle {
 };
 
 inline void run_shuffle(void* const* lanes, size_t count) {
-    need_whole_warp(count);
+    require_full_warp(count);
     for (size_t l = 0; l < WARP; ++l) {
         Shuffle& to = *static_cast<Shuffle*>(lanes[l]);
         to.y = static_cast<Shuffle*>(lanes[l ^ to.mask])->x;
@@ -389,7 +390,7 @@ inline void run_nothing(void* const*, size_t) {}
 
 inline void __syncthreads() {
     on_host::machine.current->state = on_host::State::AtBarrier;
-    on_host::give_up_turn();
+    on_host::yield();
 }
 
 inline void __syncwarp() { on_host::collective("syncwarp", nullptr, on_host::run_nothing); }

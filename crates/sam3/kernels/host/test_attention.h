@@ -1,4 +1,4 @@
-// Attention against a softmax in double precision over the same bf16 inputs.
+// Compares attention with a softmax in double precision over the same bf16 inputs.
 #pragma once
 
 #include "attention.cu"
@@ -7,15 +7,15 @@ namespace testing {
 
 struct AttentionCase {
     std::string name;
-    std::vector<unsigned> keys; // of every batch entry
+    std::vector<unsigned> keys; // number of keys of each batch entry
     unsigned lq, heads = 1;
-    bool share_v = false; // one head of values for all
-    bool share_q = false; // one set of queries for all entries
+    bool share_v = false; // all heads share one head of values
+    bool share_q = false; // all entries share the queries
     unsigned padding = 0; // elements between rows of q, k and v
-    bool fused = false;   // q, k, v side by side in one tensor
-    double deviation = 3; // of the scores
+    bool fused = false;   // q, k and v are columns of one tensor
+    double deviation = 3; // standard deviation of the scores
     int bias = 0;         // 0 none, 1 full, 2 one row for all queries and heads; both mask many keys
-    unsigned splits = 0;  // 0 for the kernel that does all keys at once
+    unsigned splits = 0;  // number of parts; 0 for the kernel without parts
 };
 
 using AttentionKernel = void (*)(bf16*, const bf16*, const bf16*, const bf16*, const unsigned*, unsigned,
@@ -40,7 +40,7 @@ inline void compare_row(Report& report, const bf16* got, const std::vector<doubl
             mean[c] += x, square[c] += x * x;
         }
     }
-    // The probabilities are rounded to bf16 (each by up to a 256th, mostly less), then the result is.
+    // The probabilities are rounded to bf16 (each by up to 1/256, mostly less), and so is the result.
     for (unsigned c = 0; c < dv; ++c) report.compare_bf16(got[c], mean[c], std::sqrt(square[c]) / 170 + 1e-5);
 }
 
@@ -51,13 +51,13 @@ template <typename S> void test_attention(AttentionKernel kernel, const Attentio
     const unsigned b = test.keys.size(), lq = test.lq, heads = test.heads;
     const unsigned v_heads = test.share_v ? 1 : heads;
     Buffer<unsigned> starts(b + 1);
-    starts[0] = 3; // the first rows belong to nobody
+    starts[0] = 3; // the first rows belong to no entry
     for (unsigned i = 0; i < b; ++i) starts[i + 1] = starts[i] + test.keys[i];
     const size_t rows = starts[b], q_rows = test.share_q ? lq : lq * b;
     if (test.fused) starts[0] = 0;
     for (unsigned i = 0; i < b && test.fused; ++i) starts[i + 1] = starts[i] + test.keys[i];
 
-    // Fused, q, k and v are columns of one matrix; else matrices of their own.
+    // If fused, q, k and v are columns of one matrix; otherwise they are separate matrices.
     const long long width = test.fused ? heads * (2 * D) + v_heads * DV : 0;
     const long long q_stride = test.fused ? width : heads * D + test.padding;
     const long long k_stride = test.fused ? width : heads * D + 2 * test.padding;
@@ -81,7 +81,7 @@ template <typename S> void test_attention(AttentionKernel kernel, const Attentio
     const long long bias_batch = full ? 0 : longest, bias_head = full ? lq * longest : 0;
     const long long bias_row = full ? longest : 0;
     if (test.bias != 0) {
-        // Masked: the first 70 keys (a whole tile), every fifth, and in one case every key of a row.
+        // Mask the first 70 keys (more than a tile), every fifth key and, with a full bias, every key of one row.
         for (size_t i = 0; i < bias.size; ++i) {
             const size_t key = i % longest, row = i / longest;
             if ((key < 70 && longest > 71) || key % 5 == 3 || (full && row == 2)) bias[i] = -INFINITY;

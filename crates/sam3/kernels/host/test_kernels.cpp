@@ -1,5 +1,5 @@
-// Runs every kernel of this folder on the processor and compares it with a plain reference in double
-// precision. Prints one line per case and exits with 1 if any failed.
+// Runs every kernel on the CPU and compares it with a plain reference in double precision. Prints one line per case, and
+// exits with 1 if any case failed.
 //
 //   c++ -std=c++20 -O2 -I crates/sam3/kernels crates/sam3/kernels/host/test_kernels.cpp -o test && ./test
 #include "host/testing.h"

@@ -1,4 +1,4 @@
-// The kernels around attention against plain loops in double precision; the resize must agree exactly.
+// Compares all kernels except attention with plain loops in double precision. The resize must be exact.
 #pragma once
 
 #include "boxes.cu"
@@ -65,7 +65,7 @@ inline void test_group_norm(unsigned pixels, unsigned channels, unsigned groups,
     }
 }
 
-// Angles of `p` rows for heads of `d` numbers.
+// Random angles of `p` rows for heads of `d` channels.
 struct Angles {
     Buffer<float> cos, sin;
     Angles(unsigned p, unsigned d, Random& random) : cos(p * d / 2), sin(p * d / 2) {
@@ -76,7 +76,7 @@ struct Angles {
     }
 };
 
-// The row of the picture that `window_to_picture` should give, found by counting.
+// The expected results of `window_to_image` for all rows, found by enumeration.
 inline std::vector<unsigned> rows_in_windows(unsigned rows, unsigned width, unsigned window) {
     std::vector<unsigned> order;
     const unsigned side = window ? window : 1, across = window ? width : rows;
@@ -88,8 +88,8 @@ inline std::vector<unsigned> rows_in_windows(unsigned rows, unsigned width, unsi
 }
 
 inline void test_rope(unsigned rows, unsigned heads, unsigned d, unsigned p, unsigned parts,
-                      unsigned n_turned, unsigned width = 0, unsigned window = 0) {
-    Report report("rope: " + std::to_string(rows) + " rows, " + std::to_string(n_turned) + " of " +
+                      unsigned n_rotated, unsigned width = 0, unsigned window = 0) {
+    Report report("rope: " + std::to_string(rows) + " rows, " + std::to_string(n_rotated) + " of " +
                   std::to_string(parts) + " parts, " + std::to_string(heads) + " heads of " +
                   std::to_string(d) + ", table of " + std::to_string(p) +
                   (window ? ", windows of " + std::to_string(window) : ""));
@@ -100,7 +100,7 @@ inline void test_rope(unsigned rows, unsigned heads, unsigned d, unsigned p, uns
     fill(x, random, 1), fill(bias, random, 1);
     on_host::launch(ceil_div(rows * parts * c / 8, 64), 64, 0, [&] {
         rope_bf16(out.data, x.data, bias.data, angles.cos.data, angles.sin.data, rows, heads, d, p, parts,
-                  n_turned, width, window);
+                  n_rotated, width, window);
     });
     const std::vector<unsigned> from = rows_in_windows(rows, width, window);
     for (unsigned part = 0; part < parts; ++part)
@@ -110,8 +110,8 @@ inline void test_rope(unsigned rows, unsigned heads, unsigned d, unsigned p, uns
                 const double u = value(x[source]) + value(bias[part * c + at]);
                 const double v = value(x[source + 1]) + value(bias[part * c + at + 1]);
                 const unsigned angle = r % p * (d / 2) + at % d / 2, to = (part * rows + r) * c + at;
-                const double cos = part < n_turned ? angles.cos[angle] : 1;
-                const double sin = part < n_turned ? angles.sin[angle] : 0;
+                const double cos = part < n_rotated ? angles.cos[angle] : 1;
+                const double sin = part < n_rotated ? angles.sin[angle] : 0;
                 report.compare_bf16(out[to], u * cos - v * sin);
                 report.compare_bf16(out[to + 1], v * cos + u * sin);
             }
@@ -197,7 +197,7 @@ inline void test_bias_add(unsigned rows, unsigned n, unsigned period, unsigned w
         }
 }
 
-// Parts of so many rows; of those with a negative number all rows have one position.
+// Concatenates parts with |counts[i]| rows. If counts[i] is negative, all rows of the part have the same position.
 inline void test_cat_with_positions(std::vector<int> counts, unsigned n) {
     Report report("cat_with_positions: " + std::to_string(counts.size()) + " parts of rows of " +
                   std::to_string(n));
@@ -224,7 +224,7 @@ inline void test_cat_with_positions(std::vector<int> counts, unsigned n) {
         }
 }
 
-// Boxes in and beyond the picture, and one that is nothing.
+// Random boxes inside and beyond the image, and an empty one.
 inline void test_boxes(unsigned n, unsigned side, unsigned heads, unsigned pairs) {
     Report report("boxes: " + std::to_string(n) + ", grid of " + std::to_string(side) + ", " +
                   std::to_string(heads) + " heads, " + std::to_string(pairs) + " wavelengths");
@@ -303,7 +303,7 @@ inline void test_im2col(unsigned n, unsigned h, unsigned w, unsigned c, unsigned
                         unsigned padding) {
     Report report("im2col: " + std::to_string(n) + "x" + std::to_string(h) + "x" + std::to_string(w) + "x" +
                   std::to_string(c) + ", k " + std::to_string(k) + ", stride " + std::to_string(stride) +
-                  " (must agree exactly)");
+                  " (exact)");
     Random random(h * w + c + k);
     const unsigned oh = (h + 2 * padding - k) / stride + 1, ow = (w + 2 * padding - k) / stride + 1;
     Buffer<bf16> x(n * h * w * c), out(n * oh * ow * k * k * c);
@@ -355,7 +355,7 @@ struct FixedTaps {
 
 inline void test_resize(unsigned h, unsigned w, unsigned oh, unsigned ow) {
     Report report("resize: " + std::to_string(h) + "x" + std::to_string(w) + " to " + std::to_string(oh) +
-                  "x" + std::to_string(ow) + " (must agree exactly)");
+                  "x" + std::to_string(ow) + " (exact)");
     const FixedTaps columns(w, ow), rows(h, oh);
     const float mean[3] = {127.5f, 123.675f, 116.28f}, deviation[3] = {127.5f, 58.395f, 57.12f};
     Buffer<unsigned char> rgb(h * w * 3), wide(h * ow * 3);

@@ -1,5 +1,5 @@
-// What the kernel tests share: buffers between pages that cannot be touched, repeatable numbers, and one line
-// of report per case.
+// Shared by the kernel tests: buffers between inaccessible pages, reproducible random numbers, and a report line per
+// case.
 #pragma once
 
 #define COURTSIDE_KERNELS_ON_HOST
@@ -9,8 +9,8 @@
 
 namespace testing {
 
-// An array for a kernel: filled with NaN at first, reads and writes beyond its end (rounded up to 16 bytes)
-// stop the test, and writes just before its start are noticed when it goes away.
+// An array for a kernel, initially NaN. Reads and writes beyond its end (rounded up to 16 bytes) end the test; writes
+// just before its start are detected by the destructor.
 template <typename T> struct Buffer {
     size_t size;
     T* data;
@@ -39,7 +39,7 @@ template <typename T> struct Buffer {
     }
 };
 
-// The same numbers on every machine.
+// A linear congruential generator, with the same numbers on every machine.
 struct Random {
     uint64_t state;
     explicit Random(uint64_t seed) : state(seed * 0x9e3779b97f4a7c15u + 1) {}
@@ -48,7 +48,7 @@ struct Random {
         return static_cast<uint32_t>(state >> 33);
     }
     double uniform() { return next() / 2147483648.0; } // [0, 1)
-    // Mean 0, standard deviation 1, never beyond 3.5.
+    // Mean 0, standard deviation 1, magnitude below 3.5.
     double normal() {
         double sum = 0;
         for (int i = 0; i < 4; ++i) sum += uniform() - 0.5;
@@ -68,7 +68,7 @@ inline void fill(Buffer<float>& x, Random& random, double deviation, double mean
 inline double value(float x) { return x; }
 inline double value(bf16 x) { return on_host::to_float(x); }
 
-// How far a case is from its reference, in units of what rounding allows.
+// The largest error of a case, in units of its tolerance. The destructor prints a line.
 struct Report {
     std::string name;
     double worst = 0, worst_error = 0;
@@ -84,7 +84,7 @@ struct Report {
         worst = std::max(worst, error / allowed);
     }
 
-    // What bf16 rounding of a result allows, plus `extra`.
+    // Tolerates the rounding of a result to bf16, plus `extra`.
     void compare_bf16(bf16 got, double expected, double extra = 1e-6) {
         compare(value(got), expected, std::fabs(expected) / 256 + extra);
     }
@@ -96,7 +96,7 @@ inline int failures = 0;
 inline Report::~Report() {
     const bool conflicts = on_host::machine.bank_conflicts != 0;
     const bool good = wrong == 0 && compared > 0 && !conflicts;
-    printf("%s %-58s max error %.2e, %.2f of what is allowed\n", good ? "ok    " : "FAILED", name.c_str(),
+    printf("%s %-58s max error %.2e, %.2f of the tolerance\n", good ? "ok    " : "FAILED", name.c_str(),
            worst_error, worst);
     if (wrong != 0) printf("       %zu of %zu numbers are wrong\n", wrong, compared);
     if (conflicts) printf("       %zu bank conflicts\n", on_host::machine.bank_conflicts);
