@@ -1,16 +1,16 @@
-//! What a client needs to know of a server.
+//! What a client needs in order to connect to a server.
 
-/// Where a bucket is and how to get in.
+/// The location of a bucket and the credentials to access it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Connection {
-    /// The server's address, `http://127.0.0.1:PORT`; buckets are the first segment of paths.
+    /// URL of the server, `http://127.0.0.1:PORT`. The bucket is the first segment of each path.
     pub endpoint: String,
-    /// The bucket.
+    /// Name of the bucket.
     pub bucket: String,
-    /// The region to sign for.
+    /// Region that requests must be signed for.
     pub region: String,
-    /// The key's name.
+    /// Access key id that requests must be signed with.
     pub access_key_id: String,
-    /// The key; it guards nothing but a test's bucket.
+    /// Secret that belongs to the access key id. It protects only test data.
     pub secret_access_key: String,
 }

@@ -1,10 +1,11 @@
-//! S3 servers for tests, and nothing that the product links.
+//! S3 servers for tests. Courtside itself does not link this crate.
 //!
-//! [`FakeR2`] is a server in this process that follows the rules Cloudflare documents for R2, those that other
-//! servers do not have included, and that fails on demand in all the ways a network does. [`RealServer`] is a server
-//! that others wrote, as child processes: it says whether a client speaks S3 or merely what the fake understands.
+//! [`FakeR2`] is an in-process server that follows the rules that Cloudflare documents for R2, including
+//! those that other servers do not have, and that fails on demand in all the ways a network does.
+//! [`RealServer`] runs a third-party server as a child process: it verifies that a client speaks S3 and not
+//! just what the fake understands.
 //!
-//! As in any test, trouble of the fixture itself is a panic that says what to do.
+//! Errors of the fixture itself are panics with a message that says what to do.
 
 mod connection;
 mod fake;

@@ -1,42 +1,44 @@
-//! `fake-r2`: the fake as a process of its own, to play with or to run the program against.
+//! `fake-r2`: the fake server as a separate process, for experiments and for running Courtside against it.
 //!
-//! It prints one line of JSON when clients can connect, keeps its content in memory and ends when it is killed.
+//! Prints one line of JSON when clients can connect, keeps its content in memory, and runs until it is
+//! killed.
 
 use std::time::Duration;
 
 use clap::Parser;
 use s3_fixture::{FakeR2, FakeR2Options, RandomFaults};
 
-/// A server with R2's rules on loopback that fails on demand.
+/// Run an S3 server on loopback that follows R2's rules and fails on demand.
 #[derive(Debug, Parser)]
 #[command(name = "fake-r2")]
 struct Arguments {
-    /// Port on 127.0.0.1; 0: any that is free.
+    /// Port on 127.0.0.1 (0: any free port).
     #[arg(long, default_value_t = 0)]
     port: u16,
-    /// The one bucket there is.
+    /// Name of the only bucket.
     #[arg(long, default_value = "courtside-test")]
     bucket: String,
-    /// Refuse requests that are not signed with this access key id. By default any will do, and so does none.
+    /// Reject requests that are not signed with this access key id. By default signatures are not required.
     #[arg(long)]
     access_key_id: Option<String>,
-    /// Time that every request takes at least.
+    /// Minimum duration of every request.
     #[arg(long, default_value_t = 0)]
     latency_ms: u64,
-    /// One write per key and second, as R2.
+    /// Allow one write per key and second, like R2.
     #[arg(long)]
     limit_writes: bool,
-    /// Probabilities of faults, such as `drop=0.02,commit-then-drop=0.02,server-error=0.01,slow-down=0.01,hang=0.001,
+    /// Probabilities of faults, for example
+    /// `drop=0.02,commit-then-drop=0.02,server-error=0.01,slow-down=0.01,hang=0.001,
     /// commit-then-error=0.02,commit-then-hang=0.001,corrupt=0,truncate=0,delay=0.1`.
     #[arg(long, default_value = "", value_parser = parse_faults)]
     faults: RandomFaults,
-    /// Only keys with this prefix meet faults.
+    /// Inject faults only for keys with this prefix.
     #[arg(long, default_value = "")]
     faults_prefix: String,
-    /// The longest delay.
+    /// Longest random delay.
     #[arg(long, default_value_t = 1000)]
     max_delay_ms: u64,
-    /// The same seed and the same calls give the same faults.
+    /// Seed of the random faults: the same seed and the same requests give the same faults.
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
@@ -74,7 +76,7 @@ fn main() {
     }
 }
 
-/// `name=probability,…`
+/// Parses `name=probability,…`.
 fn parse_faults(text: &str) -> Result<RandomFaults, String> {
     let mut faults = RandomFaults::default();
     for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
@@ -82,8 +84,8 @@ fn parse_faults(text: &str) -> Result<RandomFaults, String> {
             pair.split_once('=').ok_or_else(|| format!("`{pair}` is not name=probability"))?;
         let probability = probability.parse().ok().filter(|p| (0.0..=1.0).contains(p));
         let probability =
-            probability.ok_or_else(|| format!("the probability of {name} is not between 0 and 1"))?;
-        let place = match name {
+            probability.ok_or_else(|| format!("the probability of {name} must be between 0 and 1"))?;
+        let field = match name {
             "drop" => &mut faults.drop,
             "server-error" => &mut faults.server_error,
             "slow-down" => &mut faults.slow_down,
@@ -94,9 +96,9 @@ fn parse_faults(text: &str) -> Result<RandomFaults, String> {
             "corrupt" => &mut faults.corrupt,
             "truncate" => &mut faults.truncate,
             "delay" => &mut faults.delay,
-            _ => return Err(format!("`{name}` is no fault")),
+            _ => return Err(format!("unknown fault `{name}`")),
         };
-        *place = probability;
+        *field = probability;
     }
     Ok(faults)
 }

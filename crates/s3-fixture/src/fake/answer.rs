@@ -1,4 +1,4 @@
-//! Answers: statuses, headers and bodies, and the two ways in which a body may be wrong.
+//! Responses: statuses, headers and bodies, including truncated and corrupt bodies.
 
 use std::io;
 
@@ -14,13 +14,13 @@ use super::xml;
 
 pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
-/// An answer that is still plain data.
+/// A response as plain data, before it is sent.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
-    /// Where the body breaks off, if it does.
+    /// Length at which the body is cut off; `None` to send all of it.
     cut_at: Option<usize>,
 }
 
@@ -45,12 +45,12 @@ impl Answer {
         self
     }
 
-    /// Breaks the body off after so many bytes; the length announced stays.
+    /// Cuts the body off after `n_bytes` but keeps the announced length.
     pub(super) fn truncate(&mut self, n_bytes: usize) {
         self.cut_at = Some(n_bytes).filter(|n| *n < self.body.len());
     }
 
-    /// Changes the byte in the middle of the body.
+    /// Flips the bits of the byte in the middle of the body.
     pub(super) fn corrupt(&mut self) {
         let mut body = BytesMut::from(self.body.as_ref());
         let middle = body.len() / 2;
@@ -79,12 +79,12 @@ impl From<S3Error> for Answer {
     }
 }
 
-/// A body that sends `start` and then breaks the connection off.
+/// A body that sends `start` and then closes the connection.
 fn cut_body(start: Bytes) -> Body {
     let end = async {
-        // The connection writes out what it has when the body makes it wait.
+        // The connection flushes its buffer when the body is not ready.
         tokio::task::yield_now().await;
-        Err(io::Error::other("the body is cut by a fault plan"))
+        Err(io::Error::other("the body is cut off by an injected fault"))
     };
     StreamBody::new(stream::iter([Ok(Frame::data(start))]).chain(stream::once(end))).boxed_unsync()
 }

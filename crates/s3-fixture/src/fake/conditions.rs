@@ -1,17 +1,17 @@
-//! `If-Match` and `If-None-Match`: as R2 keeps them, and as two other servers get them wrong.
+//! `If-Match` and `If-None-Match`, as R2 implements them and as two other servers do incorrectly.
 
 use hyper::HeaderMap;
 use hyper::header::{AsHeaderName, IF_MATCH, IF_NONE_MATCH};
 
-/// How the server treats conditions of writes. Reads always keep theirs.
+/// How the server treats the conditions of writes. Conditions of reads are always honoured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ConditionalWrites {
-    /// As R2 documents: entity tags are quoted, a failed condition is 412.
+    /// Like R2: entity tags are quoted, and a failed condition is 412.
     #[default]
     Honoured,
-    /// As Garage: every write succeeds.
+    /// Like Garage: every write succeeds.
     Ignored,
-    /// As Ceph's gateway: `If-Match` holds only if its entity tag bears no quotes.
+    /// Like Ceph's gateway: `If-Match` holds only if its entity tag has no quotes.
     UnquotedOnly,
 }
 
@@ -31,7 +31,7 @@ impl Conditions {
         self.if_match.is_none() && self.if_none_match.is_none()
     }
 
-    /// Whether a write over the object with this entity tag, or over nothing, may go on.
+    /// Whether a write is allowed when the existing object has this entity tag; `None` if there is no object.
     pub(crate) fn allow_write(&self, etag: Option<&str>, mode: ConditionalWrites) -> bool {
         let quoted = match mode {
             ConditionalWrites::Ignored => return true,
@@ -48,19 +48,19 @@ impl Conditions {
 
     /// Whether `If-None-Match` holds.
     pub(crate) fn none_match_holds(&self, etag: Option<&str>) -> bool {
-        !self.if_none_match.as_deref().is_some_and(|tags| names(tags, etag, true))
+        !self.if_none_match.as_deref().is_some_and(|tags| matches(tags, etag, true))
     }
 
     fn match_holds(&self, etag: Option<&str>, quoted: bool) -> bool {
-        self.if_match.as_deref().is_none_or(|tags| names(tags, etag, quoted))
+        self.if_match.as_deref().is_none_or(|tags| matches(tags, etag, quoted))
     }
 }
 
-/// Whether a list of entity tags, or `*`, names the one there is.
-fn names(tags: &str, etag: Option<&str>, quoted: bool) -> bool {
+/// Whether a list of entity tags, or `*`, matches the existing object.
+fn matches(tags: &str, etag: Option<&str>, quoted: bool) -> bool {
     let Some(etag) = etag else { return false };
-    let wanted = if quoted { format!("\"{etag}\"") } else { etag.to_owned() };
-    tags.split(',').map(str::trim).any(|tag| tag == "*" || tag == wanted)
+    let expected = if quoted { format!("\"{etag}\"") } else { etag.to_owned() };
+    tags.split(',').map(str::trim).any(|tag| tag == "*" || tag == expected)
 }
 
 fn text(headers: &HeaderMap, name: impl AsHeaderName) -> Option<String> {
@@ -76,9 +76,9 @@ mod tests {
     }
 
     #[test]
-    fn writes_by_mode() {
+    fn conditional_writes_in_each_mode() {
         use ConditionalWrites::{Honoured, Ignored, UnquotedOnly};
-        // If-Match, If-None-Match, what is there, and whether the write goes on in each mode.
+        // If-Match, If-None-Match, the existing entity tag, and whether the write is allowed in each mode.
         let table = [
             (None, None, Some("e"), [true, true, true]),
             (Some("\"e\""), None, Some("e"), [true, true, false]),

@@ -1,8 +1,8 @@
-//! Refusals, with R2's statuses and codes: <https://developers.cloudflare.com/r2/api/error-codes/>.
+//! Error responses with R2's statuses and codes: <https://developers.cloudflare.com/r2/api/error-codes/>.
 
 use hyper::StatusCode;
 
-/// A refusal as S3 answers it.
+/// An S3 error response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct S3Error {
     pub(crate) status: StatusCode,
@@ -76,7 +76,7 @@ impl S3Error {
         S3Error::new(StatusCode::FORBIDDEN, "SignatureDoesNotMatch", message)
     }
 
-    /// What the fake has no model of: refusing is safer than a semblance.
+    /// For what the fake does not implement: an explicit error is safer than approximate behaviour.
     pub(crate) fn not_implemented(what: impl std::fmt::Display) -> S3Error {
         S3Error::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", format!("{what} not implemented"))
     }

@@ -1,7 +1,7 @@
-//! What may go wrong with a request, and when.
+//! Faults that can be injected into a request, and plans that choose them.
 //!
-//! A plan is any closure from a [`Call`] to a [`Fault`]. [`RandomFaults`] is a plan whose decisions follow from a seed
-//! and from which call to which key it is, not from how concurrent calls interleave.
+//! A plan is any closure from a [`Call`] to a [`Fault`]. [`RandomFaults`] is a plan whose decisions depend on
+//! a seed and on the number of the call to its key, but not on how concurrent calls interleave.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,53 +11,53 @@ use tokio::sync::watch;
 
 use super::log::Op;
 
-/// What a fault plan sees of a request.
+/// The properties of a request that a fault plan can use.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// The request's number, as in the log.
+    /// Number of the request in the log.
     pub seq: u64,
-    /// What is asked.
+    /// The requested operation.
     pub op: Op,
-    /// The object's key; of a list, its prefix.
+    /// Key of the object; for a list, the prefix.
     pub key: String,
-    /// Whether the request bears `If-Match` or `If-None-Match`.
+    /// Whether the request has `If-Match` or `If-None-Match`.
     pub conditional: bool,
-    /// The first byte that its `Range` asks for.
+    /// First byte of the requested `Range`.
     pub range_start: Option<u64>,
 }
 
-/// What goes wrong. "Nothing is done" holds for ever: the request has no effect later either.
+/// A fault. "Not executed" is final: the request takes no effect later either.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// Serves late. The request takes effect even if its client has gone by then: a zombie's write.
+    /// The request is executed late, even if the client has disconnected by then.
     Delay(Duration),
-    /// Waits for the gate before anything is done, then serves, even if the client has gone.
+    /// The request waits for the gate and is then executed, even if the client has disconnected.
     Hold(Gate),
-    /// 500 `InternalError`, nothing is done.
+    /// 500 `InternalError`; not executed.
     ServerError,
-    /// 503 `SlowDown`, nothing is done.
+    /// 503 `SlowDown`; not executed.
     SlowDown,
-    /// The connection closes without an answer, nothing is done.
+    /// The connection is closed without a response; not executed.
     Drop,
-    /// Never an answer, nothing is done.
+    /// No response is ever sent; not executed.
     Hang,
-    /// It is done, and the answer is 500 `InternalError`.
+    /// Executed, but the response is 500 `InternalError`.
     CommitThenError,
-    /// It is done, and the connection closes without an answer.
+    /// Executed, but the connection is closed without a response.
     CommitThenDrop,
-    /// It is done, and there is never an answer.
+    /// Executed, but no response is ever sent.
     CommitThenHang,
-    /// It is done, and the answer waits for the gate.
+    /// Executed, but the response waits for the gate.
     CommitThenHold(Gate),
-    /// The answer's body ends after so many bytes, short of the length it announced.
+    /// The response's body ends after this many bytes, before its announced length.
     Truncate(usize),
-    /// The middle byte of the answer's body is another one.
+    /// The middle byte of the response's body is changed.
     Corrupt,
 }
 
 pub(crate) type Plan = Box<dyn FnMut(&Call) -> Option<Fault> + Send>;
 
-/// Holds requests until the test lets them go.
+/// Holds requests until the test opens it.
 #[derive(Clone, Debug)]
 pub struct Gate(watch::Sender<GateState>);
 
@@ -74,17 +74,17 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// A closed gate.
+    /// Creates a closed gate.
     pub fn new() -> Gate {
         Gate(watch::Sender::new(GateState::default()))
     }
 
-    /// Lets pass who waits and who will come.
+    /// Releases all requests that are waiting and lets later ones pass.
     pub fn open(&self) {
         self.0.send_modify(|s| s.open = true);
     }
 
-    /// Waits until `n` requests have come to the gate.
+    /// Waits until `n` requests have reached the gate.
     pub async fn arrived(&self, n: usize) {
         self.until(|s| s.n_arrived >= n).await;
     }
@@ -95,18 +95,18 @@ impl Gate {
     }
 
     async fn until(&self, condition: impl FnMut(&GateState) -> bool) {
-        self.0.subscribe().wait_for(condition).await.expect("the gate holds its sender");
+        self.0.subscribe().wait_for(condition).await.expect("the gate owns its sender");
     }
 }
 
-/// A plan by probabilities. All are 0 by default; each call meets at most one fault.
+/// A plan that chooses faults by probability. All are 0 by default; each call gets at most one fault.
 #[derive(Clone, Debug, Default)]
 pub struct RandomFaults {
-    /// The same seed and the same calls give the same faults.
+    /// Seed: the same seed and the same calls give the same faults.
     pub seed: u64,
-    /// Operations that may fail; empty: all.
+    /// Operations that may fail; all if empty.
     pub ops: Vec<Op>,
-    /// Only keys with this prefix fail; empty: all.
+    /// Prefix of the keys that may fail; all if empty.
     pub key_prefix: String,
     /// Probability of [`Fault::Drop`].
     pub drop: f64,
@@ -124,16 +124,16 @@ pub struct RandomFaults {
     pub commit_then_hang: f64,
     /// Probability of [`Fault::Corrupt`].
     pub corrupt: f64,
-    /// Probability of [`Fault::Truncate`] to nothing.
+    /// Probability of [`Fault::Truncate`] to an empty body.
     pub truncate: f64,
     /// Probability of [`Fault::Delay`].
     pub delay: f64,
-    /// The longest delay; delays are uniform from 0.
+    /// Longest delay; delays are distributed uniformly from 0.
     pub max_delay: Duration,
 }
 
 impl RandomFaults {
-    /// The plan, for [`FakeR2::set_faults`](super::FakeR2::set_faults).
+    /// Makes the plan, for [`FakeR2::set_faults`](super::FakeR2::set_faults).
     pub fn plan(self) -> impl FnMut(&Call) -> Option<Fault> + Send + 'static {
         let mut n_calls = HashMap::<(Op, String), u64>::new();
         move |call| {
@@ -173,7 +173,7 @@ impl RandomFaults {
     }
 }
 
-/// A number in [0, 1) that follows from `what`.
+/// A number in [0, 1) derived from a hash of `what`.
 fn fraction(what: &impl Hash) -> f64 {
     let mut hasher = DefaultHasher::new();
     what.hash(&mut hasher);
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn random_faults_follow_from_the_seed_and_not_from_the_order_of_keys() {
+    fn random_faults_depend_on_the_seed_and_not_on_the_order_of_keys() {
         let faults = RandomFaults { seed: 5, drop: 0.3, commit_then_error: 0.3, ..RandomFaults::default() };
         let decide = |order: &[&str]| {
             let mut plan = faults.clone().plan();
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn random_faults_come_about_as_often_as_asked() {
+    fn random_faults_occur_with_the_given_probability() {
         let faults = RandomFaults { seed: 1, drop: 0.25, slow_down: 0.25, ..RandomFaults::default() };
         let mut plan = faults.plan();
         let outcomes: Vec<_> = (0..4000).map(|i| plan(&call(i, "k"))).collect();
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn random_faults_keep_to_their_operations_and_prefix() {
+    fn random_faults_are_limited_to_operations_and_prefix() {
         let faults = RandomFaults {
             drop: 1.0,
             ops: vec![Op::PutObject],

@@ -1,4 +1,5 @@
-//! One page of ListObjectsV2: keys in the order of their bytes, those with a common delimiter folded into prefixes.
+//! One page of ListObjectsV2: keys in byte order, with keys that share a delimited prefix folded into that
+//! prefix.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -6,18 +7,18 @@ use std::ops::Bound;
 use super::error::S3Error;
 use super::store::{Object, hex};
 
-/// What a list asks for.
+/// The parameters of a list request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ListQuery {
     pub(super) prefix: String,
     pub(super) delimiter: String,
     pub(super) start_after: String,
-    /// From the page before; overrides `start_after`.
+    /// Continuation token from the previous page; overrides `start_after`.
     pub(super) token: Option<String>,
     pub(super) max_keys: usize,
 }
 
-/// One page.
+/// One page of a list.
 #[derive(Debug, Default)]
 pub(super) struct Page {
     pub(super) keys: Vec<String>,
@@ -25,7 +26,8 @@ pub(super) struct Page {
     pub(super) next_token: Option<String>,
 }
 
-/// Where the page before ended: a key or a folded prefix, marked by its first letter.
+/// Where the previous page ended: a key or a folded prefix. The token starts with a letter that tells them
+/// apart.
 enum Marker {
     Key(String),
     Prefix(String),
@@ -52,7 +54,7 @@ impl Marker {
         }
     }
 
-    /// Whether the page before has dealt with this key.
+    /// Whether the previous page included this key.
     fn covers(&self, key: &str) -> bool {
         match self {
             Marker::Key(last) => key <= last.as_str(),
@@ -61,7 +63,7 @@ impl Marker {
     }
 }
 
-/// Makes the page that `query` asks for.
+/// Makes the requested page.
 pub(super) fn list(objects: &BTreeMap<String, Object>, query: &ListQuery) -> Result<Page, S3Error> {
     let marker = match &query.token {
         Some(token) => {
@@ -97,7 +99,7 @@ pub(super) fn list(objects: &BTreeMap<String, Object>, query: &ListQuery) -> Res
 }
 
 impl ListQuery {
-    /// The common prefix that stands for this key, if any.
+    /// The common prefix that this key is folded into, if any.
     fn folded<'k>(&self, key: &'k str) -> Option<&'k str> {
         if self.delimiter.is_empty() {
             return None;
@@ -130,7 +132,7 @@ mod tests {
         keys.iter().map(object).collect()
     }
 
-    /// All pages, each as its keys and its common prefixes.
+    /// Lists all pages; each as its keys and its common prefixes.
     fn pages(keys: &[&str], mut query: ListQuery) -> Vec<(Vec<String>, Vec<String>)> {
         let objects = objects(keys);
         let mut pages = Vec::new();
@@ -149,14 +151,14 @@ mod tests {
     }
 
     #[test]
-    fn pages_end_where_the_next_begins() {
+    fn each_page_starts_where_the_previous_one_ended() {
         let query = ListQuery { max_keys: 2, prefix: "b".to_owned(), ..ListQuery::default() };
         let got = pages(&["a", "b", "b1", "b2", "b3", "c"], query);
         assert_eq!(got, [(strings(&["b", "b1"]), vec![]), (strings(&["b2", "b3"]), vec![])]);
     }
 
     #[test]
-    fn a_folded_prefix_appears_once_over_all_pages() {
+    fn a_folded_prefix_appears_only_once_across_pages() {
         let query = ListQuery { max_keys: 1, delimiter: "/".to_owned(), ..ListQuery::default() };
         let got = pages(&["a", "d/1", "d/2", "d/x/1", "e"], query);
         assert_eq!(got, [(strings(&["a"]), vec![]), (vec![], strings(&["d/"])), (strings(&["e"]), vec![])]);
@@ -169,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_token_is_refused() {
+    fn rejects_invalid_tokens() {
         for token in ["", "zz", "6", "61"] {
             let query = ListQuery { token: Some(token.to_owned()), ..ListQuery::default() };
             assert!(list(&objects(&[]), &query).is_err(), "{token}");

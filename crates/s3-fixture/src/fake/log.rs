@@ -1,12 +1,12 @@
-//! What the fake was asked: one entry for each request, in the order in which the requests arrived.
+//! The log of requests: one entry per request, in order of arrival.
 //!
-//! Tests count requests with it (they are what R2 bills) and wait for one to arrive instead of sleeping.
+//! Tests use it to count requests, which R2 bills, and to wait for a request instead of sleeping.
 
 use std::sync::Mutex;
 
 use tokio::sync::watch;
 
-/// The S3 operation that a request asks for.
+/// The S3 operation of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Op {
     /// `GET /bucket?location`
@@ -35,18 +35,18 @@ pub enum Op {
     AbortMultipartUpload,
     /// `GET /bucket/key?uploadId`
     ListParts,
-    /// Anything else: declined with 501.
+    /// Anything else; rejected with 501.
     Unknown,
 }
 
 /// How R2 bills an operation, <https://developers.cloudflare.com/r2/pricing/>.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// Operations that change state, and lists.
+    /// Operations that change state, and lists
     A,
-    /// Reads.
+    /// Operations that read state.
     B,
-    /// Deletions and aborted uploads.
+    /// Deleting objects and aborting uploads.
     Free,
 }
 
@@ -65,7 +65,7 @@ impl Op {
         }
     }
 
-    /// Whether the operation changes what the bucket holds, open uploads included.
+    /// Whether the operation changes the bucket's objects or open uploads.
     pub fn is_write(self) -> bool {
         matches!(
             self,
@@ -80,40 +80,40 @@ impl Op {
     }
 }
 
-/// One request.
+/// A request in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The request's number, from 0 at the server's first start; it never starts anew.
+    /// Number of the request, from 0 at the server's first start; never reset.
     pub seq: u64,
-    /// What was asked.
+    /// The requested operation.
     pub op: Op,
-    /// The object's key; of a list, its prefix.
+    /// Key of the object; for a list, the prefix.
     pub key: String,
-    /// The status answered; `None` while there is no answer, which may be for ever.
+    /// Status of the response; `None` if there is no response yet, or never.
     pub status: Option<u16>,
 }
 
-/// Numbers of requests, answered or not.
+/// Numbers of requests, with or without a response.
 #[derive(Clone, Debug, Default)]
 pub struct Counts(Vec<Op>);
 
 impl Counts {
-    /// Requests for one operation.
+    /// Number of requests for one operation.
     pub fn of(&self, op: Op) -> usize {
         self.0.iter().filter(|o| **o == op).count()
     }
 
-    /// Requests that R2 bills as Class A.
+    /// Number of requests that R2 bills as Class A.
     pub fn class_a(&self) -> usize {
         self.in_class(Class::A)
     }
 
-    /// Requests that R2 bills as Class B.
+    /// Number of requests that R2 bills as Class B.
     pub fn class_b(&self) -> usize {
         self.in_class(Class::B)
     }
 
-    /// All requests.
+    /// Number of all requests.
     pub fn total(&self) -> usize {
         self.0.len()
     }
@@ -123,7 +123,7 @@ impl Counts {
     }
 }
 
-/// The log, and a way to wait for it to grow.
+/// The log, with a way to wait for changes.
 #[derive(Debug)]
 pub(crate) struct Log {
     entries: Mutex<Entries>,
@@ -132,7 +132,7 @@ pub(crate) struct Log {
 
 #[derive(Debug, Default)]
 struct Entries {
-    /// Requests that were cleared.
+    /// Number of entries that were cleared.
     n_cleared: u64,
     kept: Vec<Entry>,
 }
@@ -142,7 +142,7 @@ impl Log {
         Log { entries: Mutex::default(), changed: watch::Sender::new(()) }
     }
 
-    /// Notes a request and gives its number.
+    /// Records a request and returns its number.
     pub(crate) fn arrived(&self, op: Op, key: &str) -> u64 {
         let mut entries = self.lock();
         let seq = entries.n_cleared + entries.kept.len() as u64;
@@ -152,7 +152,7 @@ impl Log {
         seq
     }
 
-    /// Notes the answer to a request.
+    /// Records the response to a request.
     pub(crate) fn answered(&self, seq: u64, status: u16) {
         let mut entries = self.lock();
         let index = seq.checked_sub(entries.n_cleared);
@@ -183,11 +183,11 @@ impl Log {
             if enough(&self.entries()) {
                 return;
             }
-            changed.changed().await.expect("the log holds its sender");
+            changed.changed().await.expect("the log owns its sender");
         }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Entries> {
-        self.entries.lock().expect("no user of the log panics")
+        self.entries.lock().expect("no holder of the log's lock panics")
     }
 }

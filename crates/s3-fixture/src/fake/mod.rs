@@ -1,11 +1,12 @@
-//! A server with R2's rules, in this process, that fails on demand.
+//! An in-process S3 server that follows R2's rules and fails on demand.
 //!
-//! It answers what <https://developers.cloudflare.com/r2/api/s3/api/> documents, as far as Courtside uses it, and
-//! declines the rest with 501. Promises: every request is one atomic step (strong consistency, lists included);
-//! conditional writes and the rules on parts are R2's; content survives [`FakeR2::stop`]. It is not a model of
-//! durability, quotas, signatures (the access key id alone is compared) or checksums other than the signed SHA-256.
+//! It implements the part of <https://developers.cloudflare.com/r2/api/s3/api/> that Courtside uses and
+//! rejects the rest with 501. Guarantees: every request is one atomic step (strong consistency, including
+//! lists); conditional writes and the rules for parts are those of R2; content survives [`FakeR2::stop`]. Not
+//! modelled: durability, quotas, signatures (only the access key id is compared), and checksums other than
+//! the signed SHA-256.
 //!
-//! `request` reads what is asked, `service` does it over `store`, `server` stands between with the faults.
+//! `request` parses requests, `service` executes them on `store`, and `server` injects the faults in between.
 
 mod answer;
 mod conditions;
@@ -40,14 +41,14 @@ use self::shared::Shared;
 use self::store::Hashed;
 use crate::Connection;
 
-/// How a [`FakeR2`] starts.
+/// Options of [`FakeR2::start_with`].
 #[derive(Clone, Debug)]
 pub struct FakeR2Options {
-    /// The port on loopback; 0: any that is free.
+    /// Port on loopback; 0 for any free port.
     pub port: u16,
-    /// The one bucket there is.
+    /// Name of the only bucket.
     pub bucket: String,
-    /// The access key id that requests must be signed with; `None`: any, or none.
+    /// Access key id that requests must be signed with; `None` if signatures are not required.
     pub access_key_id: Option<String>,
 }
 
@@ -58,8 +59,8 @@ impl Default for FakeR2Options {
     }
 }
 
-/// A server with R2's rules. It stops when dropped. All methods may be called at any time, from any thread, within
-/// or without a runtime.
+/// A fake R2 server. It stops when dropped. All methods may be called at any time and from any thread, inside
+/// or outside an async runtime.
 #[derive(Debug)]
 pub struct FakeR2 {
     shared: Arc<Shared>,
@@ -71,25 +72,25 @@ pub struct FakeR2 {
 #[derive(Debug)]
 enum State {
     Running(Running),
-    /// The port is kept, but nobody listens.
+    /// The port is reserved, but the server does not listen.
     Stopped(TcpSocket),
-    /// Between the two.
+    /// Starting or stopping.
     Changing,
 }
 
 impl FakeR2 {
-    /// Starts one on a free port, with an empty bucket.
+    /// Starts a server on a free port, with an empty bucket.
     pub fn start() -> FakeR2 {
         FakeR2::start_with(FakeR2Options::default())
     }
 
-    /// Starts one.
+    /// Starts a server with these options.
     ///
     /// # Panics
-    /// If the port is taken.
+    /// If the port is in use.
     pub fn start_with(options: FakeR2Options) -> FakeR2 {
         let (socket, port) = server::reserve(options.port).unwrap_or_else(|e| {
-            panic!("cannot take port {} of 127.0.0.1: {e}; choose another", options.port)
+            panic!("cannot bind port {} of 127.0.0.1: {e}; choose another", options.port)
         });
         let connection = Connection {
             endpoint: format!("http://127.0.0.1:{port}"),
@@ -108,25 +109,26 @@ impl FakeR2 {
         &self.connection
     }
 
-    /// The port on 127.0.0.1; the same for good.
+    /// The port on 127.0.0.1, which never changes.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Ends all connections and refuses new ones. Requests in flight get no answer, and those that have not taken
-    /// effect never will. Content, settings and log stay. Nothing happens if it is stopped.
+    /// Closes all connections and refuses new ones. Requests in flight get no response, and those that have
+    /// not taken effect never will. Content, settings and log are kept. Does nothing if the server is
+    /// stopped.
     pub fn stop(&self) {
         let mut state = self.state.lock().expect("starting and stopping do not panic");
         *state = match std::mem::replace(&mut *state, State::Changing) {
             State::Running(running) => {
                 running.stop();
-                State::Stopped(server::reserve_again(self.port).expect("the port was ours a moment ago"))
+                State::Stopped(server::reserve_again(self.port).expect("the port was bound by this server"))
             }
             other => other,
         };
     }
 
-    /// Starts again on the same port with the same content. Nothing happens if it runs.
+    /// Restarts on the same port with the same content. Does nothing if the server is running.
     pub fn start_again(&self) {
         let mut state = self.state.lock().expect("starting and stopping do not panic");
         *state = match std::mem::replace(&mut *state, State::Changing) {
@@ -135,75 +137,75 @@ impl FakeR2 {
         };
     }
 
-    /// From now on the plan is asked about every request, in the order in which they arrive.
+    /// Sets the plan that decides about every later request, in order of arrival.
     pub fn set_faults(&self, plan: impl FnMut(&Call) -> Option<Fault> + Send + 'static) {
         self.shared.set_plan(Some(Box::new(plan)));
     }
 
-    /// From now on nothing fails: neither by the plan nor by [`FakeR2::fail_next`].
+    /// Removes the plan and all faults of [`FakeR2::fail_next`].
     pub fn clear_faults(&self) {
         self.shared.set_plan(None);
         self.shared.clear_once();
     }
 
-    /// The next request for this operation on a key with this prefix fails so, whatever the plan says; once. Several
-    /// that fit the same request are used up in order, one for each.
+    /// Injects a fault into the next request for this operation on a key with this prefix, instead of what
+    /// the plan says. Several faults that match the same request are used in order, one per request.
     pub fn fail_next(&self, op: Op, key_prefix: &str, fault: Fault) {
         self.shared.fail_next(op, key_prefix, fault);
     }
 
-    /// What clients may do from now on.
+    /// Sets the clients' permissions.
     pub fn set_access(&self, access: Access) {
         self.shared.set(|s| s.access = access);
     }
 
-    /// How conditions of writes are treated from now on.
+    /// Sets how conditions of writes are treated.
     pub fn set_conditional_writes(&self, mode: ConditionalWrites) {
         self.shared.set(|s| s.rules.conditional_writes = mode);
     }
 
-    /// The least size of parts other than the last, bytes; 5 MiB at the start, as R2's.
+    /// Sets the minimum size in bytes of parts other than the last. Initially 5 MiB, like R2.
     pub fn set_min_part_bytes(&self, min_part_bytes: u64) {
         self.shared.set(|s| s.rules.min_part_bytes = min_part_bytes);
     }
 
-    /// Refuses, with 429, a write of a key that was written less than this before; R2's limit is one second. Zero,
-    /// as at the start: no limit.
+    /// Sets the minimum time between two writes of the same key; an earlier write is 429. R2's limit is one
+    /// second. Initially zero, which means no limit.
     pub fn set_min_write_interval(&self, interval: Duration) {
         self.shared.set(|s| s.rules.min_write_interval = interval);
     }
 
-    /// The time that every request takes at least.
+    /// Sets the minimum duration of every request.
     pub fn set_latency(&self, latency: Duration) {
         self.shared.set(|s| s.latency = latency);
     }
 
-    /// Pages of lists hold at most so many keys, for paging with few objects.
+    /// Sets the maximum number of keys per page of a list, to test paging with few objects.
     pub fn set_max_page_size(&self, n_keys: usize) {
         self.shared.set(|s| s.max_page_size = n_keys);
     }
 
-    /// The requests since the start or since [`FakeR2::clear_log`], by arrival.
+    /// The requests since the start or since [`FakeR2::clear_log`], in order of arrival.
     pub fn log(&self) -> Vec<Entry> {
         self.shared.log.entries()
     }
 
-    /// Their numbers.
+    /// The numbers of requests in the log.
     pub fn counts(&self) -> Counts {
         self.shared.log.counts()
     }
 
-    /// Forgets the requests so far.
+    /// Removes all requests from the log.
     pub fn clear_log(&self) {
         self.shared.log.clear();
     }
 
-    /// Waits until the log is as wished; the condition is asked again after every request and every answer.
+    /// Waits until the log meets the condition, which is checked after every request and every response.
     pub async fn wait_for(&self, condition: impl FnMut(&[Entry]) -> bool) {
         self.shared.log.wait_for(condition).await;
     }
 
-    /// Puts an object behind the clients' backs and gives its entity tag, without quotes.
+    /// Writes an object directly, without a request; returns its entity tag without quotes.
     pub fn put(&self, key: &str, body: impl Into<Bytes>) -> String {
         let rules = store::Rules {
             conditional_writes: ConditionalWrites::Ignored,
@@ -215,22 +217,22 @@ impl FakeR2 {
         put.unwrap_or_else(|e| panic!("cannot put {key}: {}", e.message))
     }
 
-    /// The object, if there is one.
+    /// Reads an object directly; `None` if it does not exist.
     pub fn object(&self, key: &str) -> Option<Object> {
         self.shared.store().objects.get(key).cloned()
     }
 
-    /// Removes an object behind the clients' backs; whether there was one.
+    /// Removes an object directly; returns whether it existed.
     pub fn remove(&self, key: &str) -> bool {
         self.shared.store().objects.remove(key).is_some()
     }
 
-    /// All keys, in order.
+    /// All keys in the bucket, in order.
     pub fn keys(&self) -> Vec<String> {
         self.shared.store().objects.keys().cloned().collect()
     }
 
-    /// Uploads in parts that are neither completed nor aborted: ids and keys.
+    /// Multipart uploads that are neither completed nor aborted: ids and keys.
     pub fn open_uploads(&self) -> Vec<(String, String)> {
         self.shared.store().uploads()
     }

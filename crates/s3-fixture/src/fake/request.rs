@@ -1,6 +1,6 @@
-//! What a request asks for: its operation, bucket and key, by method, path and query.
+//! Parses a request: its operation, bucket and key, from method, path and query.
 //!
-//! Whatever the fake has no model of is [`Op::Unknown`] or declined, never ignored.
+//! What the fake does not model is [`Op::Unknown`] or rejected, never ignored.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,8 @@ use percent_encoding::percent_decode_str;
 use super::error::S3Error;
 use super::log::Op;
 
-/// Headers that would change what a request means, and that the fake does not model.
-const DECLINED_HEADERS: [&str; 5] = [
+/// Headers that change the meaning of a request in ways that the fake does not model.
+const UNSUPPORTED_HEADERS: [&str; 5] = [
     "x-amz-copy-source",
     "x-amz-tagging",
     "x-amz-server-side-encryption-customer-algorithm",
@@ -42,7 +42,7 @@ impl Request {
         Request { op, bucket: bucket.to_owned(), key: key.to_owned(), query, headers: parts.headers }
     }
 
-    /// The key, or of a list the prefix: what the log and the fault plans see.
+    /// The key or, for a list, the prefix, as the log and the fault plans use it.
     pub(super) fn subject(&self) -> &str {
         if self.op == Op::ListObjects { self.parameter("prefix").unwrap_or_default() } else { &self.key }
     }
@@ -51,7 +51,7 @@ impl Request {
         self.query.get(name).map(String::as_str)
     }
 
-    /// A parameter that is a number.
+    /// Parses a query parameter as a number.
     pub(super) fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, S3Error> {
         let invalid = |_| S3Error::invalid_argument(format!("{name} must be a number"));
         self.parameter(name).map(|text| text.parse().map_err(invalid)).transpose()
@@ -61,7 +61,7 @@ impl Request {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// The access key id that the request is signed with, in its header or presigned.
+    /// The access key id that the request is signed with, in its header or in its query.
     pub(super) fn access_key_id(&self) -> Option<&str> {
         let scope = match self.header("authorization") {
             Some(header) => header.split_once("Credential=")?.1,
@@ -70,7 +70,7 @@ impl Request {
         scope.split_once('/').map(|(id, _)| id)
     }
 
-    /// Refuses what the fake does not model.
+    /// Rejects requests that the fake does not model.
     pub(super) fn check_supported(&self) -> Result<(), S3Error> {
         if self.op == Op::Unknown {
             return Err(S3Error::not_implemented("this operation is"));
@@ -80,7 +80,7 @@ impl Request {
         if let Some(name) = self.query.keys().find(|name| !known.contains(&name.as_str()) && !signing(name)) {
             return Err(S3Error::not_implemented(format!("the parameter {name} of {:?} is", self.op)));
         }
-        if let Some(name) = DECLINED_HEADERS.iter().find(|name| self.headers.contains_key(**name)) {
+        if let Some(name) = UNSUPPORTED_HEADERS.iter().find(|name| self.headers.contains_key(**name)) {
             return Err(S3Error::not_implemented(format!("the header {name} is")));
         }
         let chunked = self.header("x-amz-content-sha256").is_some_and(|hash| hash.starts_with("STREAMING-"));

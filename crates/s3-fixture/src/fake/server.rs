@@ -1,4 +1,4 @@
-//! The network side of the fake: connections, and the faults between a request and its answer.
+//! The network side of the fake: connections, and the faults between a request and its response.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -27,27 +27,29 @@ use super::faults::{Call, Fault};
 use super::request::Request;
 use super::shared::Shared;
 
-/// Threads that serve: two, so that hashing a large body stalls nobody else.
+/// Number of threads: two, so that hashing a large body does not block other requests.
 const N_THREADS: usize = 2;
 
-/// A server that runs. It runs on threads and a runtime of its own: the caller's may be of any kind, and may end.
+/// A running server. It has its own threads and runtime, so it does not depend on the caller's.
 #[derive(Debug)]
 pub(super) struct Running {
     stop: oneshot::Sender<Infallible>,
     thread: thread::JoinHandle<()>,
 }
 
-/// Takes a port on loopback without listening on it: who connects is refused, and nobody else gets it.
+/// Binds a port on loopback without listening on it: connections are refused, and no other process gets the
+/// port.
 pub(super) fn reserve(port: u16) -> io::Result<(TcpSocket, u16)> {
     let socket = TcpSocket::new_v4()?;
-    // Connections of the server that was stopped may linger.
+    // Connections of the stopped server may linger.
     socket.set_reuseaddr(true)?;
     socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
     let port = socket.local_addr()?.port();
     Ok((socket, port))
 }
 
-/// Takes a port back that was given up a moment ago. Somebody's outgoing connection may have it for a while.
+/// Binds a port again that was released just now. Another process's outgoing connection may use it for a
+/// while.
 pub(super) fn reserve_again(port: u16) -> io::Result<TcpSocket> {
     let started = std::time::Instant::now();
     loop {
@@ -76,7 +78,7 @@ impl Running {
                     () = accept(listener, shared) => {}
                 }
             });
-            // Dropping the runtime ends every connection and what is still waiting to be done.
+            // Dropping the runtime closes all connections and cancels the requests that are waiting.
         };
         let thread = thread::Builder::new().name("fake-r2".to_owned()).spawn(serve);
         let thread = thread.expect("the fake S3 server needs a thread");
@@ -84,7 +86,7 @@ impl Running {
         Running { stop, thread }
     }
 
-    /// Ends all connections; returns once none is left.
+    /// Closes all connections and waits until the server has ended.
     pub(super) fn stop(self) {
         drop(self.stop);
         self.thread.join().expect("the fake S3 server does not panic");
@@ -94,7 +96,7 @@ impl Running {
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            // Too many open files, as a rule: wait for some to close.
+            // Usually too many open files: wait for some to be closed.
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
@@ -102,19 +104,19 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
             let service = service_fn(|request| serve(Arc::clone(&shared), request));
-            // An error here is a client that left or a fault plan: nobody is to be told.
+            // An error means that the client disconnected or that a fault was injected.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }
 
-/// Closes the connection without an answer.
+/// Error that closes the connection without a response.
 #[derive(Debug)]
 struct Dropped;
 
 impl fmt::Display for Dropped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the connection is closed without an answer")
+        f.write_str("the connection is closed without a response")
     }
 }
 
@@ -137,7 +139,7 @@ async fn serve(
     Ok(answer.into_response())
 }
 
-/// The first byte of `bytes=FIRST-LAST`.
+/// Parses FIRST from `bytes=FIRST-LAST`.
 fn first_byte(range: &str) -> Option<u64> {
     range.strip_prefix("bytes=")?.split_once('-')?.0.parse().ok()
 }
@@ -168,7 +170,7 @@ async fn answer(
     Ok(answer)
 }
 
-/// Does what is asked, in a task of its own: a request that has arrived takes effect even if its client leaves.
+/// Executes the request in a separate task, so that it takes effect even if the client disconnects.
 async fn commit(
     shared: &Arc<Shared>,
     request: Request,

@@ -1,4 +1,4 @@
-//! The operations: from a request and its body to an answer, over the store. No network, no faults.
+//! Executes requests on the store. No network, no faults.
 
 use std::ops::Range;
 
@@ -20,14 +20,14 @@ use super::request::Request;
 use super::store::{Hashed, Object, Rules, Store, hex};
 use super::xml;
 
-/// Keys and parts in one page, at most.
+/// Maximum number of keys or parts per page.
 const MAX_PAGE: usize = 1000;
-/// Parts of one upload.
+/// Highest part number in an upload.
 const MAX_PART_NUMBER: u32 = 10_000;
-/// What `encoding-type=url` leaves as it is.
+/// The characters that `encoding-type=url` does not escape.
 const URL_ENCODING: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
-/// Headers that are kept with an object, besides `x-amz-meta-*`.
+/// Headers that are stored with an object, in addition to `x-amz-meta-*`.
 const KEPT_HEADERS: [HeaderName; 5] =
     [CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE];
 
@@ -38,7 +38,7 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    /// Checks what can be checked without the store.
+    /// Performs the checks that do not need the store.
     pub(super) fn new(request: Request, body: Bytes) -> Result<Ready, S3Error> {
         request.check_supported()?;
         if request.op.is_write() && !request.headers.contains_key(CONTENT_LENGTH) && !body.is_empty() {
@@ -53,7 +53,7 @@ impl Ready {
         Ok(Ready { content: Hashed::of(body), request })
     }
 
-    /// Does what is asked; `max_keys` bounds a page further than the request.
+    /// Executes the request. `max_keys` limits a page in addition to the request's own limit.
     pub(super) fn run(&self, store: &mut Store, rules: Rules, max_keys: usize) -> Result<Answer, S3Error> {
         let request = &self.request;
         match request.op {
@@ -247,7 +247,7 @@ fn kept_headers(headers: &HeaderMap) -> HeaderMap {
     kept
 }
 
-/// The bytes that a `Range` header asks for; `None`: there are none.
+/// The bytes that a `Range` header requests; `None` if the range cannot be satisfied.
 fn byte_range(header: &str, len: usize) -> Option<Range<usize>> {
     let (first, last) = header.strip_prefix("bytes=")?.split_once('-')?;
     let range = match (first, last) {
@@ -263,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges() {
+    fn parses_byte_ranges() {
         assert_eq!(byte_range("bytes=0-3", 10), Some(0..4));
         assert_eq!(byte_range("bytes=4-", 10), Some(4..10));
         assert_eq!(byte_range("bytes=-3", 10), Some(7..10));

@@ -1,4 +1,4 @@
-//! What the fake's threads and its handle share: content, settings, fault plan and log.
+//! The state that the fake's threads and its handle share: content, settings, fault plan and log.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
@@ -15,19 +15,19 @@ use super::request::Request;
 use super::service::Ready;
 use super::store::{Rules, Store};
 
-/// What the key that a client signs with may do.
+/// The permissions of the access key that clients sign with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Access {
-    /// Read and write.
+    /// Reads and writes are allowed.
     #[default]
     Full,
-    /// Read; a write is 403 `AccessDenied`.
+    /// Reads are allowed; a write is 403 `AccessDenied`.
     ReadOnly,
-    /// Nothing: 403 `AccessDenied`, as for a key made for another bucket.
+    /// Everything is 403 `AccessDenied`, as for a key of another bucket.
     None,
-    /// Nothing: 403 `SignatureDoesNotMatch`, as for a wrong secret.
+    /// Everything is 403 `SignatureDoesNotMatch`, as for a wrong secret.
     WrongSecret,
-    /// Nothing: 401 `Unauthorized`, as for a key that was revoked.
+    /// Everything is 401 `Unauthorized`, as for a revoked key.
     UnknownKey,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Settings {
     pub(super) max_page_size: usize,
 }
 
-/// One fault for one request.
+/// A fault for a single request.
 #[derive(Debug)]
 struct Once {
     op: Op,
@@ -108,7 +108,7 @@ impl Shared {
         self.once.lock().expect("this lock's users do not panic").clear();
     }
 
-    /// The fault that this call meets: one of those asked for once, or else what the plan says.
+    /// The fault for this call: a matching one of [`Self::fail_next`], otherwise the plan's.
     pub(super) fn fault(&self, call: &Call) -> Option<Fault> {
         let mut once = self.once.lock().expect("this lock's users do not panic");
         let meets = |once: &Once| once.op == call.op && call.key.starts_with(&once.key_prefix);
@@ -119,7 +119,7 @@ impl Shared {
         self.plan.lock().expect("no fault plan panics").as_mut().and_then(|plan| plan(call))
     }
 
-    /// Does what is asked in one atomic step.
+    /// Executes a request in one atomic step.
     pub(super) fn execute(&self, request: Request, body: Bytes) -> Result<Answer, S3Error> {
         let settings = self.settings();
         self.check_access(&request, settings.access)?;

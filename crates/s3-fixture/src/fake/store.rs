@@ -1,5 +1,5 @@
-//! What the fake's bucket holds: objects and open uploads. Every method is one atomic step under the caller's lock;
-//! none knows HTTP's side of a request but its headers that are kept with an object.
+//! The content of the fake's bucket: objects and open uploads. Every method is one atomic step under the
+//! caller's lock. The only part of HTTP that this module knows are the headers stored with an object.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant, SystemTime};
@@ -11,19 +11,20 @@ use md5::{Digest, Md5};
 use super::conditions::{ConditionalWrites, Conditions};
 use super::error::S3Error;
 
-/// A key's longest name, bytes.
+/// Longest key, in bytes.
 const MAX_KEY_BYTES: usize = 1024;
 
 /// An object in the fake's bucket.
 #[derive(Clone, Debug)]
 pub struct Object {
-    /// The content.
+    /// Content of the object.
     pub body: Bytes,
-    /// The entity tag without quotes: MD5 in hexadecimal, of an upload in parts MD5 of MD5s and `-` and their number.
+    /// The entity tag without quotes: the MD5 in hexadecimal or, for a multipart upload, the MD5 of the
+    /// parts' MD5s, `-`, and the number of parts.
     pub etag: String,
-    /// The headers kept with it: `content-type` and its kin, `x-amz-meta-*`.
+    /// The stored headers: `content-type` and similar ones, and `x-amz-meta-*`.
     pub headers: HeaderMap,
-    /// When it was written.
+    /// When the object was written.
     pub modified: SystemTime,
 }
 
@@ -43,7 +44,7 @@ pub(super) struct Part {
     md5: [u8; 16],
 }
 
-/// A body and the digests of it that are wanted; made outside of the lock.
+/// A body and its MD5, which is computed outside the lock.
 #[derive(Clone, Debug)]
 pub(super) struct Hashed {
     pub(super) body: Bytes,
@@ -57,17 +58,17 @@ impl Hashed {
     }
 }
 
-/// The rules in force.
+/// The rules that are currently in force.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
     pub(super) conditional_writes: ConditionalWrites,
-    /// The least size of a part that is not the last.
+    /// Minimum size of a part that is not the last.
     pub(super) min_part_bytes: u64,
-    /// The least time between two writes of one key; zero: no limit.
+    /// Minimum time between two writes of one key; zero for no limit.
     pub(super) min_write_interval: Duration,
 }
 
-/// The bucket.
+/// The objects and open uploads of the bucket.
 #[derive(Debug, Default)]
 pub(super) struct Store {
     pub(super) objects: BTreeMap<String, Object>,
@@ -77,7 +78,7 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Writes an object and gives its entity tag.
+    /// Writes an object and returns its entity tag.
     pub(super) fn put(
         &mut self,
         key: &str,
@@ -86,13 +87,13 @@ impl Store {
         conditions: &Conditions,
         rules: Rules,
     ) -> Result<String, S3Error> {
-        self.may_write(key, conditions, rules)?;
+        self.check_write(key, conditions, rules)?;
         let etag = hex(&content.md5);
         self.insert(key, content.body, etag.clone(), headers);
         Ok(etag)
     }
 
-    /// Opens an upload and gives its id.
+    /// Starts a multipart upload and returns its id.
     pub(super) fn create_upload(&mut self, key: &str, headers: HeaderMap) -> Result<String, S3Error> {
         check_key(key)?;
         self.n_uploads_ever += 1;
@@ -101,7 +102,7 @@ impl Store {
         Ok(id)
     }
 
-    /// Keeps a part, in place of an earlier one with its number, and gives its entity tag.
+    /// Stores a part, replacing an earlier one with the same number, and returns its entity tag.
     pub(super) fn put_part(
         &mut self,
         key: &str,
@@ -117,17 +118,17 @@ impl Store {
         Ok(etag)
     }
 
-    /// The upload with this id.
+    /// Finds an open upload by its id.
     pub(super) fn upload(&self, key: &str, id: &str) -> Result<&Upload, S3Error> {
         self.uploads.get(id).filter(|u| u.key == key).ok_or_else(S3Error::no_such_upload)
     }
 
-    /// Ids of open uploads and their keys.
+    /// Ids and keys of all open uploads.
     pub(super) fn uploads(&self) -> Vec<(String, String)> {
         self.uploads.iter().map(|(id, upload)| (id.clone(), upload.key.clone())).collect()
     }
 
-    /// Makes an object of the parts named, by number and entity tag, and gives its entity tag.
+    /// Combines the parts with these numbers and entity tags into an object and returns its entity tag.
     pub(super) fn complete(
         &mut self,
         key: &str,
@@ -138,7 +139,7 @@ impl Store {
     ) -> Result<String, S3Error> {
         let parts = chosen_parts(self.upload(key, id)?, named)?;
         check_part_sizes(&parts, rules.min_part_bytes)?;
-        self.may_write(key, conditions, rules)?;
+        self.check_write(key, conditions, rules)?;
         let mut md5 = Md5::new();
         let mut body = BytesMut::with_capacity(parts.iter().map(|p| p.body.len()).sum());
         for part in &parts {
@@ -152,14 +153,14 @@ impl Store {
         Ok(etag)
     }
 
-    /// Forgets an upload and its parts.
+    /// Discards an upload and its parts.
     pub(super) fn abort(&mut self, key: &str, id: &str) -> Result<(), S3Error> {
         self.upload(key, id)?;
         self.uploads.remove(id);
         Ok(())
     }
 
-    fn may_write(&self, key: &str, conditions: &Conditions, rules: Rules) -> Result<(), S3Error> {
+    fn check_write(&self, key: &str, conditions: &Conditions, rules: Rules) -> Result<(), S3Error> {
         check_key(key)?;
         if self.written.get(key).is_some_and(|at| at.elapsed() < rules.min_write_interval) {
             return Err(S3Error::too_many_requests());
@@ -202,7 +203,7 @@ fn chosen_parts(upload: &Upload, named: &[(u32, String)]) -> Result<Vec<Part>, S
     named.iter().map(part).collect()
 }
 
-/// R2's two rules on sizes: <https://developers.cloudflare.com/r2/objects/multipart-objects/>.
+/// Checks R2's two rules for part sizes: <https://developers.cloudflare.com/r2/objects/multipart-objects/>.
 fn check_part_sizes(parts: &[Part], min_part_bytes: u64) -> Result<(), S3Error> {
     let Some((_, others)) = parts.split_last() else { return Ok(()) };
     if others.iter().any(|part| (part.body.len() as u64) < min_part_bytes) {
@@ -215,7 +216,7 @@ fn check_part_sizes(parts: &[Part], min_part_bytes: u64) -> Result<(), S3Error> 
     Ok(())
 }
 
-/// Lower-case hexadecimal.
+/// Formats bytes in lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,4 +1,4 @@
-//! The XML bodies of S3, both ways.
+//! The XML bodies of S3 requests and responses.
 
 use std::time::SystemTime;
 
@@ -135,7 +135,7 @@ pub(super) struct Delete {
     pub(super) quiet: bool,
 }
 
-/// The document, with S3's namespace on its root.
+/// Writes a document with S3's namespace on its root element.
 pub(super) fn write(document: &impl Serialize) -> Bytes {
     let body = quick_xml::se::to_string(document).expect("these types have an XML form");
     let end_of_name = body.find(['>', '/', ' ']).unwrap_or(body.len());
@@ -143,21 +143,21 @@ pub(super) fn write(document: &impl Serialize) -> Bytes {
     format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{name} xmlns=\"{NAMESPACE}\"{rest}").into()
 }
 
-/// The error document; it has no namespace.
+/// Writes an error document, which has no namespace.
 pub(super) fn write_error(error: &S3Error) -> Bytes {
     let document = ErrorBody { code: error.code, message: &error.message };
     let body = quick_xml::se::to_string(&document).expect("this type has an XML form");
     format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{body}").into()
 }
 
-/// Reads a request's body.
+/// Parses the body of a request.
 pub(super) fn read<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, S3Error> {
     let malformed = |why: String| S3Error::bad_request("MalformedXML", why);
     let text = std::str::from_utf8(body).map_err(|e| malformed(e.to_string()))?;
     quick_xml::de::from_str(text).map_err(|e| malformed(e.to_string()))
 }
 
-/// A time as S3's XML writes it.
+/// Formats a time as in S3's XML.
 pub(super) fn timestamp(time: SystemTime) -> String {
     let time = OffsetDateTime::from(time).replace_millisecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     time.format(&Rfc3339).expect("a time of this age has an RFC 3339 form")

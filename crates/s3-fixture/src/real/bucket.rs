@@ -1,5 +1,5 @@
-//! Makes a bucket: the one request that clients of the product have no call for, signed by AWS's Signature Version 4,
-//! <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>.
+//! Creates a bucket, which the product's own client never does. The request is signed with AWS Signature
+//! Version 4, <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -13,10 +13,10 @@ use time::OffsetDateTime;
 use crate::Connection;
 use crate::fake::hex;
 
-/// How long a server may take to come up and answer.
+/// How long a server may take to start and respond.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A name that no other bucket has, in this process or an earlier one.
+/// A bucket name that is unique across all test processes.
 pub(super) fn fresh_name() -> String {
     static N_BUCKETS: AtomicUsize = AtomicUsize::new(0);
     let n = N_BUCKETS.fetch_add(1, Ordering::Relaxed);
@@ -24,7 +24,7 @@ pub(super) fn fresh_name() -> String {
     format!("courtside-{}-{:x}-{n}", process::id(), since.as_nanos())
 }
 
-/// Makes the bucket of this connection.
+/// Creates the bucket that the connection names.
 pub(super) fn create(connection: &Connection) -> io::Result<()> {
     let host = connection.endpoint.trim_start_matches("http://");
     let request = signed_put(connection, host, OffsetDateTime::now_utc());
@@ -60,9 +60,9 @@ fn signed_put(connection: &Connection, host: &str, now: OffsetDateTime) -> Strin
     )
 }
 
-/// HMAC with SHA-256, RFC 2104; keys of at most 64 bytes.
+/// HMAC-SHA-256 (RFC 2104), for keys of at most 64 bytes.
 fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
-    assert!(key.len() <= 64, "a longer key would have to be hashed");
+    assert!(key.len() <= 64, "longer keys would have to be hashed first");
     let padded = |pad: u8| {
         let mut block = [pad; 64];
         block.iter_mut().zip(key).for_each(|(b, k)| *b ^= k);
@@ -76,9 +76,8 @@ fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// RFC 4231, test case 2.
     #[test]
-    fn hmac_is_that_of_its_standard() {
+    fn hmac_matches_rfc_4231_test_case_2() {
         let mac = hex(&hmac(b"Jefe", b"what do ya want for nothing?"));
         assert_eq!(mac, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
     }

@@ -1,8 +1,9 @@
-//! S3 servers that others wrote, as child processes: what a client must get along with besides the fake.
+//! Third-party S3 servers as child processes, which clients must work with as well as with the fake.
 //!
-//! Each kind is started once in a process, when a test first asks for it, and serves all its tests; every
-//! [`RealServer`] has a fresh bucket. The children end with this process, however it ends: they, or the script between,
-//! wait for the end of a pipe that it holds. A server that is not installed is a panic that says what to run.
+//! Each kind is started once per process, when a test first needs it, and serves all tests; every
+//! [`RealServer`] has a fresh bucket. The servers end with this process, however it ends, because they (or
+//! the scripts that run them) wait for the end of a pipe from it. If a server is not installed, the panic
+//! message says how to install it.
 
 mod bucket;
 mod moto;
@@ -15,30 +16,30 @@ use crate::Connection;
 
 pub use self::radosgw::is_installed as radosgw_is_installed;
 
-/// What to do if a server is missing.
+/// What to do if a server is not installed.
 const INSTALL: &str = "run scripts/s3/install_s3_servers.sh";
 
-/// Which server it is.
+/// The kinds of third-party servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerKind {
-    /// Ceph's object gateway: a real server. It takes `If-Match` of a PUT only without quotes, and gives no entity tag
-    /// when an upload is completed.
+    /// Ceph's object gateway. It accepts `If-Match` of a PUT only without quotes, and returns no entity tag
+    /// when a multipart upload is completed.
     Radosgw,
-    /// moto, a test double that answers one request at a time. Its `If-Match` on a missing key is 404.
+    /// moto, a test double that handles one request at a time. `If-Match` on a missing key is 404.
     Moto,
 }
 
-/// A fresh bucket on a real server.
+/// A fresh bucket on a third-party server.
 #[derive(Debug)]
 pub struct RealServer {
     kind: ServerKind,
     connection: Connection,
-    /// The port of this server's gateway.
+    /// Port of this server's gateway; `None` for moto.
     gateway: Option<u16>,
 }
 
 impl RealServer {
-    /// The real server if it is installed (Linux), or else moto.
+    /// Creates a bucket on Ceph's gateway if it is installed (Linux only), otherwise on moto.
     ///
     /// # Panics
     /// If neither is installed or does not start.
@@ -46,7 +47,7 @@ impl RealServer {
         if radosgw::is_installed() { RealServer::radosgw() } else { RealServer::moto() }
     }
 
-    /// A bucket on Ceph's object gateway, by a gateway process of its own. Its data is in memory.
+    /// Creates a bucket on Ceph, accessed through a separate gateway process. The data is in memory.
     ///
     /// # Panics
     /// If it is not installed or does not start.
@@ -57,7 +58,7 @@ impl RealServer {
         RealServer { kind: ServerKind::Radosgw, connection, gateway: Some(port) }
     }
 
-    /// A bucket on moto.
+    /// Creates a bucket on moto.
     ///
     /// # Panics
     /// If it is not installed or does not start.
@@ -66,7 +67,7 @@ impl RealServer {
         RealServer { kind: ServerKind::Moto, connection, gateway: None }
     }
 
-    /// Which server it is.
+    /// The kind of the server.
     pub fn kind(&self) -> ServerKind {
         self.kind
     }
@@ -76,19 +77,20 @@ impl RealServer {
         &self.connection
     }
 
-    /// Kills this server's gateway in whatever it does. Other servers go on; the data stays, and so does the port.
+    /// Kills this server's gateway, even during a request. Other servers, the data and the port are not
+    /// affected.
     ///
     /// # Panics
-    /// If it is stopped, or no [`ServerKind::Radosgw`].
+    /// If the gateway is stopped already, or the server is not [`ServerKind::Radosgw`].
     pub fn stop_gateway(&self) {
         let port = self.gateway_port();
         radosgw::with_cluster(|cluster| cluster.stop_gateway(port));
     }
 
-    /// Starts it again on its port; returns when it answers.
+    /// Restarts the gateway on its port and waits until it responds.
     ///
     /// # Panics
-    /// If it does not start, or is no [`ServerKind::Radosgw`].
+    /// If the gateway does not start, or the server is not [`ServerKind::Radosgw`].
     pub fn start_gateway(&self) {
         let port = self.gateway_port();
         radosgw::with_cluster(|cluster| cluster.start_gateway(Some(port)));
@@ -107,21 +109,21 @@ impl Drop for RealServer {
     }
 }
 
-/// Makes a bucket; `log` is for the panic if that fails.
+/// Creates a bucket. `log` provides the server's log for the panic message if that fails.
 fn with_fresh_bucket(connection: Connection, log: impl FnOnce() -> String) -> Connection {
     let connection = Connection { bucket: bucket::fresh_name(), ..connection };
     if let Err(e) = bucket::create(&connection) {
-        panic!("no bucket could be made at {}: {e}; perhaps {INSTALL}\n{}", connection.endpoint, log());
+        panic!("cannot create a bucket at {}: {e}; perhaps {INSTALL}\n{}", connection.endpoint, log());
     }
     connection
 }
 
-/// The repository's root.
+/// Root folder of the repository.
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Where servers keep their files: under Cargo's target folder, if this program lies in it.
+/// Folder for the servers' files: in Cargo's target folder, if this program is in it.
 fn run_folder() -> PathBuf {
     let program = env::current_exe().unwrap_or_default();
     let target = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());

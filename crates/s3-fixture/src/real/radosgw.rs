@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{INSTALL, repository, run_folder};
 use crate::Connection;
 
-/// The programs that the script runs.
+/// The programs that the script needs.
 const PROGRAMS: [&str; 5] = ["ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "ceph"];
 
 /// Whether Ceph's object gateway is installed.
@@ -24,17 +24,18 @@ pub fn is_installed() -> bool {
 /// A cluster and its gateways.
 #[derive(Debug)]
 pub(super) struct Cluster {
-    /// The first gateway, which no test uses; the bucket is empty.
+    /// How to connect to the first gateway, which no test uses. The bucket's name is empty.
     pub(super) connection: Connection,
-    /// The script. Its standard input ends with this process, and that ends the cluster.
+    /// The script. Its standard input is a pipe from this process; when this process ends, so does the
+    /// cluster.
     child: Child,
     answers: BufReader<ChildStdout>,
 }
 
-/// Does something with this process's cluster, which starts with the first call.
+/// Runs `action` on this process's cluster, which the first call starts.
 pub(super) fn with_cluster<T>(action: impl FnOnce(&mut Cluster) -> T) -> T {
     static CLUSTER: Mutex<Option<Cluster>> = Mutex::new(None);
-    // A test that failed here left a cluster that has ended, or a gateway that did not start: the next is told so.
+    // If a test panicked here, the cluster may have ended; the next action then fails with its own message.
     let mut cluster = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
     action(cluster.get_or_insert_with(Cluster::start))
 }
@@ -60,20 +61,20 @@ impl Cluster {
         cluster
     }
 
-    /// Starts a gateway and gives its port.
+    /// Starts a gateway, on the given or a free port, and returns its port.
     pub(super) fn start_gateway(&mut self, port: Option<u16>) -> u16 {
         let answer = self.ask(&format!("start {}", port.map(|p| p.to_string()).unwrap_or_default()));
         let port = answer["started"].as_u64().and_then(|port| u16::try_from(port).ok());
         port.unwrap_or_else(|| panic!("the gateway does not start: {answer}"))
     }
 
-    /// Kills a gateway.
+    /// Kills a running gateway.
     pub(super) fn stop_gateway(&mut self, port: u16) {
         let answer = self.ask(&format!("stop {port}"));
         assert_eq!(answer["stopped"], port, "the gateway at {port} is not running: {answer}");
     }
 
-    /// Kills a gateway if it and the cluster are still there.
+    /// Kills a gateway if it and the cluster are still running.
     pub(super) fn end_gateway(&mut self, port: u16) {
         if let Some(input) = self.child.stdin.as_mut()
             && writeln!(input, "stop {port}").is_ok()
@@ -88,12 +89,12 @@ impl Cluster {
         self.answer()
     }
 
-    /// The script's next line. It answers in minutes or ends, whatever happens.
+    /// Reads the script's next line. The script always responds within minutes or ends.
     fn answer(&mut self) -> Value {
         let mut line = String::new();
         self.answers.read_line(&mut line).expect("the script writes text");
         serde_json::from_str(&line).unwrap_or_else(|_| {
-            panic!("scripts/s3/start_radosgw.sh has ended: see its words above; perhaps {INSTALL}")
+            panic!("scripts/s3/start_radosgw.sh has ended; see its output above, perhaps {INSTALL}")
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Every fault does what it says, to the client and to the bucket.
+//! Tests that every fault has the documented effect on the client and on the bucket.
 
 use std::time::Duration;
 
@@ -7,7 +7,8 @@ use s3_fixture::{Call, FakeR2, Fault, Gate, Op};
 
 use crate::support::{client, put_if, text};
 
-/// A put that meets the fault: whether the client heard of success, and whether the object is there.
+/// Writes an object with an injected fault. Returns whether the client saw success and whether the object
+/// exists.
 async fn put_with(fault: Fault) -> (bool, bool) {
     let server = FakeR2::start();
     server.fail_next(Op::PutObject, "jobs/", fault);
@@ -16,7 +17,7 @@ async fn put_with(fault: Fault) -> (bool, bool) {
 }
 
 #[tokio::test]
-async fn a_fault_before_leaves_nothing_and_one_after_leaves_the_object() {
+async fn only_faults_after_execution_leave_the_object() {
     for fault in [Fault::Drop, Fault::ServerError, Fault::SlowDown] {
         assert_eq!(put_with(fault.clone()).await, (false, false), "{fault:?}");
     }
@@ -27,16 +28,17 @@ async fn a_fault_before_leaves_nothing_and_one_after_leaves_the_object() {
 }
 
 #[tokio::test]
-async fn a_server_that_hangs_never_answers() {
-    for (fault, is_there) in [(Fault::Hang, false), (Fault::CommitThenHang, true)] {
+async fn a_hanging_server_never_responds() {
+    for (fault, exists) in [(Fault::Hang, false), (Fault::CommitThenHang, true)] {
         let server = FakeR2::start();
         let client = client(server.connection());
         server.fail_next(Op::PutObject, "k", fault.clone());
         let arrived = async {
             server.wait_for(|log| log.iter().any(|e| e.key == "k")).await;
-            // By the time of an answer to another request, and of the object, an answer might have come.
+            // A response could have arrived by the time another request has one and the object is as
+            // expected.
             put_if(&client, "other", "1", PutMode::Create).await.unwrap();
-            while server.object("k").is_some() != is_there {
+            while server.object("k").is_some() != exists {
                 tokio::task::yield_now().await;
             }
         };
@@ -47,12 +49,12 @@ async fn a_server_that_hangs_never_answers() {
         server.stop();
         let log: Vec<_> = server.log().into_iter().map(|e| (e.key, e.status)).collect();
         assert_eq!(log, [("k".to_owned(), None), ("other".to_owned(), Some(200))], "{fault:?}");
-        assert_eq!(server.object("k").is_some(), is_there, "{fault:?}");
+        assert_eq!(server.object("k").is_some(), exists, "{fault:?}");
     }
 }
 
 #[tokio::test]
-async fn a_write_that_was_held_takes_effect_after_its_client_has_gone() {
+async fn a_held_write_takes_effect_after_its_client_disconnected() {
     let server = FakeR2::start();
     let client = client(server.connection());
     let gate = Gate::new();
@@ -71,7 +73,7 @@ async fn a_write_that_was_held_takes_effect_after_its_client_has_gone() {
 }
 
 #[tokio::test]
-async fn an_answer_that_was_held_comes_when_the_gate_opens() {
+async fn a_held_response_is_sent_when_the_gate_opens() {
     let server = FakeR2::start();
     let client = client(server.connection());
     let gate = Gate::new();
@@ -89,7 +91,7 @@ async fn an_answer_that_was_held_comes_when_the_gate_opens() {
 }
 
 #[tokio::test]
-async fn a_body_may_be_cut_or_changed() {
+async fn bodies_can_be_truncated_and_corrupted() {
     let server = FakeR2::start();
     server.put("k", "0123456789");
     let client = client(server.connection());
@@ -107,7 +109,7 @@ async fn a_body_may_be_cut_or_changed() {
 }
 
 #[tokio::test]
-async fn a_plan_sees_the_calls_and_may_be_changed_at_any_time() {
+async fn a_plan_sees_all_calls_and_can_be_replaced() {
     let server = FakeR2::start();
     let client = client(server.connection());
     server.set_faults(|call: &Call| {
@@ -130,7 +132,7 @@ async fn a_plan_sees_the_calls_and_may_be_changed_at_any_time() {
 }
 
 #[tokio::test]
-async fn a_server_that_stopped_refuses_and_comes_back_with_its_content() {
+async fn a_restarted_server_still_has_its_content() {
     let server = FakeR2::start();
     let client = client(server.connection());
     put_if(&client, "k", "1", PutMode::Create).await.unwrap();
@@ -146,7 +148,7 @@ async fn a_server_that_stopped_refuses_and_comes_back_with_its_content() {
 }
 
 #[tokio::test]
-async fn stopping_cuts_requests_off_and_undoes_what_has_not_happened() {
+async fn stopping_cancels_requests_that_have_not_taken_effect() {
     let server = FakeR2::start();
     let client = client(server.connection());
     let gate = Gate::new();
@@ -165,7 +167,7 @@ async fn stopping_cuts_requests_off_and_undoes_what_has_not_happened() {
 }
 
 #[test]
-fn a_server_needs_no_runtime_of_its_callers() {
+fn the_server_does_not_depend_on_the_callers_runtime() {
     let server = FakeR2::start();
     server.put("k", "1");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

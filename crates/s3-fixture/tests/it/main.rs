@@ -1,7 +1,7 @@
-//! The fixture's own tests: what the fake promises, seen by the S3 client that the product uses, and that the real
-//! servers come up.
+//! Tests of the fixture itself: the fake's guarantees, checked with the S3 client that the product uses, and
+//! the start of the third-party servers.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking, like the tests themselves")]
+#![expect(clippy::unwrap_used, reason = "test helpers fail by panicking, like the tests themselves")]
 
 mod faults;
 mod multipart;

@@ -1,4 +1,4 @@
-//! Uploads in parts, and R2's rules on their sizes.
+//! Tests of multipart uploads and of R2's rules for part sizes.
 
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
@@ -9,7 +9,7 @@ use crate::support::client;
 
 const MIN_PART_BYTES: usize = 16;
 
-/// Uploads parts of these sizes and completes; what comes back, and the server.
+/// Uploads parts of these sizes and completes the upload. Returns the outcome and the server.
 async fn upload(sizes: &[usize]) -> (object_store::Result<String>, FakeR2) {
     let server = FakeR2::start();
     server.set_min_part_bytes(MIN_PART_BYTES as u64);
@@ -26,7 +26,7 @@ async fn upload(sizes: &[usize]) -> (object_store::Result<String>, FakeR2) {
 }
 
 #[tokio::test]
-async fn equal_parts_and_a_shorter_last_one_make_an_object() {
+async fn accepts_equal_parts_with_a_shorter_last_one() {
     let (etag, server) = upload(&[20, 20, 7]).await;
     let object = server.object("videos/v.mp4").unwrap();
     assert_eq!(etag.unwrap(), format!("\"{}\"", object.etag));
@@ -39,13 +39,13 @@ async fn equal_parts_and_a_shorter_last_one_make_an_object() {
 }
 
 #[tokio::test]
-async fn a_single_short_part_is_an_object() {
+async fn accepts_a_single_short_part() {
     let (etag, _server) = upload(&[3]).await;
     assert!(etag.unwrap().ends_with("-1\""));
 }
 
 #[tokio::test]
-async fn unequal_parts_and_short_parts_are_refused() {
+async fn rejects_unequal_parts_and_short_parts() {
     for (sizes, code) in [(&[20, 21, 7], "InvalidPart"), (&[15, 15, 7], "EntityTooSmall")] {
         let (outcome, server) = upload(sizes).await;
         let error = format!("{:?}", outcome.unwrap_err());
@@ -55,7 +55,7 @@ async fn unequal_parts_and_short_parts_are_refused() {
 }
 
 #[tokio::test]
-async fn parts_may_be_sent_again_but_must_be_those_named() {
+async fn parts_can_be_replaced_and_must_match_on_completion() {
     let server = FakeR2::start();
     let client = client(server.connection());
     let key = Path::from("v");
@@ -69,7 +69,7 @@ async fn parts_may_be_sent_again_but_must_be_those_named() {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_gone_is_no_such_upload() {
+async fn an_aborted_upload_is_not_found() {
     let server = FakeR2::start();
     let client = client(server.connection());
     let key = Path::from("v");
@@ -82,7 +82,7 @@ async fn an_upload_that_is_gone_is_no_such_upload() {
 }
 
 #[tokio::test]
-async fn completing_twice_finds_no_upload_the_second_time() {
+async fn completing_an_upload_twice_fails() {
     let server = FakeR2::start();
     let client = client(server.connection());
     let key = Path::from("v");

@@ -1,4 +1,4 @@
-//! Objects, conditions, lists and access.
+//! Tests of objects, conditions, lists and permissions.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use s3_fixture::{Access, ConditionalWrites, FakeR2, FakeR2Options, Op};
 use crate::support::{client, put_if, replace, text};
 
 #[tokio::test]
-async fn conditional_puts_are_those_of_r2() {
+async fn conditional_writes_behave_like_r2() {
     let server = FakeR2::start();
     let client = client(server.connection());
     let first = put_if(&client, "k", "1", PutMode::Create).await.unwrap();
@@ -30,13 +30,13 @@ async fn conditional_puts_are_those_of_r2() {
     assert!(matches!(unquoted, Err(Error::Precondition { .. })), "{unquoted:?}");
     assert_eq!(text(&client, "k").await.unwrap(), "2");
     assert_eq!(server.keys(), ["k"]);
-    // The same bytes have the same tag: whoever holds the first tag may write again.
+    // Equal content has an equal tag, so the first tag is valid again.
     put_if(&client, "k", "1", replace(&second)).await.unwrap();
     put_if(&client, "k", "4", replace(&first)).await.unwrap();
 }
 
 #[tokio::test]
-async fn one_of_many_writers_wins_each_round() {
+async fn exactly_one_of_many_writers_wins_each_round() {
     let server = FakeR2::start();
     let client = client(server.connection());
     let mut etag = put_if(&client, "k", "0", PutMode::Create).await.unwrap();
@@ -54,7 +54,7 @@ async fn one_of_many_writers_wins_each_round() {
 }
 
 #[tokio::test]
-async fn garage_ignores_conditions_and_ceph_wants_tags_without_quotes() {
+async fn conditions_can_be_ignored_or_require_unquoted_tags() {
     let server = FakeR2::start();
     let client = client(server.connection());
     let etag = put_if(&client, "k", "1", PutMode::Create).await.unwrap();
@@ -69,7 +69,7 @@ async fn garage_ignores_conditions_and_ceph_wants_tags_without_quotes() {
 }
 
 #[tokio::test]
-async fn reads_keep_ranges_and_conditions() {
+async fn reads_honour_ranges_and_conditions() {
     let server = FakeR2::start();
     let client = client(server.connection());
     let (k, nothing) = (Path::from("k"), Path::from("nothing"));
@@ -91,7 +91,7 @@ async fn reads_keep_ranges_and_conditions() {
 }
 
 #[tokio::test]
-async fn an_object_keeps_its_type_and_metadata_and_any_key() {
+async fn objects_keep_unusual_keys_types_and_metadata() {
     let server = FakeR2::start();
     let client = client(server.connection());
     let key = Path::parse("über & <b>/a+b c%20'\"?#.json").unwrap();
@@ -110,14 +110,14 @@ async fn an_object_keeps_its_type_and_metadata_and_any_key() {
 }
 
 #[tokio::test]
-async fn a_list_of_2300_keys_has_three_pages_in_order_with_entity_tags() {
+async fn lists_2300_keys_in_three_ordered_pages() {
     let server = FakeR2::start();
     let mut expected = Vec::new();
     for i in (0..2300).rev() {
         let etag = server.put(&format!("jobs/{i}.json"), i.to_string());
         expected.push((format!("jobs/{i}.json"), Some(format!("\"{etag}\""))));
     }
-    server.put("jobs0", "beside");
+    server.put("jobs0", "not below jobs/");
     expected.sort();
     let client = client(server.connection());
     let listed: Vec<_> = client.list(Some(&"jobs".into())).try_collect().await.unwrap();
@@ -148,7 +148,7 @@ async fn deleting_is_unconditional_and_free() {
 }
 
 #[tokio::test]
-async fn who_may_not_is_told_so() {
+async fn requests_without_permission_are_rejected() {
     let server = FakeR2::start();
     server.put("k", "1");
     let good = client(server.connection());
@@ -178,9 +178,9 @@ async fn who_may_not_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_second_write_within_the_second_is_too_many() {
+async fn writes_of_one_key_are_rate_limited() {
     let server = FakeR2::start();
-    // An hour: two writes of this test lie within it on any machine.
+    // An hour, so that the test's writes are within the interval on any machine.
     server.set_min_write_interval(Duration::from_secs(3600));
     let client = client(server.connection());
     put_if(&client, "k", "1", PutMode::Create).await.unwrap();
@@ -192,7 +192,7 @@ async fn a_second_write_within_the_second_is_too_many() {
 }
 
 #[tokio::test]
-async fn what_has_no_model_is_declined() {
+async fn unsupported_requests_are_rejected() {
     let options = FakeR2Options { access_key_id: None, ..FakeR2Options::default() };
     let server = FakeR2::start_with(options);
     let client = client(server.connection());

@@ -1,4 +1,4 @@
-//! The real servers come up, take conditional writes as said, and can be stopped.
+//! Tests of the third-party servers: they start, handle conditional writes as documented, and can be stopped.
 
 use std::process::{Command, Stdio};
 
@@ -9,7 +9,7 @@ use s3_fixture::{RealServer, ServerKind, radosgw_is_installed};
 use crate::support::{client, put_if, replace, text};
 
 #[tokio::test]
-async fn moto_takes_conditional_puts() {
+async fn moto_honours_conditional_writes() {
     let server = RealServer::moto();
     assert_eq!(server.kind(), ServerKind::Moto);
     let client = client(server.connection());
@@ -22,7 +22,7 @@ async fn moto_takes_conditional_puts() {
 }
 
 #[tokio::test]
-async fn each_server_is_a_bucket_of_its_own() {
+async fn each_server_has_its_own_bucket() {
     let (one, other) = (RealServer::any(), RealServer::any());
     put_if(&client(one.connection()), "k", "1", PutMode::Create).await.unwrap();
     let found = text(&client(other.connection()), "k").await;
@@ -30,18 +30,18 @@ async fn each_server_is_a_bucket_of_its_own() {
 }
 
 #[test]
-fn any_is_the_real_one_where_it_is_installed() {
+fn any_prefers_radosgw_if_it_is_installed() {
     let expected = if radosgw_is_installed() { ServerKind::Radosgw } else { ServerKind::Moto };
     assert_eq!(RealServer::any().kind(), expected);
 }
 
-/// Ceph is to be had on Linux alone.
+/// Ceph is available only on Linux.
 #[cfg(target_os = "linux")]
 mod radosgw {
     use super::*;
 
     #[tokio::test]
-    async fn it_takes_if_match_only_without_quotes() {
+    async fn accepts_if_match_only_without_quotes() {
         let server = RealServer::radosgw();
         let client = client(server.connection());
         let etag = put_if(&client, "k", "1", PutMode::Create).await.unwrap();
@@ -52,7 +52,7 @@ mod radosgw {
     }
 
     #[tokio::test]
-    async fn it_takes_uploads_in_parts() {
+    async fn accepts_multipart_uploads() {
         let server = RealServer::radosgw();
         let client = client(server.connection());
         let key = "videos/v.mp4".into();
@@ -66,7 +66,7 @@ mod radosgw {
     }
 
     #[tokio::test]
-    async fn its_gateway_stops_and_starts_with_the_data_kept() {
+    async fn a_restarted_gateway_still_has_its_data() {
         let (server, other) = (RealServer::radosgw(), RealServer::radosgw());
         let client_of = |server: &RealServer| client(server.connection());
         put_if(&client_of(&server), "k", "1", PutMode::Create).await.unwrap();
@@ -78,12 +78,12 @@ mod radosgw {
     }
 
     #[test]
-    fn its_cluster_ends_with_the_process_that_started_it_and_leaves_nothing() {
+    fn the_cluster_ends_with_its_parent_process_and_leaves_no_files() {
         let folder = tempfile::tempdir().unwrap();
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/s3/start_radosgw.sh");
         let mut command = Command::new(script);
         let child = command.arg(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        // Waiting closes the script's standard input, as the end of this process would.
+        // `wait_with_output` closes the script's standard input, as the end of this process would.
         let run = child.unwrap().wait_with_output().unwrap();
         assert!(run.status.success(), "{run:?}");
         let left: Vec<_> =

@@ -1,4 +1,4 @@
-//! Clients for the tests.
+//! S3 clients and small helpers for the tests.
 
 use std::sync::Once;
 
@@ -8,10 +8,10 @@ use object_store::{
 };
 use s3_fixture::Connection;
 
-/// A client that tries everything once.
+/// A client that does not retry.
 pub(crate) fn client(connection: &Connection) -> AmazonS3 {
     static TLS: Once = Once::new();
-    // An error means that another test was first.
+    // Fails only if another provider is installed already.
     TLS.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
     AmazonS3Builder::new()
         .with_endpoint(&connection.endpoint)
@@ -25,7 +25,7 @@ pub(crate) fn client(connection: &Connection) -> AmazonS3 {
         .unwrap()
 }
 
-/// Puts under a condition and gives the new entity tag.
+/// Writes an object under a condition and returns the new entity tag.
 pub(crate) async fn put_if(
     client: &AmazonS3,
     key: &str,
@@ -36,12 +36,12 @@ pub(crate) async fn put_if(
     Ok(put.e_tag.unwrap())
 }
 
-/// The mode that replaces the object with this entity tag.
+/// The condition that the object has this entity tag.
 pub(crate) fn replace(etag: &str) -> PutMode {
     PutMode::Update(UpdateVersion { e_tag: Some(etag.to_owned()), version: None })
 }
 
-/// The object's content as text.
+/// Reads an object as text.
 pub(crate) async fn text(client: &AmazonS3, key: &str) -> object_store::Result<String> {
     let bytes = client.get(&key.into()).await?.bytes().await?;
     Ok(String::from_utf8(bytes.to_vec()).unwrap())
