@@ -1,7 +1,7 @@
 //! What a person does with a job that was submitted: cancel it, put it back in the queue. The library is told.
 
-use jobs::JobId;
 use jobs::manifest::{Manifest, Status, Target};
+use jobs::{JobId, Refusal};
 use store::{JobRow, JobStatus, JobUpdate, Library};
 
 use super::submit::{self, Submission, UPLOADING};
@@ -20,10 +20,10 @@ pub enum Retried {
 /// Cancels a job, be its video still on the way or a worker at it. A job that is cancelled already stays so.
 ///
 /// # Errors
-/// [`jobs::Error::NoJob`]; [`jobs::Error::Forbidden`] for a job that is over, or that another program uploads.
+/// [`jobs::Error::NoJob`]; [`jobs::Error::Refused`] for a job that is over, or that another program uploads.
 pub async fn cancel(client: &Client, library: &mut Library, id: &JobId) -> Outcome<JobStatus> {
     let row = library.job(id.as_str())?;
-    let forbidden = |why: String| Err(jobs::Error::Forbidden { id: id.clone(), why }.into());
+    let refused = |refusal| Err(jobs::Error::Refused { id: id.clone(), refusal }.into());
     match client.find_from(id, likely_place(client, row.as_ref())).await {
         Ok((admin, _)) => {
             let manifest = admin.cancel(id).await?;
@@ -39,12 +39,8 @@ pub async fn cancel(client: &Client, library: &mut Library, id: &JobId) -> Outco
             Ok(JobStatus::Cancelled)
         }
         Some(row) if row.status == JobStatus::Cancelled => Ok(JobStatus::Cancelled),
-        Some(row) if row.status.is_open() => {
-            forbidden("is in no bucket any more; there is nothing to cancel".into())
-        }
-        Some(row) => {
-            forbidden(format!("is {}; there is nothing to cancel", row.status.as_str().to_lowercase()))
-        }
+        Some(row) if row.status.is_open() => refused(Refusal::NotInBucket),
+        Some(row) => refused(Refusal::NotCancellable { status: overview::manifest_status(row.status) }),
         None => Err(jobs::Error::NoJob { id: id.clone() }.into()),
     }
 }
@@ -52,7 +48,7 @@ pub async fn cancel(client: &Client, library: &mut Library, id: &JobId) -> Outco
 /// Puts a failed or cancelled job back in the queue. One that waits or is processed stays as it is.
 ///
 /// # Errors
-/// [`jobs::Error::NoJob`]; [`jobs::Error::Forbidden`] for a job that was completed.
+/// [`jobs::Error::NoJob`]; [`jobs::Error::Refused`] for a job that was completed.
 pub async fn retry(client: &Client, library: &mut Library, id: &JobId) -> Outcome<Retried> {
     let row = library.job(id.as_str())?;
     match client.find_from(id, likely_place(client, row.as_ref())).await {
@@ -78,9 +74,8 @@ pub async fn retry(client: &Client, library: &mut Library, id: &JobId) -> Outcom
             Ok(Retried::Upload(Box::new(submission)))
         }
         None => {
-            let status = row.status.as_str().to_lowercase();
-            let why = format!("is {status}; only a failed or cancelled job can be retried");
-            Err(jobs::Error::Forbidden { id: id.clone(), why }.into())
+            let refusal = Refusal::NotRetryable { status: overview::manifest_status(row.status) };
+            Err(jobs::Error::Refused { id: id.clone(), refusal }.into())
         }
     }
 }

@@ -6,7 +6,6 @@ use jobs::manifest::Parameters;
 use serde::Serialize;
 use store::{JobFilter, JobStatus, Library};
 
-use super::submit::n_tracked;
 use super::videos;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::progress::clock;
@@ -60,7 +59,7 @@ impl Estimate {
             Some(fps) => Some(fps),
             None => last_speed(library)?,
         };
-        let n_frames = n_tracked(video.n_frames(), video.fps(), parameters);
+        let n_frames = parameters.n_tracked_frames(video.n_frames(), video.fps());
         let gpu_seconds = gpu_fps.map(|fps| n_frames as f64 / fps + AROUND_SECONDS);
         Ok(Self {
             video_id,

@@ -144,11 +144,11 @@ impl From<jobs::Error> for Failure {
                 Some("check R2_ACCESS_KEY_ID, R2_SECRET_ACCESS_KEY and the rights of that key"),
             ),
             E::NoBucket { .. } => (Kind::Remote, Some("create the bucket, or correct R2_BUCKET_NAME")),
-            E::NoConditions { .. } => (
+            E::ConditionsIgnored { .. } => (
                 Kind::Config,
                 Some("use Cloudflare R2, or another server that honours If-Match and If-None-Match"),
             ),
-            E::BadKey { .. } => (
+            E::UnlistableKey { .. } => (
                 Kind::Failed,
                 Some("remove that object with the console of the bucket: no program of ours wrote it"),
             ),

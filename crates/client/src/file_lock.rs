@@ -24,10 +24,10 @@ impl FileLock {
     /// Takes the turn at a job's submission, by a lock beside the journal of its upload.
     ///
     /// # Errors
-    /// [`jobs::Error::Forbidden`] while another program has it.
+    /// [`jobs::Error::Refused`] while another program has it.
     pub(super) fn take(journal: &Path, id: &JobId) -> Outcome<Self> {
-        let why = || "is being uploaded by another courtside".to_owned();
-        Self::try_take(journal)?.ok_or_else(|| jobs::Error::Forbidden { id: id.clone(), why: why() }.into())
+        let refused = || jobs::Error::Refused { id: id.clone(), refusal: jobs::Refusal::BeingUploaded };
+        Self::try_take(journal)?.ok_or_else(|| refused().into())
     }
 
     /// Waits for the turn at a file that several programs would fetch.

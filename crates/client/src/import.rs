@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use jobs::admin::{Admin, is_importable};
 use jobs::manifest::{Manifest, Status};
 use jobs::results::{self, Expected, ReadError};
-use jobs::transfer::{self, Arrived, OnProgress};
+use jobs::transfer::{self, DownloadProgress, OnProgress};
 use jobs::{JobId, catalog::Catalog};
 use serde::Serialize;
 use store::{Detection, ImportJob, ImportOutcome, JobUpdate, Library, Produced, Select};
@@ -66,7 +66,7 @@ pub async fn waiting(client: &Client) -> Outcome<Waiting> {
     let mut waiting = Waiting::default();
     let mut found = Vec::new();
     for target in client.places() {
-        let mut catalog = Catalog::new(client.bucket(target)?, client.host.clone());
+        let mut catalog = Catalog::new(client.bucket(target)?, client.env.clone());
         if let Err(error) = catalog.refresh().await {
             waiting.trouble.push(error.into());
             continue;
@@ -95,8 +95,8 @@ pub async fn import(
     let likely = changes::likely_place(client, library.job(id.as_str())?.as_ref());
     let (admin, manifest) = client.find_from(id, likely).await?;
     if !matches!(manifest.status, Status::Completed | Status::Imported) {
-        let why = format!("is {}; there is nothing to import", manifest.status);
-        let failure = Failure::new(Kind::Failed, jobs::Error::Forbidden { id: id.clone(), why });
+        let refusal = jobs::Refusal::NotImportable { status: manifest.status };
+        let failure = Failure::new(Kind::Failed, jobs::Error::Refused { id: id.clone(), refusal });
         return Err(failure.hint("`courtside status` shows how far it is"));
     }
     let n_frames = check_video(library, &manifest, options)?;
@@ -111,7 +111,7 @@ pub async fn import(
         None => fetch(&admin, library, &manifest, n_frames, &file, options, progress).await?,
     };
     drop(turn);
-    admin.imported(id).await?;
+    admin.mark_imported(id).await?;
     if options.delete_video && admin.remove_video(&manifest).await? {
         forget_bucket_video(library, imported.video_id, &manifest)?;
     }
@@ -188,8 +188,8 @@ async fn fetch(
     let id = &manifest.job_id;
     let result = manifest.result.as_ref();
     let (size, sha256) = (result.map(|r| r.size_bytes), result.map(|r| r.sha256.as_str()));
-    let arrival = |arrived: Arrived<'_>| progress(arrived.n_bytes, arrived.size_bytes);
-    let content = transfer::download(&**admin.bucket(), &id.results(), size, sha256, file, &arrival)
+    let arrival = |arrived: DownloadProgress<'_>| progress(arrived.n_bytes, arrived.size_bytes);
+    let content = transfer::download(&**admin.bucket(), &id.results_key(), size, sha256, file, &arrival)
         .await
         .map_err(|e| Failure::from(e).context(format!("the results of job {id} cannot be imported")))?;
     let expected = Expected {
@@ -283,7 +283,7 @@ pub fn from_file(
 /// Results that are not imported. They stay in the bucket, also where they are worth nothing: somebody may want
 /// to look at them.
 fn refused(error: Box<ReadError<Ended>>, id: &str) -> Failure {
-    let is_damage = matches!(*error, ReadError::Refused { .. });
+    let is_damage = matches!(*error, ReadError::Invalid { .. });
     let failure = Failure::new(Kind::Failed, error).context(format!("job {id} is not imported"));
     match is_damage {
         true => failure.hint("the results are not of this video, or damaged: submit the video again"),

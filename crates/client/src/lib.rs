@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex};
 use jobs::JobId;
 use jobs::admin::Admin;
 use jobs::bucket::Bucket;
-use jobs::host::{Host, Machine};
+use jobs::env::{Env, SystemEnv};
 use jobs::manifest::{Manifest, Target};
 use store::Library;
 
@@ -35,14 +35,14 @@ pub struct Client {
     /// What the environment decided.
     pub settings: Settings,
     /// Clocks and random numbers.
-    pub host: Arc<dyn Host>,
+    pub env: Arc<dyn Env>,
     opened: Mutex<Vec<(Target, Arc<dyn Bucket>)>>,
 }
 
 impl Client {
     /// With these settings. Opens nothing yet.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, host: Machine::here(), opened: Mutex::default() }
+        Self { settings, env: SystemEnv::shared(), opened: Mutex::default() }
     }
 
     /// A connection to the library, which is created if there is none.
@@ -70,7 +70,7 @@ impl Client {
 
     /// A person's hands in the bucket of a target.
     pub fn admin(&self, target: Target) -> Outcome<Admin> {
-        Ok(Admin::new(self.bucket(target)?, self.host.clone()))
+        Ok(Admin::new(self.bucket(target)?, self.env.clone()))
     }
 
     /// The buckets that there are, the server first.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jobs::bucket::Bucket;
 use jobs::catalog::Catalog;
-use jobs::manifest::{Heartbeat, Manifest, Status, Target};
+use jobs::manifest::{Heartbeat, Manifest, Stage, Status, Target};
 use jobs::status;
 use serde::Serialize;
 use store::{JobFilter, JobRow, JobStatus, JobUpdate, Library};
@@ -36,6 +36,8 @@ pub enum State {
         /// Of so many.
         total: Option<u64>,
     },
+    /// A worker prepares to track.
+    Starting,
     /// A worker tracks.
     Tracking {
         /// Frames.
@@ -126,7 +128,7 @@ pub struct Watcher<'a> {
 impl<'a> Watcher<'a> {
     /// Over all buckets of a client.
     pub fn new(client: &'a Client) -> Outcome<Self> {
-        let catalog = |target| Ok((target, Catalog::new(client.bucket(target)?, client.host.clone())));
+        let catalog = |target| Ok((target, Catalog::new(client.bucket(target)?, client.env.clone())));
         let catalogs = client.places().into_iter().map(catalog).collect::<Outcome<_>>()?;
         Ok(Self { client, catalogs })
     }
@@ -135,7 +137,7 @@ impl<'a> Watcher<'a> {
     pub async fn look(&mut self, library: &mut Library) -> Outcome<Overview> {
         let mut overview = Overview::default();
         let mut seen = HashSet::new();
-        let now = self.client.host.utc();
+        let now = self.client.env.utc();
         for (target, catalog) in &mut self.catalogs {
             if let Err(error) = catalog.refresh().await {
                 overview.trouble.push(error.into());
@@ -196,7 +198,7 @@ fn state(manifest: &Manifest, now: OffsetDateTime) -> State {
 
 fn processing(manifest: &Manifest, now: OffsetDateTime) -> State {
     let heartbeat = manifest.heartbeat.clone().unwrap_or_else(|| Heartbeat {
-        stage: "tracking".to_owned(),
+        stage: Stage::Tracking,
         current: manifest.frames_processed.unwrap_or(0),
         total: n_frames(manifest),
         ..Heartbeat::default()
@@ -208,16 +210,19 @@ fn processing(manifest: &Manifest, now: OffsetDateTime) -> State {
             let current = manifest.frames_processed.unwrap_or(0);
             State::Stalled { current, total: n_frames(manifest), silent_seconds: silence.as_secs() }
         }
-        None if stage == "tracking" => State::Tracking { current, total: total.or(n_frames(manifest)), fps },
-        None if stage == "publishing" => State::Publishing,
-        None => State::Downloading { current, total },
+        None => match stage {
+            Stage::Tracking => State::Tracking { current, total: total.or(n_frames(manifest)), fps },
+            Stage::Publishing => State::Publishing,
+            Stage::Starting => State::Starting,
+            Stage::Claimed | Stage::Downloading | Stage::Other(_) => State::Downloading { current, total },
+        },
     }
 }
 
 /// Frames that a job tracks, where its register tells.
 pub fn n_frames(manifest: &Manifest) -> Option<u64> {
     let video = manifest.video.as_ref()?;
-    Some(submit::n_tracked(video.n_frames?, video.fps.unwrap_or(0.0), &manifest.parameters))
+    Some(manifest.parameters.n_tracked_frames(video.n_frames?, video.fps.unwrap_or(0.0)))
 }
 
 /// A register of a worker that gives its signs of life in the status object alone, with what that says.
@@ -232,13 +237,8 @@ pub async fn with_progress<'a>(bucket: &dyn Bucket, manifest: Cow<'a, Manifest>)
     let current = u64::try_from(status.current).unwrap_or(0).max(known);
     let total = u64::try_from(status.total).ok().filter(|&total| total > 0);
     manifest.frames_processed = Some(current);
-    manifest.heartbeat = Some(Heartbeat {
-        stage: "tracking".to_owned(),
-        current,
-        total,
-        fps: status.fps,
-        ..Heartbeat::default()
-    });
+    manifest.heartbeat =
+        Some(Heartbeat { stage: Stage::Tracking, current, total, fps: status.fps, ..Heartbeat::default() });
     Cow::Owned(manifest)
 }
 
@@ -270,6 +270,17 @@ pub fn job_status(status: Status) -> JobStatus {
         Status::Completed | Status::Imported => JobStatus::Completed,
         Status::Failed => JobStatus::Failed,
         Status::Cancelled => JobStatus::Cancelled,
+    }
+}
+
+/// The manifest's status for one of the library, which has no `imported`.
+pub(crate) fn manifest_status(status: JobStatus) -> Status {
+    match status {
+        JobStatus::Pending => Status::Pending,
+        JobStatus::Processing => Status::Processing,
+        JobStatus::Completed => Status::Completed,
+        JobStatus::Failed => Status::Failed,
+        JobStatus::Cancelled => Status::Cancelled,
     }
 }
 
@@ -318,6 +329,7 @@ impl fmt::Display for State {
                 write!(f, "downloading {}%", current * 100 / total)
             }
             Self::Downloading { .. } => f.write_str("downloading"),
+            Self::Starting => f.write_str("starting"),
             Self::Tracking { current, total, fps } => {
                 write!(f, "{} frames", of(*current, *total))?;
                 let Some(fps) = fps.filter(|&fps| fps > 0.0) else { return Ok(()) };

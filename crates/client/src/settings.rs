@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jobs::bucket::{Place, S3Settings, Secret};
+use jobs::bucket::{BucketLocation, S3Settings, Secret};
 
 use crate::atomic_file::folder_of;
 use crate::failure::{Failure, Kind, Outcome};
@@ -43,9 +43,9 @@ pub struct Settings {
     /// `VIDEO_STORAGE_PATH`: uploads arrive here, and only videos in here can be registered over HTTP.
     pub video_folder: PathBuf,
     /// The bucket of cloud jobs: a server if `R2_…` says so, else [`Self::local`].
-    pub cloud: Place,
+    pub cloud: BucketLocation,
     /// The folder of local jobs, beside the database.
-    pub local: Place,
+    pub local: BucketLocation,
     /// `CLOUD_WORKER_POLL_INTERVAL`.
     pub poll: Duration,
     /// `WORKER_IDLE_SHUTDOWN`; `None` for never.
@@ -91,12 +91,12 @@ impl Settings {
         let database = store::database_path(&database_url).map_err(Failure::from)?;
         let bucket = get("R2_BUCKET_NAME").unwrap_or_else(|| DEFAULT_BUCKET.to_owned());
         check_bucket_name(&bucket)?;
-        let local = Place::Folder(folder_of(&database).join(&bucket));
+        let local = BucketLocation::Folder(folder_of(&database).join(&bucket));
         let remote = remote(&get, bucket)?;
         Ok(Self {
             database_url,
             video_folder: get("VIDEO_STORAGE_PATH").unwrap_or_else(|| "./videos".to_owned()).into(),
-            cloud: remote.map_or_else(|| local.clone(), Place::S3),
+            cloud: remote.map_or_else(|| local.clone(), BucketLocation::S3),
             local,
             poll: poll(&get)?,
             idle_exit: seconds(&get, "WORKER_IDLE_SHUTDOWN")?.filter(|s| !s.is_zero()),
@@ -170,7 +170,7 @@ fn poll(get: &dyn Fn(&str) -> Option<String>) -> Outcome<Duration> {
     const NAME: &str = "CLOUD_WORKER_POLL_INTERVAL";
     match seconds(get, NAME)? {
         Some(pause) if pause < Duration::from_secs(1) => Err(wrong(NAME, "must be at least 1 second")),
-        pause => Ok(pause.unwrap_or(Duration::from_secs(10))),
+        pause => Ok(pause.unwrap_or(jobs::Timing::default().poll)),
     }
 }
 
@@ -184,12 +184,8 @@ fn flag(get: &dyn Fn(&str) -> Option<String>, name: &str) -> Outcome<bool> {
 
 fn worker_mode(get: &dyn Fn(&str) -> Option<String>) -> Outcome<Option<jobs::manifest::Target>> {
     use jobs::manifest::Target;
-    match get("WORKER_MODE").as_deref() {
-        None => Ok(None),
-        Some("cloud") => Ok(Some(Target::Cloud)),
-        Some("local") => Ok(Some(Target::Local)),
-        Some(other) => Err(wrong("WORKER_MODE", &format!("is {other:?}, neither cloud nor local"))),
-    }
+    let parse = |text: String| text.parse::<Target>().map_err(|e| wrong("WORKER_MODE", &e.to_string()));
+    get("WORKER_MODE").map(parse).transpose()
 }
 
 fn confidence(get: &dyn Fn(&str) -> Option<String>) -> Outcome<Option<f64>> {
@@ -213,7 +209,7 @@ mod tests {
     #[test]
     fn with_nothing_set_everything_is_beside_the_database() {
         let settings = settings(&[("DATABASE_URL", "sqlite:////games/library.db")]).unwrap();
-        let Place::Folder(folder) = &settings.cloud else { panic!("{settings:?}") };
+        let BucketLocation::Folder(folder) = &settings.cloud else { panic!("{settings:?}") };
         assert_eq!(folder, Path::new("/games/basketball-analyzer"));
         assert!(!settings.local.is_remote());
     }
@@ -222,7 +218,7 @@ mod tests {
     fn an_account_id_is_an_address() {
         let keys = [("R2_ACCOUNT_ID", "abc"), ("R2_ACCESS_KEY_ID", "id"), ("R2_SECRET_ACCESS_KEY", "hush")];
         let settings = settings(&keys).unwrap();
-        let Place::S3(s3) = &settings.cloud else { panic!("{settings:?}") };
+        let BucketLocation::S3(s3) = &settings.cloud else { panic!("{settings:?}") };
         assert_eq!(s3.endpoint, "https://abc.r2.cloudflarestorage.com");
         assert_eq!((s3.bucket.as_str(), s3.region.as_str()), ("basketball-analyzer", "auto"));
         assert!(!format!("{settings:?}").contains("hush"));

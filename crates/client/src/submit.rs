@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use jobs::JobId;
 use jobs::admin::Admin;
-use jobs::manifest::{DEFAULT_MAX_ATTEMPTS, Manifest, Parameters, Target, Timestamp, VideoFacts};
-use jobs::transfer::{self, FileFacts, OnProgress};
+use jobs::manifest::{DEFAULT_MAX_ATTEMPTS, Manifest, Parameters, Target, Timestamp, VideoInfo};
+use jobs::transfer::{self, FileDigest, OnProgress};
 use serde::Serialize;
 use store::{JobFilter, JobRow, JobStatus, JobUpdate, Library, NewJob, Video as Row};
 use time::OffsetDateTime;
@@ -21,9 +21,6 @@ pub const UPLOADING: &str = "uploading";
 pub const UPLOAD_FAILED: &str = "the upload failed";
 /// Message of a job that waits.
 pub const WAITING: &str = "waiting for a worker";
-
-/// Words of a prompt.
-const MAX_PROMPT_WORDS: usize = 30;
 
 /// What to submit.
 #[derive(Debug, Clone)]
@@ -65,7 +62,7 @@ pub struct Prepared {
     target: Target,
     created_at: OffsetDateTime,
     row: Row,
-    facts: VideoFacts,
+    facts: VideoInfo,
     submission: Submission,
 }
 
@@ -75,23 +72,23 @@ pub fn prepare(client: &Client, library: &mut Library, submission: Submission) -
     let (row, video) = videos::open_unchanged(library, &row)?;
     check(&submission.parameters)?;
     let name = Path::new(&row.file_path).file_name().map(|n| n.to_string_lossy().into_owned());
-    let facts = VideoFacts {
+    let facts = VideoInfo {
         name,
         n_frames: Some(video.n_frames()),
         fps: Some(video.fps()),
         width: Some(video.width()),
         height: Some(video.height()),
-        ..VideoFacts::default()
+        ..VideoInfo::default()
     };
     let target = submission.target.unwrap_or_else(|| client.default_target());
-    let n_frames = n_tracked(video.n_frames(), video.fps(), &submission.parameters);
+    let n_frames = submission.parameters.n_tracked_frames(video.n_frames(), video.fps());
     let parameters = serde_json::to_value(&submission.parameters).unwrap_or_default();
     let (job_id, created_at) = match unfinished(library, row.id, target, &parameters)? {
         Some(job) => (super::job_id(&job.id)?, job.created_at.unwrap_or(OffsetDateTime::UNIX_EPOCH)),
         None => {
             // To the millisecond, as the register has it.
-            let created_at = Timestamp::of(client.host.utc()).moment();
-            let id = hyphenated(&client.host.unique());
+            let created_at = Timestamp::of(client.env.utc()).moment();
+            let id = hyphenated(&client.env.unique_id());
             let new = NewJob {
                 parameters,
                 created_at,
@@ -122,14 +119,14 @@ pub async fn send(
 #[derive(Debug)]
 pub struct Uploaded {
     key: String,
-    content: FileFacts,
+    content: FileDigest,
     _turn: FileLock,
 }
 
 /// The first half of [`send`]: may be dropped anywhere, and goes on next time.
 ///
 /// # Errors
-/// [`jobs::Error::Forbidden`] while another program uploads the same job.
+/// [`jobs::Error::Refused`] while another program uploads the same job.
 pub async fn upload(client: &Client, prepared: &Prepared, progress: OnProgress<'_>) -> Outcome<Uploaded> {
     let Prepared { job_id, target, row, .. } = prepared;
     let turn = FileLock::take(&journal(client, job_id), job_id)?;
@@ -154,14 +151,14 @@ pub async fn upload(client: &Client, prepared: &Prepared, progress: OnProgress<'
 
 /// What arrived of a submission that was in the queue before, though the library does not know it: its last word
 /// was lost.
-async fn arrived(admin: &Admin, id: &JobId) -> Outcome<Option<FileFacts>> {
+async fn arrived(admin: &Admin, id: &JobId) -> Outcome<Option<FileDigest>> {
     let manifest = match admin.job(id).await {
         Ok(manifest) => manifest,
         Err(jobs::Error::NoJob { .. }) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     let facts = manifest.video.unwrap_or_default();
-    Ok(facts.size_bytes.zip(facts.sha256).map(|(size_bytes, sha256)| FileFacts { size_bytes, sha256 }))
+    Ok(facts.size_bytes.zip(facts.sha256).map(|(size_bytes, sha256)| FileDigest { size_bytes, sha256 }))
 }
 
 /// The second half of [`send`]: the job into the queue.
@@ -180,7 +177,7 @@ pub async fn enqueue(
         job_id: job_id.to_string(),
         video_id: row.id,
         target: *target,
-        bucket: admin.bucket().place(),
+        bucket: admin.bucket().location(),
         size_bytes: content.size_bytes,
         n_frames: prepared.n_frames,
     })
@@ -212,7 +209,7 @@ pub fn submission_of(row: &JobRow) -> Option<Submission> {
 /// Gives an unfinished submission up: the job is cancelled, and what of the video arrived is removed.
 ///
 /// # Errors
-/// [`jobs::Error::Forbidden`] while another program uploads it.
+/// [`jobs::Error::Refused`] while another program uploads it.
 pub async fn abandon(client: &Client, library: &mut Library, row: &JobRow) -> Outcome<()> {
     let id = super::job_id(&row.id)?;
     let journal = journal(client, &id);
@@ -221,7 +218,7 @@ pub async fn abandon(client: &Client, library: &mut Library, row: &JobRow) -> Ou
     let cancelled = JobUpdate {
         status: Some(JobStatus::Cancelled),
         progress_message: Some("cancelled".to_owned()),
-        completed_at: Some(client.host.utc()),
+        completed_at: Some(client.env.utc()),
         ..JobUpdate::default()
     };
     library.update_job(&row.id, &cancelled)?;
@@ -231,7 +228,7 @@ pub async fn abandon(client: &Client, library: &mut Library, row: &JobRow) -> Ou
         Err(jobs::Error::NoJob { .. }) => {}
         other => return Ok(other.map(|_| ())?),
     }
-    transfer::give_up(&**admin.bucket(), &journal).await?;
+    transfer::abort_upload(&**admin.bucket(), &journal).await?;
     if let Some(video) = row.video_id.map(|id| library.video(id)).transpose()?.flatten() {
         admin.bucket().delete(&video_key(&id, Path::new(&video.file_path))).await?;
     }
@@ -239,7 +236,7 @@ pub async fn abandon(client: &Client, library: &mut Library, row: &JobRow) -> Ou
 }
 
 fn video_key(id: &JobId, file: &Path) -> String {
-    id.video(file.extension().and_then(|e| e.to_str()))
+    id.video_key(file.extension().and_then(|e| e.to_str()))
 }
 
 /// Where the parts that arrived are noted.
@@ -247,13 +244,13 @@ fn journal(client: &Client, id: &JobId) -> PathBuf {
     client.settings.scratch().join("uploads").join(format!("{id}.json"))
 }
 
-fn register(prepared: &Prepared, key: &str, content: &FileFacts) -> Manifest {
+fn register(prepared: &Prepared, key: &str, content: &FileDigest) -> Manifest {
     let parameters = Parameters { video_key: Some(key.to_owned()), ..prepared.submission.parameters.clone() };
     let mut manifest =
         Manifest::new(prepared.job_id.clone(), prepared.row.id, parameters, prepared.created_at);
     manifest.target = Some(prepared.target);
     manifest.max_attempts = prepared.submission.max_attempts;
-    manifest.video = Some(VideoFacts {
+    manifest.video = Some(VideoInfo {
         size_bytes: Some(content.size_bytes),
         sha256: Some(content.sha256.clone()),
         ..prepared.facts.clone()
@@ -261,7 +258,7 @@ fn register(prepared: &Prepared, key: &str, content: &FileFacts) -> Manifest {
     manifest
 }
 
-fn note(library: &mut Library, prepared: &Prepared, key: &str, content: &FileFacts) -> Outcome<()> {
+fn note(library: &mut Library, prepared: &Prepared, key: &str, content: &FileDigest) -> Outcome<()> {
     let id = prepared.row.id;
     let file = store::FileFacts { sha256: Some(content.sha256.clone()), ..prepared.row.file.clone() };
     library.set_video_file(id, prepared.facts.n_frames.map(|n| n as i64), &file)?;
@@ -292,38 +289,9 @@ fn unfinished(
     Ok(library.jobs(&filter)?.into_iter().find(same))
 }
 
-/// Frames that a job will track.
-pub fn n_tracked(n_frames: u64, fps: f64, parameters: &Parameters) -> u64 {
-    last_frame(n_frames, fps, parameters).div_ceil(parameters.sample_interval.max(1))
-}
-
-/// The source frame before which a job ends.
-pub fn last_frame(n_frames: u64, fps: f64, parameters: &Parameters) -> u64 {
-    parameters.max_seconds.map_or(n_frames, |seconds| n_frames.min((seconds * fps).ceil().max(1.0) as u64))
-}
-
 /// What the register's own reader would refuse, and what makes no sense.
 pub fn check(parameters: &Parameters) -> Outcome<()> {
-    let wrong = |what: String| Err(Failure::msg(Kind::Failed, what));
-    let Parameters { sample_interval, confidence_threshold, prompt, max_seconds, .. } = parameters;
-    if *sample_interval == 0 {
-        return wrong("sample_interval must be at least 1".to_owned());
-    }
-    if !(0.0..=1.0).contains(confidence_threshold) {
-        return wrong(format!("confidence_threshold is {confidence_threshold}; it must be 0 to 1"));
-    }
-    if prompt.as_ref().is_some_and(|p| p.trim().is_empty() || p.chars().count() > 500) {
-        return wrong("prompt must be 1 to 500 characters long".to_owned());
-    }
-    // The model reads 32 tokens, two of which mark the ends, and a word is at least one.
-    let n_words = prompt.as_ref().map_or(0, |p| p.split_whitespace().count());
-    if n_words > MAX_PROMPT_WORDS {
-        return wrong(format!("prompt has {n_words} words; the model reads at most {MAX_PROMPT_WORDS}"));
-    }
-    if max_seconds.is_some_and(|s| !s.is_finite() || s <= 0.0) {
-        return wrong("max_seconds must be more than 0".to_owned());
-    }
-    Ok(())
+    parameters.validate().map_err(|error| Failure::new(Kind::Failed, error))
 }
 
 /// The library's word for a target.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::UNIX_EPOCH;
 
-use jobs::transfer::FileFacts as Content;
+use jobs::transfer::FileDigest as Content;
 use store::{FileFacts, JobStatus, Library, NewVideo, ProcessingStatus, Video as Row};
 use video::{Limits, Tools, Video};
 

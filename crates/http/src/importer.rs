@@ -59,7 +59,7 @@ pub(super) async fn watch(app: App) {
             app.board.look(&app).await;
         }
         pause = next_pause(pause, &picture, pace);
-        let jitter = 0.75 + 0.25 * app.client.host.random();
+        let jitter = 0.75 + 0.25 * app.client.env.random();
         tokio::select! {
             () = app.stop.wait() => {}
             () = app.news.notified() => pause = pace.look,

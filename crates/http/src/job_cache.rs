@@ -52,7 +52,7 @@ pub(super) struct JobCache {
 
 impl JobCache {
     pub(super) fn new(client: &Client) -> Outcome<Self> {
-        let catalog = |target| Ok((target, Catalog::new(client.bucket(target)?, client.host.clone())));
+        let catalog = |target| Ok((target, Catalog::new(client.bucket(target)?, client.env.clone())));
         let catalogs = client.places().into_iter().map(catalog).collect::<Outcome<_>>()?;
         Ok(Self { catalogs: Mutex::new(catalogs), picture: RwLock::default() })
     }

@@ -155,7 +155,9 @@ fn of_jobs(error: &jobs::Error) -> Option<Problem> {
     use jobs::Error as E;
     match error {
         E::NoJob { id } => Some(Problem::no_job(id.as_str())),
-        E::Forbidden { id, why } => Some(Problem::new(StatusCode::CONFLICT, format!("Job {id} {why}"))),
+        E::Refused { id, refusal } => {
+            Some(Problem::new(StatusCode::CONFLICT, format!("Job {id}: {refusal}")))
+        }
         E::Unavailable { .. } | E::Denied { .. } | E::NoBucket { .. } => {
             tracing::warn!(%error, "the bucket does not do what it should");
             Some(Problem::unavailable("The bucket does not answer, or refuses to"))

@@ -123,8 +123,8 @@ impl App {
     pub(super) async fn register(&self, id: &JobId, likely: Target) -> Outcome<Option<(Manifest, Target)>> {
         let Ok(found) = tokio::time::timeout(PATIENCE, self.client.find_from(id, likely)).await else {
             let detail = format!("no answer within {} s", PATIENCE.as_secs());
-            let place = "the bucket".to_owned();
-            return Err(::jobs::Error::Unavailable { place, detail }.into());
+            let location = "the bucket".to_owned();
+            return Err(::jobs::Error::Unavailable { location, detail }.into());
         };
         match found {
             Ok((admin, manifest)) => {

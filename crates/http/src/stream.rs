@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ::jobs::bucket::Bulk;
+use ::jobs::bucket::BulkTransfer;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{
@@ -120,7 +120,7 @@ async fn in_bucket(app: &App, key: &str) -> Answer<Option<Elsewhere>> {
     for target in app.client.places() {
         let bucket = app.client.bucket(target)?;
         let known = |e: ::jobs::Error| Problem::from(client::failure::Failure::from(e));
-        if let Bulk::Folder(folder) = bucket.bulk() {
+        if let BulkTransfer::Folder(folder) = bucket.bulk_transfer() {
             let file = folder.file(key).map_err(known)?;
             if tokio::fs::try_exists(&file).await.unwrap_or(false) {
                 return Ok(Some(Elsewhere::File(file)));

@@ -143,7 +143,7 @@ async fn run(
 
 /// Notes that an upload failed.
 async fn give_up(app: &App, id: &JobId, failure: &Failure) {
-    if matches!(failure.cause(), Some(::jobs::Error::Forbidden { .. })) {
+    if matches!(failure.cause(), Some(::jobs::Error::Refused { .. })) {
         // Another program is at it.
         tracing::info!(job = %id, cause = failure.message(), "not uploaded from here");
         return;
@@ -153,7 +153,7 @@ async fn give_up(app: &App, id: &JobId, failure: &Failure) {
         status: Some(JobStatus::Failed),
         progress_message: Some(submit::UPLOAD_FAILED.to_owned()),
         error: Some(failure.message()),
-        completed_at: Some(app.client.host.utc()),
+        completed_at: Some(app.client.env.utc()),
         ..JobUpdate::default()
     };
     let row = id.to_string();

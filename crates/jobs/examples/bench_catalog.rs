@@ -1,13 +1,14 @@
-//! What looking at a bucket with many jobs costs: `cargo run --release --example bench_catalog [N_JOBS]`.
+//! Measures the cost of listing a bucket with many jobs: `cargo run --release --example bench_catalog
+//! [N_JOBS]`.
 //!
-//! Against a server in this process, so the seconds are those of client and server together; the requests are exact.
+//! The server runs in the same process, so the times include the server's; the numbers of requests are exact.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jobs::bucket::{Bucket, RemoteBucket, S3Settings, Secret, Timeouts};
 use jobs::catalog::Catalog;
-use jobs::host::Machine;
+use jobs::env::SystemEnv;
 use jobs::manifest::Parameters;
 use jobs::{JobId, Manifest, Status};
 use s3_fixture::{FakeR2, Op};
@@ -24,18 +25,18 @@ async fn main() -> Result<(), AnyError> {
         let mut job = Manifest::new(id, i, Parameters::default(), OffsetDateTime::UNIX_EPOCH);
         job.status = Status::Imported;
         job.note("imported", OffsetDateTime::UNIX_EPOCH);
-        server.put(&job.job_id.register(), job.to_bytes());
+        server.put(&job.job_id.manifest_key(), job.to_bytes());
     }
     for latency in [Duration::ZERO, Duration::from_millis(30)] {
         server.remove("index/jobs.json");
         server.set_latency(latency);
-        println!("{n_jobs} finished jobs, {} ms a request", latency.as_millis());
+        println!("{n_jobs} finished jobs, {} ms per request", latency.as_millis());
         let bucket = bucket(&server)?;
-        let mut first = Catalog::new(bucket.clone(), Machine::here());
-        look("first look of all", &server, &mut first).await?;
-        look("second look", &server, &mut first).await?;
-        let mut second = Catalog::new(bucket, Machine::here());
-        look("first look of another", &server, &mut second).await?;
+        let mut first = Catalog::new(bucket.clone(), SystemEnv::shared());
+        refresh("first, without an index", &server, &mut first).await?;
+        refresh("again", &server, &mut first).await?;
+        let mut second = Catalog::new(bucket, SystemEnv::shared());
+        refresh("first, with an index", &server, &mut second).await?;
     }
     Ok(())
 }
@@ -53,13 +54,13 @@ fn bucket(server: &FakeR2) -> Result<Arc<dyn Bucket>, AnyError> {
     Ok(Arc::new(RemoteBucket::s3(&settings)?))
 }
 
-async fn look(name: &str, server: &FakeR2, catalog: &mut Catalog) -> Result<(), AnyError> {
+async fn refresh(name: &str, server: &FakeR2, catalog: &mut Catalog) -> Result<(), AnyError> {
     server.clear_log();
     let started = Instant::now();
     catalog.refresh().await?;
     let (seconds, counts) = (started.elapsed().as_secs_f64(), server.counts());
     let (n_lists, n_gets, n_puts) =
         (counts.of(Op::ListObjects), counts.of(Op::GetObject), counts.of(Op::PutObject));
-    println!("  {name:22} {n_lists:3} LIST {n_gets:6} GET {n_puts:2} PUT {seconds:8.2} s");
+    println!("  {name:23} {n_lists:3} LIST {n_gets:6} GET {n_puts:2} PUT {seconds:8.2} s");
     Ok(())
 }

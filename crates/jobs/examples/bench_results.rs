@@ -1,6 +1,6 @@
-//! Times the results file of a one-hour game: `bench_results [DETECTIONS]`. Each line is a process of
-//! its own, so that its peak memory is its own. Times are the best of five, on the processor where the
-//! system tells that, so that other programs disturb them less.
+//! Measures writing and reading the results file of a one-hour game: `bench_results [DETECTIONS]`. Each
+//! measurement runs in a separate process, so that it has its own peak memory. Times are the best of five,
+//! and CPU time where the system reports it, so that other programs affect them less.
 
 use std::error::Error;
 use std::fs::File;
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Makes the files, then measures each task in its own process.
+/// Creates the files, then measures each task in a separate process.
 fn all(n: u64) -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let at = |name: &str| folder.path().join(name);
@@ -73,14 +73,14 @@ fn measure(task: &str, path: &Path, n: u64) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Time this thread was on a processor, where the system tells it; else the time since `began`.
+/// CPU time of this thread, where the system reports it; otherwise the time since `began`.
 fn cpu_seconds(began: Instant) -> f64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let nanoseconds = text.split(' ').next().and_then(|first| first.parse::<f64>().ok());
     nanoseconds.map_or_else(|| began.elapsed().as_secs_f64(), |ns| ns / 1e9)
 }
 
-/// The process's largest memory so far, where the system tells it.
+/// Peak memory of this process, where the system reports it.
 fn peak_memory() -> Option<String> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
@@ -106,7 +106,7 @@ fn write(path: &Path, n: u64) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// As `json.dump` writes them: all digits, spaces, one line.
+/// Writes the file as Python's `json.dump` does: all digits, with spaces, on one line.
 fn write_as_python(path: &Path, n: u64) -> Result<(), Box<dyn Error>> {
     let mut out = io::BufWriter::new(File::create(path)?);
     write!(out, "{{\"job_id\": \"{JOB}\", \"video_id\": 0, \"detections\": [")?;
@@ -121,7 +121,7 @@ fn write_as_python(path: &Path, n: u64) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Players that drift over the picture.
+/// Boxes of players that drift across the frame.
 fn detections(n: u64) -> impl Iterator<Item = Detection> {
     let mut seed = 88_172_645_463_325_252u64;
     let mut unit = move || {

@@ -1,8 +1,10 @@
-//! How fast a large file goes into a bucket and out of it, at what cost of processor and memory:
-//! `cargo run --release --example bench_transfer [MIB [ROUNDS]]`. `scripts/bench/bench_transfer.py` sets boto3 beside it.
+//! Measures speed, CPU time and memory of uploading and downloading a large file:
+//! `cargo run --release --example bench_transfer [MIB [ROUNDS]]`. `scripts/bench/bench_transfer.py` measures
+//! boto3 in the same way.
 //!
-//! Against the server of `S3_ENDPOINT`, `S3_BUCKET`, `S3_REGION`, `S3_ACCESS_KEY_ID`, `S3_SECRET_ACCESS_KEY`; without
-//! them against a real server on loopback, started for the purpose. Linux only: it reads `/proc/self`.
+//! Uses the server given by `S3_ENDPOINT`, `S3_BUCKET`, `S3_REGION`, `S3_ACCESS_KEY_ID` and
+//! `S3_SECRET_ACCESS_KEY`; without them it starts a real server on loopback. Linux only, because it reads
+//! `/proc/self`.
 
 use std::env::VarError;
 use std::fs::File;
@@ -18,7 +20,7 @@ use s3_fixture::RealServer;
 type AnyError = Box<dyn std::error::Error>;
 
 const KEY: &str = "videos/bench.mp4";
-/// Clock ticks in a second, `sysconf(_SC_CLK_TCK)` of every Linux.
+/// Clock ticks per second: `sysconf(_SC_CLK_TCK)`, which is 100 on every Linux.
 const TICKS: f64 = 100.0;
 
 fn main() -> Result<(), AnyError> {
@@ -27,7 +29,7 @@ fn main() -> Result<(), AnyError> {
     let (settings, _server) = settings()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let bucket = RemoteBucket::s3(&settings)?;
-    println!("{n_mib} MiB, {}", bucket.place());
+    println!("{n_mib} MiB, {}", bucket.location());
     let folder = tempfile::tempdir()?;
     let (file, copy) = (folder.path().join("file"), folder.path().join("copy"));
     make(&file, n_mib)?;
@@ -81,7 +83,7 @@ fn make(path: &Path, n_mib: u64) -> Result<(), AnyError> {
 }
 
 fn measure<T>(name: &str, n_mib: u64, what: impl FnOnce() -> T) -> Result<T, AnyError> {
-    // Begins the peak anew.
+    // Resets the peak memory.
     std::fs::write("/proc/self/clear_refs", "5")?;
     let (cpu, started) = (cpu_seconds()?, Instant::now());
     let result = what();
@@ -93,7 +95,8 @@ fn measure<T>(name: &str, n_mib: u64, what: impl FnOnce() -> T) -> Result<T, Any
 
 fn cpu_seconds() -> Result<f64, AnyError> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
-    // The name, which may have spaces, ends with the last parenthesis; user and system time are fields 14 and 15.
+    // The program's name, which may contain spaces, ends with the last parenthesis. User and system time are
+    // fields 14 and 15.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     Ok((fields[11].parse::<f64>()? + fields[12].parse::<f64>()?) / TICKS)
 }

@@ -1,92 +1,99 @@
-//! What a person does with jobs: submit, cancel, retry, mark as imported, remove.
+//! The client's operations on jobs: submit, cancel, retry, mark as imported, remove.
 
 use std::sync::Arc;
 
 use time::OffsetDateTime;
 
 use crate::bucket::Bucket;
+use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::host::Host;
 use crate::keys::{JobId, check_key};
 use crate::manifest::{Manifest, Status};
+use crate::manifest_store::{ChangeOutcome, ManifestStore, OnConflict};
 use crate::protocol::{self, Decision};
-use crate::register::{OnConflict, Outcome, Registers};
+use crate::refusal::Refusal;
 
+/// Largest log that is read, in bytes.
 const MAX_LOG_BYTES: u64 = 16 << 20;
 
-/// A person's hands in a bucket.
+/// Changes the jobs of one bucket on behalf of a user.
 #[derive(Debug, Clone)]
 pub struct Admin {
-    registers: Registers,
+    manifests: ManifestStore,
 }
 
 impl Admin {
-    /// For a bucket.
-    pub fn new(bucket: Arc<dyn Bucket>, host: Arc<dyn Host>) -> Self {
-        Self { registers: Registers::new(bucket, host) }
+    /// Creates a handle; nothing is read from the bucket yet.
+    pub fn new(bucket: Arc<dyn Bucket>, env: Arc<dyn Env>) -> Self {
+        Self { manifests: ManifestStore::new(bucket, env) }
     }
 
-    /// The bucket.
+    /// The bucket that holds the jobs.
     pub fn bucket(&self) -> &Arc<dyn Bucket> {
-        &self.registers.bucket
+        &self.manifests.bucket
     }
 
-    /// Creates the register of a job whose video is in the bucket. Doing it twice is no error.
+    /// Creates the manifest of a job whose video is already in the bucket. Submitting the same job twice is
+    /// not an error; it returns the manifest as it is now.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] if the id is another job's.
+    /// [`Error::Refused`] with [`Refusal::AlreadyExists`] if the id belongs to a different job.
     pub async fn submit(&self, manifest: Manifest) -> Result<Manifest> {
         let id = manifest.job_id.clone();
-        let there = match self.registers.find(&id).await? {
-            Some(there) => there,
-            None => match self.registers.create(manifest.clone()).await {
+        let existing = match self.manifests.find(&id).await? {
+            Some(existing) => existing,
+            None => match self.manifests.create(manifest.clone()).await {
                 Ok(created) => return Ok(created.manifest),
-                // Somebody submitted it at the same time: the same, perhaps.
-                Err(Error::Forbidden { .. }) => self.registers.read(&id).await?,
+                // Another client created it at the same time, perhaps with the same content.
+                Err(Error::Refused { .. }) => self.manifests.read(&id).await?,
                 Err(error) => return Err(error),
             },
         };
-        let same = there.manifest.video_id == manifest.video_id
-            && there.manifest.parameters == manifest.parameters
-            && there.manifest.created_at == manifest.created_at;
-        match same {
-            true => Ok(there.manifest),
-            false => Err(Error::Forbidden { id, why: "exists already".to_owned() }),
+        let is_same = existing.manifest.video_id == manifest.video_id
+            && existing.manifest.parameters == manifest.parameters
+            && existing.manifest.created_at == manifest.created_at;
+        match is_same {
+            true => Ok(existing.manifest),
+            false => Err(Error::Refused { id, refusal: Refusal::AlreadyExists }),
         }
     }
 
-    /// The register as it is now.
+    /// Reads the current manifest.
+    ///
+    /// # Errors
+    /// [`Error::NoJob`] if the job does not exist; [`Error::Unreadable`] if its manifest cannot be parsed.
     pub async fn job(&self, id: &JobId) -> Result<Manifest> {
-        Ok(self.registers.read(id).await?.manifest)
+        Ok(self.manifests.read(id).await?.manifest)
     }
 
-    /// Cancels a job that waits or is being processed.
+    /// Cancels a job that is pending or being processed. Does nothing if it is cancelled already.
     pub async fn cancel(&self, id: &JobId) -> Result<Manifest> {
         self.change(id, protocol::cancel).await
     }
 
-    /// Puts a failed or cancelled job back in the queue.
+    /// Puts a failed or cancelled job back in the queue. Does nothing if it is pending or being processed.
     pub async fn retry(&self, id: &JobId) -> Result<Manifest> {
         self.change(id, protocol::retry).await
     }
 
-    /// Marks results as being in a library, and removes what the worker left behind.
-    pub async fn imported(&self, id: &JobId) -> Result<Manifest> {
-        let manifest = self.change(id, protocol::imported).await?;
+    /// Marks a completed job's results as stored in a library, and removes the worker's checkpoints.
+    pub async fn mark_imported(&self, id: &JobId) -> Result<Manifest> {
+        let manifest = self.change(id, protocol::mark_imported).await?;
         self.remove_checkpoints(id).await?;
         Ok(manifest)
     }
 
-    /// Removes the checkpoints of a job; returns how many objects.
+    /// Removes the checkpoints of a job; returns the number of objects removed.
     pub async fn remove_checkpoints(&self, id: &JobId) -> Result<usize> {
-        self.remove_all(&id.checkpoints()).await
+        self.remove_all(&id.checkpoints_prefix()).await
     }
 
-    /// Removes the video of a job from the bucket, unless the register names an object that is no video of its own;
-    /// tells whether it did.
+    /// Removes the video of a job from the bucket, unless the manifest names an object that may be shared
+    /// with other jobs. Returns whether it was removed.
     pub async fn remove_video(&self, manifest: &Manifest) -> Result<bool> {
         let key = manifest.video_key();
-        // Older programs name a video by its job, and so do we: anything else may be another job's.
+        // Every submitter names an uploaded video after its job. Any other key may be used by another job
+        // too.
         if !key.starts_with(&format!("videos/{}.", manifest.job_id)) {
             return Ok(false);
         }
@@ -94,32 +101,32 @@ impl Admin {
         Ok(true)
     }
 
-    /// Removes everything of a job, its register last. A job that waits or is being processed is cancelled
-    /// first, so that no worker claims it half removed. Tells whether the video went with it.
+    /// Removes all objects of a job, its manifest last. A job that is pending or being processed is cancelled
+    /// first, so that no worker claims it half removed. Returns whether the video was removed too.
     pub async fn remove(&self, id: &JobId) -> Result<bool> {
         let manifest = match self.job(id).await {
             Ok(manifest) if manifest.status.is_finished() => Some(manifest),
             Ok(_) => Some(self.cancel(id).await?),
-            // What cannot be read can still be removed.
+            // A manifest that cannot be read can still be removed.
             Err(Error::Unreadable { .. }) => None,
             Err(error) => return Err(error),
         };
-        for key in [id.results(), id.status()] {
+        for key in [id.results_key(), id.status_key()] {
             self.bucket().delete(&key).await?;
         }
         self.remove_checkpoints(id).await?;
-        self.remove_all(&id.logs()).await?;
+        self.remove_all(&id.logs_prefix()).await?;
         let has_removed_video = match manifest {
             Some(manifest) => self.remove_video(&manifest).await?,
             None => false,
         };
-        self.bucket().delete(&id.register()).await?;
+        self.bucket().delete(&id.manifest_key()).await?;
         Ok(has_removed_video)
     }
 
-    /// The logs of a job's attempts, the first attempt first.
+    /// Reads the logs of a job: key and content, ordered by attempt.
     pub async fn logs(&self, id: &JobId) -> Result<Vec<(String, bytes::Bytes)>> {
-        let mut entries = self.bucket().list(&id.logs()).await?;
+        let mut entries = self.bucket().list(&id.logs_prefix()).await?;
         entries.sort_by(|a, b| a.key.cmp(&b.key));
         let mut logs = Vec::new();
         for entry in entries {
@@ -143,15 +150,15 @@ impl Admin {
         id: &JobId,
         decide: impl Fn(&Manifest, OffsetDateTime) -> Decision + Send,
     ) -> Result<Manifest> {
-        let current = self.registers.read(id).await?;
-        match self.registers.change(current, OnConflict::Rebase, decide).await? {
-            Outcome::Done(done) => Ok(done.manifest),
-            Outcome::Refused(_, why) => Err(Error::Forbidden { id: id.clone(), why }),
+        let current = self.manifests.read(id).await?;
+        match self.manifests.change(current, OnConflict::Reapply, decide).await? {
+            ChangeOutcome::Applied(changed) => Ok(changed.manifest),
+            ChangeOutcome::Refused(_, refusal) => Err(Error::Refused { id: id.clone(), refusal }),
         }
     }
 }
 
-/// Whether the results of a job can be imported: completed, and not before.
+/// Whether the job has results that are waiting to be imported.
 pub fn is_importable(manifest: &Manifest) -> bool {
     manifest.status == Status::Completed
 }

@@ -1,7 +1,7 @@
-//! What is in the bucket: all jobs, read again only where the listing says that something changed.
+//! A cached view of all jobs in a bucket, for workers that poll and for overviews.
 //!
-//! One look costs one LIST for each thousand jobs, and one GET for each register that changed since the last
-//! look. The first look takes finished jobs from the [index](crate::index).
+//! A refresh costs one LIST per thousand jobs and one GET per manifest that changed since the last refresh.
+//! The first refresh takes finished jobs from the [index](crate::index).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,33 +10,33 @@ use std::time::Duration;
 use futures::StreamExt;
 
 use crate::bucket::{Bucket, ETag, Entry};
+use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::host::Host;
 use crate::index::{self, Indexed, MAX_MISSING};
 use crate::keys::{JOBS, JobId};
-use crate::manifest::{MAX_REGISTER_BYTES, Manifest};
+use crate::manifest::{MAX_MANIFEST_BYTES, Manifest};
 
-/// Registers read at the same time.
+/// Manifests read concurrently.
 const CONCURRENCY: usize = 32;
 
-/// A job as it was last seen.
+/// A job as it was at the last refresh.
 #[derive(Debug, Clone)]
-pub struct Sighting {
-    /// The register. If it came from the index, without events and fields of others.
+pub struct CatalogEntry {
+    /// The manifest. One that came from the index has no events, no checkpoint, and no unknown fields.
     pub manifest: Manifest,
-    /// Version of the register; `None` if it came from the index.
+    /// Version of the manifest; `None` if it came from the index.
     pub etag: Option<ETag>,
-    /// When this process first saw this version, by [`Host::monotonic`].
+    /// When this process first read this version, by [`Env::monotonic`].
     pub since: Duration,
     revision: String,
 }
 
-/// A register that cannot be understood.
+/// An object below `jobs/` that is not a valid manifest.
 #[derive(Debug, Clone)]
 pub struct Unreadable {
-    /// Where it lies.
+    /// Key of the object.
     pub key: String,
-    /// Why.
+    /// What is wrong with it.
     pub detail: String,
     revision: String,
 }
@@ -47,27 +47,27 @@ impl std::fmt::Display for Unreadable {
     }
 }
 
-/// All jobs of a bucket as they were last seen.
+/// All jobs of a bucket, as of the last refresh.
 #[derive(Debug)]
 pub struct Catalog {
     bucket: Arc<dyn Bucket>,
-    host: Arc<dyn Host>,
-    jobs: HashMap<JobId, Sighting>,
+    env: Arc<dyn Env>,
+    jobs: HashMap<JobId, CatalogEntry>,
     unreadable: HashMap<String, Unreadable>,
-    /// Revisions in the index; `None` until it was read.
+    /// The revisions that the index in the bucket holds; `None` before the first refresh.
     indexed: Option<HashMap<JobId, String>>,
 }
 
 impl Catalog {
-    /// Knows nothing yet.
-    pub fn new(bucket: Arc<dyn Bucket>, host: Arc<dyn Host>) -> Self {
-        Self { bucket, host, jobs: HashMap::new(), unreadable: HashMap::new(), indexed: None }
+    /// Creates an empty catalog; call [`Self::refresh`] to fill it.
+    pub fn new(bucket: Arc<dyn Bucket>, env: Arc<dyn Env>) -> Self {
+        Self { bucket, env, jobs: HashMap::new(), unreadable: HashMap::new(), indexed: None }
     }
 
-    /// Looks again.
+    /// Updates the catalog from the bucket.
     ///
     /// # Errors
-    /// When the bucket does not answer; what was known stays.
+    /// If the bucket is not responding. The jobs that were known remain.
     pub async fn refresh(&mut self) -> Result<()> {
         let entries = self.bucket.list(JOBS).await?;
         let mut from_index = match self.indexed {
@@ -78,64 +78,65 @@ impl Catalog {
             let revision = |(id, entry): (&JobId, &Indexed)| (id.clone(), entry.revision.clone());
             self.indexed = Some(from_index.iter().map(revision).collect());
         }
-        self.forget_all_but(&entries);
-        let now = self.host.monotonic();
+        self.retain(&entries);
+        let now = self.env.monotonic();
         let mut changed = Vec::new();
         for entry in entries {
-            let id = match JobId::of_register(&entry.key) {
+            let id = match JobId::from_manifest_key(&entry.key) {
                 Ok(id) => id,
                 Err(error) => {
-                    self.cannot_read(&entry, error.to_string());
+                    self.mark_unreadable(&entry, error.to_string());
                     continue;
                 }
             };
-            let known = self.jobs.get(&id).is_some_and(|seen| seen.revision == entry.revision)
-                || self.unreadable.get(&entry.key).is_some_and(|seen| seen.revision == entry.revision);
-            if known {
+            let is_known = self.jobs.get(&id).is_some_and(|known| known.revision == entry.revision)
+                || self.unreadable.get(&entry.key).is_some_and(|known| known.revision == entry.revision);
+            if is_known {
                 continue;
             }
             match from_index.remove(&id).filter(|indexed| indexed.revision == entry.revision) {
                 Some(Indexed { revision, manifest }) => {
-                    self.jobs.insert(id, Sighting { manifest, etag: None, since: now, revision });
+                    self.jobs.insert(id, CatalogEntry { manifest, etag: None, since: now, revision });
                 }
                 None => changed.push(entry),
             }
         }
         self.read(changed).await?;
-        self.keep_index().await;
+        self.update_index().await;
         Ok(())
     }
 
     /// The jobs, in no particular order.
-    pub fn jobs(&self) -> impl Iterator<Item = &Sighting> {
+    pub fn jobs(&self) -> impl Iterator<Item = &CatalogEntry> {
         self.jobs.values()
     }
 
-    /// One job.
-    pub fn job(&self, id: &JobId) -> Option<&Sighting> {
+    /// The job with this id, if the bucket holds it.
+    pub fn job(&self, id: &JobId) -> Option<&CatalogEntry> {
         self.jobs.get(id)
     }
 
-    /// What lies among the registers and is none, by name.
+    /// The objects below `jobs/` that are not valid manifests, ordered by key.
     pub fn unreadable(&self) -> Vec<&Unreadable> {
         let mut all: Vec<_> = self.unreadable.values().collect();
         all.sort_by(|a, b| a.key.cmp(&b.key));
         all
     }
 
-    /// Reads a job again at the next look.
+    /// Drops a job from the cache, so that the next refresh reads it again.
     pub fn forget(&mut self, id: &JobId) {
         self.jobs.remove(id);
     }
 
-    fn forget_all_but(&mut self, entries: &[Entry]) {
+    /// Drops everything that is no longer listed.
+    fn retain(&mut self, entries: &[Entry]) {
         let present: std::collections::HashSet<&str> = entries.iter().map(|e| e.key.as_str()).collect();
-        self.jobs.retain(|id, _| present.contains(id.register().as_str()));
+        self.jobs.retain(|id, _| present.contains(id.manifest_key().as_str()));
         self.unreadable.retain(|key, _| present.contains(key.as_str()));
     }
 
-    fn cannot_read(&mut self, entry: &Entry, detail: String) {
-        if let Ok(id) = JobId::of_register(&entry.key) {
+    fn mark_unreadable(&mut self, entry: &Entry, detail: String) {
+        if let Ok(id) = JobId::from_manifest_key(&entry.key) {
             self.jobs.remove(&id);
         }
         let (key, revision) = (entry.key.clone(), entry.revision.clone());
@@ -147,7 +148,7 @@ impl Catalog {
         let mut reads = futures::stream::iter(entries)
             .map(|entry| {
                 let bucket = bucket.clone();
-                async move { (bucket.get(&entry.key, MAX_REGISTER_BYTES).await, entry) }
+                async move { (bucket.get(&entry.key, MAX_MANIFEST_BYTES).await, entry) }
             })
             .buffer_unordered(CONCURRENCY);
         while let Some((object, entry)) = reads.next().await {
@@ -155,13 +156,13 @@ impl Catalog {
                 Ok(Some(object)) => object,
                 // Removed since the listing.
                 Ok(None) => {
-                    if let Ok(id) = JobId::of_register(&entry.key) {
+                    if let Ok(id) = JobId::from_manifest_key(&entry.key) {
                         self.jobs.remove(&id);
                     }
                     continue;
                 }
                 Err(Error::Mismatch { detail, .. }) => {
-                    self.cannot_read(&entry, detail);
+                    self.mark_unreadable(&entry, detail);
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -169,33 +170,34 @@ impl Catalog {
             match Manifest::parse(&entry.key, &object.bytes) {
                 Ok(manifest) => {
                     self.unreadable.remove(&entry.key);
-                    // Only now is this version certain to be there.
-                    let since = self.host.monotonic();
+                    // Not the time of the listing: this version is known to exist only now.
+                    let since = self.env.monotonic();
                     let id = manifest.job_id.clone();
                     let etag = Some(object.etag);
-                    self.jobs.insert(id, Sighting { manifest, etag, since, revision: entry.revision });
+                    self.jobs.insert(id, CatalogEntry { manifest, etag, since, revision: entry.revision });
                 }
-                Err(Error::Unreadable { detail, .. }) => self.cannot_read(&entry, detail),
+                Err(Error::Unreadable { detail, .. }) => self.mark_unreadable(&entry, detail),
                 Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    /// Writes the index anew when it lacks many finished jobs. It is a convenience: a failure is only logged.
-    async fn keep_index(&mut self) {
+    /// Rewrites the index when it lacks many finished jobs. The index is only a cache, so a failure is only
+    /// logged.
+    async fn update_index(&mut self) {
         let Some(indexed) = &self.indexed else { return };
-        let finished = || self.jobs.iter().filter(|(_, seen)| seen.manifest.status.is_finished());
-        let lacks = |(id, seen): &(&JobId, &Sighting)| indexed.get(*id) != Some(&seen.revision);
-        if finished().filter(lacks).count() < MAX_MISSING {
+        let finished = || self.jobs.iter().filter(|(_, job)| job.manifest.status.is_finished());
+        let is_missing = |(id, job): &(&JobId, &CatalogEntry)| indexed.get(*id) != Some(&job.revision);
+        if finished().filter(is_missing).count() < MAX_MISSING {
             return;
         }
         let entries: Vec<Indexed> =
-            finished().map(|(_, seen)| Indexed::of(&seen.manifest, &seen.revision)).collect();
-        let revisions = finished().map(|(id, seen)| (id.clone(), seen.revision.clone())).collect();
+            finished().map(|(_, job)| Indexed::of(&job.manifest, &job.revision)).collect();
+        let revisions = finished().map(|(id, job)| (id.clone(), job.revision.clone())).collect();
         match index::save(&*self.bucket, entries).await {
             Ok(()) => self.indexed = Some(revisions),
-            Err(error) => tracing::debug!(%error, "the index of finished jobs was not written"),
+            Err(error) => tracing::debug!(%error, "cannot write the index of finished jobs"),
         }
     }
 }

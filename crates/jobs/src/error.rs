@@ -2,114 +2,115 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::keys::{BadName, JobId};
+use crate::keys::{InvalidName, JobId};
+use crate::refusal::Refusal;
 
 /// Result of an operation on the bucket.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What went wrong.
+/// Why an operation on a bucket or a job failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The bucket did not answer, or with an error of its own. A write may have happened.
-    #[error("{place} does not answer: {detail}")]
+    /// The bucket did not respond, or responded with an internal error. A write may have taken effect.
+    #[error("{location} is not responding: {detail}")]
     Unavailable {
-        /// The bucket.
-        place: String,
-        /// What it, or the network, said.
+        /// The bucket, as [`Bucket::location`](crate::bucket::Bucket::location) names it.
+        location: String,
+        /// The server's or the network's message.
         detail: String,
     },
-    /// The credentials are wrong, expired, or do not allow it.
-    #[error("{place} refuses to {action}: {detail}")]
+    /// The credentials are wrong, expired, or do not permit the action.
+    #[error("{location} denied permission to {action}: {detail}")]
     Denied {
-        /// The bucket.
-        place: String,
-        /// What was asked.
+        /// The bucket, as [`Bucket::location`](crate::bucket::Bucket::location) names it.
+        location: String,
+        /// What was requested, such as "write jobs/a.json".
         action: String,
-        /// What it said.
+        /// The server's message.
         detail: String,
     },
-    /// There is no such bucket.
-    #[error("{place} does not exist")]
+    /// The bucket does not exist.
+    #[error("{location} does not exist")]
     NoBucket {
-        /// The bucket.
-        place: String,
+        /// The bucket, as [`Bucket::location`](crate::bucket::Bucket::location) names it.
+        location: String,
     },
-    /// The bucket ignores conditions: two workers could own one job.
-    #[error("{place} does not honour conditional writes ({detail}): two workers could own one job")]
-    NoConditions {
-        /// The bucket.
-        place: String,
-        /// Which check failed.
+    /// The bucket ignores the conditions of writes.
+    #[error("{location} does not honour conditional writes ({detail}): two workers could own the same job")]
+    ConditionsIgnored {
+        /// The bucket, as [`Bucket::location`](crate::bucket::Bucket::location) names it.
+        location: String,
+        /// The check that failed.
         detail: String,
     },
-    /// An object that must be there is not.
-    #[error("{key} is not in {place}")]
+    /// A required object does not exist.
+    #[error("{key} is not in {location}")]
     Missing {
-        /// The bucket.
-        place: String,
-        /// The object.
+        /// The bucket, as [`Bucket::location`](crate::bucket::Bucket::location) names it.
+        location: String,
+        /// Key of the object.
         key: String,
     },
-    /// An object is not what the register, or the earlier part of it, says.
-    #[error("{key} in {place} is not what it should be: {detail}")]
+    /// An object is not the one that the manifest, or an earlier part of the download, describes.
+    #[error("{key} in {location} is not the expected object: {detail}")]
     Mismatch {
-        /// The bucket.
-        place: String,
-        /// The object.
+        /// The bucket, as [`Bucket::location`](crate::bucket::Bucket::location) names it.
+        location: String,
+        /// Key of the object.
         key: String,
-        /// The difference.
+        /// Expected and actual value.
         detail: String,
     },
-    /// The bucket holds an object under a name that S3 clients cannot list: nobody can see the others.
-    #[error("{place} holds an object that cannot be listed: {detail}")]
-    BadKey {
-        /// The bucket.
-        place: String,
-        /// Its name and what is wrong with it.
+    /// The bucket holds an object whose key S3 clients cannot list, which hides the others.
+    #[error("{location} holds an object that cannot be listed: {detail}")]
+    UnlistableKey {
+        /// The bucket, as [`Bucket::location`](crate::bucket::Bucket::location) names it.
+        location: String,
+        /// The key and what is wrong with it.
         detail: String,
     },
-    /// A register cannot be understood.
-    #[error("{key} cannot be read: {detail}")]
+    /// A manifest cannot be parsed.
+    #[error("cannot read {key}: {detail}")]
     Unreadable {
-        /// The object.
+        /// Key of the manifest.
         key: String,
-        /// Why.
+        /// The parse error.
         detail: String,
     },
-    /// There is no such job.
+    /// The job does not exist.
     #[error("there is no job {id}")]
     NoJob {
-        /// The job.
+        /// The id that was looked up.
         id: JobId,
     },
-    /// The job's state forbids it.
-    #[error("job {id} {why}")]
-    Forbidden {
-        /// The job.
+    /// The job's state does not allow the operation.
+    #[error("job {id}: {refusal}")]
+    Refused {
+        /// The job that was to be changed.
         id: JobId,
-        /// Its state in words.
-        why: String,
+        /// Why the change is not allowed.
+        refusal: Refusal,
     },
     /// An id or key is malformed.
     #[error(transparent)]
-    Name(#[from] BadName),
-    /// A file on this machine.
+    Name(#[from] InvalidName),
+    /// An operation on a local file failed.
     #[error("cannot {action} {}: {source}", path.display())]
     File {
-        /// What was done.
+        /// The operation, such as "read".
         action: &'static str,
-        /// The file.
+        /// The local file or folder.
         path: PathBuf,
-        /// Why it failed.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// A video file changed while it was uploaded.
+    /// A local video file changed while it was uploaded.
     #[error("{} changed while it was uploaded", path.display())]
-    Changed {
-        /// The file.
+    FileChanged {
+        /// The local file.
         path: PathBuf,
     },
-    /// A setting of the bucket is wrong.
+    /// A setting of the bucket is invalid.
     #[error("{0}")]
     Settings(String),
 }

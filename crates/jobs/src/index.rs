@@ -1,7 +1,7 @@
-//! The index: one object that spares a new reader of the bucket one GET for every finished job.
+//! The index of finished jobs: one object that saves a new reader one GET per finished job.
 //!
-//! An entry is used only where its revision is the one that the listing shows, so a stale index costs requests
-//! and nothing else. Whoever has read many finished registers that it lacks writes it anew, unconditionally.
+//! An entry is used only if its revision equals the listed one, so a stale index costs requests but is never
+//! wrong. Any client that has read many finished manifests that the index lacks rewrites it unconditionally.
 
 use std::collections::HashMap;
 
@@ -13,13 +13,13 @@ use crate::error::Result;
 use crate::keys::{INDEX, JobId};
 use crate::manifest::Manifest;
 
-/// Finished registers that the index may lack before it is written anew.
+/// The index is rewritten when it lacks at least this many finished jobs.
 pub(crate) const MAX_MISSING: usize = 64;
-/// A larger index is not read.
+/// An index larger than this is ignored.
 const MAX_BYTES: u64 = 64 << 20;
 const LAYOUT: u32 = 1;
 
-/// A finished register as the index has it.
+/// An entry of the index: a manifest and the revision of its object.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Indexed {
     pub revision: String,
@@ -32,12 +32,12 @@ struct Layout<E> {
     jobs: E,
 }
 
-/// Reads the index; one that cannot be had or understood is none: whoever needs it reads the registers.
+/// Reads the index. Empty if it is missing or cannot be read; the caller then reads the manifests themselves.
 pub(crate) async fn load(bucket: &dyn Bucket) -> HashMap<JobId, Indexed> {
     let bytes = match bucket.get(INDEX, MAX_BYTES).await {
         Ok(object) => object.map(|object| object.bytes).unwrap_or_default(),
         Err(error) => {
-            tracing::debug!(%error, "the index of finished jobs was not read");
+            tracing::debug!(%error, "cannot read the index of finished jobs");
             return HashMap::new();
         }
     };
@@ -46,7 +46,7 @@ pub(crate) async fn load(bucket: &dyn Bucket) -> HashMap<JobId, Indexed> {
     jobs.into_iter().map(|entry| (entry.manifest.job_id.clone(), entry)).collect()
 }
 
-/// Writes the index.
+/// Replaces the index.
 pub(crate) async fn save(bucket: &dyn Bucket, finished: Vec<Indexed>) -> Result<()> {
     let index = Layout { layout: LAYOUT, jobs: finished };
     let body = serde_json::to_vec(&index).unwrap_or_default();
@@ -54,7 +54,7 @@ pub(crate) async fn save(bucket: &dyn Bucket, finished: Vec<Indexed>) -> Result<
 }
 
 impl Indexed {
-    /// What a reader of finished jobs wants to know.
+    /// Makes an entry, without the parts of the manifest that readers of finished jobs do not use.
     pub(crate) fn of(manifest: &Manifest, revision: &str) -> Self {
         let mut manifest = manifest.clone();
         manifest.events.clear();

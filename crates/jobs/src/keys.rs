@@ -1,133 +1,134 @@
-//! Names in the bucket: job ids and the keys made of them. Keys and ids that come from outside are checked
-//! here, once: what passed cannot leave the bucket's folder.
+//! Job ids and the keys derived from them. Ids and keys from outside are validated here, once; a valid one
+//! cannot point outside the bucket's folder.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Longest job id.
+/// Longest job id, in bytes.
 const MAX_ID: usize = 128;
-/// Longest key (R2's limit is 1,024 bytes).
+/// Longest key, in bytes. R2's own limit is 1,024.
 const MAX_KEY: usize = 512;
 
-/// Where registers lie.
+/// Prefix of manifests.
 pub const JOBS: &str = "jobs/";
-/// Where videos lie.
+/// Prefix of uploaded videos.
 pub const VIDEOS: &str = "videos/";
-/// Where results lie.
+/// Prefix of results.
 pub const RESULTS: &str = "results/";
-/// The cache of finished registers.
+/// Key of the cache of finished manifests.
 pub const INDEX: &str = "index/jobs.json";
 
-/// Name of a job: 1 to 128 of `A-Z a-z 0-9 - _ .`, not beginning with a dot, without two dots in a row.
+/// The id of a job: 1 to 128 of the characters `A-Z a-z 0-9 - _ .`, not starting with a dot, without two dots
+/// in a row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct JobId(String);
 
-/// Why a text is no job id or key.
+/// Why a string is not a valid job id or key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {text:?} {why}")]
-pub struct BadName {
+pub struct InvalidName {
     what: &'static str,
     text: String,
     why: &'static str,
 }
 
 impl JobId {
-    /// Checks a text.
-    pub fn new(text: impl Into<String>) -> Result<Self, BadName> {
+    /// Validates a string.
+    pub fn new(text: impl Into<String>) -> Result<Self, InvalidName> {
         let text = text.into();
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
         let why = if text.is_empty() || text.len() > MAX_ID {
-            "is not 1 to 128 characters long"
+            "must be 1 to 128 characters long"
         } else if !text.bytes().all(allowed) {
-            "has other characters than letters, digits, '-', '_' and '.'"
+            "must contain only letters, digits, '-', '_' and '.'"
         } else if text.starts_with('.') || text.contains("..") {
-            "begins with a dot or has two in a row"
+            "must not start with a dot or contain two dots in a row"
         } else {
             return Ok(Self(text));
         };
-        Err(BadName { what: "job id", text: shortened(&text), why })
+        Err(InvalidName { what: "job id", text: shortened(&text), why })
     }
 
-    /// The text.
+    /// The id as a string slice.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// `jobs/{id}.json`, the register.
-    pub fn register(&self) -> String {
+    /// `jobs/{id}.json`, the manifest.
+    pub fn manifest_key(&self) -> String {
         format!("{JOBS}{self}.json")
     }
 
-    /// `status/{id}.json`.
-    pub fn status(&self) -> String {
+    /// `status/{id}.json`, the status object.
+    pub fn status_key(&self) -> String {
         format!("status/{self}.json")
     }
 
-    /// `results/{id}.json`.
-    pub fn results(&self) -> String {
+    /// `results/{id}.json`, the results.
+    pub fn results_key(&self) -> String {
         format!("{RESULTS}{self}.json")
     }
 
-    /// `videos/{id}.{ext}`; `mp4` if the extension is none or odd.
-    pub fn video(&self, extension: Option<&str>) -> String {
+    /// `videos/{id}.{ext}`; `ext` is `mp4` if there is no extension or it is not alphanumeric.
+    pub fn video_key(&self, extension: Option<&str>) -> String {
         let usable = |e: &&str| (1..=8).contains(&e.len()) && e.bytes().all(|b| b.is_ascii_alphanumeric());
         let extension = extension.filter(usable).unwrap_or("mp4").to_ascii_lowercase();
         format!("{VIDEOS}{self}.{extension}")
     }
 
-    /// `checkpoints/{id}/`, the prefix of all checkpoints.
-    pub fn checkpoints(&self) -> String {
+    /// `checkpoints/{id}/`, the prefix of the job's checkpoints.
+    pub fn checkpoints_prefix(&self) -> String {
         format!("checkpoints/{self}/")
     }
 
-    /// One file of a checkpoint. No other attempt uses the name.
-    pub fn checkpoint(&self, attempt: u32, seq: u64, file: &str) -> String {
+    /// `checkpoints/{id}/{attempt}-{seq}/{file}`, one file of an attempt's `seq`-th checkpoint.
+    pub fn checkpoint_key(&self, attempt: u32, seq: u64, file: &str) -> String {
         format!("checkpoints/{self}/{attempt:04}-{seq:06}/{file}")
     }
 
-    /// `logs/{id}/`, the prefix of all logs.
-    pub fn logs(&self) -> String {
+    /// `logs/{id}/`, the prefix of the job's logs.
+    pub fn logs_prefix(&self) -> String {
         format!("logs/{self}/")
     }
 
-    /// The log of one attempt.
-    pub fn log(&self, attempt: u32) -> String {
+    /// `logs/{id}/{attempt}.log`, the log of one attempt.
+    pub fn log_key(&self, attempt: u32) -> String {
         format!("logs/{self}/{attempt:04}.log")
     }
 
-    /// The id that a register's key names.
-    pub fn of_register(key: &str) -> Result<Self, BadName> {
+    /// Parses the id from a manifest's key.
+    pub fn from_manifest_key(key: &str) -> Result<Self, InvalidName> {
         let stem = key.strip_prefix(JOBS).and_then(|rest| rest.strip_suffix(".json"));
         match stem {
             Some(stem) => Self::new(stem),
-            None => Err(BadName {
+            None => Err(InvalidName {
                 what: "key",
                 text: shortened(key),
-                why: "is not of the form jobs/{job_id}.json",
+                why: "must have the form jobs/{job_id}.json",
             }),
         }
     }
 }
 
-/// Checks a key that came from a manifest or a user: relative, no empty, `.` or `..` parts, nothing hidden, no
-/// control characters.
-pub fn check_key(key: &str) -> Result<&str, BadName> {
+/// Validates a key from a manifest or a user: relative, at most 512 bytes, no empty, `.`, `..` or hidden
+/// parts, and no control or special characters.
+pub fn check_key(key: &str) -> Result<&str, InvalidName> {
     let bad_part = |part: &str| part.is_empty() || part.starts_with('.');
     let bad_char =
         |c: char| c.is_control() || matches!(c, '\\' | '*' | '?' | '#' | '%' | '"' | '<' | '>' | '|');
     let why = if key.is_empty() || key.len() > MAX_KEY {
-        "is not 1 to 512 bytes long"
+        "must be 1 to 512 bytes long"
     } else if key.split('/').any(bad_part) {
-        "has an empty part or one that begins with a dot"
+        "must not have an empty part or one that starts with a dot"
     } else if key.contains(bad_char) {
-        "has characters that a key must not have"
+        "must not contain control characters or any of \\ * ? # % \" < > |"
     } else {
         return Ok(key);
     };
-    Err(BadName { what: "key", text: shortened(key), why })
+    Err(InvalidName { what: "key", text: shortened(key), why })
 }
 
 fn shortened(text: &str) -> String {
@@ -141,17 +142,17 @@ impl fmt::Display for JobId {
 }
 
 impl FromStr for JobId {
-    type Err = BadName;
+    type Err = InvalidName;
 
-    fn from_str(text: &str) -> Result<Self, BadName> {
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
         Self::new(text)
     }
 }
 
 impl TryFrom<String> for JobId {
-    type Error = BadName;
+    type Error = InvalidName;
 
-    fn try_from(text: String) -> Result<Self, BadName> {
+    fn try_from(text: String) -> Result<Self, InvalidName> {
         Self::new(text)
     }
 }
@@ -167,28 +168,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_that_could_leave_their_folder_are_refused() {
+    fn rejects_ids_that_could_leave_their_folder() {
         for bad in ["", "a/b", "../x", "..", ".hidden", "a\\b", "a b", "ä", "a\0", "a..b", &"x".repeat(129)]
         {
             assert!(JobId::new(bad).is_err(), "{bad:?}");
         }
         for good in ["a", "8f14e45f-ceea-467f-9d5a-0d2c3c1b6d11", "game.2", "A_b-1"] {
-            assert_eq!(JobId::of_register(&JobId::new(good).unwrap().register()).unwrap().as_str(), good);
+            assert_eq!(
+                JobId::from_manifest_key(&JobId::new(good).unwrap().manifest_key()).unwrap().as_str(),
+                good
+            );
         }
-        assert!(JobId::of_register("jobs/x.txt").is_err());
-        assert!(JobId::of_register("jobs/sub/x.json").is_err());
+        assert!(JobId::from_manifest_key("jobs/x.txt").is_err());
+        assert!(JobId::from_manifest_key("jobs/sub/x.json").is_err());
     }
 
     #[test]
-    fn a_video_keeps_a_sane_extension() {
+    fn video_key_keeps_only_alphanumeric_extensions() {
         let id = JobId::new("j").unwrap();
-        assert_eq!(id.video(Some("MKV")), "videos/j.mkv");
-        assert_eq!(id.video(Some("../x")), "videos/j.mp4");
-        assert_eq!(id.video(None), "videos/j.mp4");
+        assert_eq!(id.video_key(Some("MKV")), "videos/j.mkv");
+        assert_eq!(id.video_key(Some("../x")), "videos/j.mp4");
+        assert_eq!(id.video_key(None), "videos/j.mp4");
     }
 
     #[test]
-    fn keys_from_outside_stay_inside() {
+    fn rejects_keys_that_could_leave_the_bucket() {
         for bad in
             ["", "/etc/passwd", "videos/../../x", "videos//x", "a/.locks/x", "a\nb", "..", "videos/x?y"]
         {

@@ -1,65 +1,64 @@
-//! The transitions of a register, as pure functions: from a register and what somebody wants, the next
-//! register, or why not. Nothing else changes one. Each is safe to run again on what came of it: a write whose
-//! fate is unknown is settled by reading back and asking again.
+//! The transitions of a manifest, as pure functions: from the current manifest and a requested change to the
+//! next manifest, or the reason for refusing it. Nothing else changes a manifest.
+//!
+//! Every transition can safely be applied again to its own outcome, because a write with an unknown outcome
+//! is resolved by reading back and deciding again.
 
 use time::OffsetDateTime;
 
-use crate::manifest::{Checkpoint, Claim, Heartbeat, Manifest, ResultPointer, Status, Timestamp};
+use crate::manifest::{Checkpoint, Claim, Heartbeat, Manifest, ResultPointer, Stage, Status, Timestamp};
+use crate::refusal::Refusal;
 
-/// What becomes of a wish.
+/// The outcome of applying a transition.
 #[derive(Debug, PartialEq)]
 pub enum Decision {
-    /// The register to write.
+    /// The manifest to write.
     Write(Box<Manifest>),
-    /// It is so already.
+    /// The manifest is as requested already; nothing to write.
     Already,
-    /// It must not be, in words that follow "job X".
-    Refuse(String),
+    /// The transition is not allowed.
+    Refuse(Refusal),
 }
 
 fn write(manifest: Manifest) -> Decision {
     Decision::Write(Box::new(manifest))
 }
 
-fn refuse(why: impl Into<String>) -> Decision {
-    Decision::Refuse(why.into())
-}
-
-/// Who wants a job.
+/// The worker that claims a job.
 #[derive(Debug, Clone)]
 pub struct Claimant {
-    /// Random, for this one claim.
+    /// Random id of this claim.
     pub claim_id: String,
     /// Name of the worker.
     pub worker_id: String,
-    /// Its machine.
+    /// Name of the worker's machine.
     pub host: Option<String>,
 }
 
-/// What the claimant saw of the job.
+/// What the claimant observed of the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seen {
-    /// It waits.
-    Waiting,
-    /// Its owner did not speak for the whole lease.
+pub enum Observed {
+    /// The job was pending.
+    Pending,
+    /// The owner sent no heartbeat for the duration of the lease.
     Abandoned,
 }
 
-/// Takes a job. A job whose last allowed attempt died becomes `failed` instead.
-pub fn claim(current: &Manifest, by: &Claimant, seen: Seen, now: OffsetDateTime) -> Decision {
+/// Claims a job for a worker. If the job's last allowed attempt died, the job becomes `failed` instead.
+pub fn claim(current: &Manifest, by: &Claimant, observed: Observed, now: OffsetDateTime) -> Decision {
     if owns(current, &by.claim_id) {
         return Decision::Already;
     }
     let mut next = current.clone();
-    match (current.status, seen) {
-        (Status::Pending, Seen::Waiting) => {}
-        (Status::Processing, Seen::Abandoned) => {
+    match (current.status, observed) {
+        (Status::Pending, Observed::Pending) => {}
+        (Status::Processing, Observed::Abandoned) => {
             let owner = current.worker_id.as_deref().unwrap_or("its worker");
-            if attempt_lost(&mut next, &format!("{owner} stopped answering"), false, now) {
+            if attempt_failed(&mut next, &format!("{owner} stopped responding"), true, now) {
                 return write(next);
             }
         }
-        (status, _) => return refuse(format!("is {status} now")),
+        (status, _) => return Decision::Refuse(Refusal::StatusChanged { status }),
     }
     next.status = Status::Processing;
     next.attempt += 1;
@@ -79,27 +78,27 @@ pub fn claim(current: &Manifest, by: &Claimant, seen: Seen, now: OffsetDateTime)
     write(next)
 }
 
-/// Whether the claim is the register's.
+/// Whether the claim owns the job.
 pub fn owns(current: &Manifest, claim_id: &str) -> bool {
     current.status == Status::Processing && current.claim.as_ref().is_some_and(|c| c.id == claim_id)
 }
 
-/// Whether the claim brought the job to its good end.
+/// Whether the claim completed the job.
 pub fn completed_by(current: &Manifest, claim_id: &str) -> bool {
     let mine = current.claim.as_ref().is_some_and(|c| c.id == claim_id);
     mine && matches!(current.status, Status::Completed | Status::Imported)
 }
 
-/// Why an owner is none any more.
+/// Refuses a change by a former owner.
 fn lost(current: &Manifest) -> Decision {
-    refuse(match (current.status, current.worker_id.as_deref()) {
-        (Status::Processing, Some(other)) => format!("is {other}'s now"),
-        (status, _) => format!("is {status} now"),
+    Decision::Refuse(match (current.status, current.worker_id.clone()) {
+        (Status::Processing, Some(worker_id)) => Refusal::OwnedBy { worker_id },
+        (status, _) => Refusal::StatusChanged { status },
     })
 }
 
-/// Sign of life and progress of the owner.
-pub fn beat(current: &Manifest, claim_id: &str, progress: &Heartbeat, now: OffsetDateTime) -> Decision {
+/// Records the owner's heartbeat and progress.
+pub fn heartbeat(current: &Manifest, claim_id: &str, progress: &Heartbeat, now: OffsetDateTime) -> Decision {
     if !owns(current, claim_id) {
         return lost(current);
     }
@@ -107,13 +106,13 @@ pub fn beat(current: &Manifest, claim_id: &str, progress: &Heartbeat, now: Offse
     let seq = current.heartbeat.as_ref().map_or(0, |h| h.seq) + 1;
     next.heartbeat = Some(Heartbeat { seq, ..progress.clone() });
     next.last_heartbeat = Some(Timestamp::of(now));
-    if progress.stage == "tracking" {
+    if progress.stage == Stage::Tracking {
         next.frames_processed = Some(progress.current);
     }
     write(next)
 }
 
-/// Points at a checkpoint of the owner's.
+/// Points the manifest at a checkpoint of its owner.
 pub fn checkpoint(current: &Manifest, claim_id: &str, at: &Checkpoint, now: OffsetDateTime) -> Decision {
     if !owns(current, claim_id) {
         return lost(current);
@@ -127,7 +126,7 @@ pub fn checkpoint(current: &Manifest, claim_id: &str, at: &Checkpoint, now: Offs
     write(next)
 }
 
-/// Ends a job well.
+/// Completes a job.
 pub fn complete(
     current: &Manifest,
     claim_id: &str,
@@ -154,41 +153,42 @@ pub fn complete(
     write(next)
 }
 
-/// Ends an attempt badly. The job waits for the next one, unless this was the last or there is `no_hope`.
+/// Ends an attempt as failed. The job becomes pending for the next attempt, unless this was the last allowed
+/// one or the failure is not `retryable`.
 pub fn fail(
     current: &Manifest,
     claim_id: &str,
     reason: &str,
-    no_hope: bool,
+    retryable: bool,
     now: OffsetDateTime,
 ) -> Decision {
     if !owns(current, claim_id) {
         return lost(current);
     }
     let mut next = current.clone();
-    if !attempt_lost(&mut next, reason, no_hope, now) {
-        back_to_the_queue(&mut next);
+    if !attempt_failed(&mut next, reason, retryable, now) {
+        requeue(&mut next);
     }
     write(next)
 }
 
-/// Gives a job back: the worker was told to stop. Does not count as a failure.
+/// Releases a job without counting a failure, because its worker has to stop.
 pub fn release(current: &Manifest, claim_id: &str, why: &str, now: OffsetDateTime) -> Decision {
     if !owns(current, claim_id) {
         return lost(current);
     }
     let mut next = current.clone();
     next.note(format!("released: {why}"), now);
-    back_to_the_queue(&mut next);
+    requeue(&mut next);
     write(next)
 }
 
-/// Counts a lost attempt; returns whether it was the last, and the job is failed.
-fn attempt_lost(next: &mut Manifest, reason: &str, no_hope: bool, now: OffsetDateTime) -> bool {
+/// Counts a failed attempt. If it was the last allowed one, fails the job and returns true.
+fn attempt_failed(next: &mut Manifest, reason: &str, retryable: bool, now: OffsetDateTime) -> bool {
     next.failures += 1;
     next.error = Some(format!("attempt {}: {reason}", next.attempt));
     next.note(format!("attempt {} failed: {reason}", next.attempt), now);
-    if next.failures < next.max_attempts && !no_hope {
+    if next.failures < next.max_attempts && retryable {
         return false;
     }
     next.status = Status::Failed;
@@ -198,13 +198,13 @@ fn attempt_lost(next: &mut Manifest, reason: &str, no_hope: bool, now: OffsetDat
     true
 }
 
-fn back_to_the_queue(next: &mut Manifest) {
+fn requeue(next: &mut Manifest) {
     next.status = Status::Pending;
     next.claim = None;
     next.heartbeat = None;
 }
 
-/// Ends a job that nobody wants any more. Its owner, if there is one, finds out by its next heartbeat.
+/// Cancels a job. Its owner, if any, learns of it from its next heartbeat.
 pub fn cancel(current: &Manifest, now: OffsetDateTime) -> Decision {
     match current.status {
         Status::Cancelled => Decision::Already,
@@ -217,11 +217,11 @@ pub fn cancel(current: &Manifest, now: OffsetDateTime) -> Decision {
             next.note("cancelled", now);
             write(next)
         }
-        status => refuse(format!("is {status}; there is nothing to cancel")),
+        status => Decision::Refuse(Refusal::NotCancellable { status }),
     }
 }
 
-/// Puts a failed or cancelled job back in the queue, with all its attempts. Its checkpoint stays.
+/// Puts a failed or cancelled job back in the queue with a fresh count of failures. Keeps its checkpoint.
 pub fn retry(current: &Manifest, now: OffsetDateTime) -> Decision {
     match current.status {
         Status::Pending | Status::Processing => Decision::Already,
@@ -231,15 +231,15 @@ pub fn retry(current: &Manifest, now: OffsetDateTime) -> Decision {
             next.error = None;
             next.completed_at = None;
             next.note("retried", now);
-            back_to_the_queue(&mut next);
+            requeue(&mut next);
             write(next)
         }
-        status => refuse(format!("is {status}; only a failed or cancelled job can be retried")),
+        status => Decision::Refuse(Refusal::NotRetryable { status }),
     }
 }
 
-/// Marks the results as being in a library.
-pub fn imported(current: &Manifest, now: OffsetDateTime) -> Decision {
+/// Marks the results as imported into a library.
+pub fn mark_imported(current: &Manifest, now: OffsetDateTime) -> Decision {
     match current.status {
         Status::Imported => Decision::Already,
         Status::Completed => {
@@ -248,7 +248,7 @@ pub fn imported(current: &Manifest, now: OffsetDateTime) -> Decision {
             next.note("imported", now);
             write(next)
         }
-        status => refuse(format!("is {status}; there is nothing to import")),
+        status => Decision::Refuse(Refusal::NotImportable { status }),
     }
 }
 
@@ -260,7 +260,7 @@ mod tests {
 
     const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
-    fn waiting() -> Manifest {
+    fn pending() -> Manifest {
         Manifest::new(JobId::new("j").unwrap(), 1, Parameters::default(), NOW)
     }
 
@@ -268,6 +268,7 @@ mod tests {
         Claimant { claim_id: id.to_owned(), worker_id: format!("worker {id}"), host: None }
     }
 
+    /// The manifest that the decision writes.
     fn written(decision: Decision) -> Manifest {
         match decision {
             Decision::Write(manifest) => *manifest,
@@ -287,78 +288,78 @@ mod tests {
     }
 
     #[test]
-    fn the_good_way() {
-        let owned = written(claim(&waiting(), &claimant("a"), Seen::Waiting, NOW));
+    fn a_job_is_claimed_completed_and_imported() {
+        let owned = written(claim(&pending(), &claimant("a"), Observed::Pending, NOW));
         assert_eq!((owned.status, owned.attempt), (Status::Processing, 1));
-        assert_eq!(claim(&owned, &claimant("a"), Seen::Waiting, NOW), Decision::Already);
-        let progress = Heartbeat { stage: "tracking".into(), current: 7, ..Heartbeat::default() };
-        let beaten = written(beat(&owned, "a", &progress, NOW));
-        assert_eq!((beaten.heartbeat.as_ref().unwrap().seq, beaten.frames_processed), (1, Some(7)));
-        let completed = written(complete(&beaten, "a", &results(), 9, NOW));
+        assert_eq!(claim(&owned, &claimant("a"), Observed::Pending, NOW), Decision::Already);
+        let progress = Heartbeat { stage: Stage::Tracking, current: 7, ..Heartbeat::default() };
+        let running = written(heartbeat(&owned, "a", &progress, NOW));
+        assert_eq!((running.heartbeat.as_ref().unwrap().seq, running.frames_processed), (1, Some(7)));
+        let completed = written(complete(&running, "a", &results(), 9, NOW));
         assert_eq!(complete(&completed, "a", &results(), 9, NOW), Decision::Already);
-        let done = written(imported(&completed, NOW));
-        assert_eq!(imported(&done, NOW), Decision::Already);
-        // Asked again after somebody imported it, the former owner still learns that it is done.
+        let done = written(mark_imported(&completed, NOW));
+        assert_eq!(mark_imported(&done, NOW), Decision::Already);
+        // If the former owner asks again after the import, it still learns that the job is completed.
         assert_eq!(complete(&done, "a", &results(), 9, NOW), Decision::Already);
     }
 
     #[test]
-    fn nobody_else_can_do_anything_with_an_owned_job() {
-        let owned = written(claim(&waiting(), &claimant("a"), Seen::Waiting, NOW));
+    fn only_the_owner_can_change_an_owned_job() {
+        let owned = written(claim(&pending(), &claimant("a"), Observed::Pending, NOW));
         let refused = |d: Decision| assert!(matches!(d, Decision::Refuse(_)), "{d:?}");
-        refused(claim(&owned, &claimant("b"), Seen::Waiting, NOW));
-        refused(beat(&owned, "b", &Heartbeat::default(), NOW));
+        refused(claim(&owned, &claimant("b"), Observed::Pending, NOW));
+        refused(heartbeat(&owned, "b", &Heartbeat::default(), NOW));
         refused(complete(&owned, "b", &results(), 1, NOW));
-        refused(fail(&owned, "b", "x", false, NOW));
+        refused(fail(&owned, "b", "x", true, NOW));
         refused(release(&owned, "b", "x", NOW));
-        refused(imported(&owned, NOW));
+        refused(mark_imported(&owned, NOW));
     }
 
     #[test]
-    fn three_dead_attempts_fail_the_job_with_the_last_reason() {
-        let mut job = written(claim(&waiting(), &claimant("a"), Seen::Waiting, NOW));
+    fn the_job_fails_after_three_dead_attempts_with_the_last_reason() {
+        let mut job = written(claim(&pending(), &claimant("a"), Observed::Pending, NOW));
         for id in ["b", "c"] {
-            job = written(claim(&job, &claimant(id), Seen::Abandoned, NOW));
+            job = written(claim(&job, &claimant(id), Observed::Abandoned, NOW));
             assert_eq!(job.status, Status::Processing);
         }
         assert_eq!((job.attempt, job.failures), (3, 2));
-        job = written(claim(&job, &claimant("d"), Seen::Abandoned, NOW));
+        job = written(claim(&job, &claimant("d"), Observed::Abandoned, NOW));
         assert_eq!((job.status, job.attempt), (Status::Failed, 3));
-        assert_eq!(job.error.as_deref(), Some("attempt 3: worker c stopped answering"));
+        assert_eq!(job.error.as_deref(), Some("attempt 3: worker c stopped responding"));
         let job = written(retry(&job, NOW));
         assert_eq!((job.status, job.failures, job.attempt), (Status::Pending, 0, 3));
-        assert_eq!(written(claim(&job, &claimant("e"), Seen::Waiting, NOW)).attempt, 4);
+        assert_eq!(written(claim(&job, &claimant("e"), Observed::Pending, NOW)).attempt, 4);
     }
 
     #[test]
-    fn a_released_attempt_counts_as_none() {
-        let mut job = waiting();
+    fn a_released_attempt_does_not_count_as_a_failure() {
+        let mut job = pending();
         for i in 0..9 {
-            job = written(claim(&job, &claimant("a"), Seen::Waiting, NOW));
+            job = written(claim(&job, &claimant("a"), Observed::Pending, NOW));
             job = written(release(&job, "a", "stopped", NOW));
             assert_eq!((job.status, job.failures, job.attempt), (Status::Pending, 0, i + 1));
         }
     }
 
     #[test]
-    fn what_cannot_be_mended_fails_at_once_and_can_be_retried_thrice() {
-        let owned = written(claim(&waiting(), &claimant("a"), Seen::Waiting, NOW));
-        let failed = written(fail(&owned, "a", "the video is damaged", true, NOW));
+    fn a_failure_that_is_not_retryable_fails_the_job_immediately() {
+        let owned = written(claim(&pending(), &claimant("a"), Observed::Pending, NOW));
+        let failed = written(fail(&owned, "a", "the video is corrupt", false, NOW));
         assert_eq!(failed.status, Status::Failed);
         let again = written(retry(&failed, NOW));
         assert_eq!((again.status, again.failures), (Status::Pending, 0));
     }
 
     #[test]
-    fn a_finished_job_is_never_revived() {
-        let owned = written(claim(&waiting(), &claimant("a"), Seen::Waiting, NOW));
+    fn a_completed_job_cannot_be_changed_back() {
+        let owned = written(claim(&pending(), &claimant("a"), Observed::Pending, NOW));
         let completed = written(complete(&owned, "a", &results(), 9, NOW));
-        for job in [completed.clone(), written(imported(&completed, NOW))] {
+        for job in [completed.clone(), written(mark_imported(&completed, NOW))] {
             for decision in [
-                claim(&job, &claimant("b"), Seen::Waiting, NOW),
-                claim(&job, &claimant("b"), Seen::Abandoned, NOW),
-                beat(&job, "a", &Heartbeat::default(), NOW),
-                fail(&job, "a", "x", true, NOW),
+                claim(&job, &claimant("b"), Observed::Pending, NOW),
+                claim(&job, &claimant("b"), Observed::Abandoned, NOW),
+                heartbeat(&job, "a", &Heartbeat::default(), NOW),
+                fail(&job, "a", "x", false, NOW),
                 release(&job, "a", "x", NOW),
                 cancel(&job, NOW),
                 retry(&job, NOW),

@@ -1,201 +1,209 @@
-//! A worker's side of the queue: looking for a job, and claiming it.
+//! The worker's side of the queue: polls the bucket for a job and claims it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bucket::{Bucket, ETag};
-use crate::catalog::{Catalog, Sighting, Unreadable};
+use crate::catalog::{Catalog, CatalogEntry, Unreadable};
+use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::host::Host;
 use crate::keys::JobId;
 use crate::lease::Lease;
 use crate::manifest::{Manifest, Status};
-use crate::protocol::{self, Claimant, Seen};
-use crate::register::{OnConflict, Outcome, Registers, Versioned};
+use crate::manifest_store::{ChangeOutcome, ManifestStore, OnConflict, Versioned};
+use crate::protocol::{self, Claimant, Observed};
 use crate::timing::Timing;
 
-/// A worker's name.
+/// The identity of a worker, as recorded in manifests.
 #[derive(Debug, Clone)]
 pub struct Worker {
-    /// Shown to people.
+    /// Name of the worker, shown to users.
     pub worker_id: String,
-    /// Its machine.
+    /// Name of the worker's machine.
     pub host: Option<String>,
 }
 
-/// What a look at the bucket brought.
+/// The outcome of one poll of the bucket.
 #[derive(Debug)]
-pub enum Look {
-    /// A job is ours.
+pub enum PollOutcome {
+    /// This worker claimed a job.
     Claimed(Box<Lease>),
-    /// There was nothing to claim. Look again after the pause.
-    Nothing {
-        /// How long.
+    /// There was nothing to claim.
+    Idle {
+        /// How long to wait before the next poll.
         pause: Duration,
-        /// Jobs that others are processing.
+        /// Number of jobs that other workers are processing.
         n_processing: usize,
     },
 }
 
-/// The queue as one worker sees it.
+/// The queue of one bucket, as one worker sees it.
 pub struct Queue {
-    registers: Registers,
+    manifests: ManifestStore,
     catalog: Catalog,
     timing: Timing,
     worker: Worker,
     accept: Box<dyn Fn(&Manifest) -> bool + Send + Sync>,
+    /// Pause after the next poll without a claim, before capping and jitter.
     pause: Duration,
     foreign: HashMap<JobId, ForeignWatch>,
 }
 
-/// Signs of life of a worker that knows nothing of leases.
+/// What is known of the status object of a worker that does not use leases. Times are by [`Env::monotonic`].
 #[derive(Debug)]
 struct ForeignWatch {
     status: Option<ETag>,
-    since: Duration,
-    checked: Duration,
+    /// When `status` was first read.
+    unchanged_since: Duration,
+    checked_at: Duration,
 }
 
 impl Queue {
-    /// The jobs of a bucket that `accept` likes.
+    /// Creates the queue of those jobs in `bucket` for which `accept` returns true.
     pub fn new(
         bucket: Arc<dyn Bucket>,
-        host: Arc<dyn Host>,
+        env: Arc<dyn Env>,
         timing: Timing,
         worker: Worker,
         accept: impl Fn(&Manifest) -> bool + Send + Sync + 'static,
     ) -> Self {
-        let catalog = Catalog::new(bucket.clone(), host.clone());
-        let registers = Registers::new(bucket, host);
+        let catalog = Catalog::new(bucket.clone(), env.clone());
+        let manifests = ManifestStore::new(bucket, env);
         let (accept, pause) = (Box::new(accept), timing.poll);
-        Self { registers, catalog, timing, worker, accept, pause, foreign: HashMap::new() }
+        Self { manifests, catalog, timing, worker, accept, pause, foreign: HashMap::new() }
     }
 
-    /// Looks once, and claims the oldest job that there is to claim.
+    /// Polls the bucket once and claims the oldest claimable job.
     ///
     /// # Errors
-    /// When the bucket does not answer. A claim whose fate is unknown then may be in; its lease runs out.
-    pub async fn look(&mut self) -> Result<Look> {
+    /// If the bucket is not responding. A claim with an unknown outcome may then have taken effect; its lease
+    /// expires.
+    pub async fn poll(&mut self) -> Result<PollOutcome> {
         self.catalog.refresh().await?;
         for (id, seen) in self.candidates().await? {
             let Some(current) = self.versioned(&id) else { continue };
-            // Whatever comes of it, the register is another one afterwards.
+            // Whatever the outcome, the cached manifest is outdated afterwards.
             self.catalog.forget(&id);
             self.foreign.remove(&id);
             match self.claim(current, seen).await {
                 Ok(Some(lease)) => {
                     self.pause = self.timing.poll;
-                    return Ok(Look::Claimed(Box::new(lease)));
+                    return Ok(PollOutcome::Claimed(Box::new(lease)));
                 }
-                // Removed, or overwritten by nonsense, since the listing: the next look says which.
+                // Removed or overwritten since the listing; the next poll shows which.
                 Ok(None) | Err(Error::NoJob { .. } | Error::Unreadable { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(self.nothing())
+        Ok(self.idle())
     }
 
-    /// What lies among the registers and is none.
+    /// The objects below `jobs/` that are not valid manifests.
     pub fn unreadable(&self) -> Vec<&Unreadable> {
         self.catalog.unreadable()
     }
 
-    /// Jobs to claim, the oldest first.
-    async fn candidates(&mut self) -> Result<Vec<(JobId, Seen)>> {
-        let now = self.registers.host.monotonic();
+    /// The claimable jobs, the oldest first.
+    async fn candidates(&mut self) -> Result<Vec<(JobId, Observed)>> {
+        let now = self.manifests.env.monotonic();
         let mut found = Vec::new();
-        let mut silent = Vec::new();
+        let mut foreign = Vec::new();
         for seen in self.catalog.jobs().filter(|seen| (self.accept)(&seen.manifest)) {
             let job = &seen.manifest;
-            let silence = now.saturating_sub(seen.since);
+            let unchanged_for = now.saturating_sub(seen.since);
             match job.status {
-                Status::Pending => found.push((job.created_at.moment(), job.job_id.clone(), Seen::Waiting)),
-                Status::Processing if silence < self.timing.lease => {}
+                Status::Pending => {
+                    found.push((job.created_at.moment(), job.job_id.clone(), Observed::Pending))
+                }
+                Status::Processing if unchanged_for < self.timing.lease => {}
                 Status::Processing if job.is_foreign() => {
-                    silent.push((job.created_at.moment(), job.job_id.clone(), seen.since));
+                    foreign.push((job.created_at.moment(), job.job_id.clone(), seen.since));
                 }
                 Status::Processing => {
-                    found.push((job.created_at.moment(), job.job_id.clone(), Seen::Abandoned));
+                    found.push((job.created_at.moment(), job.job_id.clone(), Observed::Abandoned));
                 }
                 Status::Completed | Status::Imported | Status::Failed | Status::Cancelled => {}
             }
         }
-        for (created, id, since) in silent {
-            if self.foreign_is_dead(&id, since, now).await? {
-                found.push((created, id, Seen::Abandoned));
+        for (created, id, since) in foreign {
+            if self.is_foreign_owner_dead(&id, since, now).await? {
+                found.push((created, id, Observed::Abandoned));
             }
         }
         found.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
         Ok(found.into_iter().map(|(_, id, seen)| (id, seen)).collect())
     }
 
-    /// Whether neither the register nor the status object of a foreign worker changed for long. The status
-    /// object is looked at ten times in that time, no more.
-    async fn foreign_is_dead(&mut self, id: &JobId, since: Duration, now: Duration) -> Result<bool> {
+    /// Whether neither the manifest nor the status object of a worker without leases has changed for
+    /// [`Timing::foreign_lease`]. The status object is read at most ten times in that period, and once more
+    /// before the decision.
+    async fn is_foreign_owner_dead(&mut self, id: &JobId, since: Duration, now: Duration) -> Result<bool> {
         let lease = self.timing.foreign_lease;
-        let is_late = now.saturating_sub(since) >= lease;
-        let due = self.foreign.get(id).is_none_or(|watch| {
-            let is_quiet = now.saturating_sub(watch.since) >= lease;
-            now.saturating_sub(watch.checked) >= lease / 10 || (is_late && is_quiet)
+        let is_manifest_old = now.saturating_sub(since) >= lease;
+        let is_check_due = self.foreign.get(id).is_none_or(|watch| {
+            let is_status_old = now.saturating_sub(watch.unchanged_since) >= lease;
+            now.saturating_sub(watch.checked_at) >= lease / 10 || (is_manifest_old && is_status_old)
         });
-        if due {
-            let status = self.registers.bucket.head(&id.status()).await?.map(|(_, etag)| etag);
-            let now = self.registers.host.monotonic();
+        if is_check_due {
+            let status = self.manifests.bucket.head(&id.status_key()).await?.map(|(_, etag)| etag);
+            let now = self.manifests.env.monotonic();
             let watch = self.foreign.entry(id.clone()).or_insert_with(|| ForeignWatch {
                 status: status.clone(),
-                since: now,
-                checked: now,
+                unchanged_since: now,
+                checked_at: now,
             });
             if watch.status != status {
-                (watch.status, watch.since) = (status, now);
+                (watch.status, watch.unchanged_since) = (status, now);
             }
-            watch.checked = now;
+            watch.checked_at = now;
         }
-        let quiet = self.foreign.get(id).map_or(Duration::ZERO, |watch| now.saturating_sub(watch.since));
-        Ok(is_late && quiet >= lease)
+        let status_unchanged_for =
+            self.foreign.get(id).map_or(Duration::ZERO, |watch| now.saturating_sub(watch.unchanged_since));
+        Ok(is_manifest_old && status_unchanged_for >= lease)
     }
 
     fn versioned(&self, id: &JobId) -> Option<Versioned> {
-        let Sighting { manifest, etag, .. } = self.catalog.job(id)?;
+        let CatalogEntry { manifest, etag, .. } = self.catalog.job(id)?;
         Some(Versioned { manifest: manifest.clone(), etag: etag.clone()? })
     }
 
-    async fn claim(&self, current: Versioned, seen: Seen) -> Result<Option<Lease>> {
+    async fn claim(&self, current: Versioned, seen: Observed) -> Result<Option<Lease>> {
         let by = Claimant {
-            claim_id: self.registers.host.unique(),
+            claim_id: self.manifests.env.unique_id(),
             worker_id: self.worker.worker_id.clone(),
             host: self.worker.host.clone(),
         };
         let id = current.manifest.job_id.clone();
         let decide = |job: &Manifest, now| protocol::claim(job, &by, seen, now);
-        match self.registers.change(current, OnConflict::Lose, decide).await? {
-            Outcome::Done(current) if protocol::owns(&current.manifest, &by.claim_id) => {
-                Ok(Some(Lease::new(self.registers.clone(), self.timing, by.claim_id, current)))
+        match self.manifests.change(current, OnConflict::Refuse, decide).await? {
+            ChangeOutcome::Applied(current) if protocol::owns(&current.manifest, &by.claim_id) => {
+                Ok(Some(Lease::new(self.manifests.clone(), self.timing, by.claim_id, current)))
             }
-            Outcome::Done(current) => {
+            ChangeOutcome::Applied(current) => {
                 let (status, error) = (current.manifest.status, current.manifest.error);
-                tracing::warn!(job = %id, %status, error, "its last attempt is lost");
+                tracing::warn!(job = %id, %status, error, "the last attempt died; no further attempts");
                 Ok(None)
             }
-            Outcome::Refused(_, why) => {
-                tracing::debug!(job = %id, why, "somebody else was faster");
+            ChangeOutcome::Refused(_, refusal) => {
+                tracing::debug!(job = %id, %refusal, "not claimed");
                 Ok(None)
             }
         }
     }
 
-    /// Pauses grow while nothing happens, are never in step with other workers', and stay short enough to
-    /// notice a dead one in time.
-    fn nothing(&mut self) -> Look {
-        let watched =
-            |seen: &&Sighting| seen.manifest.status == Status::Processing && (self.accept)(&seen.manifest);
+    /// Chooses the pause before the next poll. Pauses grow while there is nothing to claim, are jittered so
+    /// that workers do not poll in step, and are capped so that a dead worker is noticed in time.
+    fn idle(&mut self) -> PollOutcome {
+        let watched = |seen: &&CatalogEntry| {
+            seen.manifest.status == Status::Processing && (self.accept)(&seen.manifest)
+        };
         let n_processing = self.catalog.jobs().filter(watched).count();
         let longest = if n_processing > 0 { self.timing.poll_watching } else { self.timing.poll_idle };
         let pause = self.pause.min(longest.max(self.timing.poll));
         self.pause = pause.mul_f64(1.5);
-        let jitter = 0.75 + 0.25 * self.registers.host.random();
-        Look::Nothing { pause: pause.mul_f64(jitter), n_processing }
+        let jitter = 0.75 + 0.25 * self.manifests.env.random();
+        PollOutcome::Idle { pause: pause.mul_f64(jitter), n_processing }
     }
 }
 

@@ -1,21 +1,29 @@
-//! The protocol's durations in one place. A test shortens them; nothing else does.
+//! The protocol's durations, in one place.
+//!
+//! All parties of a bucket must use the same [`Timing::heartbeat`] and [`Timing::lease`]. The setting
+//! `CLOUD_WORKER_POLL_INTERVAL` changes [`Timing::poll`]; everything else stays at its default except in
+//! tests, which speed all of it up with [`Timing::faster`].
 
 use std::time::Duration;
 
-/// How long parties wait for each other.
+/// How often owners write and observers read, and how long an observer waits before it takes a job over.
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
-    /// From one heartbeat of an owner to the next.
+    /// Time between two heartbeats of an owner; 30 s.
     pub heartbeat: Duration,
-    /// How long a register must not change before its owner is taken for dead.
+    /// How long a manifest must stay unchanged, by the observer's clock, before its owner is considered dead;
+    /// 180 s.
     pub lease: Duration,
-    /// The same for an owner that knows nothing of leases: neither register nor status changed.
+    /// The same for an owner that knows nothing of leases: neither manifest nor status object changed; 30
+    /// min.
     pub foreign_lease: Duration,
-    /// From one look at an active bucket to the next.
+    /// Pause between polls of an active bucket; 10 s. While there is nothing to claim, each pause is 1.5
+    /// times the last one.
     pub poll: Duration,
-    /// The longest pause between looks at a bucket in which nothing waits and nothing is processed.
+    /// Longest pause between polls while nothing is pending and nothing is processing; 35 s, or `poll` if
+    /// that is longer.
     pub poll_idle: Duration,
-    /// The longest pause between looks while any job is processing.
+    /// Longest pause between polls while any job is processing; 20 s, or `poll` if that is longer.
     pub poll_watching: Duration,
 }
 
@@ -33,7 +41,7 @@ impl Default for Timing {
 }
 
 impl Timing {
-    /// The same proportions, faster by a factor: for tests.
+    /// Divides all durations by `factor`; for tests.
     pub fn faster(self, factor: u32) -> Self {
         Self {
             heartbeat: self.heartbeat / factor,

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use jobs::bucket::Bulk;
+use jobs::bucket::BulkTransfer;
 use jobs::lease::LeaseError;
-use jobs::manifest::{Heartbeat, Manifest, Status, Target, Timestamp};
+use jobs::manifest::{Heartbeat, Manifest, Stage, Status, Target, Timestamp};
 use jobs::results::{ResultsHead, ResultsSummary};
-use jobs::transfer::{self, Arrived};
+use jobs::transfer::{self, DownloadProgress};
 use jobs::{Error, Lease};
 use sam3::{Compat, DEFAULT_RETIRE_AFTER};
 
@@ -29,7 +29,6 @@ use client::stop::Stop;
 const PATIENCE: Duration = Duration::from_secs(3600);
 /// The same once the worker was told to stop: a machine that is to go does not wait.
 const LAST_PATIENCE: Duration = Duration::from_secs(30);
-const DOWNLOADING: &str = "downloading";
 /// How soon it is noticed that a video will not come.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -48,7 +47,7 @@ impl AttemptProgress {
     /// So many bytes of so many are there. Where the tracking has begun, it counts, and not this.
     fn downloading(&self, n_bytes: u64, of: u64) {
         let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.stage == DOWNLOADING {
+        if now.stage == Stage::Downloading {
             (now.current, now.total) = (n_bytes, Some(of));
         }
     }
@@ -56,15 +55,15 @@ impl AttemptProgress {
     /// The download is over. Where the tracking has begun, it counts, and not this.
     fn downloaded(&self) {
         let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.stage == DOWNLOADING {
-            *now = Heartbeat { stage: "starting".to_owned(), ..Heartbeat::default() };
+        if now.stage == Stage::Downloading {
+            *now = Heartbeat { stage: Stage::Starting, ..Heartbeat::default() };
         }
     }
 
     /// Another stage, or progress in it.
-    pub(super) fn set(&self, stage: &str, current: u64, total: Option<u64>, fps: Option<f64>) {
+    pub(super) fn set(&self, stage: Stage, current: u64, total: Option<u64>, fps: Option<f64>) {
         let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *now = Heartbeat { seq: 0, stage: stage.to_owned(), current, total, fps };
+        *now = Heartbeat { seq: 0, stage, current, total, fps };
     }
 
     /// What it was set to last.
@@ -89,7 +88,7 @@ impl Attempt<'_> {
             Err(failure) => return conclude(&lease, Err(failure.into()), &log, false).await,
         };
         let (doing, stop) = (AttemptProgress::default(), stop.child());
-        doing.set(DOWNLOADING, 0, None, None);
+        doing.set(Stage::Downloading, 0, None, None);
         let work =
             Work { lease: &lease, client, options, workspace: &workspace, doing, log: &log, stop: &stop };
         let worked = work.while_alive(models, time_left).await;
@@ -116,7 +115,7 @@ async fn conclude(lease: &Lease, worked: Result<(), Ended>, log: &Log, stopped: 
     let id = lease.id();
     // What failed because everything was ending did not fail.
     let worked = worked.map_err(|ended| match ended {
-        Ended::Failed { no_hope: false, .. } if stopped => Ended::Stopped,
+        Ended::Failed { retryable: true, .. } if stopped => Ended::Stopped,
         other => other,
     });
     let told = match &worked {
@@ -124,8 +123,8 @@ async fn conclude(lease: &Lease, worked: Result<(), Ended>, log: &Log, stopped: 
             log.line(id, "completed");
             return Ok(End::Completed);
         }
-        Err(Ended::Lost(why)) => {
-            log.line(id, format!("given up: it {why}"));
+        Err(Ended::Lost(refusal)) => {
+            log.line(id, format!("lost: {refusal}"));
             return Ok(End::Lost);
         }
         Err(Ended::Stopped) => lease.release("its worker was stopped").await,
@@ -133,17 +132,17 @@ async fn conclude(lease: &Lease, worked: Result<(), Ended>, log: &Log, stopped: 
             log.line(id, format!("given back: {}", failure.message()));
             lease.release("its worker is not fit for it").await
         }
-        Err(Ended::Failed { reason, no_hope }) => {
+        Err(Ended::Failed { reason, retryable }) => {
             log.line(id, format!("failed: {reason}"));
-            lease.fail(reason, *no_hope).await
+            lease.fail(reason, *retryable).await
         }
         Err(Ended::Stuck(reason)) => {
             log.line(id, format!("failed: {reason}"));
-            lease.fail(reason, false).await
+            lease.fail(reason, true).await
         }
         Err(Ended::Broken(failure)) => {
             log.line(id, format!("failed: {}", failure.message()));
-            lease.fail(&failure.message(), false).await
+            lease.fail(&failure.message(), true).await
         }
     };
     let end = match worked {
@@ -155,8 +154,8 @@ async fn conclude(lease: &Lease, worked: Result<(), Ended>, log: &Log, stopped: 
     match (told, end) {
         // Whatever became of the job: this worker cannot go on.
         (_, end @ (Ok(End::Stuck(_)) | Err(_))) | (Ok(()), end) => end,
-        (Err(LeaseError::Lost { why, .. }), _) => {
-            log.line(id, format!("given up: it {why}"));
+        (Err(LeaseError::Lost { refusal, .. }), _) => {
+            log.line(id, format!("lost: {refusal}"));
             Ok(End::Lost)
         }
         // Whoever takes the job over will find it as the lease left it.
@@ -193,13 +192,13 @@ impl Work<'_> {
         loop {
             tokio::select! {
                 worked = &mut work => return worked,
-                why = &mut alive => {
+                refusal = &mut alive => {
                     self.stop.request();
                     // The frame under way ends first; its thread cannot be ended.
                     return match tokio::time::timeout(self.options.stall_timeout, &mut work).await {
                         Ok(Err(stuck @ Ended::Stuck(_))) => Err(stuck),
-                        Ok(_) => Err(Ended::Lost(why)),
-                        Err(_) => Err(Ended::Stuck(format!("it {why}, and its tracking does not end"))),
+                        Ok(_) => Err(Ended::Lost(refusal)),
+                        Err(_) => Err(Ended::Stuck(format!("lost ({refusal}), and its tracking does not end"))),
                     };
                 }
                 () = &mut time_over, if in_time => {
@@ -237,7 +236,7 @@ impl Work<'_> {
             tracked = &mut tracking => tracked?,
         };
         let Some(tracked) = tracked else { return Err(Ended::Stopped) };
-        self.doing.set("publishing", tracked.n_frames, Some(tracked.n_frames), None);
+        self.doing.set(Stage::Publishing, tracked.n_frames, Some(tracked.n_frames), None);
         tracked.warnings.iter().for_each(|warning| self.log_line(format!("warning: {warning}")));
         self.publish(&manifest, &request, tracked).await
     }
@@ -290,7 +289,7 @@ impl Work<'_> {
     async fn download(&self, manifest: &Manifest, to: &Path, video: &IncomingVideo) -> Result<(), Ended> {
         let facts = manifest.video.clone().unwrap_or_default();
         let reading_along = ReadingAlong::new(to);
-        let arrival = |arrived: Arrived<'_>| {
+        let arrival = |arrived: DownloadProgress<'_>| {
             self.doing.downloading(arrived.n_bytes, arrived.size_bytes);
             video.progress(reading_along.file(arrived), arrived.prefix);
         };
@@ -299,8 +298,10 @@ impl Work<'_> {
         let download = || transfer::download(bucket, &key, facts.size_bytes, sha256, to, &arrival);
         match self.patiently(Error::is_transient, download).await {
             // Of so many bytes some may have been spoiled on the way here: the next attempt fetches them anew.
-            Err(error @ Error::Mismatch { .. }) if matches!(bucket.bulk(), Bulk::Parts(_)) => {
-                Err(Ended::Failed { reason: Failure::from(error).message(), no_hope: false })
+            Err(error @ Error::Mismatch { .. })
+                if matches!(bucket.bulk_transfer(), BulkTransfer::Parts(_)) =>
+            {
+                Err(Ended::Failed { reason: Failure::from(error).message(), retryable: true })
             }
             other => Ok(other.map(|_| ())?),
         }
@@ -379,7 +380,7 @@ impl Work<'_> {
         let head = ResultsHead {
             job_id: manifest.job_id.to_string(),
             video_id: manifest.video_id,
-            completed_at: Some(Timestamp::of(self.client.host.utc()).as_str().to_owned()),
+            completed_at: Some(Timestamp::of(self.client.env.utc()).as_str().to_owned()),
             frames_processed: Some(tracked.n_frames),
             extra,
         };
@@ -396,7 +397,8 @@ impl Work<'_> {
         self.patiently(transient, publish).await?;
         self.log_line(format!("{} detections on {n_frames} frames", summary.n_detections));
         // Whatever stays is removed by the importer.
-        for entry in self.lease.bucket().list(&self.lease.id().checkpoints()).await.unwrap_or_default() {
+        for entry in self.lease.bucket().list(&self.lease.id().checkpoints_prefix()).await.unwrap_or_default()
+        {
             if self.lease.bucket().delete(&entry.key).await.is_err() {
                 break;
             }
@@ -421,7 +423,7 @@ impl ReadingAlong {
     }
 
     /// The file, as soon as it can be made sense of. Where the disk knows no links, it is waited for.
-    fn file(&self, arrived: Arrived<'_>) -> Option<PathBuf> {
+    fn file(&self, arrived: DownloadProgress<'_>) -> Option<PathBuf> {
         if !arrived.has_end || arrived.prefix == 0 {
             return None;
         }

@@ -9,8 +9,8 @@ use std::sync::{Mutex, PoisonError};
 
 use jobs::bucket::Condition;
 use jobs::lease::LeaseError;
-use jobs::manifest::{Checkpoint, Stored};
-use jobs::transfer::{self, FileFacts};
+use jobs::manifest::{Checkpoint, StoredObject};
+use jobs::transfer::{self, FileDigest};
 use jobs::{Error, Lease};
 use tokio::sync::Notify;
 
@@ -121,9 +121,9 @@ pub(super) async fn store(lease: &Lease, snapshot: Snapshot) -> Result<(), Lease
         attempt: lease.attempt(),
         files: stored?,
     };
-    lease.checkpointed(&checkpoint).await?;
+    lease.record_checkpoint(&checkpoint).await?;
     // The register is not to be trusted with what is removed.
-    let ours = lease.id().checkpoints();
+    let ours = lease.id().checkpoints_prefix();
     let old = before.into_iter().flat_map(|before| before.files);
     for old in old.filter(|old| old.key.starts_with(&ours)) {
         lease.bucket().delete(&old.key).await?;
@@ -131,35 +131,35 @@ pub(super) async fn store(lease: &Lease, snapshot: Snapshot) -> Result<(), Lease
     Ok(())
 }
 
-async fn upload(lease: &Lease, snapshot: &Snapshot) -> Result<Vec<Stored>, Error> {
+async fn upload(lease: &Lease, snapshot: &Snapshot) -> Result<Vec<StoredObject>, Error> {
     let mut stored = Vec::new();
     for (name, path) in snapshot.files() {
         let file = format!("{}.{name}", lease.claim_id());
-        let key = lease.id().checkpoint(lease.attempt(), snapshot.seq, &file);
+        let key = lease.id().checkpoint_key(lease.attempt(), snapshot.seq, &file);
         let facts = match std::fs::metadata(path) {
             Ok(meta) if meta.len() > IN_PARTS => in_parts(lease, &key, path).await?,
             _ => whole(lease, &key, path).await?,
         };
-        stored.push(Stored { key, size_bytes: facts.size_bytes, sha256: facts.sha256 });
+        stored.push(StoredObject { key, size_bytes: facts.size_bytes, sha256: facts.sha256 });
     }
     Ok(stored)
 }
 
-async fn whole(lease: &Lease, key: &str, path: &Path) -> Result<FileFacts, Error> {
+async fn whole(lease: &Lease, key: &str, path: &Path) -> Result<FileDigest, Error> {
     let of = path.to_owned();
-    let facts = tokio::task::spawn_blocking(move || FileFacts::of(&of)).await;
+    let facts = tokio::task::spawn_blocking(move || FileDigest::of(&of)).await;
     lease.bucket().put_file(key, path, Condition::Always).await?;
     facts.map_err(|e| Error::Settings(e.to_string()))?
 }
 
-async fn in_parts(lease: &Lease, key: &str, path: &Path) -> Result<FileFacts, Error> {
+async fn in_parts(lease: &Lease, key: &str, path: &Path) -> Result<FileDigest, Error> {
     let bucket = &**lease.bucket();
     let journal = path.with_extension("upload");
     let upload = transfer::Upload { bucket, key, file: path, journal: &journal, part_bytes: None };
     let uploaded = transfer::upload(upload, &|_, _| {}).await;
     if uploaded.is_err() {
         // The next checkpoint is another file. What cannot be given up now, the bucket gives up in a week.
-        let _ = transfer::give_up(bucket, &journal).await;
+        let _ = transfer::abort_upload(bucket, &journal).await;
         let _ = std::fs::remove_file(&journal);
     }
     uploaded
@@ -216,9 +216,9 @@ mod tests {
 
     use jobs::admin::Admin;
     use jobs::bucket::{Bucket, FolderBucket};
-    use jobs::host::Machine;
+    use jobs::env::SystemEnv;
     use jobs::manifest::{Manifest, Parameters};
-    use jobs::queue::{Look, Queue, Worker};
+    use jobs::queue::{PollOutcome, Queue, Worker};
     use jobs::{JobId, Timing};
 
     use super::*;
@@ -230,10 +230,10 @@ mod tests {
         let bucket: Arc<dyn Bucket> = Arc::new(FolderBucket::open(&folder.join("bucket")).unwrap());
         let id = JobId::new("a").unwrap();
         let job = Manifest::new(id, 1, Parameters::default(), time::OffsetDateTime::UNIX_EPOCH);
-        Admin::new(bucket.clone(), Machine::here()).submit(job).await.unwrap();
+        Admin::new(bucket.clone(), SystemEnv::shared()).submit(job).await.unwrap();
         let worker = Worker { worker_id: "worker".to_owned(), host: None };
-        let mut queue = Queue::new(bucket.clone(), Machine::here(), Timing::default(), worker, |_| true);
-        let Look::Claimed(lease) = queue.look().await.unwrap() else { panic!("it waits") };
+        let mut queue = Queue::new(bucket.clone(), SystemEnv::shared(), Timing::default(), worker, |_| true);
+        let PollOutcome::Claimed(lease) = queue.poll().await.unwrap() else { panic!("it waits") };
         (bucket, lease)
     }
 

@@ -1,7 +1,7 @@
 //! How attempts end, and whose fault it is: the job's, this machine's, or nobody's.
 
-use jobs::Error;
 use jobs::lease::LeaseError;
+use jobs::{Error, Refusal};
 
 use client::failure::{Failure, Kind};
 
@@ -26,13 +26,13 @@ pub(super) enum Ended {
     /// The worker was told to stop.
     Stopped,
     /// The job is somebody else's, or nobody's.
-    Lost(String),
-    /// The attempt failed. With `no_hope`, so would any other.
+    Lost(Refusal),
+    /// The attempt failed. Unless `retryable`, so would any other.
     Failed {
         /// Why.
         reason: String,
-        /// Whether another attempt is pointless.
-        no_hope: bool,
+        /// Whether another attempt may succeed.
+        retryable: bool,
     },
     /// A thread does not come back.
     Stuck(String),
@@ -48,7 +48,7 @@ impl Ended {
     pub(super) fn of_tracking(failure: Failure) -> Self {
         match failure.kind {
             Kind::Failed if !failure.is_local_io() => {
-                Self::Failed { reason: failure.message(), no_hope: true }
+                Self::Failed { reason: failure.message(), retryable: false }
             }
             _ => failure.into(),
         }
@@ -58,7 +58,7 @@ impl Ended {
 impl From<LeaseError> for Ended {
     fn from(error: LeaseError) -> Self {
         match error {
-            LeaseError::Lost { why, .. } => Self::Lost(why),
+            LeaseError::Lost { refusal, .. } => Self::Lost(refusal),
             LeaseError::Bucket(error) => error.into(),
         }
     }
@@ -71,9 +71,9 @@ impl From<Error> for Ended {
             Error::File { .. } => Self::Broken(error.into()),
             // What is wrong with the bucket's content stays wrong.
             Error::Missing { .. } | Error::Mismatch { .. } | Error::Name(_) => {
-                Self::Failed { reason: Failure::from(error).message(), no_hope: true }
+                Self::Failed { reason: Failure::from(error).message(), retryable: false }
             }
-            _ => Self::Failed { reason: Failure::from(error).message(), no_hope: false },
+            _ => Self::Failed { reason: Failure::from(error).message(), retryable: true },
         }
     }
 }
@@ -83,7 +83,7 @@ impl From<Failure> for Ended {
         match failure.kind {
             Kind::Config => Self::Unfit(failure),
             _ if failure.is_local_io() => Self::Broken(failure),
-            _ => Self::Failed { reason: failure.message(), no_hope: false },
+            _ => Self::Failed { reason: failure.message(), retryable: true },
         }
     }
 }
@@ -100,12 +100,12 @@ mod tests {
         assert!(matches!(Ended::of_tracking(full()), Ended::Broken(_)));
         assert!(matches!(Ended::from(full()), Ended::Broken(_)));
         let spoiled = Failure::msg(Kind::Failed, "that is no video");
-        assert!(matches!(Ended::of_tracking(spoiled), Ended::Failed { no_hope: true, .. }));
-        let denied = Error::Denied { place: "b".into(), action: "read".into(), detail: "403".into() };
+        assert!(matches!(Ended::of_tracking(spoiled), Ended::Failed { retryable: false, .. }));
+        let denied = Error::Denied { location: "b".into(), action: "read".into(), detail: "403".into() };
         assert!(matches!(Ended::from(denied), Ended::Unfit(_)));
-        let gone = Error::Missing { place: "b".into(), key: "videos/a.mp4".into() };
-        assert!(matches!(Ended::from(gone), Ended::Failed { no_hope: true, .. }));
-        let silent = Error::Unavailable { place: "b".into(), detail: "timed out".into() };
-        assert!(matches!(Ended::from(silent), Ended::Failed { no_hope: false, .. }));
+        let gone = Error::Missing { location: "b".into(), key: "videos/a.mp4".into() };
+        assert!(matches!(Ended::from(gone), Ended::Failed { retryable: false, .. }));
+        let silent = Error::Unavailable { location: "b".into(), detail: "timed out".into() };
+        assert!(matches!(Ended::from(silent), Ended::Failed { retryable: true, .. }));
     }
 }

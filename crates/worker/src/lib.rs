@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use jobs::manifest::{Manifest, Target};
-use jobs::queue::{Look, Queue, Worker as Name};
+use jobs::queue::{PollOutcome, Queue, Worker as Name};
 use jobs::{Lease, Timing, probe};
 use sam3::device::{DeviceChoice, gpu_backend};
 use serde::Serialize;
@@ -102,7 +102,7 @@ impl Served {
 pub async fn run(client: &Client, options: &Options, stop: &Stop) -> Outcome<Served> {
     let started = Instant::now();
     let bucket = client.bucket(options.target)?;
-    probe::conditional_writes(&*bucket, &*client.host).await?;
+    probe::conditional_writes(&*bucket, &*client.env).await?;
     let is_remote = options.target == Target::Cloud && client.settings.cloud.is_remote();
     let engine = open_engine(options)?;
     if is_remote {
@@ -114,7 +114,7 @@ pub async fn run(client: &Client, options: &Options, stop: &Stop) -> Outcome<Ser
     let target = options.target;
     let accept =
         move |job: &Manifest| is_remote || target == Target::Cloud || job.target != Some(Target::Cloud);
-    notify(format!("{}: looking for jobs in {}", options.worker_id, bucket.place()));
+    notify(format!("{}: looking for jobs in {}", options.worker_id, bucket.location()));
     let stream = |i: usize| {
         let worker_id = match options.streams {
             1 => options.worker_id.clone(),
@@ -122,7 +122,7 @@ pub async fn run(client: &Client, options: &Options, stop: &Stop) -> Outcome<Ser
         };
         let options = Options { worker_id: worker_id.clone(), ..options.clone() };
         let name = Name { worker_id, host: host_name() };
-        let queue = Queue::new(bucket.clone(), client.host.clone(), options.timing, name, accept);
+        let queue = Queue::new(bucket.clone(), client.env.clone(), options.timing, name, accept);
         Worker { client, options, models: models.clone(), queue, served: Served::default(), started }
     };
     all_streams((0..options.streams).map(stream), stop).await
@@ -194,8 +194,8 @@ impl Worker<'_> {
             if self.remaining().is_some_and(|left| left.is_zero()) {
                 return self.end("its time is over (--max-runtime)");
             }
-            let pause = match self.queue.look().await {
-                Ok(Look::Claimed(lease)) => {
+            let pause = match self.queue.poll().await {
+                Ok(PollOutcome::Claimed(lease)) => {
                     let n_failed = self.served.failed.len();
                     self.serve(lease, stop).await?;
                     if self.options.once {
@@ -208,7 +208,7 @@ impl Worker<'_> {
                     // The next attempt may be another worker's, on a machine that is better for it.
                     self.options.timing.poll
                 }
-                Ok(Look::Nothing { pause, n_processing }) => {
+                Ok(PollOutcome::Idle { pause, n_processing }) => {
                     trouble = Trouble::default();
                     self.report_unreadable();
                     // A job that another worker has is none, once that worker gave a sign of life.

@@ -26,7 +26,7 @@ impl Log {
     /// Brings it to the bucket; without it the job goes on all the same.
     pub(super) async fn upload(&self, lease: &Lease) {
         let text = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        let key = lease.id().log(lease.attempt());
+        let key = lease.id().log_key(lease.attempt());
         if let Err(error) = lease.bucket().put(&key, Bytes::from(text), Condition::Always).await {
             tracing::debug!(%error, "the log was not written");
         }

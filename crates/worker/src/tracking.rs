@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use jobs::Lease;
 use jobs::lease::LeaseError;
+use jobs::manifest::Stage;
 use sam3::Model;
 use tokio::sync::oneshot;
 
@@ -78,9 +79,9 @@ impl Tracking<'_> {
         while let Some(snapshot) = outbox.next().await {
             match checkpoints::store(self.lease, snapshot).await {
                 Ok(()) => self.log.upload(self.lease).await,
-                Err(LeaseError::Lost { why, .. }) => {
+                Err(LeaseError::Lost { refusal, .. }) => {
                     self.stop.request();
-                    return Err(Ended::Lost(why));
+                    return Err(Ended::Lost(refusal));
                 }
                 // The next one may get through; until then the one before is good.
                 Err(LeaseError::Bucket(error)) => {
@@ -155,7 +156,7 @@ struct Watcher {
 
 impl Watch for Watcher {
     fn progressed(&self, at: &Progressed) {
-        self.doing.set("tracking", at.n_frames, Some(at.total), Some(at.fps));
+        self.doing.set(Stage::Tracking, at.n_frames, Some(at.total), Some(at.fps));
     }
 
     fn saved(&self, saved: &Saved<'_>) -> Outcome<()> {
@@ -187,7 +188,7 @@ pub(super) fn in_background<T: Send + 'static>(
 
 /// What a thread of [`in_background`] brought.
 pub(super) async fn joined<T>(result: oneshot::Receiver<std::thread::Result<T>>) -> Result<T, Ended> {
-    let failed = |reason: &str| Ended::Failed { reason: reason.to_owned(), no_hope: false };
+    let failed = |reason: &str| Ended::Failed { reason: reason.to_owned(), retryable: true };
     match result.await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(_)) => Err(failed("a bug in courtside: the thread panicked; its log has more")),

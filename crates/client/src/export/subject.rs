@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use jobs::manifest::{DEFAULT_PROMPT, Parameters};
+use jobs::manifest::Parameters;
 use store::{ImportRow, Library, Video};
 
 use crate::failure::{Failure, Kind, Outcome};
 use crate::terminal::notify;
-use crate::{submit, videos};
+use crate::videos;
 
 /// Whose detections.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,14 +52,13 @@ impl Subject {
         // Parameters that we cannot read are those of another program.
         let parameters: Parameters =
             row.and_then(|row| serde_json::from_value(row.parameters?).ok()).unwrap_or_default();
-        let prompt = parameters.prompt.clone().filter(|prompt| !prompt.trim().is_empty());
         Ok(Self {
             job_id: import.map(|import| import.job_id.clone()),
             video_name: name_of(video),
             fps: video.fps.filter(|fps| fps.is_finite() && *fps > 0.0),
             size: video.resolution.as_deref().and_then(size),
             n_frames: video.n_frames.filter(|n| *n > 0),
-            prompts: vec![prompt.unwrap_or_else(|| DEFAULT_PROMPT.to_owned())],
+            prompts: vec![parameters.prompt_or_default().to_owned()],
             every: usize::try_from(parameters.sample_interval).unwrap_or(usize::MAX).max(1),
             tracked_until: import.and_then(|import| tracked_until(video, import, &parameters)),
         })
@@ -70,9 +69,9 @@ impl Subject {
 fn tracked_until(video: &Video, import: &ImportRow, parameters: &Parameters) -> Option<u64> {
     let n_frames = u64::try_from(video.n_frames?).ok()?;
     let fps = video.fps.unwrap_or(0.0);
-    let asked_for = submit::n_tracked(n_frames, fps, parameters);
+    let asked_for = parameters.n_tracked_frames(n_frames, fps);
     let done = u64::try_from(import.frames_processed?).ok()?;
-    (done == asked_for).then(|| submit::last_frame(n_frames, fps, parameters))
+    (done == asked_for).then(|| parameters.end_frame(n_frames, fps))
 }
 
 /// The file's name alone.

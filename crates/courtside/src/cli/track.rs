@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use jobs::manifest::DEFAULT_PROMPT;
 use sam3::Compat;
 
 use super::engine_args::EngineArgs;
@@ -32,7 +33,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// What to track; several phrases are tracked side by side.
-    #[arg(long = "prompt", value_name = "PHRASE", env = "SAM3_PROMPT", default_value = "basketball player")]
+    #[arg(long = "prompt", value_name = "PHRASE", env = "SAM3_PROMPT", default_value = DEFAULT_PROMPT)]
     prompts: Vec<String>,
     /// Results in JSON.
     #[arg(long, value_name = "FILE", default_value = "tracks.json")]

@@ -99,7 +99,7 @@ fn options(args: Args, context: &Context) -> Options {
         Some(seconds) => Some(Duration::from_secs(seconds)),
         None => settings.idle_exit,
     };
-    let unique = context.client.host.unique();
+    let unique = context.client.env.unique_id();
     Options {
         target: given.unwrap_or_else(|| context.client.default_target()),
         worker_id: args

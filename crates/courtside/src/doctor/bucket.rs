@@ -1,6 +1,6 @@
 //! The buckets: whether they answer, let us list and write, keep conditions, and hold only what can be read.
 
-use jobs::bucket::Place;
+use jobs::bucket::BucketLocation;
 use jobs::catalog::Catalog;
 use jobs::manifest::{Status, Target};
 
@@ -13,13 +13,13 @@ use client::failure::{Failure, Outcome};
 const MAX_NAMED: usize = 10;
 
 pub(super) async fn check(client: &Client, each: OnCheck<'_>) {
-    if let Place::S3(s3) = &client.settings.cloud {
+    if let BucketLocation::S3(s3) = &client.settings.cloud {
         let opened = bucket(client, Target::Cloud, "bucket", each).await;
         if opened {
             clock::check(&s3.endpoint, each).await;
         }
     }
-    let Place::Folder(folder) = &client.settings.local else { return };
+    let BucketLocation::Folder(folder) = &client.settings.local else { return };
     let name = if client.settings.cloud.is_remote() { "local jobs" } else { "bucket" };
     if folder.is_dir() {
         bucket(client, Target::Local, name, each).await;
@@ -41,9 +41,9 @@ async fn bucket(client: &Client, target: Target, name: &'static str, each: OnChe
             return false;
         }
     };
-    let mut catalog = Catalog::new(bucket.clone(), client.host.clone());
+    let mut catalog = Catalog::new(bucket.clone(), client.env.clone());
     match catalog.refresh().await {
-        Ok(()) => each(Check::ok(name, format!("{}: {}", bucket.place(), jobs_in(&catalog)))),
+        Ok(()) => each(Check::ok(name, format!("{}: {}", bucket.location(), jobs_in(&catalog)))),
         // What cannot be listed is not asked for more.
         Err(error) => {
             each(Check::fail(name, &Failure::from(error)));
@@ -51,7 +51,7 @@ async fn bucket(client: &Client, target: Target, name: &'static str, each: OnChe
         }
     }
     let kept: Outcome<()> =
-        jobs::probe::conditional_writes(&*bucket, &*client.host).await.map_err(Failure::from);
+        jobs::probe::conditional_writes(&*bucket, &*client.env).await.map_err(Failure::from);
     each(match kept {
         Ok(()) => Check::ok(name, "writing is allowed, and conditions of writes are kept"),
         Err(failure) => Check::fail(name, &failure),

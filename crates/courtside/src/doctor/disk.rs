@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use jobs::bucket::Place;
+use jobs::bucket::BucketLocation;
 
 use super::{Check, OnCheck};
 use client::atomic_file::{cannot, folder_of};
@@ -72,7 +72,7 @@ fn folders(settings: &Settings) -> Vec<(&'static str, PathBuf)> {
     }
     folders.push(("videos", settings.video_folder.clone()));
     folders.push(("work", settings.scratch()));
-    if let Place::Folder(folder) = &settings.local {
+    if let BucketLocation::Folder(folder) = &settings.local {
         folders.push(("jobs", folder.clone()));
     }
     folders

@@ -97,10 +97,10 @@ pub(crate) fn gravest(checks: &[Check]) -> Option<Kind> {
 }
 
 fn describe(settings: &Settings) -> Check {
-    use jobs::bucket::Place;
-    let place = |place: &Place| match place {
-        Place::Folder(folder) => format!("the folder {}", folder.display()),
-        Place::S3(s3) => format!("bucket {} at {}", s3.bucket, s3.endpoint),
+    use jobs::bucket::BucketLocation;
+    let place = |place: &BucketLocation| match place {
+        BucketLocation::Folder(folder) => format!("the folder {}", folder.display()),
+        BucketLocation::S3(s3) => format!("bucket {} at {}", s3.bucket, s3.endpoint),
     };
     let message = match settings.cloud.is_remote() {
         true => format!("cloud jobs: {}; local jobs: {}", place(&settings.cloud), place(&settings.local)),

@@ -235,7 +235,7 @@ fn keys_that_are_wrong_or_may_too_little() {
     for access in [Access::None, Access::WrongSecret, Access::UnknownKey] {
         server.set_access(access);
         let checks = examine(with_bucket(&place, &server), 4);
-        assert_check(&checks, "bucket fail", &["refuses to list jobs/", "R2_SECRET_ACCESS_KEY"]);
+        assert_check(&checks, "bucket fail", &["denied permission to list jobs/", "R2_SECRET_ACCESS_KEY"]);
         // The rest is looked at all the same, the clock too: it may be the reason.
         assert_eq!(not_ok(&checks), ["bucket fail"], "{access:?}");
         assert_check(&checks, "clock ok", &[]);
@@ -243,7 +243,7 @@ fn keys_that_are_wrong_or_may_too_little() {
     server.set_access(Access::ReadOnly);
     let checks = examine(with_bucket(&place, &server), 4);
     assert_check(&checks, "bucket ok", &["can be listed"]);
-    assert_check(&checks, "bucket fail", &["refuses to write probe/", "the rights of that key"]);
+    assert_check(&checks, "bucket fail", &["denied permission to write probe/", "the rights of that key"]);
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn a_bucket_or_a_server_that_is_not_there() {
     );
     server.stop();
     let checks = examine(with_bucket(&place, &server), 4);
-    assert_check(&checks, "bucket fail", &["does not answer"]);
+    assert_check(&checks, "bucket fail", &["is not responding"]);
     assert_check(&checks, "clock warn", &["not compared"]);
     assert_check(&checks, "database ok", &[]);
 }

@@ -4,7 +4,7 @@ mod body;
 mod list;
 
 use ::jobs::JobId;
-use ::jobs::manifest::{DEFAULT_CONFIDENCE, DEFAULT_MAX_ATTEMPTS, Parameters, Target};
+use ::jobs::manifest::{DEFAULT_CONFIDENCE, DEFAULT_MAX_ATTEMPTS, MAX_PROMPT_CHARS, Parameters, Target};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -71,7 +71,7 @@ impl FromFields for DetectRequest {
         Self {
             sample_interval: fields.integer("sample_interval", 1..=1_000_000),
             confidence_threshold: fields.number("confidence_threshold", 0.0..=1.0),
-            prompt: fields.text("prompt", 500),
+            prompt: fields.text("prompt", MAX_PROMPT_CHARS),
             max_seconds: fields.number("max_seconds", 0.001..=1e9),
         }
     }
@@ -196,7 +196,7 @@ fn last_known(
 
 /// What every job has around it.
 fn around(app: &App) -> Around {
-    Around { auto_import: app.options.auto_import, now: Some(app.client.host.utc()), ..Around::default() }
+    Around { auto_import: app.options.auto_import, now: Some(app.client.env.utc()), ..Around::default() }
 }
 
 /// Cancels a job. Its worker finds out within half a minute.

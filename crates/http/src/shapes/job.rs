@@ -105,8 +105,8 @@ pub(crate) struct MetadataBody {
     /// Who has or had it.
     #[schema(required)]
     pub(crate) worker_id: Option<String>,
-    /// What it is doing, in one word: `uploading`, `waiting`, `downloading`, `tracking`, `publishing`, `stalled`,
-    /// `ready_to_import`, `importing`, `imported`, `failed`, `cancelled`.
+    /// What it is doing, in one word: `uploading`, `waiting`, `downloading`, `starting`, `tracking`, `publishing`,
+    /// `stalled`, `ready_to_import`, `importing`, `imported`, `failed`, `cancelled`.
     pub(crate) state: String,
     /// Frames per second, while it is tracked.
     #[schema(required)]

@@ -64,7 +64,7 @@ async fn a_job_is_followed_to_its_end() {
     let lease = claim(&site).await;
     events.job_when(|job| job["status"] == "processing").await;
     for n in [3, 9] {
-        lease.beat(&tracked(n)).await.unwrap();
+        lease.heartbeat(&tracked(n)).await.unwrap();
         let job = events.job_when(|job| job["progress"]["current"] == n).await;
         assert_eq!(job["metadata"]["state"], "tracking");
     }

@@ -127,9 +127,11 @@ async fn jobs_of_the_folder_are_imported_while_the_server_is_away() {
     bucket.stop();
     let folder = site.client.bucket(LOCAL).unwrap();
     let name = jobs::queue::Worker { worker_id: "w".into(), host: None };
-    let host = jobs::host::Machine::here();
-    let mut queue = jobs::queue::Queue::new(folder, host, jobs::Timing::default(), name, |_| true);
-    let jobs::queue::Look::Claimed(lease) = queue.look().await.unwrap() else { panic!("nothing to claim") };
+    let env = jobs::env::SystemEnv::shared();
+    let mut queue = jobs::queue::Queue::new(folder, env, jobs::Timing::default(), name, |_| true);
+    let jobs::queue::PollOutcome::Claimed(lease) = queue.poll().await.unwrap() else {
+        panic!("nothing to claim")
+    };
     publish(&lease, &found()).await;
     let site = site.working();
     let done = site.job_when(job, |job| job["status"] == "completed").await;

@@ -146,11 +146,11 @@ async fn an_upload_that_fails_fails_the_job_and_can_be_retried() {
     let job = site.detect(id).await;
     let failed = site.job_when(&job, |job| job["status"] == "failed").await;
     let error = failed["error"].as_str().unwrap();
-    assert!(error.contains("refuses to upload"), "{error}");
+    assert!(error.contains("denied permission to upload"), "{error}");
     assert!(!error.contains(&bucket.connection().secret_access_key));
     assert_eq!(
         site.delete(&format!("/api/jobs/{job}")).await.detail(409),
-        format!("Job {job} is failed; there is nothing to cancel")
+        format!("Job {job}: a failed job cannot be cancelled")
     );
     bucket.set_access(s3_fixture::Access::Full);
     site.post(&format!("/api/jobs/{job}/retry"), &Value::Null).await.expect(202);
@@ -189,7 +189,7 @@ async fn what_another_program_uploads_is_left_to_it() {
     let job = prepared.job_id.to_string();
     // The same from here is the same job, and nobody comes in the other's way.
     assert_eq!(site.detect(id).await, job);
-    let detail = format!("Job {job} is being uploaded by another courtside");
+    let detail = format!("Job {job}: another courtside process is uploading its video");
     assert_eq!(site.delete(&format!("/api/jobs/{job}")).await.detail(409), detail);
     let body = site.job(&job).await;
     assert_eq!((&body["status"], &body["metadata"]["state"]), (&json!("pending"), &json!("uploading")));
@@ -252,7 +252,7 @@ async fn a_job_is_followed_through_its_worker() {
     let job = site.detect(id).await;
     site.waiting(&job).await;
     let lease = claim(&site).await;
-    lease.beat(&tracked(7)).await.unwrap();
+    lease.heartbeat(&tracked(7)).await.unwrap();
     let processing = site.job(&job).await;
     assert_eq!(processing["status"], "processing");
     assert_eq!(
@@ -275,11 +275,14 @@ async fn a_job_is_followed_through_its_worker() {
     );
     assert_eq!((&completed["progress"]["percentage"], &completed["result"]), (&json!(100.0), &Value::Null));
     for (reply, what) in [
-        (site.delete(&format!("/api/jobs/{job}")).await, "there is nothing to cancel"),
-        (site.post(&format!("/api/jobs/{job}/retry"), &Value::Null).await, "can be retried"),
+        (site.delete(&format!("/api/jobs/{job}")).await, "cannot be cancelled"),
+        (site.post(&format!("/api/jobs/{job}/retry"), &Value::Null).await, "cannot be retried"),
     ] {
         let detail = reply.detail(409);
-        assert!(detail.starts_with(&format!("Job {job} is completed")) && detail.contains(what), "{detail}");
+        assert!(
+            detail.starts_with(&format!("Job {job}: a completed job cannot be")) && detail.contains(what),
+            "{detail}"
+        );
     }
 }
 
@@ -301,7 +304,7 @@ async fn a_waiting_job_is_cancelled_and_retried() {
     }
     let lease = claim(&site).await;
     assert_eq!(site.delete(&path).await.status, 204);
-    assert!(lease.beat(&tracked(1)).await.is_err());
+    assert!(lease.heartbeat(&tracked(1)).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -367,7 +370,7 @@ async fn registers_that_make_no_sense_are_named() {
     assert!(body["unreadable"][0].as_str().unwrap().starts_with("jobs/broken.json"), "{body}");
     assert_eq!(
         site.get("/api/jobs/broken").await.detail(409),
-        "jobs/broken.json cannot be read: it is not JSON (EOF while parsing an object at line 1 column 1)"
+        "cannot read jobs/broken.json: it is not JSON (EOF while parsing an object at line 1 column 1)"
     );
 }
 

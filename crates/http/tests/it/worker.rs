@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use jobs::bucket::Bucket;
-use jobs::host::Machine;
-use jobs::manifest::{Heartbeat, Target};
-use jobs::queue::{Look, Queue, Worker};
+use jobs::env::SystemEnv;
+use jobs::manifest::{Heartbeat, Stage, Target};
+use jobs::queue::{PollOutcome, Queue, Worker};
 use jobs::results::{Detection, ResultsHead, ResultsWriter};
 use jobs::{Lease, Timing};
 
@@ -15,23 +15,17 @@ use super::site::{Site, until};
 pub(super) async fn claim(site: &Site) -> Lease {
     let bucket: Arc<dyn Bucket> = site.client.bucket(site.client.default_target()).unwrap();
     let name = Worker { worker_id: "worker-1".to_owned(), host: None };
-    let mut queue = Queue::new(bucket, Machine::here(), Timing::default(), name, |_| true);
-    until("a job to claim", async || match queue.look().await.unwrap() {
-        Look::Claimed(lease) => Some(*lease),
-        Look::Nothing { .. } => None,
+    let mut queue = Queue::new(bucket, SystemEnv::shared(), Timing::default(), name, |_| true);
+    until("a job to claim", async || match queue.poll().await.unwrap() {
+        PollOutcome::Claimed(lease) => Some(*lease),
+        PollOutcome::Idle { .. } => None,
     })
     .await
 }
 
 /// So many frames of 14.
 pub(super) fn tracked(current: u64) -> Heartbeat {
-    Heartbeat {
-        stage: "tracking".to_owned(),
-        current,
-        total: Some(14),
-        fps: Some(2.5),
-        ..Heartbeat::default()
-    }
+    Heartbeat { stage: Stage::Tracking, current, total: Some(14), fps: Some(2.5), ..Heartbeat::default() }
 }
 
 /// Two tracks on all 14 frames.

@@ -1,11 +1,11 @@
 //! A bucket that is a plain folder: keys are paths below it.
 //!
-//! Objects appear by renaming, so that a reader sees one whole or not at all. A conditional write holds an
-//! advisory lock (`flock`) of the key's stripe while it compares the content's hash and renames; the kernel
-//! drops the lock of a process that dies. Unconditional writes of other programs are seen as what they are: a
-//! change. For file systems of this machine, not for NFS or SMB.
+//! Objects are written atomically, by renaming a temporary file. `put` and `put_file` hold an advisory lock
+//! (`flock`) on the key's stripe while they compare the content's hash and rename; the kernel drops the lock
+//! when a process dies. A program that writes without the lock is detected by the changed hash. Local file
+//! systems only, not NFS or SMB.
 //!
-//! `.locks` and `.tmp` in the folder are ours; a listing does not show what begins with a dot.
+//! The subfolders `.locks` and `.tmp` are internal; listings skip names that begin with a dot.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -16,23 +16,23 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::{Bucket, Bulk, Condition, ETag, Entry, Object, Written};
+use super::{Bucket, BulkTransfer, Condition, ETag, Entry, Object, PutOutcome};
 use crate::error::{Error, Result};
 use crate::keys::check_key;
 
-/// Number of lock files; keys share them by hash.
+/// Number of lock files. A key's hash selects its stripe.
 const STRIPES: u8 = 64;
-/// Age at which a temporary file's writer is certainly dead.
-const STALE: Duration = Duration::from_secs(24 * 3600);
+/// Age after which a temporary file is considered abandoned by its writer.
+const STALE_AFTER: Duration = Duration::from_secs(24 * 3600);
 
-/// A folder as a bucket.
+/// A bucket stored as files below one folder.
 #[derive(Debug, Clone)]
 pub struct FolderBucket {
     root: PathBuf,
 }
 
 impl FolderBucket {
-    /// Opens a folder and creates it if there is none.
+    /// Opens a folder, creating it if necessary, and removes abandoned temporary files.
     pub fn open(root: &Path) -> Result<Self> {
         for folder in ["jobs", "videos", "status", "results", ".locks", ".tmp"] {
             let folder = root.join(folder);
@@ -43,28 +43,31 @@ impl FolderBucket {
         Ok(bucket)
     }
 
-    /// The file of an object.
+    /// Path of an object's file; the file need not exist.
+    ///
+    /// # Errors
+    /// If the key is malformed, which includes keys that would leave the folder.
     pub fn file(&self, key: &str) -> Result<PathBuf> {
         Ok(self.root.join(check_key(key)?))
     }
 
-    /// Puts a file of this machine under a key: a link where the file system can, else a copy.
+    /// Stores a local file under a key, as a hard link if possible, otherwise as a copy.
     pub(crate) fn adopt(&self, key: &str, file: &Path) -> Result<()> {
         let temporary = self.temporary();
         link_or_copy(file, &temporary)?;
         self.publish(&temporary, key)?;
-        // Renaming a file over another link of itself does nothing.
+        // Renaming a file over another hard link to itself does nothing and leaves the source in location.
         let _ = fs::remove_file(&temporary);
         Ok(())
     }
 
-    /// Removes temporary files of writers that died.
+    /// Removes temporary files whose writers died.
     fn sweep(&self) {
         let Ok(entries) = fs::read_dir(self.root.join(".tmp")) else { return };
         for entry in entries.flatten() {
             let age = entry.metadata().and_then(|m| m.modified()).map(|t| t.elapsed().unwrap_or_default());
-            if age.is_ok_and(|age| age > STALE) {
-                // Somebody else may sweep at the same time.
+            if age.is_ok_and(|age| age > STALE_AFTER) {
+                // Another process may sweep at the same time.
                 let _ = fs::remove_file(entry.path());
             }
         }
@@ -74,7 +77,7 @@ impl FolderBucket {
         self.root.join(".tmp").join(uuid::Uuid::new_v4().simple().to_string())
     }
 
-    /// Renames a finished temporary file to its key and makes that durable.
+    /// Renames a complete temporary file to its key and syncs the folder.
     fn publish(&self, temporary: &Path, key: &str) -> Result<()> {
         let target = self.file(key)?;
         let folder = target.parent().unwrap_or(&self.root);
@@ -83,17 +86,17 @@ impl FolderBucket {
             fs::create_dir_all(folder).map_err(|e| Error::file("create", folder, e))?;
             match fs::rename(temporary, &target) {
                 Ok(()) => break,
-                // Whoever removed the folder's last object removed the folder, too, at this very moment.
+                // Another process removed the folder just now, along with its last object.
                 Err(e) if e.kind() == io::ErrorKind::NotFound && tries < 10 => tries += 1,
                 Err(e) => return Err(Error::file("write", &target, e)),
             }
         }
-        // A file system that cannot is no reason to fail.
+        // Best effort: some file systems cannot sync a folder.
         let _ = File::open(folder).and_then(|f| f.sync_all());
         Ok(())
     }
 
-    /// Removes the folders of an object that are empty now, as a bucket has none.
+    /// Removes an object's parent folders as far as they are empty now.
     fn prune(&self, key: &str) {
         let parts: Vec<&str> = key.split('/').collect();
         for depth in (2..parts.len()).rev() {
@@ -112,19 +115,19 @@ impl FolderBucket {
         Ok(file)
     }
 
-    /// Writes what `fill` puts into a temporary file, if the condition holds.
+    /// Writes an object whose content `fill` puts into a temporary file, if the condition holds.
     fn write(
         &self,
         key: &str,
         condition: Condition<'_>,
         fill: impl FnOnce(&Path) -> Result<()>,
-    ) -> Result<Written> {
+    ) -> Result<PutOutcome> {
         let target = self.file(key)?;
         let temporary = self.temporary();
-        // On a full disk least of all may it stay.
+        // Do not leave the temporary file behind, above all when the disk is full.
         let filled = fill(&temporary).inspect_err(|_| drop(fs::remove_file(&temporary)));
         filled?;
-        let etag = hash(&temporary)?.ok_or_else(|| self.vanished(key))?;
+        let etag = hash(&temporary)?.ok_or_else(|| self.temporary_file_missing(key))?;
         let lock = self.lock(key)?;
         let holds = match condition {
             Condition::Always => true,
@@ -137,14 +140,14 @@ impl FolderBucket {
             fs::remove_file(&temporary).map_err(|e| Error::file("remove", &temporary, e))?;
         }
         drop(lock);
-        Ok(if holds { Written::Done(etag) } else { Written::Refused })
+        Ok(if holds { PutOutcome::Written(etag) } else { PutOutcome::ConditionFailed })
     }
 
-    fn vanished(&self, key: &str) -> Error {
+    fn temporary_file_missing(&self, key: &str) -> Error {
         Error::Mismatch {
-            place: self.place(),
+            location: self.location(),
             key: key.to_owned(),
-            detail: "its temporary file vanished".into(),
+            detail: "its temporary file was removed while it was being written".into(),
         }
     }
 
@@ -164,12 +167,12 @@ impl FolderBucket {
                 let Some(name) = name.to_str().filter(|n| !n.starts_with('.')) else { continue };
                 let key = format!("{folder}/{name}");
                 match found.metadata() {
-                    // What has no name that a key could have is not ours.
+                    // A folder whose path is not a valid key holds no objects.
                     Ok(meta) if meta.is_dir() => folders.extend(check_key(&key).is_ok().then_some(key)),
                     Ok(meta) => {
                         entries.push(Entry { key, size_bytes: meta.len(), revision: revision(&meta) })
                     }
-                    // Removed or replaced since the folder was read.
+                    // Removed since the folder was read.
                     Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                     Err(e) => return Err(Error::file("read", &found.path(), e)),
                 }
@@ -179,7 +182,7 @@ impl FolderBucket {
     }
 }
 
-/// The content's hash; `None` if there is no file.
+/// SHA-256 of a file's content as an entity tag; `None` if the file does not exist.
 fn hash(path: &Path) -> Result<Option<ETag>> {
     let mut file = match File::open(path) {
         Ok(file) => file,
@@ -195,7 +198,8 @@ fn etag(hasher: Sha256) -> ETag {
     ETag(format!("{:x}", hasher.finalize()))
 }
 
-/// A hint that a file changed: a rename brings another inode, a write in place another time or size.
+/// A string that changes when the file does: a rename gives another inode, a write in location another time or
+/// size.
 #[cfg(unix)]
 fn revision(meta: &fs::Metadata) -> String {
     use std::os::unix::fs::MetadataExt;
@@ -207,12 +211,13 @@ fn revision(meta: &fs::Metadata) -> String {
     format!("{:?}-{:x}", meta.modified(), meta.len())
 }
 
-/// The same bytes under another name: a hard link if both are on one file system, else a copy, made durable.
+/// Makes a file available under another path: as a hard link if both are on one file system, otherwise as a
+/// synced copy.
 pub(crate) fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
     if fs::hard_link(from, to).is_ok() {
         return Ok(());
     }
-    // `std::fs::copy` clones blocks where the file system can.
+    // `std::fs::copy` shares the blocks where the file system supports it.
     fs::copy(from, to).map_err(|e| Error::file("copy", from, e))?;
     File::open(to).and_then(|f| f.sync_all()).map_err(|e| Error::file("write", to, e))
 }
@@ -222,19 +227,21 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => Err(Error::Unavailable { place: "folder".to_owned(), detail: error.to_string() }),
+            Err(error) => {
+                Err(Error::Unavailable { location: "folder".to_owned(), detail: error.to_string() })
+            }
         },
     }
 }
 
-/// A condition that owns its tag, to be moved to another thread.
-enum Owned {
+/// A [`Condition`] that owns its tag, so that it can be moved to another thread.
+enum OwnedCondition {
     Always,
     Absent,
     Is(ETag),
 }
 
-impl Owned {
+impl OwnedCondition {
     fn of(condition: Condition<'_>) -> Self {
         match condition {
             Condition::Always => Self::Always,
@@ -254,12 +261,12 @@ impl Owned {
 
 #[async_trait]
 impl Bucket for FolderBucket {
-    fn place(&self) -> String {
+    fn location(&self) -> String {
         format!("folder {}", self.root.display())
     }
 
     async fn get(&self, key: &str, limit_bytes: u64) -> Result<Option<Object>> {
-        let (path, place, key) = (self.file(key)?, self.place(), key.to_owned());
+        let (path, location, key) = (self.file(key)?, self.location(), key.to_owned());
         blocking(move || {
             let failed = |e| Error::file("read", &path, e);
             let file = match File::open(&path) {
@@ -270,8 +277,8 @@ impl Bucket for FolderBucket {
             let mut bytes = Vec::new();
             io::Read::read_to_end(&mut io::Read::take(file, limit_bytes + 1), &mut bytes).map_err(failed)?;
             if bytes.len() as u64 > limit_bytes {
-                let detail = format!("it has more than {limit_bytes} bytes");
-                return Err(Error::Mismatch { place, key, detail });
+                let detail = format!("it is larger than {limit_bytes} bytes");
+                return Err(Error::Mismatch { location, key, detail });
             }
             let etag = etag(Sha256::new_with_prefix(&bytes));
             Ok(Some(Object { bytes: bytes.into(), etag }))
@@ -289,8 +296,8 @@ impl Bucket for FolderBucket {
         .await
     }
 
-    async fn put(&self, key: &str, body: Bytes, condition: Condition<'_>) -> Result<Written> {
-        let (bucket, key, condition) = (self.clone(), key.to_owned(), Owned::of(condition));
+    async fn put(&self, key: &str, body: Bytes, condition: Condition<'_>) -> Result<PutOutcome> {
+        let (bucket, key, condition) = (self.clone(), key.to_owned(), OwnedCondition::of(condition));
         blocking(move || {
             bucket.write(&key, condition.as_condition(), |temporary| {
                 let written = File::create_new(temporary).and_then(|mut file| {
@@ -303,9 +310,9 @@ impl Bucket for FolderBucket {
         .await
     }
 
-    async fn put_file(&self, key: &str, file: &Path, condition: Condition<'_>) -> Result<Written> {
+    async fn put_file(&self, key: &str, file: &Path, condition: Condition<'_>) -> Result<PutOutcome> {
         let (bucket, key, file) = (self.clone(), key.to_owned(), file.to_owned());
-        let condition = Owned::of(condition);
+        let condition = OwnedCondition::of(condition);
         blocking(move || {
             bucket.write(&key, condition.as_condition(), |temporary| {
                 fs::copy(&file, temporary).map_err(|e| Error::file("copy", &file, e))?;
@@ -334,8 +341,8 @@ impl Bucket for FolderBucket {
         .await
     }
 
-    fn bulk(&self) -> Bulk<'_> {
-        Bulk::Folder(self)
+    fn bulk_transfer(&self) -> BulkTransfer<'_> {
+        BulkTransfer::Folder(self)
     }
 
     async fn presigned(&self, _key: &str, _valid: Duration) -> Result<Option<String>> {

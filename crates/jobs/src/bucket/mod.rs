@@ -1,7 +1,8 @@
-//! What the protocol needs of a bucket, and the two kinds: a plain folder, and whatever speaks S3.
+//! Storage as the protocol needs it, and its two kinds: a plain folder, and any server that speaks S3.
 //!
-//! Small objects are read and written whole, on condition of their entity tag. Large ones, videos and
-//! checkpoints, go in parts to a remote bucket and by links into a folder: [`Bulk`].
+//! Small objects are read and written in one request, optionally on condition of their entity tag. Large
+//! ones, videos and checkpoints, are transferred in parts to and from a server, and as links or copies in a
+//! folder: [`BulkTransfer`].
 
 mod folder;
 mod remote;
@@ -20,10 +21,11 @@ use crate::error::Result;
 pub(crate) use folder::link_or_copy;
 
 pub use folder::FolderBucket;
-pub use remote::{RemoteBucket, S3};
-pub use settings::{Place, S3Settings, Secret, Timeouts};
+pub use remote::{RemoteBucket, RemoteStore};
+pub use settings::{BucketLocation, S3Settings, Secret, Timeouts};
 
-/// Version of an object: opaque, compared for equality only. Equal content may have an equal tag.
+/// Version of an object, its entity tag (RFC 9110 §8.8.3): opaque, only compared for equality. Equal content
+/// may have an equal tag.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ETag(pub String);
 
@@ -33,109 +35,111 @@ impl fmt::Display for ETag {
     }
 }
 
-/// An object read whole.
+/// A complete object, as [`Bucket::get`] returns it.
 #[derive(Debug, Clone)]
 pub struct Object {
-    /// Content.
+    /// The object's content.
     pub bytes: Bytes,
-    /// Version.
+    /// The version that was read.
     pub etag: ETag,
 }
 
 /// An object in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Name.
+    /// Full key, including the prefix that was listed.
     pub key: String,
-    /// Size.
+    /// Size of the object.
     pub size_bytes: u64,
-    /// Changes when the object does. An [`ETag`] in a remote bucket; not to be mistaken for one in a folder.
+    /// Changes whenever the object does. Equal to the [`ETag`] in a remote bucket, but not in a folder.
     pub revision: String,
 }
 
-/// On what condition to write.
+/// The condition under which an object is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition<'a> {
-    /// Whatever is there.
+    /// Write unconditionally.
     Always,
-    /// Nothing is there (`If-None-Match: *`, RFC 9110 §13.1.2).
+    /// Only if the object does not exist (`If-None-Match: *`, RFC 9110 §13.1.2).
     Absent,
-    /// Exactly this version is there (`If-Match`, RFC 9110 §13.1.1).
+    /// Only if exactly this version exists (`If-Match`, RFC 9110 §13.1.1).
     Is(&'a ETag),
 }
 
-/// What became of a conditional write.
+/// The outcome of a conditional write.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Written {
-    /// It is in, under this tag.
-    Done(ETag),
-    /// The condition did not hold, or the answer to an earlier try of this request was lost.
-    Refused,
+pub enum PutOutcome {
+    /// The object was written and has this tag now.
+    Written(ETag),
+    /// The condition did not hold. If the client retried the request internally after a lost response, the
+    /// write may nevertheless have taken effect.
+    ConditionFailed,
 }
 
-/// A bucket.
+/// A bucket: a folder or a bucket on an S3 server.
 ///
-/// Every [`Error::Unavailable`](crate::Error::Unavailable) of a write means that it may have happened.
+/// A write that returns [`Error::Unavailable`](crate::Error::Unavailable) may still have taken effect.
 #[async_trait]
 pub trait Bucket: fmt::Debug + Send + Sync {
-    /// Its name for people, without secrets.
-    fn place(&self) -> String;
+    /// The bucket's name in messages; contains no secrets.
+    fn location(&self) -> String;
 
-    /// Reads an object of at most `limit_bytes`; `None` if there is none.
+    /// Reads an object; `None` if it does not exist, an error if it is larger than `limit_bytes`.
     async fn get(&self, key: &str, limit_bytes: u64) -> Result<Option<Object>>;
 
-    /// Size and version of an object; `None` if there is none.
+    /// Size in bytes and version of an object; `None` if it does not exist.
     async fn head(&self, key: &str) -> Result<Option<(u64, ETag)>>;
 
-    /// Writes a small object.
-    async fn put(&self, key: &str, body: Bytes, condition: Condition<'_>) -> Result<Written>;
+    /// Writes a small object from memory.
+    async fn put(&self, key: &str, body: Bytes, condition: Condition<'_>) -> Result<PutOutcome>;
 
     /// Writes a file as one object, without reading it into memory; at most 5 GiB.
-    async fn put_file(&self, key: &str, file: &Path, condition: Condition<'_>) -> Result<Written>;
+    async fn put_file(&self, key: &str, file: &Path, condition: Condition<'_>) -> Result<PutOutcome>;
 
-    /// All objects whose keys begin with `prefix`, which ends with a slash. In no particular order.
+    /// Lists all objects whose keys begin with `prefix`, which must end with a slash. In no particular order.
     async fn list(&self, prefix: &str) -> Result<Vec<Entry>>;
 
-    /// Removes an object; it is no error if there is none.
+    /// Removes an object. Succeeds if it does not exist.
     async fn delete(&self, key: &str) -> Result<()>;
 
-    /// How large objects travel.
-    fn bulk(&self) -> Bulk<'_>;
+    /// How large objects are transferred to and from this bucket.
+    fn bulk_transfer(&self) -> BulkTransfer<'_>;
 
-    /// An address under which anybody can read the object for a while; `None` where there are no addresses.
+    /// A URL under which any client can read the object until `valid` has passed; `None` for buckets without
+    /// URLs.
     async fn presigned(&self, key: &str, valid: std::time::Duration) -> Result<Option<String>>;
 }
 
-/// How large objects travel.
+/// How large objects are transferred.
 #[derive(Debug)]
-pub enum Bulk<'a> {
-    /// As files: linked or copied.
+pub enum BulkTransfer<'a> {
+    /// As local files that are linked or copied.
     Folder(&'a FolderBucket),
-    /// In parts over the network.
+    /// In parts, over the network.
     Parts(&'a dyn PartStore),
 }
 
-/// An upload in parts.
+/// The server's id of a multipart upload.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct UploadId(pub String);
 
 /// Multipart upload and ranged download.
 #[async_trait]
 pub trait PartStore: fmt::Debug + Send + Sync {
-    /// Begins an upload.
+    /// Starts a multipart upload.
     async fn start(&self, key: &str) -> Result<UploadId>;
 
-    /// Sends part `index`, counted from 0; the same part may be sent again. All but the last have one size.
-    /// Returns what [`Self::complete`] wants to know of it.
+    /// Uploads part `index`, counted from 0. A part may be sent again. All parts but the last must have the
+    /// same size. Returns the part's id, which [`Self::complete`] needs.
     async fn part(&self, key: &str, upload: &UploadId, index: usize, body: Bytes) -> Result<String>;
 
-    /// Makes one object of all parts.
+    /// Combines all parts into the object. `parts` are the ids of the parts in order.
     async fn complete(&self, key: &str, upload: &UploadId, parts: Vec<String>) -> Result<()>;
 
-    /// Gives an upload up.
+    /// Aborts an upload and discards its parts.
     async fn abort(&self, key: &str, upload: &UploadId) -> Result<()>;
 
-    /// Reads a range of exactly this version.
+    /// Streams a range of bytes of exactly this version.
     async fn read(
         &self,
         key: &str,

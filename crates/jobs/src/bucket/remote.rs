@@ -1,4 +1,5 @@
-//! A bucket behind the `object_store` crate: any S3 server, R2 among them, and for tests a map in memory.
+//! A bucket accessed through the `object_store` crate: any S3 server, including R2, and a map in memory for
+//! tests.
 
 use std::fmt;
 use std::ops::Range;
@@ -20,71 +21,73 @@ use object_store::{
     RetryConfig, UpdateVersion,
 };
 
-use super::{Bucket, Bulk, Condition, ETag, Entry, Object, PartStore, S3Settings, UploadId, Written};
+use super::{
+    Bucket, BulkTransfer, Condition, ETag, Entry, Object, PartStore, PutOutcome, S3Settings, UploadId,
+};
 use crate::error::{Error, Result};
 
-/// Size of the pieces in which a file is handed to the network.
-const PIECE: usize = 1 << 20;
+/// Size of the chunks in which a memory-mapped file is handed to the HTTP client.
+const CHUNK_BYTES: usize = 1 << 20;
 
-/// An object store that can do all that a bucket must.
-pub trait S3: ObjectStore + MultipartStore {
-    /// Itself, where it can sign addresses.
+/// An object store with everything that a bucket needs.
+pub trait RemoteStore: ObjectStore + MultipartStore {
+    /// The store as a URL signer; `None` if it cannot sign.
     fn signer(&self) -> Option<&dyn Signer>;
 }
 
-impl S3 for AmazonS3 {
+impl RemoteStore for AmazonS3 {
     fn signer(&self) -> Option<&dyn Signer> {
         Some(self)
     }
 }
 
-impl S3 for InMemory {
+impl RemoteStore for InMemory {
     fn signer(&self) -> Option<&dyn Signer> {
         None
     }
 }
 
-/// A bucket behind an object store.
+/// A bucket in an object store.
 pub struct RemoteBucket<S> {
-    place: String,
-    /// For small requests: answers soon or not at all.
+    location: String,
+    /// For small requests: short timeout.
     control: S,
-    /// For parts: patient.
+    /// For parts of large objects: long timeout, more retries.
     bulk: S,
-    /// Whether the server wants tags in `If-Match` without their quotes, as Ceph's gateway does against RFC
-    /// 9110 §8.8.3. Learned from a refusal that cannot be one.
+    /// Whether the server requires tags in `If-Match` without quotes, as Ceph's gateway does in violation of
+    /// RFC 9110 §8.8.3. Detected when a write is refused although the version matches.
     unquoted: AtomicBool,
 }
 
 impl<S> fmt::Debug for RemoteBucket<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RemoteBucket").field("place", &self.place).finish_non_exhaustive()
+        f.debug_struct("RemoteBucket").field("location", &self.location).finish_non_exhaustive()
     }
 }
 
 impl RemoteBucket<AmazonS3> {
-    /// A bucket on a server.
+    /// Creates a client for a bucket on an S3 server. Sends no request.
     ///
     /// # Errors
-    /// [`Error::Settings`] if the settings cannot be those of a server.
+    /// [`Error::Settings`] if the settings are invalid.
     pub fn s3(settings: &S3Settings) -> Result<Self> {
-        // Fails only where one is installed already.
+        // Fails only if a provider is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let place = format!("bucket {} at {}", settings.bucket, settings.endpoint);
-        let wrong = |e: object_store::Error| Error::Settings(format!("{place}: {e}"));
-        let patience = settings.timeouts;
+        let location = format!("bucket {} at {}", settings.bucket, settings.endpoint);
+        let invalid = |e: object_store::Error| Error::Settings(format!("{location}: {e}"));
+        let timeouts = settings.timeouts;
         let client = |timeout: Duration, max_retries: usize| {
             let options = ClientOptions::new()
                 .with_timeout(timeout)
-                .with_read_timeout(patience.silence)
-                .with_connect_timeout(patience.connect)
+                .with_read_timeout(timeouts.silence)
+                .with_connect_timeout(timeouts.connect)
                 .with_allow_http(settings.endpoint.starts_with("http://"));
             let backoff = BackoffConfig {
-                init_backoff: patience.first_pause,
+                init_backoff: timeouts.first_pause,
                 max_backoff: Duration::from_secs(10),
                 base: 2.0,
             };
-            // Below five minutes: a request keeps its signature.
+            // Less than five minutes, because a retry reuses the request's signature.
             let retry = RetryConfig { backoff, max_retries, retry_timeout: Duration::from_secs(170) };
             AmazonS3Builder::new()
                 .with_endpoint(settings.endpoint.trim_end_matches('/'))
@@ -96,82 +99,84 @@ impl RemoteBucket<AmazonS3> {
                 .with_retry(retry)
                 .build()
         };
-        let control = client(patience.control, 3).map_err(wrong)?;
-        let bulk = client(patience.bulk, 8).map_err(wrong)?;
-        Ok(Self { place, control, bulk, unquoted: AtomicBool::new(false) })
+        let control = client(timeouts.control, 3).map_err(invalid)?;
+        let bulk = client(timeouts.bulk, 8).map_err(invalid)?;
+        Ok(Self { location, control, bulk, unquoted: AtomicBool::new(false) })
     }
 }
 
 impl RemoteBucket<InMemory> {
-    /// A bucket in this process's memory, for tests. The clones share their content.
+    /// Creates an empty bucket in this process's memory, for tests. Clones share the content.
     pub fn memory() -> Self {
         let control = InMemory::new();
         let bulk = control.clone();
-        Self { place: "bucket in memory".to_owned(), control, bulk, unquoted: AtomicBool::new(false) }
+        Self { location: "bucket in memory".to_owned(), control, bulk, unquoted: AtomicBool::new(false) }
     }
 }
 
 impl Clone for RemoteBucket<InMemory> {
     fn clone(&self) -> Self {
         let (control, bulk) = (self.control.clone(), self.bulk.clone());
-        Self { place: self.place.clone(), control, bulk, unquoted: AtomicBool::new(false) }
+        Self { location: self.location.clone(), control, bulk, unquoted: AtomicBool::new(false) }
     }
 }
 
 fn path(key: &str) -> Result<Path> {
-    Path::parse(key).map_err(|e| Error::Settings(format!("{key:?} is no key: {e}")))
+    Path::parse(key).map_err(|e| Error::Settings(format!("{key:?} is not a valid key: {e}")))
 }
 
-impl<S: S3> RemoteBucket<S> {
+impl<S: RemoteStore> RemoteBucket<S> {
     fn error(&self, action: &str, error: object_store::Error) -> Error {
         use object_store::Error as E;
-        let place = self.place.clone();
+        let location = self.location.clone();
         let detail = match &error {
-            // It names the object, its cause does not.
+            // The outer error names the object; its cause does not.
             E::InvalidPath { .. } => error.to_string(),
             error => innermost(error),
         };
         match error {
             E::PermissionDenied { .. } | E::Unauthenticated { .. } => {
-                Error::Denied { place, action: action.to_owned(), detail }
+                Error::Denied { location, action: action.to_owned(), detail }
             }
-            // What a server says to some requests comes as it is, under no error's name.
-            _ if detail.contains("NoSuchBucket") => Error::NoBucket { place },
+            // For some requests `object_store` passes on the server's response without classifying it.
+            _ if detail.contains("NoSuchBucket") => Error::NoBucket { location },
             E::Generic { .. }
                 if detail.contains("status code: 403") || detail.contains("status code: 401") =>
             {
-                Error::Denied { place, action: action.to_owned(), detail }
+                Error::Denied { location, action: action.to_owned(), detail }
             }
-            E::InvalidPath { .. } => Error::BadKey { place, detail },
-            E::NotFound { path, .. } => Error::Missing { place, key: path },
-            E::Precondition { path, .. } => {
-                Error::Mismatch { place, key: path, detail: "it changed while it was read".to_owned() }
-            }
-            _ => Error::Unavailable { place, detail },
+            E::InvalidPath { .. } => Error::UnlistableKey { location, detail },
+            E::NotFound { path, .. } => Error::Missing { location, key: path },
+            E::Precondition { path, .. } => Error::Mismatch {
+                location,
+                key: path,
+                detail: "it changed while it was being read".to_owned(),
+            },
+            _ => Error::Unavailable { location, detail },
         }
     }
 
-    /// A conditional write of whatever size, with one store or the other.
+    /// Writes an object of any size through `store`, which is `control` or `bulk`.
     async fn write(
         &self,
         store: &S,
         key: &str,
         body: PutPayload,
         condition: Condition<'_>,
-    ) -> Result<Written> {
+    ) -> Result<PutOutcome> {
         let unquoted = self.unquoted.load(Ordering::Relaxed);
         let written = self.write_once(store, key, body.clone(), condition, unquoted).await?;
         let Condition::Is(etag) = condition else { return Ok(written) };
-        if written != Written::Refused || unquoted {
+        if written != PutOutcome::ConditionFailed || unquoted {
             return Ok(written);
         }
-        // Refused although exactly that version is there: the server compares spellings of the tag.
+        // If exactly that version exists, the server was comparing the tag as text, including the quotes.
         let there = self.head(key).await?;
         if there.is_none_or(|(_, now)| now != *etag) {
-            return Ok(Written::Refused);
+            return Ok(PutOutcome::ConditionFailed);
         }
         let written = self.write_once(store, key, body, condition, true).await;
-        if matches!(written, Ok(Written::Done(_))) {
+        if matches!(written, Ok(PutOutcome::Written(_))) {
             self.unquoted.store(true, Ordering::Relaxed);
         }
         written
@@ -184,7 +189,7 @@ impl<S: S3> RemoteBucket<S> {
         body: PutPayload,
         condition: Condition<'_>,
         unquoted: bool,
-    ) -> Result<Written> {
+    ) -> Result<PutOutcome> {
         let mode = match condition {
             Condition::Always => PutMode::Overwrite,
             Condition::Absent => PutMode::Create,
@@ -195,40 +200,43 @@ impl<S: S3> RemoteBucket<S> {
         };
         match store.put_opts(&path(key)?, body, PutOptions::from(mode)).await {
             Ok(put) => match put.e_tag {
-                Some(etag) => Ok(Written::Done(ETag(etag))),
+                Some(etag) => Ok(PutOutcome::Written(ETag(etag))),
                 None => Err(Error::Unavailable {
-                    place: self.place.clone(),
-                    detail: format!("it gave no entity tag for {key}"),
+                    location: self.location.clone(),
+                    detail: format!("it returned no entity tag for {key}"),
                 }),
             },
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
-                Ok(Written::Refused)
+                Ok(PutOutcome::ConditionFailed)
             }
             Err(error) => match self.error(&format!("write {key}"), error) {
-                // A conditional write of what is gone: some servers say 404 instead of 412.
-                Error::Missing { .. } if matches!(condition, Condition::Is(_)) => Ok(Written::Refused),
+                // For a conditional write of an object that does not exist, some servers return 404 instead
+                // of 412.
+                Error::Missing { .. } if matches!(condition, Condition::Is(_)) => {
+                    Ok(PutOutcome::ConditionFailed)
+                }
                 error => Err(error),
             },
         }
     }
 }
 
-/// The last cause, which says what happened; the others repeat each other.
+/// The message of the innermost cause, which is the most specific; the outer ones mostly repeat each other.
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    let (last, whole) = (innermost.to_string(), error.to_string());
-    // Short ones ("operation timed out") need the sentence around them.
-    let text = if last.len() < 60 && whole.len() < 400 { whole } else { last };
+    let (inner, outer) = (innermost.to_string(), error.to_string());
+    // Short ones ("operation timed out") need the context of the outer message.
+    let text = if inner.len() < 60 && outer.len() < 400 { outer } else { inner };
     text.chars().take(400).collect()
 }
 
 #[async_trait]
-impl<S: S3> Bucket for RemoteBucket<S> {
-    fn place(&self) -> String {
-        self.place.clone()
+impl<S: RemoteStore> Bucket for RemoteBucket<S> {
+    fn location(&self) -> String {
+        self.location.clone()
     }
 
     async fn get(&self, key: &str, limit_bytes: u64) -> Result<Option<Object>> {
@@ -243,8 +251,8 @@ impl<S: S3> Bucket for RemoteBucket<S> {
             }
         };
         if found.meta.size > limit_bytes {
-            let detail = format!("it has {} bytes, more than {limit_bytes}", found.meta.size);
-            return Err(Error::Mismatch { place: self.place.clone(), key: key.to_owned(), detail });
+            let detail = format!("it has {} bytes, and the limit is {limit_bytes}", found.meta.size);
+            return Err(Error::Mismatch { location: self.location.clone(), key: key.to_owned(), detail });
         }
         let etag = ETag(found.meta.e_tag.clone().unwrap_or_default());
         let bytes = found.bytes().await.map_err(|e| self.error(&action, e))?;
@@ -254,18 +262,18 @@ impl<S: S3> Bucket for RemoteBucket<S> {
     async fn head(&self, key: &str) -> Result<Option<(u64, ETag)>> {
         match self.control.head(&path(key)?).await {
             Ok(meta) => Ok(Some((meta.size, ETag(meta.e_tag.unwrap_or_default())))),
-            Err(error) => match self.error(&format!("look at {key}"), error) {
+            Err(error) => match self.error(&format!("read the metadata of {key}"), error) {
                 Error::Missing { .. } => Ok(None),
                 error => Err(error),
             },
         }
     }
 
-    async fn put(&self, key: &str, body: Bytes, condition: Condition<'_>) -> Result<Written> {
+    async fn put(&self, key: &str, body: Bytes, condition: Condition<'_>) -> Result<PutOutcome> {
         self.write(&self.control, key, body.into(), condition).await
     }
 
-    async fn put_file(&self, key: &str, file: &FilePath, condition: Condition<'_>) -> Result<Written> {
+    async fn put_file(&self, key: &str, file: &FilePath, condition: Condition<'_>) -> Result<PutOutcome> {
         self.write(&self.bulk, key, mapped(file)?, condition).await
     }
 
@@ -276,12 +284,12 @@ impl<S: S3> Bucket for RemoteBucket<S> {
             size_bytes: meta.size,
             revision: meta.e_tag.unwrap_or_else(|| meta.last_modified.to_rfc3339()),
         };
-        // Consoles show a folder by an empty object that has the prefix for its name.
+        // Web consoles represent a folder by an empty object whose key is the prefix itself.
         let below = |entry: &Entry| futures::future::ready(entry.key.starts_with(prefix));
         let listed = listing.map_ok(entry).try_filter(below).try_collect().await;
         listed.map_err(|e| match self.error(&format!("list {prefix}"), e) {
-            // A listing of nothing is empty, never missing.
-            Error::Missing { place, .. } => Error::NoBucket { place },
+            // Listing an empty prefix succeeds, so "not found" means the bucket.
+            Error::Missing { location, .. } => Error::NoBucket { location },
             error => error,
         })
     }
@@ -296,19 +304,19 @@ impl<S: S3> Bucket for RemoteBucket<S> {
         }
     }
 
-    fn bulk(&self) -> Bulk<'_> {
-        Bulk::Parts(self)
+    fn bulk_transfer(&self) -> BulkTransfer<'_> {
+        BulkTransfer::Parts(self)
     }
 
     async fn presigned(&self, key: &str, valid: Duration) -> Result<Option<String>> {
         let Some(signer) = self.control.signer() else { return Ok(None) };
         let signed = signer.signed_url("GET".parse().unwrap_or_default(), &path(key)?, valid).await;
-        Ok(Some(signed.map_err(|e| self.error(&format!("sign an address of {key}"), e))?.into()))
+        Ok(Some(signed.map_err(|e| self.error(&format!("sign a URL for {key}"), e))?.into()))
     }
 }
 
 #[async_trait]
-impl<S: S3> PartStore for RemoteBucket<S> {
+impl<S: RemoteStore> PartStore for RemoteBucket<S> {
     async fn start(&self, key: &str) -> Result<UploadId> {
         let started = self.bulk.create_multipart(&path(key)?).await;
         started.map(UploadId).map_err(|e| self.error(&format!("upload {key}"), e))
@@ -327,7 +335,7 @@ impl<S: S3> PartStore for RemoteBucket<S> {
 
     async fn abort(&self, key: &str, upload: &UploadId) -> Result<()> {
         let aborted = self.bulk.abort_multipart(&path(key)?, &upload.0).await;
-        aborted.map_err(|e| self.error(&format!("give up uploading {key}"), e))
+        aborted.map_err(|e| self.error(&format!("abort the upload of {key}"), e))
     }
 
     async fn read(
@@ -337,26 +345,28 @@ impl<S: S3> PartStore for RemoteBucket<S> {
         version: &ETag,
     ) -> Result<BoxStream<'static, Result<Bytes>>> {
         let action = format!("read {key}");
-        // A read's condition is understood with its quotes, also where a write's is not.
+        // Reads accept quoted tags everywhere, even on servers that reject them for writes.
         let if_match = Some(version.0.clone());
         let options = GetOptions { range: Some(range.into()), if_match, ..GetOptions::default() };
         let found = self.bulk.get_opts(&path(key)?, options).await.map_err(|e| self.error(&action, e))?;
-        let place = self.place.clone();
-        let broken =
-            move |e: object_store::Error| Error::Unavailable { place: place.clone(), detail: innermost(&e) };
+        let location = self.location.clone();
+        let broken = move |e: object_store::Error| Error::Unavailable {
+            location: location.clone(),
+            detail: innermost(&e),
+        };
         Ok(found.into_stream().map_err(broken).boxed())
     }
 }
 
-/// A file as a body that is read from disk as it is sent, and again if it is sent again.
-#[expect(unsafe_code, reason = "maps a file of this process's own making, which nobody else writes to")]
+/// Maps a file as a request body: it is read from disk while it is sent, and again for a retry.
+#[expect(unsafe_code, reason = "maps a file that this process created and no other process writes to")]
 fn mapped(file: &FilePath) -> Result<PutPayload> {
     let failed = |e| Error::file("read", file, e);
     let opened = std::fs::File::open(file).map_err(failed)?;
     if opened.metadata().map_err(failed)?.len() == 0 {
         return Ok(PutPayload::new());
     }
-    let whole = Bytes::from_owner(unsafe { memmap2::Mmap::map(&opened) }.map_err(failed)?);
-    let pieces = (0..whole.len()).step_by(PIECE);
-    Ok(pieces.map(|from| whole.slice(from..(from + PIECE).min(whole.len()))).collect())
+    let content = Bytes::from_owner(unsafe { memmap2::Mmap::map(&opened) }.map_err(failed)?);
+    let starts = (0..content.len()).step_by(CHUNK_BYTES);
+    Ok(starts.map(|from| content.slice(from..(from + CHUNK_BYTES).min(content.len()))).collect())
 }

@@ -1,4 +1,4 @@
-//! Where a bucket is and how to get in.
+//! The location of a bucket and how to access it.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,17 +8,17 @@ use std::time::Duration;
 use super::{Bucket, FolderBucket, RemoteBucket};
 use crate::error::Result;
 
-/// A text that is never shown.
+/// A string that `Debug` does not print.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Wraps a text.
+    /// Wraps a string.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text.
+    /// The string itself; do not print it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -30,35 +30,35 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A bucket that speaks S3.
+/// How to reach a bucket on an S3 server.
 #[derive(Debug, Clone)]
 pub struct S3Settings {
-    /// Address of the server.
+    /// URL of the server, such as `https://ACCOUNT.r2.cloudflarestorage.com`.
     pub endpoint: String,
-    /// Name of the bucket.
+    /// Name of the bucket on that server.
     pub bucket: String,
-    /// `auto` for R2.
+    /// Region that requests are signed for; `auto` for R2.
     pub region: String,
-    /// Who we are.
+    /// Access key id that requests are signed with.
     pub access_key_id: String,
-    /// And the proof.
+    /// Secret that belongs to the access key id.
     pub secret_access_key: Secret,
-    /// How patient to be.
+    /// Timeouts and retry pauses of requests.
     pub timeouts: Timeouts,
 }
 
-/// How long to wait for a server. A test shortens them; nothing else does.
+/// Timeouts of requests to a server. Only tests change them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Until it takes a connection.
+    /// For establishing a connection.
     pub connect: Duration,
-    /// One small request, with its answer.
+    /// For one small request, including its response.
     pub control: Duration,
-    /// One part: 16 MiB at 150 kbit/s.
+    /// For one part of a large object. The default is enough for 16 MiB at 150 kbit/s.
     pub bulk: Duration,
-    /// Silence in the middle of an answer.
+    /// Longest wait for more bytes in the middle of a response.
     pub silence: Duration,
-    /// Before a failed request is sent again; twice that before the next time, and so on.
+    /// Pause before a failed request is retried; doubles with each retry.
     pub first_pause: Duration,
 }
 
@@ -74,17 +74,17 @@ impl Default for Timeouts {
     }
 }
 
-/// Where a bucket is.
+/// The location of a bucket.
 #[derive(Debug, Clone)]
-pub enum Place {
-    /// A folder of this machine.
+pub enum BucketLocation {
+    /// A folder on this machine.
     Folder(PathBuf),
-    /// A server.
+    /// A bucket on an S3 server.
     S3(S3Settings),
 }
 
-impl Place {
-    /// Opens it. A folder is created; a server is not asked anything yet.
+impl BucketLocation {
+    /// Opens the bucket. Creates a folder if necessary; sends no request to a server.
     pub fn open(&self) -> Result<Arc<dyn Bucket>> {
         Ok(match self {
             Self::Folder(folder) => Arc::new(FolderBucket::open(folder)?),
@@ -92,7 +92,7 @@ impl Place {
         })
     }
 
-    /// Whether it is on another machine.
+    /// Whether the bucket is on a server.
     pub fn is_remote(&self) -> bool {
         matches!(self, Self::S3(_))
     }

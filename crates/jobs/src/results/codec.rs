@@ -1,5 +1,5 @@
-//! From stored bytes to JSON text: decompression, told by the first bytes, and the size and hash of
-//! what was stored. Memory stays bounded whatever the bytes say.
+//! Decompresses the stored bytes, and computes their size and hash. The codec is detected by the first bytes.
+//! Memory is bounded for any input.
 
 use std::fmt;
 use std::io::{self, BufReader, Chain, Cursor, Read};
@@ -7,24 +7,24 @@ use std::io::{self, BufReader, Chain, Cursor, Read};
 use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
-/// How a results file is compressed.
+/// The compression of a results file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Codec {
-    /// Not at all.
+    /// Not compressed.
     Plain,
-    /// RFC 1952, of one or more members.
+    /// RFC 1952, with one or more members.
     Gzip,
-    /// RFC 8878, of one or more frames.
+    /// RFC 8878, with one or more frames.
     Zstd,
 }
 
 impl Codec {
-    /// Told by the first bytes of a file; four are enough.
+    /// Detects the codec from the first bytes of a file; four are enough.
     #[must_use]
     pub fn of(first_bytes: &[u8]) -> Self {
         match first_bytes {
             [0x1F, 0x8B, ..] => Self::Gzip,
-            // A frame, or a skippable frame, with which parallel compressors begin.
+            // A frame, or a skippable frame, which parallel compressors write first.
             [0x28, 0xB5, 0x2F, 0xFD, ..] | [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..] => Self::Zstd,
             _ => Self::Plain,
         }
@@ -41,14 +41,14 @@ impl fmt::Display for Codec {
     }
 }
 
-/// Compressed bytes taken at a time.
+/// Size of the buffer of compressed bytes.
 const STORED_BUFFER: usize = 1 << 16;
 
-/// A zstd frame may ask the decoder to remember 2^this bytes: what RFC 8878 recommends to support at
-/// least, and all levels but the "ultra" ones stay within.
+/// Base-2 logarithm of the largest zstd window accepted. RFC 8878 recommends that decoders support at least
+/// this, and all compression levels but the "ultra" ones stay within it.
 const WINDOW_LOG_MAX: u32 = 23;
 
-/// The stored bytes, counted and hashed on their way.
+/// Counts and hashes the stored bytes as they are read.
 pub(super) struct Stored<R> {
     input: Chain<Cursor<Vec<u8>>, R>,
     hash: Sha256,
@@ -70,7 +70,7 @@ impl<R: Read> Read for Stored<R> {
     }
 }
 
-/// Reads the text.
+/// Reads the decompressed text.
 pub(super) enum Decoder<R: Read> {
     Plain(Stored<R>),
     Gzip(Box<MultiGzDecoder<BufReader<Stored<R>>>>),
@@ -115,17 +115,17 @@ impl<R: Read> Decoder<R> {
         }
     }
 
-    /// Stored bytes taken so far.
+    /// Number of stored bytes read so far.
     pub(super) fn stored_bytes(&self) -> u64 {
         self.stored().size_bytes
     }
 
-    /// Whether an error came from the input itself, not from what it holds.
+    /// Whether an error came from the underlying reader rather than from the decompressor.
     pub(super) fn input_has_failed(&self) -> bool {
         self.stored().has_failed
     }
 
-    /// SHA-256 of the stored bytes taken so far, in hex.
+    /// SHA-256 of the stored bytes read so far, in hexadecimal.
     pub(super) fn sha256(&self) -> String {
         hex(self.stored().hash.clone())
     }
@@ -141,7 +141,7 @@ impl<R: Read> Read for Decoder<R> {
     }
 }
 
-/// The hash so far, in lower-case hex.
+/// Formats a hash in lower-case hexadecimal.
 pub(super) fn hex(hash: Sha256) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codecs_are_told_by_their_first_bytes() {
+    fn detects_codecs_by_their_first_bytes() {
         assert_eq!(Codec::of(b"{\"job_id\""), Codec::Plain);
         assert_eq!(Codec::of(b""), Codec::Plain);
         assert_eq!(Codec::of(&[0x1F, 0x8B]), Codec::Gzip);

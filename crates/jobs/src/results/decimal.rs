@@ -1,8 +1,8 @@
-//! Numbers as the results file writes them: a fixed number of decimals at most, no trailing zeros,
-//! by integer arithmetic. The text is the one that `format!("{:.N}")` gives, shortened: rounding is
-//! of the exact binary value, ties to even, and there is no `-0`.
+//! Formats numbers for the results file: rounded to a maximum number of decimals, without trailing zeros, by
+//! integer arithmetic. The text equals that of `format!("{:.N}")` without trailing zeros: the exact binary
+//! value is rounded, ties to even, and there is no `-0`.
 
-/// Digits of a number, from the last to the first.
+/// Buffer that is filled with digits from the last to the first.
 struct Digits {
     bytes: [u8; 24],
     start: usize,
@@ -29,7 +29,7 @@ impl Digits {
     }
 }
 
-/// Appends an integer.
+/// Appends an integer in decimal.
 pub(super) fn write_integer(out: &mut Vec<u8>, n: u64) {
     let mut digits = Digits::new();
     digits.push_integer(n);
@@ -63,8 +63,8 @@ pub(super) fn write_decimal<const DECIMALS: u32>(out: &mut Vec<u8>, x: f64) {
     out.extend_from_slice(&digits.bytes[digits.start..]);
 }
 
-/// `x * scale` as the nearest integer, ties to even, computed exactly. `None` from 2^49 on, where
-/// the product may not fit.
+/// `x * scale` rounded to the nearest integer, ties to even, computed exactly. `None` for `x >= 2^49`, where
+/// the product may overflow.
 fn round_scaled(x: f64, scale: u64) -> Option<u64> {
     const FRACTION_BITS: u32 = f64::MANTISSA_DIGITS - 1;
     if x >= (1u64 << 49) as f64 {
@@ -72,9 +72,9 @@ fn round_scaled(x: f64, scale: u64) -> Option<u64> {
     }
     let bits = x.to_bits();
     let (exponent, fraction) = ((bits >> FRACTION_BITS) as u32, bits & ((1 << FRACTION_BITS) - 1));
-    // A subnormal's exponent is the smallest and has no hidden bit; far too small to matter.
+    // Subnormal numbers have no implicit bit; they are so small that the result is 0 anyway.
     let mantissa = if exponent == 0 { fraction } else { fraction | (1 << FRACTION_BITS) };
-    // x = mantissa / 2^shift, and shift > 0 as x < 2^49.
+    // x = mantissa / 2^shift, and shift > 0 because x < 2^49.
     let shift = 1023 + FRACTION_BITS - exponent;
     let product = u128::from(mantissa) * u128::from(scale);
     if shift > 68 {
@@ -86,7 +86,7 @@ fn round_scaled(x: f64, scale: u64) -> Option<u64> {
     Some(whole + u64::from(goes_up))
 }
 
-/// For numbers from 2^49 on, that no picture has.
+/// For numbers of at least 2^49, far beyond any coordinate in an image.
 #[cold]
 fn write_large(out: &mut Vec<u8>, x: f64, decimals: usize) {
     let text = format!("{x:.decimals$}");
@@ -98,7 +98,7 @@ fn write_large(out: &mut Vec<u8>, x: f64, decimals: usize) {
 mod tests {
     use super::*;
 
-    /// The text by way of the standard library.
+    /// The expected text, computed with the standard library.
     fn by_format(x: f64, decimals: usize) -> String {
         let text = format!("{x:.decimals$}");
         let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_have_no_useless_digits() {
+    fn writes_no_trailing_zeros() {
         assert_eq!(shown::<2>(12.0), "12");
         assert_eq!(shown::<2>(12.305), "12.3");
         assert_eq!(shown::<2>(12.05), "12.05");
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_those_of_the_standard_library() {
+    fn decimals_equal_those_of_the_standard_library() {
         let edges = [0.0, 5e-324, f64::MIN_POSITIVE, f64::EPSILON, 0.5, 1.0, 1e15, 1e22, f64::MAX];
         edges.iter().for_each(|&x| assert_as_by_format(x));
         for exponent in -80..80 {
@@ -149,7 +149,7 @@ mod tests {
             assert_as_by_format(unit);
             assert_as_by_format(unit * 4096.0);
             assert_as_by_format(f64::from((unit * 4096.0) as f32));
-            // Ties and their neighbours.
+            // Ties and their neighbours
             let tie = f64::from(i) / 32.0;
             [tie, tie.next_up(), tie.next_down()].iter().for_each(|&x| assert_as_by_format(x));
             let short = f64::from(i) / 1000.0;
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_are_those_of_the_standard_library() {
+    fn integers_equal_those_of_the_standard_library() {
         for n in [0, 9, 10, 99, 100, 1_234_567, u64::MAX] {
             let mut out = Vec::new();
             write_integer(&mut out, n);

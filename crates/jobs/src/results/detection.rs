@@ -1,5 +1,5 @@
-//! The general path for one detection: any order, any spacing, unknown fields of any kind, and the word
-//! on what is wrong. The `record` module takes the usual ones faster.
+//! Parses one detection in any valid form: fields in any order, any spacing, unknown fields of any kind. Also
+//! reports errors. The `record` module parses the common forms faster.
 
 use std::io::Read;
 
@@ -8,7 +8,7 @@ use super::source::Source;
 use super::tokens::Kept;
 use super::{Detection, number};
 
-/// The fields of a detection, as far as they were met.
+/// The fields of a detection that were read so far.
 #[derive(Default)]
 struct Fields {
     frame: Option<u64>,
@@ -18,11 +18,11 @@ struct Fields {
 }
 
 impl<R: Read> Source<R> {
-    /// The detection that comes next. Its numbers are what the text says, however absurd.
+    /// Parses the next detection. The caller checks the values.
     pub(super) fn detection(&mut self) -> Result<Detection, Fault> {
-        let place = self.place();
+        let position = self.position();
         if self.next_byte()? != b'{' {
-            return Err(self.surprise("a detection's `{`"));
+            return Err(self.unexpected("a detection's `{`"));
         }
         self.consume(1);
         let mut fields = Fields::default();
@@ -31,7 +31,7 @@ impl<R: Read> Source<R> {
             self.detection_field(&mut fields)?;
             has_more = self.more(b'}')?;
         }
-        let missing = |field| Fault::Refused(Problem::Missing(field), place);
+        let missing = |field| Fault::Invalid(Problem::Missing(field), position);
         Ok(Detection {
             frame: fields.frame.ok_or_else(|| missing("frame"))?,
             track_id: fields.track_id.ok_or_else(|| missing("track_id"))?,
@@ -48,7 +48,7 @@ impl<R: Read> Source<R> {
             }
             "track_id" => {
                 let read = |text: &[u8]| number::whole_integer(text).and_then(|n| u64::try_from(n).ok());
-                let track_id = self.number(read, "track_id", "an integer from 0")?;
+                let track_id = self.number(read, "track_id", "a non-negative integer")?;
                 self.set(&mut fields.track_id, track_id, "track_id")
             }
             "bbox" => {
@@ -66,22 +66,22 @@ impl<R: Read> Source<R> {
     fn set<T>(&self, field: &mut Option<T>, value: T, name: &'static str) -> Result<(), Fault> {
         match field.replace(value) {
             None => Ok(()),
-            Some(_) => Err(self.refuse(Problem::Repeated(name))),
+            Some(_) => Err(self.invalid(Problem::Repeated(name))),
         }
     }
 
     fn frame(&mut self) -> Result<u64, Fault> {
         self.next_byte()?;
-        let place = self.place();
-        let frame = self.number(number::whole_integer, "frame", "an integer from 0")?;
+        let position = self.position();
+        let frame = self.number(number::whole_integer, "frame", "a non-negative integer")?;
         let unknown = Problem::UnknownFrame { frame, n_frames: None };
-        u64::try_from(frame).map_err(|_| Fault::Refused(unknown, place))
+        u64::try_from(frame).map_err(|_| Fault::Invalid(unknown, position))
     }
 
     fn bbox(&mut self) -> Result<[f64; 4], Fault> {
-        let place = self.place();
+        let position = self.position();
         if self.next_byte()? != b'[' {
-            return Err(self.refuse(Problem::WrongType { field: "bbox", want: "an array of 4 numbers" }));
+            return Err(self.invalid(Problem::WrongType { field: "bbox", want: "an array of 4 numbers" }));
         }
         self.consume(1);
         let mut bbox = [0.0; 4];
@@ -95,6 +95,6 @@ impl<R: Read> Source<R> {
             n += 1;
             has_more = self.more(b']')?;
         }
-        if n == bbox.len() { Ok(bbox) } else { Err(Fault::Refused(Problem::BoxNumbers(n as u64), place)) }
+        if n == bbox.len() { Ok(bbox) } else { Err(Fault::Invalid(Problem::BoxNumbers(n as u64), position)) }
     }
 }

@@ -1,22 +1,21 @@
-//! The results file, `results/{job_id}.json`: what a worker found, written and read as a stream.
+//! The results file `results/{job_id}.json`: a job's detections, written and read as a stream.
 //!
-//! A one-hour game has about a million detections, so nobody holds them all: [`ResultsWriter`] takes
-//! one at a time, [`read_results`] hands them out in batches, and both stay within a few megabytes.
-//! This module knows bytes and numbers; which object they come from, and who may replace it, is the
-//! protocol's business.
+//! A one-hour game has about a million detections, so they are never all in memory: [`ResultsWriter`] takes
+//! one at a time, [`read_results`] returns them in batches, and both use a few megabytes. This module deals
+//! with bytes and numbers only; the protocol decides which object they come from and who may replace it.
 //!
-//! What it promises:
-//! * The writer's bytes are the contract's plain JSON, one detection to a line, coordinates with at
-//!   most 2 decimals and confidence with at most 4. Whatever it writes, the reader takes.
-//! * The reader trusts nothing. Plain JSON, gzip and zstd are told apart by their first bytes. It
-//!   either ends with every promise of [`Expected`] kept, or says what is wrong and where. Batches
-//!   may have been handed out before that: a caller keeps them only once it has returned `Ok`.
-//! * Older and foreign writers are welcome: fields in any order, any spacing, unknown fields, whole
-//!   numbers written as `12.0`, detections in any order.
+//! Guarantees:
+//! * The writer produces the contract's plain JSON, one detection per line, coordinates with at most 2
+//!   decimals and confidence with at most 4. The reader accepts everything that the writer produces.
+//! * The reader does not trust its input. It detects plain JSON, gzip and zstd by their first bytes. It
+//!   succeeds only if everything in [`Expected`] holds, and otherwise reports what is wrong and where. It may
+//!   have returned batches by then, so a caller must not commit them before it returns `Ok`.
+//! * Files of older and other writers are accepted: fields in any order, any spacing, unknown fields,
+//!   integers written as `12.0`, detections in any order.
 //!
-//! Layers, from the bytes up: `codec` (decompression, size and hash of the stored bytes), `source`
-//! (one refilled buffer), `tokens` (JSON, any of it), `record` and `detection` (one detection,
-//! the fast path and the general one), `reader` (the document). `number` and `decimal` turn digits into numbers and back.
+//! Layers, from the bytes up: `codec` (decompression; size and hash of the stored bytes), `source` (one
+//! refilled buffer), `tokens` (general JSON), `record` and `detection` (one detection; fast path and general
+//! path), `reader` (the document). `number` and `decimal` parse and format numbers.
 
 mod codec;
 mod decimal;
@@ -32,26 +31,26 @@ mod writer;
 use serde_json::{Map, Value};
 
 pub use codec::Codec;
-pub use problem::{Place, Problem, ReadError, WriteError};
+pub use problem::{Position, Problem, ReadError, WriteError};
 pub use reader::{BATCH, read_results};
 pub use writer::ResultsWriter;
 
-/// One object on one frame.
+/// A detection: the box of one track on one frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Detection {
-    /// 0-based ordinal in the source video, not in the sampled sequence; at most `i64::MAX`.
+    /// 0-based frame number in the source video, not in the sampled sequence; at most `i64::MAX`.
     pub frame: u64,
-    /// Identity over the whole video; at most `i64::MAX`.
+    /// Id of the track, unique within the video; at most `i64::MAX`.
     pub track_id: u64,
-    /// Left, top, width, height in source pixels, top-left origin, after rotation. Width and height
-    /// are not negative.
+    /// Left, top, width and height in source pixels, with the origin at the top left, after rotation metadata
+    /// is applied. Width and height are not negative.
     pub bbox: [f64; 4],
-    /// In 0..=1.
+    /// The model's confidence, in 0..=1.
     pub confidence: f64,
 }
 
 impl Detection {
-    /// What the contract has against it.
+    /// The first violation of the contract, if any.
     #[inline]
     fn problem(&self) -> Option<Problem> {
         let [_, _, width, height] = self.bbox;
@@ -70,9 +69,9 @@ impl Detection {
         if !self.bbox.iter().all(|x| x.is_finite()) || !self.confidence.is_finite() {
             Problem::NotFinite
         } else if self.frame > MAX_INTEGER {
-            Problem::WrongType { field: "frame", want: "an integer from 0" }
+            Problem::WrongType { field: "frame", want: "a non-negative integer" }
         } else if self.track_id > MAX_INTEGER {
-            Problem::WrongType { field: "track_id", want: "an integer from 0" }
+            Problem::WrongType { field: "track_id", want: "a non-negative integer" }
         } else if width < 0.0 || height < 0.0 {
             Problem::NegativeSize { width, height }
         } else {
@@ -81,54 +80,54 @@ impl Detection {
     }
 }
 
-/// The largest integer that databases and most readers of JSON take.
+/// The largest integer that SQLite and most JSON readers accept.
 const MAX_INTEGER: u64 = i64::MAX as u64;
 
-/// The fields of a results file beside its detections.
+/// The fields of a results file other than its detections.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ResultsHead {
-    /// The job.
+    /// Id of the job.
     pub job_id: String,
-    /// The video's number in the library of whoever submitted the job; 0 without one.
+    /// Id of the video in the submitter's library; 0 if there is none.
     pub video_id: i64,
-    /// RFC 3339. Older writers leave it out.
+    /// When tracking ended, in RFC 3339. Older writers leave it out.
     pub completed_at: Option<String>,
-    /// Frames looked at. Older writers leave it out.
+    /// Number of frames processed. Older writers leave it out.
     pub frames_processed: Option<u64>,
-    /// Everything else, as `prompts`. The reader leaves out what it finds unreasonably large.
+    /// All other fields, such as `prompts`. The reader drops values over 64 KiB in total.
     pub extra: Map<String, Value>,
 }
 
-/// What a results file turned out to be.
+/// Size, hash and length of a results file that was written or read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResultsSummary {
-    /// Size of the stored bytes: compressed, where they are.
+    /// Size of the stored file, before decompression.
     pub size_bytes: u64,
-    /// SHA-256 of the stored bytes, in lower-case hex.
+    /// SHA-256 of the stored file, in lower-case hexadecimal.
     pub sha256: String,
-    /// Length of `detections`.
+    /// Number of detections.
     pub n_detections: u64,
 }
 
-/// What a reader knows about the file before it reads; `None` is not checked.
+/// What a results file must be; `None` is not checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expected {
-    /// The job it must be of.
+    /// Id of the job that the file must belong to.
     pub job_id: String,
-    /// The video it must be of.
+    /// Id of the video that the file must belong to.
     pub video_id: Option<i64>,
-    /// Frames of the source video: every detection's frame is below.
+    /// Number of frames in the source video; the frame of each detection must be less.
     pub n_frames: Option<u64>,
-    /// Size of the stored bytes.
+    /// Size of the stored file.
     pub size_bytes: Option<u64>,
-    /// SHA-256 of the stored bytes, in hex.
+    /// SHA-256 of the stored file, in hexadecimal.
     pub sha256: Option<String>,
-    /// Length of `detections`.
+    /// Number of detections.
     pub n_detections: Option<u64>,
 }
 
 impl Expected {
-    /// Of this job; nothing else is known.
+    /// Requires only that the file belongs to this job.
     #[must_use]
     pub fn of_job(job_id: impl Into<String>) -> Self {
         let job_id = job_id.into();

@@ -1,14 +1,14 @@
-//! Numbers as JSON writes them, turned into the nearest `f64`: exactly what `str::parse` gives, faster
-//! for the short ones that a detection has.
+//! Parses JSON numbers into the nearest `f64`: the same value as `str::parse`, but faster for the short
+//! numbers that detections contain.
 
-/// 10^k, exact for every k here.
+/// Powers of ten that an `f64` represents exactly.
 const POWERS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
     1e19, 1e20, 1e21, 1e22,
 ];
 
-/// Reads digits from `at` on into `value`, wrapping; gives the place after them. One at a time: numbers
-/// are short, and taking eight bytes at once measures slower.
+/// Appends the digits that start at `at` to `value`, with wrapping; returns the position after them. Numbers
+/// are so short that reading eight bytes at a time was measured to be slower.
 #[inline(always)]
 fn digits(s: &[u8], mut at: usize, value: &mut u64) -> usize {
     while let Some(&byte) = s.get(at) {
@@ -22,7 +22,7 @@ fn digits(s: &[u8], mut at: usize, value: &mut u64) -> usize {
     at
 }
 
-/// The non-negative integer of at most 18 digits at `at`, and the place after it.
+/// Parses a non-negative integer of at most 18 digits at `at`; returns it and the position after it.
 #[inline(always)]
 pub(super) fn integer(s: &[u8], at: usize) -> Option<(u64, usize)> {
     let mut value = 0;
@@ -32,7 +32,7 @@ pub(super) fn integer(s: &[u8], at: usize) -> Option<(u64, usize)> {
     if len == 0 || len > 18 || is_zero_led { None } else { Some((value, end)) }
 }
 
-/// The JSON number at `at`, and the place after it. What follows is the caller's to look at.
+/// Parses the JSON number at `at`; returns it and the position after it. The caller checks what follows.
 #[inline(always)]
 pub(super) fn float(s: &[u8], at: usize) -> Option<(f64, usize)> {
     let is_negative = s.get(at) == Some(&b'-');
@@ -54,7 +54,7 @@ pub(super) fn float(s: &[u8], at: usize) -> Option<(f64, usize)> {
         }
     }
     let has_exponent = matches!(s.get(end), Some(b'e' | b'E'));
-    // Both operands are exact, so the one division rounds correctly (Clinger 1990).
+    // Both operands are exact, so the single division rounds correctly (Clinger 1990).
     if !has_exponent && n_digits <= 19 && mantissa <= 1 << f64::MANTISSA_DIGITS {
         let x = mantissa as f64 / POWERS[n_decimals];
         return Some((if is_negative { -x } else { x }, end));
@@ -65,7 +65,7 @@ pub(super) fn float(s: &[u8], at: usize) -> Option<(f64, usize)> {
     parse(&s[at..end]).map(|x| (x, end))
 }
 
-/// The place after the digits of an exponent that starts at `at`.
+/// The position after the digits of an exponent that starts at `at`.
 fn exponent(s: &[u8], at: usize) -> Option<usize> {
     let start = at + usize::from(matches!(s.get(at), Some(b'+' | b'-')));
     let end = digits(s, start, &mut 0);
@@ -77,12 +77,12 @@ fn parse(text: &[u8]) -> Option<f64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// The number that the whole text is; infinite if too large for a float.
+/// Parses a complete text as a number; infinite if too large for an `f64`.
 pub(super) fn whole_float(text: &[u8]) -> Option<f64> {
     float(text, 0).filter(|&(_, end)| end == text.len()).map(|(x, _)| x)
 }
 
-/// The integer that the whole text is, also where it is written as a float, like `12.0` or `1e3`.
+/// Parses a complete text as an integer, which may be written as a float, like `12.0` or `1e3`.
 pub(super) fn whole_integer(text: &[u8]) -> Option<i64> {
     const BEYOND: f64 = 9_223_372_036_854_775_808.0;
     let x = whole_float(text)?;
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn floats_are_those_of_the_standard_library() {
+    fn floats_equal_those_of_the_standard_library() {
         for text in [
             "0",
             "-0",
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_json_does_not_call_a_number_is_none() {
+    fn rejects_what_is_not_a_json_number() {
         for text in ["", "-", "+1", "01", "-01", "1.", ".5", "1e", "1e+", "1.e3", "0x1", "1 ", "NaN", "inf"] {
             assert_eq!(whole_float(text.as_bytes()), None, "{text}");
             assert_eq!(whole_integer(text.as_bytes()), None, "{text}");

@@ -1,57 +1,57 @@
-//! What can be wrong with a results file, in words for people, and where.
+//! What can be wrong with a results file, and where.
 
 use std::fmt;
 
 use super::Codec;
 
-/// Why a results file was not read to its end.
+/// Why reading a results file failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError<E> {
-    /// The input could not be read; another attempt may work.
+    /// The input could not be read; a retry may succeed.
     #[error("cannot read the results: {0}")]
     Io(#[source] std::io::Error),
     /// The input is not the results file that was expected.
-    #[error("the results are refused at {place}: {problem}")]
-    Refused {
-        /// What is wrong.
+    #[error("invalid results at {position}: {problem}")]
+    Invalid {
+        /// What is wrong with the file.
         problem: Problem,
-        /// Where.
-        place: Place,
+        /// Where in the decompressed text it was found.
+        position: Position,
     },
-    /// The receiver of the batches gave up.
+    /// The callback that receives the batches failed.
     #[error(transparent)]
     Batch(E),
 }
 
-/// Why a results file was not written.
+/// Why writing a results file failed.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// The output could not be written.
     #[error("cannot write the results: {0}")]
     Io(#[from] std::io::Error),
-    /// The contract forbids what was to be written, and a reader would refuse it.
+    /// The detection violates the contract, so a reader would reject it.
     #[error("cannot write detections[{detection_idx}] to the results: {problem}")]
     Detection {
-        /// What is wrong.
+        /// What is wrong with the detection.
         problem: Problem,
-        /// Which detection, from 0.
+        /// Index of the detection in the file, from 0.
         detection_idx: u64,
     },
-    /// [`ResultsHead::extra`](super::ResultsHead) names a field that the file has already.
-    #[error("cannot write the results: the field {0:?} is not an extra one")]
+    /// [`ResultsHead::extra`](super::ResultsHead) contains a standard field.
+    #[error("cannot write the results: {0:?} is a standard field, not an extra one")]
     Field(String),
 }
 
-/// A place in the JSON text: for compressed files, in what they hold.
+/// A position in the JSON text, after decompression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    /// Which detection, from 0; `None` outside of them.
+pub struct Position {
+    /// Index of the detection, from 0; `None` outside the detections.
     pub detection_idx: Option<u64>,
-    /// Bytes before it.
+    /// Number of bytes before the position.
     pub offset_bytes: u64,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(i) = self.detection_idx {
             write!(f, "detections[{i}], ")?;
@@ -63,125 +63,125 @@ impl fmt::Display for Place {
 /// What is wrong with a results file.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Problem {
-    /// It ends before the document does.
-    #[error("the file ends too early; fetch or make it again")]
+    /// The file ends before the document does.
+    #[error("the file is truncated; download or create it again")]
     Truncated,
-    /// Its text is no JSON; what was met there.
+    /// The text is not JSON; what was found instead of what was expected.
     #[error("not JSON: {0}")]
     NotJson(String),
-    /// The compressed stream is broken, or made so that it takes too much memory.
-    #[error("the {codec} data cannot be decompressed ({detail}); fetch or make it again")]
+    /// The compressed data is corrupt, or would need too much memory.
+    #[error("cannot decompress the {codec} data ({detail}); download or create it again")]
     Damaged {
-        /// Its compression.
+        /// The compression that was detected.
         codec: Codec,
-        /// The decoder's word on it.
+        /// The decompressor's message.
         detail: String,
     },
-    /// Something in it is too large to be honest.
+    /// A token, a nesting depth or the decompressed size exceeds its limit; the message says which.
     #[error("{0}")]
     TooLarge(String),
     /// `NaN`, `Infinity`, or a number beyond the range of 64-bit floats.
-    #[error("a number is NaN or infinite, which JSON does not know and no detection has")]
+    #[error("a number is NaN or infinite")]
     NotFinite,
-    /// A field that must be there is not.
+    /// A required field is missing.
     #[error("the field {0:?} is missing")]
     Missing(&'static str),
-    /// A field is there twice.
-    #[error("the field {0:?} is there twice")]
+    /// A field occurs twice in one object.
+    #[error("the field {0:?} occurs twice")]
     Repeated(&'static str),
-    /// A field holds something else than it should.
+    /// A field has a value of the wrong type.
     #[error("the field {field:?} is not {want}")]
     WrongType {
-        /// Its name.
+        /// Name of the field.
         field: &'static str,
-        /// What it should be, with its article.
+        /// The expected type, with its article.
         want: &'static str,
     },
-    /// A frame that the video does not have.
-    #[error("frame {frame} is not in the video{}", frames_there(*.n_frames))]
+    /// A detection on a frame that the video does not have.
+    #[error("frame {frame} is not in the video{}", frame_range(*.n_frames))]
     UnknownFrame {
-        /// The frame named.
+        /// The detection's frame number.
         frame: i64,
-        /// The video's frames, where known.
+        /// Number of frames in the video, if known.
         n_frames: Option<u64>,
     },
-    /// A box is not four numbers.
+    /// The number of values in a box is not four.
     #[error("the field \"bbox\" has {0} numbers instead of 4 (x, y, width, height)")]
     BoxNumbers(u64),
-    /// A box has a negative side.
-    #[error("a box of negative size, {width} by {height}")]
+    /// A box has a negative width or height.
+    #[error("a box has the negative size {width} by {height}")]
     NegativeSize {
-        /// In pixels.
+        /// Width of the box in pixels.
         width: f64,
-        /// In pixels.
+        /// Height of the box in pixels.
         height: f64,
     },
-    /// A confidence outside of 0..=1.
+    /// A confidence is outside 0..=1.
     #[error("confidence {0} is not between 0 and 1")]
     Confidence(f64),
-    /// The file is of another job.
-    #[error("of another job, {found:?} instead of {expected:?}")]
+    /// The file belongs to another job.
+    #[error("the file belongs to job {found:?} instead of {expected:?}")]
     OtherJob {
-        /// The job named in the file; cut where very long.
+        /// The job id in the file, truncated if very long.
         found: String,
-        /// The job wanted.
+        /// The expected job id.
         expected: String,
     },
-    /// The file is of another video.
-    #[error("of another video, {found} instead of {expected}")]
+    /// The file belongs to another video.
+    #[error("the file belongs to video {found} instead of {expected}")]
     OtherVideo {
-        /// The video named in the file.
+        /// The video id in the file.
         found: i64,
-        /// The video wanted.
+        /// The expected video id.
         expected: i64,
     },
-    /// The stored bytes are more or fewer than expected.
-    #[error("{found} bytes were read of a file that should have {expected}; fetch it again")]
+    /// The stored file is larger or smaller than expected.
+    #[error("read {found} bytes instead of {expected}; download the file again")]
     WrongSize {
-        /// Bytes read; reading stops soon after the expected ones.
+        /// Number of bytes read; reading stops soon after the expected number.
         found: u64,
-        /// Bytes expected.
+        /// Expected number of bytes.
         expected: u64,
     },
-    /// The stored bytes are others than expected.
-    #[error("the SHA-256 is {found} instead of {expected}; fetch it again")]
+    /// The stored file has another hash than expected.
+    #[error("the SHA-256 is {found} instead of {expected}; download the file again")]
     WrongSha256 {
-        /// Of the bytes read, in hex.
+        /// Hash of the bytes read, in hexadecimal.
         found: String,
-        /// In hex.
+        /// Expected hash, in hexadecimal.
         expected: String,
     },
-    /// There are more or fewer detections than expected.
-    #[error("{found} detections instead of {expected}")]
+    /// The file has more or fewer detections than expected.
+    #[error("the file has {found} detections instead of {expected}")]
     WrongCount {
-        /// Detections in the file.
+        /// Number of detections in the file.
         found: u64,
-        /// Detections expected.
+        /// Expected number of detections.
         expected: u64,
     },
-    /// Something follows the document.
-    #[error("something follows the end of the JSON document")]
+    /// There are more bytes after the document.
+    #[error("unexpected data after the end of the JSON document")]
     TrailingBytes,
 }
 
-fn frames_there(n_frames: Option<u64>) -> String {
-    n_frames.map_or_else(String::new, |n| format!(", which has {n} frames, from 0"))
+fn frame_range(n_frames: Option<u64>) -> String {
+    n_frames.map_or_else(String::new, |n| format!(", which has {n} frames, numbered from 0"))
 }
 
-/// A [`ReadError`] from the layers that know no batches.
+/// A [`ReadError`] from the layers below the batches.
 #[derive(Debug)]
 pub(super) enum Fault {
     /// See [`ReadError::Io`].
     Io(std::io::Error),
-    /// See [`ReadError::Refused`].
-    Refused(Problem, Place),
+    /// See [`ReadError::Invalid`].
+    Invalid(Problem, Position),
 }
 
 impl<E> From<Fault> for ReadError<E> {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Io(error) => Self::Io(error),
-            Fault::Refused(problem, place) => Self::Refused { problem, place },
+            Fault::Invalid(problem, position) => Self::Invalid { problem, position },
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The document: the fields of the head in any order, the detections in batches, and at the end the
-//! comparison with what was expected.
+//! Reads the document: the head's fields in any order and the detections in batches. At the end it compares
+//! the file with what was expected.
 
 use std::io::Read;
 
@@ -11,36 +11,36 @@ use super::source::Source;
 use super::tokens::Kept;
 use super::{Detection, Expected, ResultsHead, ResultsSummary, number};
 
-/// Detections handed out at a time; the last batch may be smaller.
+/// Number of detections per batch; the last batch may be smaller.
 pub const BATCH: usize = 2048;
 
-/// Bytes of unknown fields kept in the head, all together.
-const EXTRA_BYTES: usize = 1 << 16;
+/// Total size of unknown fields that are kept in the head.
+const MAX_EXTRA_BYTES: usize = 1 << 16;
 
-/// Bytes of another job's name shown in the error.
-const SHOWN_BYTES: usize = 100;
+/// Length at which a wrong job id is truncated in an error.
+const MAX_SHOWN_ID_BYTES: usize = 100;
 
-/// Reads a results file to its end, and hands out its detections in the file's order, at most
-/// [`BATCH`] at a time.
+/// Reads a results file and passes its detections to `batch` in the file's order, at most [`BATCH`] at a
+/// time.
 ///
-/// `input` is plain JSON, gzip or zstd, told by its first bytes. Reads are large: it needs no buffer
-/// of its own. Memory stays below a few megabytes, or a dozen for zstd with its largest window.
+/// `input` is plain JSON, gzip or zstd, detected by its first bytes. It is read in large pieces and needs no
+/// buffer of its own. Memory use is a few megabytes, or about a dozen for zstd with the largest window.
 ///
 /// # Errors
-/// If the input cannot be read, if it is not what `expected` says or breaks the contract, or if
-/// `batch` fails. Batches handed out before an error are to be forgotten: a file can turn out to be
-/// of another job, or damaged, in its last bytes.
+/// If the input cannot be read, differs from `expected`, violates the contract, or if `batch` fails. The
+/// caller must discard the batches it got before an error: only the last bytes may show that the file is
+/// corrupt or belongs to another job.
 pub fn read_results<E>(
     input: impl Read,
     expected: &Expected,
     batch: impl FnMut(&[Detection]) -> Result<(), E>,
 ) -> Result<(ResultsHead, ResultsSummary), ReadError<E>> {
     let source = Source::new(input, expected.size_bytes)?;
-    let detections = Detections { expected, batch, pending: Vec::with_capacity(BATCH), n_given: 0 };
+    let detections = Detections { expected, batch, pending: Vec::with_capacity(BATCH), n_flushed: 0 };
     Document { source, expected, detections, head: Head::default() }.read()
 }
 
-/// The fields of the head, as far as they were met.
+/// The fields of the head that were read so far.
 #[derive(Default)]
 struct Head {
     job_id: Option<String>,
@@ -52,17 +52,17 @@ struct Head {
     extra_bytes: usize,
 }
 
-/// Detections on their way out.
+/// Collects detections into batches.
 struct Detections<'a, F> {
     expected: &'a Expected,
     batch: F,
     pending: Vec<Detection>,
-    n_given: u64,
+    n_flushed: u64,
 }
 
 impl<F> Detections<'_, F> {
     fn n(&self) -> u64 {
-        self.n_given + self.pending.len() as u64
+        self.n_flushed + self.pending.len() as u64
     }
 
     #[inline]
@@ -91,14 +91,14 @@ impl<F> Detections<'_, F> {
     {
         if !self.pending.is_empty() {
             (self.batch)(&self.pending).map_err(ReadError::Batch)?;
-            self.n_given += self.pending.len() as u64;
+            self.n_flushed += self.pending.len() as u64;
             self.pending.clear();
         }
         Ok(())
     }
 }
 
-/// A results file being read.
+/// A results file that is being read.
 struct Document<'a, R: Read, F> {
     source: Source<R>,
     expected: &'a Expected,
@@ -118,9 +118,9 @@ impl<R: Read, F> Document<'_, R, F> {
             has_more = self.source.more(b'}')?;
         }
         if self.source.after_space()?.is_some() {
-            return Err(self.source.refuse(Problem::TrailingBytes).into());
+            return Err(self.source.invalid(Problem::TrailingBytes).into());
         }
-        let missing = |field| self.source.refuse(Problem::Missing(field));
+        let missing = |field| self.source.invalid(Problem::Missing(field));
         let head = ResultsHead {
             job_id: self.head.job_id.ok_or_else(|| missing("job_id"))?,
             video_id: self.head.video_id.ok_or_else(|| missing("video_id"))?,
@@ -135,7 +135,7 @@ impl<R: Read, F> Document<'_, R, F> {
         Ok((head, summary))
     }
 
-    /// One field of the document.
+    /// Reads one field of the document.
     fn field<E>(&mut self) -> Result<(), ReadError<E>>
     where
         F: FnMut(&[Detection]) -> Result<(), E>,
@@ -166,12 +166,12 @@ impl<R: Read, F> Document<'_, R, F> {
 
     fn job_id(&mut self) -> Result<(), Fault> {
         self.once("job_id", self.head.job_id.is_some())?;
-        let place = self.source.place();
+        let position = self.source.position();
         let mut found = self.text("job_id")?;
         let expected = &self.expected.job_id;
         if found != *expected {
-            found.truncate(found.floor_char_boundary(SHOWN_BYTES));
-            return Err(Fault::Refused(Problem::OtherJob { found, expected: expected.clone() }, place));
+            found.truncate(found.floor_char_boundary(MAX_SHOWN_ID_BYTES));
+            return Err(Fault::Invalid(Problem::OtherJob { found, expected: expected.clone() }, position));
         }
         self.head.job_id = Some(found);
         Ok(())
@@ -179,10 +179,10 @@ impl<R: Read, F> Document<'_, R, F> {
 
     fn video_id(&mut self) -> Result<(), Fault> {
         self.once("video_id", self.head.video_id.is_some())?;
-        let place = self.source.place();
+        let position = self.source.position();
         let found = self.source.number(number::whole_integer, "video_id", "an integer")?;
         if let Some(expected) = self.expected.video_id.filter(|&expected| expected != found) {
-            return Err(Fault::Refused(Problem::OtherVideo { found, expected }, place));
+            return Err(Fault::Invalid(Problem::OtherVideo { found, expected }, position));
         }
         self.head.video_id = Some(found);
         Ok(())
@@ -190,29 +190,29 @@ impl<R: Read, F> Document<'_, R, F> {
 
     fn n_frames(&mut self) -> Result<u64, Fault> {
         let read = |text: &[u8]| number::whole_integer(text).and_then(|n| u64::try_from(n).ok());
-        self.source.number(read, "frames_processed", "an integer from 0")
+        self.source.number(read, "frames_processed", "a non-negative integer")
     }
 
     fn text(&mut self, field: &'static str) -> Result<String, Fault> {
         if self.source.next_byte()? != b'"' {
-            return Err(self.source.refuse(Problem::WrongType { field, want: "a text" }));
+            return Err(self.source.invalid(Problem::WrongType { field, want: "a string" }));
         }
         self.source.string()
     }
 
-    fn once(&self, field: &'static str, is_there: bool) -> Result<(), Fault> {
-        if is_there { Err(self.source.refuse(Problem::Repeated(field))) } else { Ok(()) }
+    fn once(&self, field: &'static str, is_repeated: bool) -> Result<(), Fault> {
+        if is_repeated { Err(self.source.invalid(Problem::Repeated(field))) } else { Ok(()) }
     }
 
-    /// An unknown field: kept if there is room, validated in any case.
+    /// Reads an unknown field. It is always validated, but kept only while the limit allows.
     fn extra(&mut self, key: String) -> Result<(), Fault> {
-        let place = self.source.place();
+        let position = self.source.position();
         let used = self.head.extra_bytes + key.len();
-        let mut kept = Kept::up_to(EXTRA_BYTES.saturating_sub(used));
+        let mut kept = Kept::up_to(MAX_EXTRA_BYTES.saturating_sub(used));
         self.source.skip(&mut kept)?;
-        if let Some(text) = kept.whole().filter(|_| used <= EXTRA_BYTES) {
+        if let Some(text) = kept.complete().filter(|_| used <= MAX_EXTRA_BYTES) {
             let value = serde_json::from_slice(text)
-                .map_err(|error| Fault::Refused(Problem::NotJson(error.to_string()), place))?;
+                .map_err(|error| Fault::Invalid(Problem::NotJson(error.to_string()), position))?;
             self.head.extra_bytes = used + text.len();
             self.head.extra.insert(key, value);
         }
@@ -225,7 +225,7 @@ impl<R: Read, F> Document<'_, R, F> {
     {
         if self.source.next_byte()? != b'[' {
             let wrong = Problem::WrongType { field: "detections", want: "an array" };
-            return Err(self.source.refuse(wrong).into());
+            return Err(self.source.invalid(wrong).into());
         }
         self.source.consume(1);
         let mut has_more = !self.source.is_empty(b']')?;
@@ -233,7 +233,7 @@ impl<R: Read, F> Document<'_, R, F> {
             self.source.detection_idx = Some(self.detections.n());
             self.source.next_byte()?;
             self.source.want(USUAL_BYTES)?;
-            let place = self.source.place();
+            let position = self.source.position();
             let detection = match record::parse(self.source.window()) {
                 Some((detection, len)) => {
                     self.source.consume(len);
@@ -242,7 +242,7 @@ impl<R: Read, F> Document<'_, R, F> {
                 None => self.source.detection()?,
             };
             if let Some(problem) = self.detections.problem(&detection) {
-                return Err(ReadError::Refused { problem, place });
+                return Err(ReadError::Invalid { problem, position });
             }
             self.detections.push(detection)?;
             has_more = self.source.more(b']')?;

@@ -1,25 +1,25 @@
-//! The fast path: one detection out of bytes at hand, as our own writer and Python's `json.dump` lay
-//! it out, in any order of fields. `None` says nothing about the detection, only that the general
-//! path must look at it: it is cut, unusual or wrong.
+//! The fast path for one detection: parses it from the buffered bytes if it is formatted as by this crate's
+//! writer or Python's `json.dump`, with fields in any order. `None` does not mean that the detection is
+//! invalid, only that the general path must parse it: it is truncated, unusual or wrong.
 
 use super::{Detection, number};
 
-/// Bytes that hold any usual detection.
+/// A length that is enough for any detection in a common form.
 pub(super) const USUAL_BYTES: usize = 512;
 
-/// Bits of the fields seen.
+/// Bit mask of the fields read so far.
 const FRAME: u8 = 1;
 const TRACK_ID: u8 = 2;
 const BBOX: u8 = 4;
 const CONFIDENCE: u8 = 8;
 
-/// A place in the bytes.
+/// A position in the buffered bytes.
 struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-/// The detection at the start of `bytes`, and its length. Only its form is checked.
+/// Parses the detection at the start of `bytes`; returns it and its length. Does not check the values.
 #[inline]
 pub(super) fn parse(bytes: &[u8]) -> Option<(Detection, usize)> {
     let mut cursor = Cursor { bytes, at: 0 };
@@ -43,7 +43,7 @@ pub(super) fn parse(bytes: &[u8]) -> Option<(Detection, usize)> {
 }
 
 impl Cursor<'_> {
-    /// One name and its value; gives the field's bit, or 0 for one that nobody knows.
+    /// Parses one name and its value; returns the field's bit, or 0 for an unknown field.
     #[inline(always)]
     fn field(&mut self, detection: &mut Detection) -> Option<u8> {
         if self.take_name(b"\"frame\"") {
@@ -127,7 +127,7 @@ impl Cursor<'_> {
         }
     }
 
-    /// A name without escapes, with a finite number or a text without escapes.
+    /// Skips a name without escapes whose value is a finite number or a string without escapes.
     #[inline(never)]
     fn skip_unknown(&mut self) -> Option<()> {
         let name = self.plain_text()?;
@@ -163,7 +163,7 @@ mod tests {
         Detection { frame: 12, track_id: 3, bbox: [412.5, -8.0, 61.25, 143.0], confidence: 0.97 };
 
     #[test]
-    fn usual_layouts_are_parsed() {
+    fn parses_common_layouts() {
         for text in [
             r#"{"frame":12,"track_id":3,"bbox":[412.5,-8,61.25,143],"confidence":0.97}"#,
             r#"{"frame": 12, "track_id": 3, "bbox": [412.5, -8.0, 61.25, 143.0], "confidence": 0.97}"#,
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn cut_or_unusual_ones_are_left_to_the_general_path() {
+    fn leaves_truncated_and_unusual_detections_to_the_general_path() {
         let text = r#"{"frame":12,"track_id":3,"bbox":[412.5,-8,61.25,143],"confidence":0.97}"#;
         for len in 0..text.len() {
             assert_eq!(parse(&text.as_bytes()[..len]), None, "{len}");

@@ -1,5 +1,5 @@
-//! JSON, piece by piece, over a [`Source`]: whatever RFC 8259 allows, validated, with nothing held but
-//! the token at hand. Values that nobody asked for are skipped however long they are.
+//! A JSON tokenizer over a [`Source`]. It accepts and validates everything that RFC 8259 allows and buffers
+//! only the current token. It skips values that are not needed, whatever their length.
 
 use std::io::Read;
 
@@ -7,37 +7,37 @@ use super::number;
 use super::problem::{Fault, Problem};
 use super::source::Source;
 
-/// How deep arrays and objects may lie in each other.
+/// Deepest nesting of arrays and objects that is accepted.
 const MAX_DEPTH: usize = 100;
 
 /// Text of a skipped value, kept up to a limit.
 pub(super) struct Kept {
     bytes: Vec<u8>,
     limit: usize,
-    is_whole: bool,
+    is_complete: bool,
 }
 
 impl Kept {
-    /// Keeps at most so many bytes.
+    /// Keeps the text if it is at most `limit` bytes long.
     pub(super) fn up_to(limit: usize) -> Self {
-        Self { bytes: Vec::new(), limit, is_whole: true }
+        Self { bytes: Vec::new(), limit, is_complete: true }
     }
 
     fn add(&mut self, bytes: &[u8]) {
-        self.is_whole &= self.bytes.len() + bytes.len() <= self.limit;
-        if self.is_whole {
+        self.is_complete &= self.bytes.len() + bytes.len() <= self.limit;
+        if self.is_complete {
             self.bytes.extend_from_slice(bytes);
         }
     }
 
-    /// The text, if all of it was kept.
-    pub(super) fn whole(&self) -> Option<&[u8]> {
-        self.is_whole.then_some(&self.bytes)
+    /// The text, if it was within the limit.
+    pub(super) fn complete(&self) -> Option<&[u8]> {
+        self.is_complete.then_some(&self.bytes)
     }
 }
 
 impl<R: Read> Source<R> {
-    /// The next byte that is no space. The text must not end here.
+    /// The next byte after white space; an error at the end of the text.
     #[inline]
     pub(super) fn next_byte(&mut self) -> Result<u8, Fault> {
         if let Some(&byte) = self.window().first()
@@ -47,11 +47,11 @@ impl<R: Read> Source<R> {
         }
         match self.after_space()? {
             Some(byte) => Ok(byte),
-            None => Err(self.refuse(Problem::Truncated)),
+            None => Err(self.invalid(Problem::Truncated)),
         }
     }
 
-    /// The next byte that is no space, or the end of the text.
+    /// The next byte after white space; `None` at the end of the text.
     pub(super) fn after_space(&mut self) -> Result<Option<u8>, Fault> {
         loop {
             let window = self.window();
@@ -64,65 +64,67 @@ impl<R: Read> Source<R> {
         }
     }
 
-    /// Consumes this byte after spaces.
+    /// Consumes white space and then this byte.
     pub(super) fn expect(&mut self, byte: u8) -> Result<(), Fault> {
         let found = self.next_byte()?;
         if found != byte {
-            return Err(self.surprise(&format!("`{}`", char::from(byte))));
+            return Err(self.unexpected(&format!("`{}`", char::from(byte))));
         }
         self.consume(1);
         Ok(())
     }
 
-    /// After an element: consumes the comma or the closing byte; whether more follows.
+    /// After an element: consumes the comma or the closing byte. Returns whether another element follows.
     #[inline]
     pub(super) fn more(&mut self, closing: u8) -> Result<bool, Fault> {
         let found = self.next_byte()?;
         if found != b',' && found != closing {
-            return Err(self.surprise(&format!("`,` or `{}`", char::from(closing))));
+            return Err(self.unexpected(&format!("`,` or `{}`", char::from(closing))));
         }
         self.consume(1);
         Ok(found == b',')
     }
 
-    /// After an opening byte: consumes the closing byte if it follows.
+    /// After an opening byte: consumes the closing byte if it follows immediately, and returns whether it
+    /// did.
     pub(super) fn is_empty(&mut self, closing: u8) -> Result<bool, Fault> {
         let is_empty = self.next_byte()? == closing;
         self.consume(usize::from(is_empty));
         Ok(is_empty)
     }
 
-    /// The next byte is not what it should be.
+    /// Makes an error for a next byte that is not what was expected.
     #[cold]
-    pub(super) fn surprise(&self, want: &str) -> Fault {
+    pub(super) fn unexpected(&self, want: &str) -> Fault {
         let found = match self.window().first() {
             Some(byte) if byte.is_ascii_graphic() => format!("`{}`", char::from(*byte)),
             Some(byte) => format!("byte 0x{byte:02x}"),
             None => "the end".to_owned(),
         };
-        self.refuse(Problem::NotJson(format!("{found} where {want} should be")))
+        self.invalid(Problem::NotJson(format!("found {found}, expected {want}")))
     }
 
-    /// A name within an object, and its colon.
+    /// Parses a name in an object and its colon.
     pub(super) fn key(&mut self) -> Result<String, Fault> {
         if self.next_byte()? != b'"' {
-            return Err(self.surprise("a name in quotes"));
+            return Err(self.unexpected("a name in quotes"));
         }
         let key = self.string()?;
         self.expect(b':')?;
         Ok(key)
     }
 
-    /// The string whose opening quote comes next.
+    /// Parses the string whose opening quote is next.
     pub(super) fn string(&mut self) -> Result<String, Fault> {
         let len = self.string_len()?;
         let text = serde_json::from_slice(&self.window()[..len]);
-        let text = text.map_err(|_| self.refuse(Problem::NotJson("an invalid text".to_owned())))?;
+        let text = text.map_err(|_| self.invalid(Problem::NotJson("invalid string".to_owned())))?;
         self.consume(len);
         Ok(text)
     }
 
-    /// Bytes of the string whose opening quote comes next, with its quotes; all of it in the window.
+    /// Length of the string whose opening quote is next, including its quotes. Extends the window to contain
+    /// all of it.
     fn string_len(&mut self) -> Result<usize, Fault> {
         let mut at = 1;
         loop {
@@ -135,18 +137,18 @@ impl<R: Read> Source<R> {
                 }
             }
             if !self.grow()? {
-                return Err(self.cut());
+                return Err(self.truncated());
             }
         }
     }
 
-    /// The text ends in the window.
+    /// Makes the error for a text that ends within a token.
     #[cold]
-    fn cut(&self) -> Fault {
-        Fault::Refused(Problem::Truncated, self.place_of(self.window().len()))
+    fn truncated(&self) -> Fault {
+        Fault::Invalid(Problem::Truncated, self.position_of(self.window().len()))
     }
 
-    /// Bytes of the number or bare word that comes next, all of it in the window; perhaps 0.
+    /// Length of the number or bare word that is next, possibly 0. Extends the window to contain all of it.
     pub(super) fn word_len(&mut self) -> Result<usize, Fault> {
         let mut at = 0;
         loop {
@@ -157,25 +159,25 @@ impl<R: Read> Source<R> {
                 return Ok(at);
             }
             if !self.grow()? {
-                return Err(self.cut());
+                return Err(self.truncated());
             }
         }
     }
 
-    /// Refuses a word that is no value of JSON's.
+    /// Rejects a word that is not a JSON value.
     pub(super) fn check_word(&self, len: usize) -> Result<(), Fault> {
         match &self.window()[..len] {
             b"true" | b"false" | b"null" => Ok(()),
-            b"NaN" | b"Infinity" | b"-Infinity" => Err(self.refuse(Problem::NotFinite)),
+            b"NaN" | b"Infinity" | b"-Infinity" => Err(self.invalid(Problem::NotFinite)),
             word => match number::whole_float(word) {
                 Some(x) if x.is_finite() => Ok(()),
-                Some(_) => Err(self.refuse(Problem::NotFinite)),
-                None => Err(self.surprise("a value")),
+                Some(_) => Err(self.invalid(Problem::NotFinite)),
+                None => Err(self.unexpected("a value")),
             },
         }
     }
 
-    /// The number that comes next, as `read` understands its text.
+    /// Parses the number that is next with `read`.
     pub(super) fn number<T>(
         &mut self,
         read: impl Fn(&[u8]) -> Option<T>,
@@ -184,16 +186,16 @@ impl<R: Read> Source<R> {
     ) -> Result<T, Fault> {
         let wrong = Problem::WrongType { field, want };
         if matches!(self.next_byte()?, b'"' | b'{' | b'[') {
-            return Err(self.refuse(wrong));
+            return Err(self.invalid(wrong));
         }
         let len = self.word_len()?;
         self.check_word(len)?;
-        let value = read(&self.window()[..len]).ok_or_else(|| self.refuse(wrong))?;
+        let value = read(&self.window()[..len]).ok_or_else(|| self.invalid(wrong))?;
         self.consume(len);
         Ok(value)
     }
 
-    /// Whether `null` comes next; then it is consumed.
+    /// Consumes `null` if it is next, and returns whether it was.
     pub(super) fn is_null(&mut self) -> Result<bool, Fault> {
         if self.next_byte()? != b'n' {
             return Ok(false);
@@ -204,7 +206,7 @@ impl<R: Read> Source<R> {
         Ok(true)
     }
 
-    /// Consumes the value that comes next, whatever it is.
+    /// Consumes and validates the value that is next, of any type.
     pub(super) fn skip(&mut self, kept: &mut Kept) -> Result<(), Fault> {
         let mut closings: Vec<u8> = Vec::new();
         loop {
@@ -225,7 +227,7 @@ impl<R: Read> Source<R> {
         }
     }
 
-    /// Enters an array or object; `false` if it is empty, and so left again.
+    /// Enters an array or object; `false` if it is empty and was consumed.
     fn open(
         &mut self,
         opening: &[u8],
@@ -234,7 +236,7 @@ impl<R: Read> Source<R> {
         kept: &mut Kept,
     ) -> Result<bool, Fault> {
         if closings.len() == MAX_DEPTH {
-            return Err(self.refuse(Problem::TooLarge(format!("values over {MAX_DEPTH} deep in each other"))));
+            return Err(self.invalid(Problem::TooLarge(format!("nested more than {MAX_DEPTH} levels deep"))));
         }
         self.consume(1);
         kept.add(opening);
@@ -247,7 +249,7 @@ impl<R: Read> Source<R> {
         Ok(!is_empty)
     }
 
-    /// After a value: leaves what ends here; whether another value follows.
+    /// After a value: leaves the arrays and objects that end here. Returns whether another value follows.
     fn close(&mut self, closings: &mut Vec<u8>, kept: &mut Kept) -> Result<bool, Fault> {
         while let Some(&closing) = closings.last() {
             if self.more(closing)? {
@@ -262,7 +264,7 @@ impl<R: Read> Source<R> {
 
     fn skip_key(&mut self, kept: &mut Kept) -> Result<(), Fault> {
         if self.next_byte()? != b'"' {
-            return Err(self.surprise("a name in quotes"));
+            return Err(self.unexpected("a name in quotes"));
         }
         self.skip_scalar(kept)?;
         self.expect(b':')?;

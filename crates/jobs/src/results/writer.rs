@@ -1,5 +1,5 @@
-//! The writer: the contract's plain JSON, laid out for people and for tools that read lines, one
-//! detection to a line, hashed and counted on its way out.
+//! Writes results as plain JSON with one detection per line, readable for users and line-based tools. Hashes
+//! and counts the bytes along the way.
 
 use std::io::Write;
 
@@ -9,15 +9,15 @@ use super::codec::hex;
 use super::decimal::{write_decimal, write_integer};
 use super::{Detection, ResultsHead, ResultsSummary, WriteError};
 
-/// Bytes gathered before they are written.
+/// Number of bytes that are buffered before they are written.
 const BUFFER: usize = 1 << 16;
 
-/// Fields that [`ResultsHead::extra`] must not name.
-const OWN_FIELDS: [&str; 5] = ["job_id", "video_id", "completed_at", "frames_processed", "detections"];
+/// Fields that [`ResultsHead::extra`] must not contain.
+const STANDARD_FIELDS: [&str; 5] = ["job_id", "video_id", "completed_at", "frames_processed", "detections"];
 
-/// Writes a results file. Without [`finish`](Self::finish) it stays incomplete: `w` should be a file
-/// that nobody sees before. It needs no buffer of its own.
-#[must_use = "without `finish` the file is incomplete"]
+/// Writes a results file. The file is incomplete until [`finish`](Self::finish) is called, so it should not
+/// be visible to readers before. The output needs no buffer of its own.
+#[must_use = "the file is incomplete without `finish`"]
 pub struct ResultsWriter<W: Write> {
     output: W,
     buffer: Vec<u8>,
@@ -27,12 +27,12 @@ pub struct ResultsWriter<W: Write> {
 }
 
 impl<W: Write> ResultsWriter<W> {
-    /// Begins with the head. Its `None`s are written as `null`.
+    /// Starts the file with its head, in which `None` is written as `null`.
     ///
     /// # Errors
-    /// If `extra` names a field that is not an extra one, or the output cannot be written.
+    /// If `extra` contains a standard field.
     pub fn new(output: W, head: &ResultsHead) -> Result<Self, WriteError> {
-        if let Some(field) = head.extra.keys().find(|key| OWN_FIELDS.contains(&key.as_str())) {
+        if let Some(field) = head.extra.keys().find(|key| STANDARD_FIELDS.contains(&key.as_str())) {
             return Err(WriteError::Field(field.clone()));
         }
         let mut buffer = Vec::with_capacity(BUFFER + 1024);
@@ -40,17 +40,17 @@ impl<W: Write> ResultsWriter<W> {
         Ok(Self { output, buffer, hash: Sha256::new(), size_bytes: 0, n_detections: 0 })
     }
 
-    /// Adds a detection. The contract has them ordered by frame, then track.
+    /// Writes a detection. The caller orders them by frame, then by track, as the contract requires.
     ///
     /// # Errors
-    /// If a reader would refuse it (a number that is not finite, a negative size, a confidence beyond
-    /// 0..=1), or the output cannot be written.
+    /// If a reader would reject the detection (a number that is not finite, a negative size, a confidence
+    /// outside 0..=1), or the output cannot be written.
     #[inline]
     pub fn push(&mut self, detection: &Detection) -> Result<(), WriteError> {
         self.write(detection, None)
     }
 
-    /// Adds a detection of one of several prompts, named by its index.
+    /// Writes a detection together with the index of the prompt that it belongs to.
     ///
     /// # Errors
     /// As [`push`](Self::push).
@@ -77,7 +77,7 @@ impl<W: Write> ResultsWriter<W> {
         Ok(())
     }
 
-    /// Ends the document. Gives the output back, flushed, and what was written to it.
+    /// Completes the file. Returns the flushed output and a summary of the file.
     ///
     /// # Errors
     /// If the output cannot be written.
@@ -147,7 +147,7 @@ mod tests {
         Detection { frame: 3, track_id: 2, bbox: [1.0, 2.5, 30.0, 40.125], confidence: 0.91234 };
 
     #[test]
-    fn the_layout_is_one_detection_to_a_line() {
+    fn writes_one_detection_per_line() {
         let mut head = head();
         head.extra.insert("prompts".to_owned(), serde_json::json!(["player", "the \"ball\""]));
         let mut writer = ResultsWriter::new(Vec::new(), &head).unwrap();
@@ -169,14 +169,14 @@ mod tests {
     }
 
     #[test]
-    fn no_detections_are_an_empty_array() {
+    fn writes_no_detections_as_an_empty_array() {
         let (bytes, summary) = ResultsWriter::new(Vec::new(), &head()).unwrap().finish().unwrap();
         assert!(String::from_utf8(bytes).unwrap().ends_with(",\"detections\":[\n]}\n"));
         assert_eq!(summary.n_detections, 0);
     }
 
     #[test]
-    fn what_a_reader_would_refuse_is_not_written() {
+    fn rejects_detections_that_a_reader_would_reject() {
         let [x, y, w, h] = DETECTION.bbox;
         let nan = f64::NAN;
         for (detection, want) in [
@@ -191,7 +191,7 @@ mod tests {
             (Detection { confidence: 1.01, ..DETECTION }, Problem::Confidence(1.01)),
             (
                 Detection { track_id: u64::MAX, ..DETECTION },
-                Problem::WrongType { field: "track_id", want: "an integer from 0" },
+                Problem::WrongType { field: "track_id", want: "a non-negative integer" },
             ),
         ] {
             let mut writer = ResultsWriter::new(Vec::new(), &head()).unwrap();
@@ -204,8 +204,8 @@ mod tests {
     }
 
     #[test]
-    fn extra_fields_do_not_hide_the_own_ones() {
-        for field in OWN_FIELDS {
+    fn rejects_extra_fields_with_standard_names() {
+        for field in STANDARD_FIELDS {
             let mut head = head();
             head.extra.insert(field.to_owned(), serde_json::Value::Null);
             let error = ResultsWriter::new(Vec::new(), &head).err();

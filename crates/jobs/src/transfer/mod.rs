@@ -1,5 +1,5 @@
-//! Files of many gigabytes into a bucket and out of it: in parts, several at a time, resumed where they
-//! stopped, verified by size and SHA-256. Memory is bounded by the parts under way.
+//! Uploads and downloads of large files: in parts, several at a time, resumable, and verified by size and
+//! SHA-256. Memory use is bounded by the parts in flight.
 
 mod download;
 mod upload;
@@ -12,19 +12,19 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 
 pub use download::download;
-pub use upload::{Upload, give_up, upload};
+pub use upload::{Upload, abort_upload, upload};
 
-/// What a file must be, or is.
+/// Size and hash of a file's content.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct FileFacts {
-    /// Size.
+pub struct FileDigest {
+    /// Size of the file.
     pub size_bytes: u64,
-    /// SHA-256 in hexadecimal.
+    /// SHA-256 of the content, in hexadecimal.
     pub sha256: String,
 }
 
-impl FileFacts {
-    /// Reads a file. Blocks.
+impl FileDigest {
+    /// Reads and hashes a file. Blocking.
     pub fn of(path: &Path) -> Result<Self> {
         let failed = |e| Error::file("read", path, e);
         let mut file = std::fs::File::open(path).map_err(failed)?;
@@ -49,32 +49,33 @@ impl FileFacts {
     }
 }
 
-/// Hears how many bytes of how many are through.
+/// Callback for the progress of an upload: bytes transferred so far, and the total.
 pub type OnProgress<'a> = &'a (dyn Fn(u64, u64) + Send + Sync);
 
-/// How much of a download is there.
+/// Progress of a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Arrived<'a> {
-    /// Bytes that are through.
+pub struct DownloadProgress<'a> {
+    /// Bytes downloaded so far.
     pub n_bytes: u64,
-    /// Of so many.
+    /// Size of the object.
     pub size_bytes: u64,
-    /// Bytes from the beginning that are all in the file.
+    /// Length of the contiguous start of the file that has been written.
     pub prefix: u64,
-    /// Whether the file's last bytes are, too: containers like to keep their tables there.
+    /// Whether the end of the file (its last two ranges) has been written too. Many containers keep their
+    /// index there.
     pub has_end: bool,
-    /// The file until it is whole. What did not arrive of it is zero; nothing of it is verified.
+    /// The incomplete file, at its full length. Missing bytes are zero, and nothing is verified yet.
     pub partial: &'a Path,
 }
 
-/// Hears how much of a download is there.
-pub type OnArrival<'a> = &'a (dyn Fn(Arrived<'_>) + Send + Sync);
+/// Callback for the progress of a download.
+pub type OnDownloadProgress<'a> = &'a (dyn Fn(DownloadProgress<'_>) + Send + Sync);
 
 fn hex(hasher: Sha256) -> String {
     format!("{:x}", hasher.finalize())
 }
 
-/// Runs blocking work beside the runtime.
+/// Runs blocking work on the runtime's blocking threads.
 async fn in_background<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
@@ -85,9 +86,9 @@ async fn in_background<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Sen
     }
 }
 
-/// Writes a small file whole or not at all. One that is not made `durable` may be gone or spoiled after a power
-/// failure, though not when a process dies.
-fn write_whole(path: &Path, bytes: &[u8], durable: bool) -> Result<()> {
+/// Writes a small file atomically. Unless `durable`, its content is not synced to disk: it survives the death
+/// of the process but may be lost or corrupt after a power failure.
+fn write_atomically(path: &Path, bytes: &[u8], durable: bool) -> Result<()> {
     use std::io::Write;
     let failed = |e| Error::file("write", path, e);
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -1,27 +1,27 @@
-//! Credentials that do not fit, buckets that are not there, servers that are none: each is an error of its own that
-//! names the place and keeps the secret.
+//! Wrong credentials, missing buckets and unreachable servers: each is a distinct error that names the bucket
+//! and does not reveal the secret.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use jobs::bucket::{Bucket, Bulk, Condition, S3Settings, Secret, Timeouts};
+use jobs::bucket::{Bucket, BulkTransfer, Condition, S3Settings, Secret, Timeouts};
 use jobs::{Error, Result, probe};
 use s3_fixture::{Access, ConditionalWrites, FakeR2, RealServer};
 
-use crate::support::{Fresh, Party, TestHost, fake, id, manifest, remote, settings};
+use crate::support::{Fresh, Party, TestEnv, fake, id, manifest, remote, settings};
 
-const SECRET: &str = "a-secret-that-nobody-may-see";
+const SECRET: &str = "a-secret-that-must-not-be-shown";
 
 fn with_secret(server: &FakeR2) -> S3Settings {
     S3Settings { secret_access_key: Secret::new(SECRET), ..settings(server.connection()) }
 }
 
-/// What everything that reads and everything that writes says.
-async fn tried(bucket: &dyn Bucket) -> (Vec<Error>, Vec<Error>) {
+/// Tries all operations. Returns the errors of those that read and of those that write.
+async fn try_all(bucket: &dyn Bucket) -> (Vec<Error>, Vec<Error>) {
     async fn error<T: std::fmt::Debug>(result: impl Future<Output = Result<T>>) -> Option<Error> {
         result.await.err()
     }
-    let Bulk::Parts(parts) = bucket.bulk() else { panic!("a server takes parts") };
+    let BulkTransfer::Parts(parts) = bucket.bulk_transfer() else { panic!("a server takes parts") };
     let reads = [
         error(bucket.get("jobs/a.json", 100)).await,
         error(bucket.head("jobs/a.json")).await,
@@ -35,7 +35,7 @@ async fn tried(bucket: &dyn Bucket) -> (Vec<Error>, Vec<Error>) {
         error(bucket.put_file("results/b.json", file.path(), Condition::Absent)).await,
         error(bucket.delete("jobs/a.json")).await,
         error(parts.start("videos/b.mp4")).await,
-        error(probe::conditional_writes(bucket, &*TestHost::new())).await,
+        error(probe::conditional_writes(bucket, &*TestEnv::new())).await,
     ];
     (reads.into_iter().flatten().collect(), writes.into_iter().flatten().collect())
 }
@@ -50,30 +50,30 @@ fn check_denied(errors: &[Error], n: usize, place: &str) {
 }
 
 #[tokio::test]
-async fn who_may_nothing_is_told_so() {
+async fn without_permissions_everything_is_denied() {
     for access in [Access::None, Access::WrongSecret, Access::UnknownKey] {
         let server = fake();
         server.put("jobs/a.json", "1");
         server.set_access(access);
         let bucket = remote(&with_secret(&server));
-        let (reads, writes) = tried(&*bucket).await;
+        let (reads, writes) = try_all(&*bucket).await;
         check_denied(&reads, 3, &server.connection().endpoint);
         check_denied(&writes, 6, &server.connection().endpoint);
-        assert!(!format!("{bucket:?} {:?} {}", with_secret(&server), bucket.place()).contains(SECRET));
+        assert!(!format!("{bucket:?} {:?} {}", with_secret(&server), bucket.location()).contains(SECRET));
         assert_eq!(server.keys(), ["jobs/a.json"]);
     }
 }
 
 #[tokio::test]
-async fn who_may_only_read_reads() {
+async fn with_read_permission_only_writes_are_denied() {
     let server = fake();
     server.put("jobs/a.json", "1");
     server.set_access(Access::ReadOnly);
     let bucket = remote(&with_secret(&server));
-    let (reads, writes) = tried(&*bucket).await;
+    let (reads, writes) = try_all(&*bucket).await;
     check_denied(&reads, 0, "");
     check_denied(&writes, 6, &server.connection().bucket);
-    // The first refusal ends it: no amount of patience gets in.
+    // A denied request is not retried.
     server.clear_log();
     let error = Party::new(bucket).admin().submit(manifest("b")).await.unwrap_err();
     assert!(matches!(error, Error::Denied { .. }), "{error:?}");
@@ -81,31 +81,31 @@ async fn who_may_only_read_reads() {
 }
 
 #[tokio::test]
-async fn a_bucket_that_is_not_there_is_named() {
+async fn a_missing_bucket_is_named() {
     let server = fake();
     let settings = S3Settings { bucket: "elsewhere".to_owned(), ..with_secret(&server) };
     let bucket = remote(&settings);
-    let (reads, writes) = tried(&*bucket).await;
+    let (reads, writes) = try_all(&*bucket).await;
     for error in reads.iter().chain(&writes) {
         assert!(matches!(error, Error::NoBucket { .. }), "{error:?}");
         assert!(error.to_string().contains("bucket elsewhere at http://127.0.0.1"), "{error}");
     }
-    // Asked for an object's head, a server has no body to say it in.
+    // The response to HEAD has no body, so it cannot tell a missing bucket from a missing object.
     assert_eq!((reads.len(), writes.len()), (2, 6));
     let error = Party::new(bucket).admin().submit(manifest("b")).await.unwrap_err();
     assert!(matches!(error, Error::NoBucket { .. }), "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_real_server_says_the_same() {
+async fn a_real_server_gives_the_same_errors() {
     let server = tokio::task::spawn_blocking(RealServer::radosgw).await.unwrap();
     let connection = server.connection();
     let wrong = S3Settings { secret_access_key: Secret::new(SECRET), ..settings(connection) };
-    let (reads, writes) = tried(&*remote(&wrong)).await;
+    let (reads, writes) = try_all(&*remote(&wrong)).await;
     check_denied(&reads, 3, &connection.endpoint);
     check_denied(&writes, 6, &connection.endpoint);
     let elsewhere = S3Settings { bucket: "no-such-bucket".to_owned(), ..settings(connection) };
-    let (reads, writes) = tried(&*remote(&elsewhere)).await;
+    let (reads, writes) = try_all(&*remote(&elsewhere)).await;
     for error in reads.iter().chain(&writes) {
         assert!(matches!(error, Error::NoBucket { .. }), "{error:?}");
     }
@@ -113,10 +113,10 @@ async fn a_real_server_says_the_same() {
 }
 
 #[tokio::test]
-async fn nobody_at_the_address_is_unavailable_and_named() {
+async fn an_unreachable_server_is_unavailable_and_named() {
     let server = fake();
     server.stop();
-    let (reads, writes) = tried(&*remote(&with_secret(&server))).await;
+    let (reads, writes) = try_all(&*remote(&with_secret(&server))).await;
     assert_eq!((reads.len(), writes.len()), (3, 6));
     for error in reads.iter().chain(&writes) {
         assert!(error.is_transient(), "{error:?}");
@@ -125,30 +125,30 @@ async fn nobody_at_the_address_is_unavailable_and_named() {
 }
 
 #[tokio::test]
-async fn a_server_that_never_answers_is_given_up() {
+async fn requests_to_a_hanging_server_time_out() {
     let server = fake();
     server.set_faults(|_| Some(s3_fixture::Fault::Hang));
     let quick = Duration::from_millis(50);
     let timeouts =
         Timeouts { connect: quick, control: quick, bulk: quick, silence: quick, first_pause: quick / 10 };
-    let (reads, writes) = tried(&*remote(&S3Settings { timeouts, ..with_secret(&server) })).await;
+    let (reads, writes) = try_all(&*remote(&S3Settings { timeouts, ..with_secret(&server) })).await;
     assert_eq!((reads.len(), writes.len()), (3, 6));
     assert!(reads.iter().chain(&writes).all(Error::is_transient), "{reads:?} {writes:?}");
 }
 
 #[tokio::test]
-async fn a_server_that_ignores_conditions_is_refused() {
+async fn the_probe_detects_a_server_that_ignores_conditions() {
     let server = fake();
     server.set_conditional_writes(ConditionalWrites::Ignored);
     let bucket = remote(&settings(server.connection()));
-    let error = probe::conditional_writes(&*bucket, &*TestHost::new()).await.unwrap_err();
-    assert!(matches!(error, Error::NoConditions { .. }), "{error:?}");
+    let error = probe::conditional_writes(&*bucket, &*TestEnv::new()).await.unwrap_err();
+    assert!(matches!(error, Error::ConditionsIgnored { .. }), "{error:?}");
     assert!(error.to_string().contains(&server.connection().endpoint), "{error}");
     assert_eq!(server.keys(), Vec::<String>::new());
 }
 
 #[test]
-fn settings_that_cannot_be_a_servers_are_refused_without_the_secret() {
+fn invalid_settings_are_rejected_without_showing_the_secret() {
     let server = fake();
     for endpoint in ["", "not an address", "ftp://x"] {
         let settings = S3Settings { endpoint: endpoint.to_owned(), ..with_secret(&server) };
@@ -160,7 +160,7 @@ fn settings_that_cannot_be_a_servers_are_refused_without_the_secret() {
 }
 
 #[tokio::test]
-async fn a_presigned_address_is_read_by_anybody() {
+async fn a_presigned_url_needs_no_credentials() {
     let server = fake();
     server.put("videos/a.mp4", "frames");
     let bucket = remote(&with_secret(&server));
@@ -168,7 +168,7 @@ async fn a_presigned_address_is_read_by_anybody() {
     let address = bucket.presigned("videos/a.mp4", hour).await.unwrap().unwrap();
     assert!(!address.contains(SECRET), "{address}");
     assert_eq!(reqwest::get(address).await.unwrap().text().await.unwrap(), "frames");
-    for nowhere in [Fresh::memory(), Fresh::folder()] {
-        assert_eq!(nowhere.open().presigned(&id("a").video(None), hour).await.unwrap(), None);
+    for without_urls in [Fresh::memory(), Fresh::folder()] {
+        assert_eq!(without_urls.open().presigned(&id("a").video_key(None), hour).await.unwrap(), None);
     }
 }

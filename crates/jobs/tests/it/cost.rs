@@ -1,13 +1,13 @@
-//! What it costs: requests, as they are billed.
+//! The number of requests per operation, which is what R2 bills.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use jobs::Timing;
-use jobs::bucket::{Bucket, Bulk, Condition, ETag, Entry, Object, RemoteBucket, Written};
+use jobs::bucket::{Bucket, BulkTransfer, Condition, ETag, Entry, Object, PutOutcome, RemoteBucket};
 use jobs::catalog::Catalog;
-use jobs::queue::Look;
+use jobs::queue::PollOutcome;
+use jobs::{Refusal, Status, Timing};
 use s3_fixture::{FakeR2, Op};
 
 use crate::support::{Party, fake, id, manifest, progress, publish, remote, settings};
@@ -16,17 +16,17 @@ fn party(server: &FakeR2) -> Party {
     Party::new(remote(&settings(server.connection())))
 }
 
-/// Registers of jobs that were imported long ago.
+/// Adds manifests of imported jobs.
 fn put_finished(server: &FakeR2, n_jobs: usize) {
     for i in 0..n_jobs {
         let mut job = manifest(&format!("job-{i:05}"));
         job.status = jobs::Status::Imported;
         job.note("imported", time::OffsetDateTime::UNIX_EPOCH);
-        server.put(&job.job_id.register(), job.to_bytes());
+        server.put(&job.job_id.manifest_key(), job.to_bytes());
     }
 }
 
-/// Requests since the last call: lists, gets, all.
+/// The numbers of list, get and all requests since the last call.
 fn requests(server: &FakeR2) -> [usize; 3] {
     let counts = server.counts();
     server.clear_log();
@@ -34,40 +34,40 @@ fn requests(server: &FakeR2) -> [usize; 3] {
 }
 
 #[tokio::test]
-async fn an_idle_worker_lists_and_does_nothing_else() {
+async fn an_idle_worker_only_lists() {
     for (n_jobs, n_pages) in [(0, 1), (1_500, 2)] {
         let server = fake();
         put_finished(&server, n_jobs);
         let party = party(&server);
         let mut queue = party.queue("worker");
-        queue.look().await.unwrap();
+        queue.poll().await.unwrap();
         server.clear_log();
         for _ in 0..3 {
-            assert!(matches!(queue.look().await.unwrap(), Look::Nothing { n_processing: 0, .. }));
+            assert!(matches!(queue.poll().await.unwrap(), PollOutcome::Idle { n_processing: 0, .. }));
             assert_eq!(requests(&server), [n_pages, 0, n_pages]);
         }
     }
 }
 
 #[tokio::test]
-async fn a_new_reader_takes_finished_jobs_from_the_index() {
+async fn a_new_reader_gets_finished_jobs_from_the_index() {
     let server = fake();
     put_finished(&server, 1_500);
     let party = party(&server);
-    let mut first = Catalog::new(party.bucket.clone(), party.host.clone());
+    let mut first = Catalog::new(party.bucket.clone(), party.env.clone());
     first.refresh().await.unwrap();
-    // Everything once, and the index: read in vain, then written.
+    // Every manifest once, and the index twice: a read that finds nothing, and a write.
     assert_eq!(requests(&server), [2, 1_501, 1_504]);
-    let mut second = Catalog::new(party.bucket.clone(), party.host.clone());
+    let mut second = Catalog::new(party.bucket.clone(), party.env.clone());
     second.refresh().await.unwrap();
     assert_eq!(second.jobs().count(), 1_500);
     assert_eq!(requests(&server), [2, 1, 3]);
-    // One that changed since is read, and only that.
+    // Only manifests that are new or have changed are read.
     let mut job = manifest("job-00007");
     job.video_id = 99;
     server.put("jobs/job-00007.json", job.to_bytes());
     server.put("jobs/new.json", manifest("new").to_bytes());
-    let mut third = Catalog::new(party.bucket.clone(), party.host.clone());
+    let mut third = Catalog::new(party.bucket.clone(), party.env.clone());
     third.refresh().await.unwrap();
     assert_eq!(requests(&server), [2, 3, 5]);
     assert_eq!(third.job(&id("job-00007")).unwrap().manifest.video_id, 99);
@@ -75,13 +75,13 @@ async fn a_new_reader_takes_finished_jobs_from_the_index() {
 }
 
 #[tokio::test]
-async fn an_index_that_is_nonsense_costs_requests_and_nothing_else() {
+async fn an_invalid_index_is_ignored() {
     for index in ["", "nonsense", "{\"layout\": 2, \"jobs\": []}", "{\"layout\": 1, \"jobs\": [{}]}"] {
         let server = fake();
         put_finished(&server, 3);
         server.put("index/jobs.json", index);
         let party = party(&server);
-        let mut catalog = Catalog::new(party.bucket.clone(), party.host.clone());
+        let mut catalog = Catalog::new(party.bucket.clone(), party.env.clone());
         catalog.refresh().await.unwrap();
         assert_eq!((catalog.jobs().count(), requests(&server)), (3, [1, 4, 5]), "{index:?}");
     }
@@ -94,26 +94,26 @@ async fn a_claim_costs_one_write() {
     party.submit("a").await;
     server.clear_log();
     party.claim("worker").await;
-    // The list, the index, the register, and the claim.
+    // The list, the index, the manifest, and the claim.
     assert_eq!(requests(&server), [1, 2, 4]);
 }
 
 #[tokio::test]
-async fn a_beat_costs_one_write_and_an_end_three() {
+async fn a_heartbeat_costs_one_write_and_publishing_three() {
     let server = fake();
     let party = party(&server);
     party.submit("a").await;
     let lease = party.claim("worker").await;
     server.clear_log();
-    lease.beat(&progress(1)).await.unwrap();
+    lease.heartbeat(&progress(1)).await.unwrap();
     assert_eq!((server.counts().class_a(), server.counts().total()), (1, 1));
     server.clear_log();
     publish(&lease, 1).await.unwrap();
-    // A sign of life, the results, the completion; and a look whether results are there.
+    // Writes: heartbeat, results, completion. Reads: whether results exist.
     assert_eq!((server.counts().class_a(), server.counts().class_b()), (3, 1));
 }
 
-/// Counts the writes of a bucket in memory, so that time can be the test's.
+/// Counts the writes to a bucket in memory, which works with paused time.
 #[derive(Debug)]
 struct Counting {
     inner: RemoteBucket<object_store::memory::InMemory>,
@@ -122,8 +122,8 @@ struct Counting {
 
 #[async_trait::async_trait]
 impl Bucket for Counting {
-    fn place(&self) -> String {
-        self.inner.place()
+    fn location(&self) -> String {
+        self.inner.location()
     }
     async fn get(&self, key: &str, limit_bytes: u64) -> jobs::Result<Option<Object>> {
         self.inner.get(key, limit_bytes).await
@@ -131,7 +131,7 @@ impl Bucket for Counting {
     async fn head(&self, key: &str) -> jobs::Result<Option<(u64, ETag)>> {
         self.inner.head(key).await
     }
-    async fn put(&self, key: &str, body: bytes::Bytes, condition: Condition<'_>) -> jobs::Result<Written> {
+    async fn put(&self, key: &str, body: bytes::Bytes, condition: Condition<'_>) -> jobs::Result<PutOutcome> {
         self.n_writes.fetch_add(1, Ordering::Relaxed);
         self.inner.put(key, body, condition).await
     }
@@ -140,7 +140,7 @@ impl Bucket for Counting {
         key: &str,
         file: &std::path::Path,
         condition: Condition<'_>,
-    ) -> jobs::Result<Written> {
+    ) -> jobs::Result<PutOutcome> {
         self.n_writes.fetch_add(1, Ordering::Relaxed);
         self.inner.put_file(key, file, condition).await
     }
@@ -150,8 +150,8 @@ impl Bucket for Counting {
     async fn delete(&self, key: &str) -> jobs::Result<()> {
         self.inner.delete(key).await
     }
-    fn bulk(&self) -> Bulk<'_> {
-        self.inner.bulk()
+    fn bulk_transfer(&self) -> BulkTransfer<'_> {
+        self.inner.bulk_transfer()
     }
     async fn presigned(&self, key: &str, valid: Duration) -> jobs::Result<Option<String>> {
         self.inner.presigned(key, valid).await
@@ -159,7 +159,7 @@ impl Bucket for Counting {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_owner_writes_less_than_once_in_ten_seconds() {
+async fn an_owner_writes_less_than_once_per_ten_seconds() {
     let bucket = Arc::new(Counting { inner: RemoteBucket::memory(), n_writes: AtomicUsize::new(0) });
     let party = Party::new(bucket.clone());
     party.submit("a").await;
@@ -168,38 +168,37 @@ async fn an_owner_writes_less_than_once_in_ten_seconds() {
     let hour = Duration::from_secs(3600);
     tokio::time::timeout(hour, lease.keep_alive(|| progress(1))).await.unwrap_err();
     let n_writes = bucket.n_writes.load(Ordering::Relaxed) - before;
-    let n_beats = (hour.as_secs() / Timing::default().heartbeat.as_secs()) as usize;
-    // One register and one status object for each heartbeat, the first ones sooner.
-    assert!((2 * n_beats - 2..=2 * n_beats + 1).contains(&n_writes), "{n_writes} writes");
+    let n_heartbeats = (hour.as_secs() / Timing::default().heartbeat.as_secs()) as usize;
+    // One manifest and one status object per heartbeat; the first ones come sooner.
+    assert!((2 * n_heartbeats - 2..=2 * n_heartbeats + 1).contains(&n_writes), "{n_writes} writes");
     assert!(n_writes <= 360);
-    // And none to speak of when the job is not its own any more.
+    // It stops when it no longer owns the job.
     party.admin().cancel(&id("a")).await.unwrap();
-    let why = tokio::time::timeout(hour, lease.keep_alive(|| progress(1))).await.unwrap();
-    assert_eq!(why, "is cancelled now");
+    let refusal = tokio::time::timeout(hour, lease.keep_alive(|| progress(1))).await.unwrap();
+    assert_eq!(refusal, Refusal::StatusChanged { status: Status::Cancelled });
 }
 
-/// Ten minutes of idling, by the pauses that the queue asks for.
 #[tokio::test]
-async fn an_idle_worker_looks_less_and_less_often() {
+async fn an_idle_worker_polls_less_and_less_often() {
     let party = Party::new(Arc::new(RemoteBucket::memory()));
     let mut queue = party.queue("worker");
     let timing = Timing::default();
     let mut pauses = Vec::new();
     for _ in 0..12 {
-        match queue.look().await.unwrap() {
-            Look::Nothing { pause, .. } => pauses.push(pause),
-            claimed @ Look::Claimed(_) => panic!("{claimed:?}"),
+        match queue.poll().await.unwrap() {
+            PollOutcome::Idle { pause, .. } => pauses.push(pause),
+            claimed @ PollOutcome::Claimed(_) => panic!("{claimed:?}"),
         }
     }
     assert!(pauses.is_sorted(), "{pauses:?}");
     assert!(pauses[0] <= timing.poll && pauses[11] <= timing.poll_idle && pauses[11] > timing.poll);
-    // While somebody works on a job, its death must be noticed in time.
+    // While another worker processes a job, its death must be noticed in time.
     party.submit("a").await;
     party.claim("other").await;
     for _ in 0..4 {
-        match queue.look().await.unwrap() {
-            Look::Nothing { pause, .. } => assert!(pause <= timing.poll_watching, "{pause:?}"),
-            claimed @ Look::Claimed(_) => panic!("{claimed:?}"),
+        match queue.poll().await.unwrap() {
+            PollOutcome::Idle { pause, .. } => assert!(pause <= timing.poll_watching, "{pause:?}"),
+            claimed @ PollOutcome::Claimed(_) => panic!("{claimed:?}"),
         }
     }
 }

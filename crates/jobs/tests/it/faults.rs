@@ -1,5 +1,5 @@
-//! One request of a job's life goes wrong, each in turn and in every way. The end is the same: the job is done once,
-//! and the register counts every change of it exactly once.
+//! Injects every kind of fault into each request of a job's lifetime in turn. The outcome must be the same as
+//! without faults: the job is done once, and its manifest records every change exactly once.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -10,71 +10,71 @@ use futures::{FutureExt, StreamExt};
 use jobs::admin::Admin;
 use jobs::bucket::{Bucket, Condition, S3Settings, Timeouts};
 use jobs::lease::LeaseError;
-use jobs::manifest::{Checkpoint, Stored};
+use jobs::manifest::{Checkpoint, StoredObject};
 use jobs::results::{Expected, read_results};
 use jobs::{Error, Lease, Status};
 use s3_fixture::{Call, FakeR2, Fault, Op, RandomFaults};
 
 use crate::support::{Party, fake, id, manifest, progress, publish, remote, settings};
 
-/// Writes of one life: submission, claim, heartbeat, status object, checkpoint, pointer to it, sign of life, results,
-/// completion, import.
+/// Writes in a job's lifetime: submission, claim, heartbeat, status object, checkpoint file, checkpoint
+/// pointer, heartbeat before the results, results, completion, import.
 const N_WRITES: usize = 10;
-/// How often a person or a worker tries again what failed for the moment.
-const PATIENCE: usize = 30;
+/// How many times an operation is tried while its errors are transient.
+const MAX_TRIES: usize = 30;
 
-/// A plan of faults and its name.
+/// The name of a test case and its fault plan.
 type Plan = (String, Box<dyn FnMut(&Call) -> Option<Fault> + Send>);
 
-/// Does it until the bucket answers.
-async fn persist<T>(what: impl AsyncFn() -> Result<T, LeaseError>) -> T {
-    for _ in 0..PATIENCE {
+/// Repeats an operation until it succeeds.
+async fn retry<T>(what: impl AsyncFn() -> Result<T, LeaseError>) -> T {
+    for _ in 0..MAX_TRIES {
         match what().await {
             Ok(done) => return done,
             Err(LeaseError::Bucket(error)) if error.is_transient() => {}
             Err(error) => panic!("{error:?}"),
         }
     }
-    panic!("not done in {PATIENCE} tries")
+    panic!("no success in {MAX_TRIES} tries")
 }
 
-/// Claims the job. A claim whose fate was not known may be in under a lease that nobody holds: then the observer waits
-/// until it has run out.
-async fn claimed(party: &Party) -> Lease {
+/// Claims the job. A claim with an unknown outcome may have taken effect without a worker knowing it; then
+/// this waits until its lease has expired.
+async fn claim(party: &Party) -> Lease {
     let mut queue = party.queue("worker");
-    for _ in 0..PATIENCE {
-        match queue.look().await {
-            Ok(jobs::queue::Look::Claimed(lease)) => return *lease,
-            Ok(jobs::queue::Look::Nothing { .. }) => party.host.advance(Duration::from_secs(60)),
+    for _ in 0..MAX_TRIES {
+        match queue.poll().await {
+            Ok(jobs::queue::PollOutcome::Claimed(lease)) => return *lease,
+            Ok(jobs::queue::PollOutcome::Idle { .. }) => party.env.advance(Duration::from_secs(60)),
             Err(error) if error.is_transient() => {}
             Err(error) => panic!("{error:?}"),
         }
     }
-    panic!("not claimed in {PATIENCE} looks")
+    panic!("no claim in {MAX_TRIES} polls")
 }
 
-/// From submission to import, whatever it takes.
-async fn live(bucket: Arc<dyn Bucket>) {
+/// Takes a job from submission to import, with retries.
+async fn run_job(bucket: Arc<dyn Bucket>) {
     let party = Party::new(bucket);
     let (admin, a): (Admin, _) = (party.admin(), id("a"));
-    persist(async || Ok(admin.submit(manifest("a")).await?)).await;
-    let lease = claimed(&party).await;
-    persist(async || lease.beat(&progress(10)).await).await;
+    retry(async || Ok(admin.submit(manifest("a")).await?)).await;
+    let lease = claim(&party).await;
+    retry(async || lease.heartbeat(&progress(10)).await).await;
     lease.write_status(&progress(15)).await;
-    let key = a.checkpoint(lease.attempt(), 1, "state");
+    let key = a.checkpoint_key(lease.attempt(), 1, "state");
     let state = || bytes::Bytes::from_static(b"state");
-    persist(async || Ok(party.bucket.put(&key, state(), Condition::Always).await.map(|_| ())?)).await;
-    let files = vec![Stored { key: key.clone(), size_bytes: 5, sha256: "0".repeat(64) }];
+    retry(async || Ok(party.bucket.put(&key, state(), Condition::Always).await.map(|_| ())?)).await;
+    let files = vec![StoredObject { key: key.clone(), size_bytes: 5, sha256: "0".repeat(64) }];
     let at = Checkpoint { next_frame: 20, n_frames: 20, attempt: lease.attempt(), files };
-    persist(async || lease.checkpointed(&at).await).await;
-    persist(async || publish(&lease, 12).await).await;
-    persist(async || Ok(admin.imported(&a).await?)).await;
+    retry(async || lease.record_checkpoint(&at).await).await;
+    retry(async || publish(&lease, 12).await).await;
+    retry(async || Ok(admin.mark_imported(&a).await?)).await;
 }
 
-/// What must be true in the end.
-fn check(server: &FakeR2) {
-    let register = server.object("jobs/a.json").unwrap();
-    let job = jobs::Manifest::parse("jobs/a.json", &register.body).unwrap();
+/// Checks the final state of the bucket.
+fn check_bucket(server: &FakeR2) {
+    let manifest = server.object("jobs/a.json").unwrap();
+    let job = jobs::Manifest::parse("jobs/a.json", &manifest.body).unwrap();
     assert_eq!(job.status, Status::Imported);
     let pointer = job.result.clone().unwrap();
     let results = server.object("results/a.json").unwrap();
@@ -82,17 +82,17 @@ fn check(server: &FakeR2) {
     let expected = Expected { sha256: Some(pointer.sha256), ..Expected::of_job("a") };
     let (_, read) = read_results(&results.body[..], &expected, |_| Ok::<_, std::io::Error>(())).unwrap();
     assert_eq!((read.n_detections, pointer.attempt), (12, job.attempt));
-    let happened = |what: &str| job.events.iter().filter(|event| event.what.starts_with(what)).count();
-    assert_eq!((happened("completed"), happened("imported")), (1, 1), "{:?}", job.events);
-    assert_eq!(happened("claimed"), job.attempt as usize);
-    // The status object is advice: it may be missing.
+    let n_events = |what: &str| job.events.iter().filter(|event| event.what.starts_with(what)).count();
+    assert_eq!((n_events("completed"), n_events("imported")), (1, 1), "{:?}", job.events);
+    assert_eq!(n_events("claimed"), job.attempt as usize);
+    // The status object is advisory and may be missing.
     let keys: Vec<_> = server.keys().into_iter().filter(|key| key != "status/a.json").collect();
     assert_eq!(keys, ["jobs/a.json", "results/a.json"]);
     assert_eq!(server.open_uploads(), []);
 }
 
-/// A bucket that gives up soon.
-fn hasty(server: &FakeR2) -> Arc<dyn Bucket> {
+/// A client with short timeouts.
+fn with_short_timeouts(server: &FakeR2) -> Arc<dyn Bucket> {
     let timeouts = Timeouts {
         control: Duration::from_millis(400),
         bulk: Duration::from_millis(400),
@@ -101,16 +101,16 @@ fn hasty(server: &FakeR2) -> Arc<dyn Bucket> {
     remote(&S3Settings { timeouts, ..settings(server.connection()) })
 }
 
-/// The `n`-th of the requests that `counts`, and the `n_more` after it, meet the fault.
+/// A plan that injects the fault into the `n`-th request that `matches`, and into the `n_more` after it.
 fn nth(
-    counts: impl Fn(&Call) -> bool + Send + 'static,
+    matches: impl Fn(&Call) -> bool + Send + 'static,
     n: usize,
     n_more: usize,
     fault: Fault,
 ) -> impl FnMut(&Call) -> Option<Fault> + Send {
     let n_seen = AtomicUsize::new(0);
     move |call| {
-        let hit = counts(call) && (n..=n + n_more).contains(&n_seen.fetch_add(1, Ordering::Relaxed));
+        let hit = matches(call) && (n..=n + n_more).contains(&n_seen.fetch_add(1, Ordering::Relaxed));
         hit.then(|| fault.clone())
     }
 }
@@ -119,57 +119,60 @@ fn is_put(call: &Call) -> bool {
     call.op == Op::PutObject
 }
 
-/// Runs a life for each plan, a few at a time, and checks each end.
-async fn lives(plans: Vec<Plan>, hasty_client: bool) {
-    let lives = plans.into_iter().map(|(name, plan)| async move {
+/// Runs a job with each plan, a few at a time, and checks the outcomes.
+async fn run_all(plans: Vec<Plan>, short_timeouts: bool) {
+    let runs = plans.into_iter().map(|(name, plan)| async move {
         let server = fake();
         server.set_faults(plan);
-        let bucket = if hasty_client { hasty(&server) } else { remote(&settings(server.connection())) };
-        let lived = async {
-            live(bucket).await;
-            check(&server);
+        let bucket = match short_timeouts {
+            true => with_short_timeouts(&server),
+            false => remote(&settings(server.connection())),
         };
-        (name, AssertUnwindSafe(lived).catch_unwind().await)
+        let run = async {
+            run_job(bucket).await;
+            check_bucket(&server);
+        };
+        (name, AssertUnwindSafe(run).catch_unwind().await)
     });
-    let lives: Vec<_> = futures::stream::iter(lives).buffer_unordered(8).collect().await;
-    let bad: Vec<_> = lives.iter().filter(|(_, lived)| lived.is_err()).map(|(name, _)| name).collect();
-    assert!(bad.is_empty(), "{bad:#?}");
+    let runs: Vec<_> = futures::stream::iter(runs).buffer_unordered(8).collect().await;
+    let failed: Vec<_> = runs.iter().filter(|(_, run)| run.is_err()).map(|(name, _)| name).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
 }
 
 #[tokio::test]
-async fn a_life_without_faults_has_the_writes_that_are_counted_here() {
+async fn a_job_without_faults_takes_the_expected_number_of_writes() {
     let server = fake();
-    live(remote(&settings(server.connection()))).await;
-    check(&server);
+    run_job(remote(&settings(server.connection()))).await;
+    check_bucket(&server);
     assert_eq!(server.counts().of(Op::PutObject), N_WRITES);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn any_write_may_fail_or_seem_to() {
+async fn any_write_may_fail_or_appear_to_fail() {
     let faults =
         [Fault::Drop, Fault::ServerError, Fault::SlowDown, Fault::CommitThenError, Fault::CommitThenDrop];
     let mut plans: Vec<Plan> = Vec::new();
     for fault in faults {
         for n in 0..N_WRITES {
-            // Once, and for longer than the client tries by itself.
+            // Once, and more often than the client retries by itself.
             for n_more in [0, 4] {
                 let name = format!("{fault:?} at write {n} and {n_more} more");
                 plans.push((name, Box::new(nth(is_put, n, n_more, fault.clone()))));
             }
         }
     }
-    lives(plans, false).await;
+    run_all(plans, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn any_answer_to_a_write_may_never_come() {
+async fn any_response_to_a_write_may_never_arrive() {
     let mut plans: Vec<Plan> = Vec::new();
     for fault in [Fault::Hang, Fault::CommitThenHang] {
         for n in 0..N_WRITES {
             plans.push((format!("{fault:?} at write {n}"), Box::new(nth(is_put, n, 0, fault.clone()))));
         }
     }
-    lives(plans, true).await;
+    run_all(plans, true).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -184,11 +187,11 @@ async fn any_read_may_fail() {
             }
         }
     }
-    lives(plans, false).await;
+    run_all(plans, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn anything_may_fail_again_and_again() {
+async fn any_request_may_fail_at_random() {
     let plan = |seed| RandomFaults {
         seed,
         drop: 0.08,
@@ -203,22 +206,23 @@ async fn anything_may_fail_again_and_again() {
     for seed in 0..40 {
         plans.push((format!("seed {seed}"), Box::new(plan(seed).plan())));
     }
-    lives(plans, false).await;
+    run_all(plans, false).await;
 }
 
-/// R2 refuses a second write of one key within a second; here it is a fraction of that.
+/// R2 refuses a second write of one key within a second; this test uses a shorter interval.
 #[tokio::test]
-async fn writes_that_come_too_soon_are_made_later() {
+async fn rate_limited_writes_are_retried() {
     let server = fake();
     server.set_min_write_interval(Duration::from_millis(30));
-    live(remote(&settings(server.connection()))).await;
-    check(&server);
-    assert!(server.log().iter().any(|entry| entry.status == Some(429)), "nothing came too soon");
+    run_job(remote(&settings(server.connection()))).await;
+    check_bucket(&server);
+    assert!(server.log().iter().any(|entry| entry.status == Some(429)), "no write was rate limited");
 }
 
-/// With every answer lost, a claim ends with an error that says so; it is in, and its lease runs out like any other.
+/// If all responses are lost, a claim fails with an error although it took effect. Its lease expires like any
+/// other.
 #[tokio::test]
-async fn a_claim_whose_every_answer_is_lost_is_taken_over_later() {
+async fn a_claim_with_an_unknown_outcome_is_taken_over_later() {
     let server = fake();
     let party = Party::new(remote(&settings(server.connection())));
     party.submit("a").await;
@@ -228,22 +232,22 @@ async fn a_claim_whose_every_answer_is_lost_is_taken_over_later() {
         Op::GetObject if call.key == "jobs/a.json" => None,
         _ => None,
     });
-    // Reading back settles it.
-    let look = queue.look().await.unwrap();
-    assert!(matches!(look, jobs::queue::Look::Claimed(_)), "{look:?}");
+    // Reading back shows that the claim took effect.
+    let outcome = queue.poll().await.unwrap();
+    assert!(matches!(outcome, jobs::queue::PollOutcome::Claimed(_)), "{outcome:?}");
     server.clear_faults();
     party.admin().cancel(&id("a")).await.unwrap();
     party.admin().retry(&id("a")).await.unwrap();
-    // Nothing can be read back: nobody knows.
+    // If reading back fails too, the outcome stays unknown.
     let mut queue = party.queue("unlucky");
     server.set_faults(|call| match call.op {
         Op::PutObject => Some(Fault::CommitThenDrop),
         Op::GetObject if call.seq > 0 && call.key == "jobs/a.json" => Some(Fault::Drop),
         _ => None,
     });
-    let error = queue.look().await.unwrap_err();
+    let error = queue.poll().await.unwrap_err();
     assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
     server.clear_faults();
-    let lease = claimed(&party).await;
+    let lease = claim(&party).await;
     publish(&lease, 1).await.unwrap();
 }

@@ -1,25 +1,25 @@
-//! What a look at the bucket may meet where others are at work too.
+//! Listings of a bucket with unusual objects or concurrent changes.
 
 use jobs::catalog::Catalog;
 use s3_fixture::{Fault, Gate, Op};
 
 use crate::support::{Party, fake, remote, settings};
 
-/// Consoles make an empty object to show a folder.
+/// Web consoles represent a folder by an empty object.
 #[tokio::test]
-async fn the_mark_of_a_folder_is_no_register_and_harms_nobody() {
+async fn folder_marker_objects_are_ignored() {
     let server = fake();
     server.put("jobs/", "");
     let party = Party::new(remote(&settings(server.connection())));
     party.submit("a").await;
-    let mut catalog = Catalog::new(party.bucket.clone(), party.host.clone());
+    let mut catalog = Catalog::new(party.bucket.clone(), party.env.clone());
     catalog.refresh().await.unwrap();
     assert_eq!((catalog.jobs().count(), catalog.unreadable().len()), (1, 0));
 }
 
-/// No listing comes past it, so its name must be told: somebody has to remove it.
+/// Such a key makes every listing fail, so the error must name it for a user to remove it.
 #[tokio::test]
-async fn a_key_that_is_none_to_the_client_is_named() {
+async fn a_key_that_the_client_cannot_represent_is_named() {
     for key in ["jobs//a.json", "jobs/./a.json", "jobs/../a.json"] {
         let server = fake();
         server.put(key, "{}");
@@ -29,13 +29,13 @@ async fn a_key_that_is_none_to_the_client_is_named() {
     }
 }
 
-/// It was removed after the listing: there is nothing to claim, nor to fail at.
+/// The job is removed between the listing and the read.
 #[tokio::test]
-async fn a_job_that_is_removed_while_it_is_read_is_none() {
+async fn a_job_removed_during_a_refresh_is_dropped() {
     let server = fake();
     let party = Party::new(remote(&settings(server.connection())));
     party.submit("a").await;
-    let mut catalog = Catalog::new(party.bucket.clone(), party.host.clone());
+    let mut catalog = Catalog::new(party.bucket.clone(), party.env.clone());
     catalog.refresh().await.unwrap();
     party.claim("worker").await;
     let gate = Gate::new();

@@ -1,8 +1,8 @@
-//! Integration tests.
+//! Integration tests of the protocol.
 //!
-//! `conformance` runs on every kind of bucket there is; the rest needs a server that fails on demand.
+//! `conformance` runs on every kind of bucket; most of the other tests need a server that fails on demand.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking, like the tests themselves")]
+#![expect(clippy::unwrap_used, reason = "test helpers fail by panicking, like the tests themselves")]
 
 mod access;
 mod conformance;

@@ -1,5 +1,5 @@
-//! The results file: what is written is read again, whatever is valid is read as a plain JSON library
-//! reads it, and whatever is not is refused by name, place and without panic.
+//! The results file: written files can be read, all valid files are read as by a JSON library, and invalid
+//! ones are rejected with the reason and the position, without panics.
 
 mod random;
 
@@ -36,10 +36,12 @@ fn read(bytes: &[u8]) -> Everything {
     read_all(bytes, &expected()).unwrap_or_else(|e| panic!("{e} in {}", String::from_utf8_lossy(bytes)))
 }
 
-/// Why the bytes are refused, at which detection, and after how many bytes.
+/// The reason why a file is rejected, the index of the detection, and the byte offset.
 fn refusal(bytes: &[u8], expected: &Expected) -> (Problem, Option<u64>, u64) {
     match read_all(bytes, expected) {
-        Err(ReadError::Refused { problem, place }) => (problem, place.detection_idx, place.offset_bytes),
+        Err(ReadError::Invalid { problem, position }) => {
+            (problem, position.detection_idx, position.offset_bytes)
+        }
         other => panic!("{other:?} of {}", String::from_utf8_lossy(bytes)),
     }
 }
@@ -63,7 +65,7 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::encode_all(bytes, 1).unwrap()
 }
 
-/// Hands out a few bytes at a time, with an interruption now and then.
+/// Returns a few bytes at a time, with occasional interruptions.
 struct Dribble<'a>(&'a [u8], Random);
 
 impl Read for Dribble<'_> {
@@ -101,7 +103,7 @@ fn written(n: u64) -> (ResultsHead, Vec<u8>, ResultsSummary) {
 }
 
 #[test]
-fn what_is_written_is_read() {
+fn written_files_can_be_read() {
     for n in [0, 1, BATCH as u64 - 1, BATCH as u64, BATCH as u64 + 1, 20_000] {
         let (head, bytes, summary) = written(n);
         assert_eq!(
@@ -132,7 +134,7 @@ fn what_is_written_is_read() {
 }
 
 #[test]
-fn compressed_files_are_read_and_their_stored_bytes_hashed() {
+fn compressed_files_are_read_and_hashed_as_stored() {
     let (head, plain, summary) = written(5000);
     let (a, b) = plain.split_at(plain.len() / 3);
     let skippable = [&[0x50, 0x2A, 0x4D, 0x18, 2, 0, 0, 0, 9, 9], zstd(&plain).as_slice()].concat();
@@ -159,7 +161,7 @@ fn compressed_files_are_read_and_their_stored_bytes_hashed() {
 }
 
 #[test]
-fn a_slow_input_gives_the_same() {
+fn short_reads_give_the_same_result() {
     let (_, plain, _) = written(900);
     for stored in [gzip(&plain), zstd(&plain), plain] {
         let got = read_all(Dribble(&stored, Random(7)), &expected()).unwrap();
@@ -168,7 +170,7 @@ fn a_slow_input_gives_the_same() {
 }
 
 #[test]
-fn an_older_worker_s_output_is_read() {
+fn an_older_workers_output_is_read() {
     let text = concat!(
         r#"{"job_id": "job-1", "video_id": 1, "completed_at": "2024-11-05T18:22:07.123456+00:00", "#,
         r#""frames_processed": 2, "detections": [{"frame": 0, "track_id": 3, "bbox": [412.0, 208.0, 61.0, 143.0], "#,
@@ -185,7 +187,7 @@ fn an_older_worker_s_output_is_read() {
 }
 
 #[test]
-fn older_files_lack_fields_and_newer_ones_have_more() {
+fn fields_may_be_missing_or_unknown() {
     let text = format!(
         "\r\n {{\"masks\":[[],{{}},[{{\"a\\u00e9\":[1e5,null]}}]],\"detections\":[{D1},{D0}],\"completed_at\":null,\
          \"video_id\":4.0,\"fps\":29.97,\"job\\u005fid\":\"j\\u006Fb-1\",\"frames_processed\":null}}\t"
@@ -209,7 +211,7 @@ fn long_unknown_fields_are_skipped() {
 }
 
 #[test]
-fn a_cut_file_is_refused_wherever_it_is_cut() {
+fn a_file_truncated_at_any_byte_is_rejected() {
     let text = document(&[D0, &D1.replacen('{', "{\"é\\n\": [true, {\"a\": 1.5e3}], ", 1)]);
     let text = text.trim_end().as_bytes();
     for len in 0..text.len() {
@@ -220,7 +222,7 @@ fn a_cut_file_is_refused_wherever_it_is_cut() {
     }
     for stored in [gzip(text), zstd(text), [zstd(&text[..50]), zstd(&text[50..])].concat()] {
         assert_eq!(read(&stored).2.len(), 2);
-        // The shortest are not recognised as compressed.
+        // The shortest prefixes are not recognised as compressed.
         (0..4).for_each(|len| drop(refusal(&stored[..len], &expected())));
         for len in 4..stored.len() {
             assert_eq!(
@@ -234,12 +236,12 @@ fn a_cut_file_is_refused_wherever_it_is_cut() {
 }
 
 #[test]
-fn wrong_detections_are_refused_by_name_and_number() {
+fn invalid_detections_are_rejected_with_field_and_index() {
     use Problem::{
         BoxNumbers, Confidence, Missing, NegativeSize, NotFinite, Repeated, UnknownFrame, WrongType,
     };
     let wrong = |field, want| WrongType { field, want };
-    let (integer, four) = ("an integer from 0", "an array of 4 numbers");
+    let (integer, four) = ("a non-negative integer", "an array of 4 numbers");
     for (from, to, want) in [
         ("0.97", "NaN", NotFinite),
         ("0.97", "-Infinity", NotFinite),
@@ -281,7 +283,7 @@ fn wrong_detections_are_refused_by_name_and_number() {
 }
 
 #[test]
-fn what_is_no_json_is_refused() {
+fn invalid_json_is_rejected() {
     for (from, to) in [
         ("[\n", "[,"),
         ("\n]", ",]"),
@@ -317,14 +319,14 @@ fn what_is_no_json_is_refused() {
 }
 
 #[test]
-fn wrong_documents_are_refused_by_name() {
+fn invalid_documents_are_rejected_with_the_field() {
     let of = |job: &str| Problem::OtherJob { found: job.to_owned(), expected: "job-1".to_owned() };
     let wrong = |field, want| Problem::WrongType { field, want };
     let text = document(&[D0]);
     for (from, to, want) in [
         ("job-1", "job-2", of("job-2")),
         ("job-1", &"é".repeat(500), of(&"é".repeat(50))),
-        ("\"job-1\"", "null", wrong("job_id", "a text")),
+        ("\"job-1\"", "null", wrong("job_id", "a string")),
         ("\"job_id\":\"job-1\",", "", Problem::Missing("job_id")),
         ("\"video_id\":4,", "", Problem::Missing("video_id")),
         ("detections", "detection", Problem::Missing("detections")),
@@ -338,9 +340,9 @@ fn wrong_documents_are_refused_by_name() {
         (
             "\"video_id\"",
             "\"frames_processed\":-1,\"video_id\"",
-            wrong("frames_processed", "an integer from 0"),
+            wrong("frames_processed", "a non-negative integer"),
         ),
-        ("\"video_id\"", "\"completed_at\":7,\"video_id\"", wrong("completed_at", "a text")),
+        ("\"video_id\"", "\"completed_at\":7,\"video_id\"", wrong("completed_at", "a string")),
         ("]}\n", "]}\n{}", Problem::TrailingBytes),
         ("]}\n", "]}\n\0", Problem::TrailingBytes),
         ("]}\n", "]}]", Problem::TrailingBytes),
@@ -350,13 +352,13 @@ fn wrong_documents_are_refused_by_name() {
             refusal(text.as_bytes(), &Expected { video_id: Some(4), ..expected() });
         assert_eq!((problem, detection_idx), (want, None), "{text}");
     }
-    // The job's name may come last.
+    // The job's id may come last.
     let last = format!("{{\"video_id\":4,\"detections\":[{D0}],\"job_id\":\"job-2\"}}");
     assert_eq!(problem(&last), of("job-2"));
 }
 
 #[test]
-fn other_bytes_than_expected_are_refused() {
+fn files_with_unexpected_size_hash_or_count_are_rejected() {
     let text = document(&[D0, D1]);
     let (_, summary, _) = read(text.as_bytes());
     let size = summary.size_bytes;
@@ -371,14 +373,14 @@ fn other_bytes_than_expected_are_refused() {
     assert_eq!(refusal(text.as_bytes(), &one).0, want);
     let one = Expected { n_detections: Some(3), ..expected() };
     assert_eq!(refusal(text.as_bytes(), &one).0, Problem::WrongCount { found: 2, expected: 3 });
-    // An endless input ends where the expected bytes do.
+    // Reading stops soon after the expected size, even if the input is endless.
     let one = Expected { size_bytes: Some(1 << 20), ..expected() };
     let endless = read_all(io::repeat(b' '), &one);
-    assert!(matches!(endless, Err(ReadError::Refused { problem: Problem::WrongSize { .. }, .. })));
+    assert!(matches!(endless, Err(ReadError::Invalid { problem: Problem::WrongSize { .. }, .. })));
 }
 
 #[test]
-fn hostile_inputs_stay_small() {
+fn memory_is_bounded_for_hostile_inputs() {
     let in_extra =
         |value: &str| document(&[D0]).replacen("\"video_id\"", &format!("\"x\":{value},\"video_id\""), 1);
     let is_too_large = |problem| matches!(problem, Problem::TooLarge(_));
@@ -386,11 +388,11 @@ fn hostile_inputs_stay_small() {
     assert!(is_too_large(problem(&in_extra(&"1".repeat(3 << 20)))));
     assert!(is_too_large(problem(&in_extra(&"[".repeat(1_000_000)))));
     assert!(is_too_large(problem(&document(&[&D0.replacen("frame", &"f".repeat(3 << 20), 1)]))));
-    // A bomb: a quarter of a gigabyte of spaces.
+    // A decompression bomb: 256 MiB of spaces.
     let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
     io::copy(&mut io::repeat(b' ').take(1 << 28), &mut encoder).unwrap();
     assert!(is_too_large(refusal(&encoder.finish().unwrap(), &expected()).0));
-    // A frame that wants the decoder to remember 128 MiB.
+    // A frame with a window of 128 MiB.
     let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
     encoder.window_log(27).unwrap();
     encoder.write_all(document(&[D0]).as_bytes()).unwrap();
@@ -399,7 +401,7 @@ fn hostile_inputs_stay_small() {
 }
 
 #[test]
-fn damaged_compressed_data_is_refused() {
+fn corrupt_compressed_data_is_rejected() {
     let (_, plain, _) = written(50);
     let mut bad_sum = gzip(&plain);
     let at = bad_sum.len() - 6;
@@ -415,7 +417,7 @@ fn damaged_compressed_data_is_refused() {
 }
 
 #[test]
-fn errors_of_input_and_receiver_are_passed_on() {
+fn errors_of_input_and_callback_are_returned() {
     struct Broken;
     impl Read for Broken {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -440,12 +442,11 @@ fn errors_of_input_and_receiver_are_passed_on() {
 }
 
 #[test]
-fn a_refusal_names_the_place_and_the_reason() {
+fn the_error_message_shows_position_and_reason() {
     let text = document(&[D0, &D1.replace("60.25", "-60.25")]);
     let error = read_all(text.as_bytes(), &expected()).unwrap_err().to_string();
     let offset = text.rfind("\n{").unwrap() + 1;
-    let want = format!(
-        "the results are refused at detections[1], byte {offset}: a box of negative size, -60.25 by 140"
-    );
+    let want =
+        format!("invalid results at detections[1], byte {offset}: a box has the negative size -60.25 by 140");
     assert_eq!(error, want);
 }

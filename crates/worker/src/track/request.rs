@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jobs::manifest::frames_within;
 use sam3::Compat;
 use video::{Arriving, Limits, Tools, Video};
 
@@ -107,8 +108,7 @@ impl Source {
     ) -> Outcome<Self> {
         let n_frames = video.n_frames();
         let to = request.to.map_or(n_frames, |last| last.saturating_add(1).min(n_frames));
-        let within = |seconds: f64| (seconds * video.fps()).ceil().max(1.0) as u64;
-        let to = request.max_seconds.map_or(to, |seconds| to.min(within(seconds)));
+        let to = request.max_seconds.map_or(to, |seconds| to.min(frames_within(seconds, video.fps())));
         if request.from >= to {
             let (name, last) = (request.video.display(), n_frames.saturating_sub(1));
             let wanted = match request.to {

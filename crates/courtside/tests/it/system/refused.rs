@@ -37,7 +37,7 @@ fn wrong_credentials_and_missing_buckets_are_named() {
     crate::program::Ran::of(missing.output().unwrap()).expect(4, &["nobodys", "does not exist"]);
     server.set_access(Access::ReadOnly);
     wide().video(&site.place, 14, "game.mkv");
-    site.run(&["submit", "game.mkv"]).expect(4, &["refuses to"]);
+    site.run(&["submit", "game.mkv"]).expect(4, &["denied permission to"]);
     let mut half = site.command(&["status"]);
     half.env_remove("R2_SECRET_ACCESS_KEY");
     crate::program::Ran::of(half.output().unwrap()).expect(3, &["R2_SECRET_ACCESS_KEY is not"]);

@@ -1,5 +1,6 @@
-//! One suite for every kind of bucket: a map in memory, a folder, a server with R2's rules, one that wants entity tags
-//! as Ceph does, a real Ceph gateway, and moto. Whatever holds here is what the protocol may rest on.
+//! One suite for every kind of bucket: a map in memory, a folder, a server with R2's rules, one that requires
+//! unquoted entity tags like Ceph, a real Ceph gateway, and moto. The protocol relies only on what holds for
+//! all of them.
 
 mod foreign;
 mod objects;
@@ -8,7 +9,7 @@ mod protocol;
 mod races;
 mod takeover;
 
-/// Every test on every kind.
+/// Runs every test on every kind of bucket.
 macro_rules! suite {
     ($($module:ident::$test:ident),* $(,)?) => {
         suite!(@kinds [memory folder fake_r2 fake_ceph radosgw moto] [$($module::$test)*]);
@@ -30,49 +31,49 @@ macro_rules! suite {
 }
 
 suite!(
-    objects::an_object_comes_back_as_it_was_written,
-    objects::every_condition_holds,
-    objects::a_read_has_a_limit,
-    objects::a_file_is_one_object,
-    objects::removing_what_is_not_there_is_no_error,
-    objects::a_listing_shows_what_lies_below_its_prefix,
-    objects::a_listing_has_as_many_pages_as_it_takes,
-    objects::a_listing_shows_what_changed,
-    objects::keys_may_have_dots_spaces_and_letters_of_all_kinds,
+    objects::objects_are_read_as_written,
+    objects::conditions_are_honoured,
+    objects::reads_are_limited_in_size,
+    objects::files_are_written_as_single_objects,
+    objects::removing_a_missing_object_succeeds,
+    objects::a_listing_shows_exactly_the_keys_below_its_prefix,
+    objects::a_listing_spans_several_pages,
+    objects::a_listing_shows_changes,
+    objects::keys_may_contain_dots_spaces_and_unicode,
     objects::the_probe_passes,
-    parts::parts_become_one_object,
-    parts::an_upload_that_was_given_up_becomes_no_object,
-    parts::a_file_goes_up_and_comes_down,
-    races::of_sixteen_who_create_one_does,
-    races::of_sixteen_who_replace_one_does,
-    races::sixteen_who_replace_one_each_all_do,
-    races::no_increment_of_a_counter_is_lost,
-    races::of_eight_workers_one_gets_the_job,
-    races::each_job_goes_to_one_worker,
-    races::cancelling_while_the_owner_writes_loses_neither,
-    races::two_submitters_of_one_job_make_one,
-    protocol::a_job_goes_from_submission_to_import,
-    protocol::a_checkpoint_reaches_the_next_attempt,
-    protocol::the_owner_of_a_cancelled_job_finds_out,
-    protocol::the_owner_of_a_removed_job_finds_out,
-    protocol::a_job_that_its_owner_completed_is_not_lost,
+    parts::multipart_uploads_become_one_object,
+    parts::an_aborted_upload_creates_no_object,
+    parts::files_survive_upload_and_download,
+    races::one_of_sixteen_concurrent_creates_succeeds,
+    races::one_of_sixteen_concurrent_replacements_succeeds,
+    races::concurrent_replacements_of_different_keys_all_succeed,
+    races::no_concurrent_increment_is_lost,
+    races::one_of_eight_workers_claims_the_job,
+    races::each_job_is_claimed_by_one_worker,
+    races::concurrent_cancel_and_heartbeats_are_both_kept,
+    races::concurrent_submissions_create_one_job,
+    protocol::a_job_is_submitted_processed_and_imported,
+    protocol::the_next_attempt_gets_the_checkpoint,
+    protocol::the_owner_of_a_cancelled_job_loses_its_lease,
+    protocol::the_owner_of_a_removed_job_loses_its_lease,
+    protocol::completing_a_job_does_not_lose_the_lease,
     protocol::a_cancelled_job_can_be_retried,
-    protocol::a_released_job_is_claimed_again_and_nothing_is_counted,
-    protocol::the_third_failure_is_the_last,
-    protocol::what_a_state_forbids_is_refused,
-    protocol::submitting_twice_makes_one_job,
-    protocol::removing_leaves_nothing,
-    protocol::logs_come_in_the_order_of_attempts,
-    takeover::a_silent_owners_job_is_taken_over_and_it_learns_that,
-    takeover::an_owner_that_speaks_keeps_its_job,
-    takeover::a_stale_owner_publishes_nothing,
-    takeover::a_stale_owner_replaces_no_results,
-    takeover::a_job_whose_owners_all_die_fails,
-    foreign::an_older_submitters_job_is_done_and_its_fields_kept,
-    foreign::an_older_workers_results_are_imported,
-    foreign::an_older_worker_that_reports_keeps_its_job,
-    foreign::an_older_worker_that_is_silent_loses_its_job,
-    foreign::what_is_no_register_is_named_and_harms_nobody,
-    foreign::a_register_of_a_newer_layout_is_left_alone,
-    foreign::a_register_that_became_nonsense_is_not_claimed,
+    protocol::a_release_does_not_count_as_a_failure,
+    protocol::the_third_failure_fails_the_job,
+    protocol::transitions_that_the_state_forbids_are_refused,
+    protocol::submitting_twice_creates_one_job,
+    protocol::removing_a_job_removes_all_its_objects,
+    protocol::logs_are_ordered_by_attempt,
+    takeover::a_job_without_heartbeats_is_taken_over,
+    takeover::an_owner_with_heartbeats_keeps_its_job,
+    takeover::a_stale_owner_cannot_publish,
+    takeover::a_stale_owner_cannot_replace_results,
+    takeover::a_job_fails_when_all_its_owners_died,
+    foreign::an_older_submitters_job_is_processed_and_its_fields_are_kept,
+    foreign::an_older_workers_results_can_be_imported,
+    foreign::an_older_worker_that_reports_progress_keeps_its_job,
+    foreign::an_older_worker_without_progress_loses_its_job,
+    foreign::invalid_manifests_are_reported_and_do_not_affect_other_jobs,
+    foreign::a_manifest_with_a_newer_schema_is_not_changed,
+    foreign::a_manifest_that_became_invalid_is_not_claimed,
 );

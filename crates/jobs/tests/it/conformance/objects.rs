@@ -1,22 +1,22 @@
-//! Single objects, conditions and listings.
+//! Objects, conditions and listings.
 
 use bytes::Bytes;
 use futures::StreamExt;
 use jobs::Error;
-use jobs::bucket::{Bucket, Condition, ETag, Entry, Written};
+use jobs::bucket::{Bucket, Condition, ETag, Entry, PutOutcome};
 use jobs::probe;
 
-use crate::support::{Fresh, TestHost, random_file};
+use crate::support::{Fresh, TestEnv, random_file};
 
 pub(super) fn body(text: &str) -> Bytes {
     Bytes::from(text.to_owned())
 }
 
-/// Writes and gives the tag.
+/// Writes an object and returns its tag.
 pub(super) async fn put(bucket: &dyn Bucket, key: &str, text: &str, condition: Condition<'_>) -> ETag {
     match bucket.put(key, body(text), condition).await.unwrap() {
-        Written::Done(etag) => etag,
-        Written::Refused => panic!("{key} was refused"),
+        PutOutcome::Written(etag) => etag,
+        PutOutcome::ConditionFailed => panic!("the write of {key} was refused"),
     }
 }
 
@@ -26,22 +26,22 @@ pub(super) async fn text(bucket: &dyn Bucket, key: &str) -> Option<String> {
 }
 
 /// A tag that no object has.
-pub(super) fn nowhere() -> ETag {
+pub(super) fn unknown_tag() -> ETag {
     ETag("\"0123456789abcdef0123456789abcdef\"".to_owned())
 }
 
-async fn refused(bucket: &dyn Bucket, key: &str, condition: Condition<'_>) {
+async fn assert_refused(bucket: &dyn Bucket, key: &str, condition: Condition<'_>) {
     let written = bucket.put(key, body("refused"), condition).await.unwrap();
-    assert_eq!(written, Written::Refused, "{condition:?}");
+    assert_eq!(written, PutOutcome::ConditionFailed, "{condition:?}");
 }
 
-async fn sorted(bucket: &dyn Bucket, prefix: &str) -> Vec<Entry> {
+async fn list_sorted(bucket: &dyn Bucket, prefix: &str) -> Vec<Entry> {
     let mut entries = bucket.list(prefix).await.unwrap();
     entries.sort_by(|a, b| a.key.cmp(&b.key));
     entries
 }
 
-pub(super) async fn an_object_comes_back_as_it_was_written(fresh: &Fresh) {
+pub(super) async fn objects_are_read_as_written(fresh: &Fresh) {
     let bucket = fresh.open();
     assert!(bucket.get("jobs/a.json", 100).await.unwrap().is_none());
     assert!(bucket.head("jobs/a.json").await.unwrap().is_none());
@@ -54,28 +54,28 @@ pub(super) async fn an_object_comes_back_as_it_was_written(fresh: &Fresh) {
     assert_eq!(text(&*other, "jobs/a.json").await.as_deref(), Some(""));
 }
 
-pub(super) async fn every_condition_holds(fresh: &Fresh) {
+pub(super) async fn conditions_are_honoured(fresh: &Fresh) {
     let (bucket, key) = (fresh.open(), "jobs/a.json");
-    refused(&*bucket, key, Condition::Is(&nowhere())).await;
+    assert_refused(&*bucket, key, Condition::Is(&unknown_tag())).await;
     assert!(bucket.head(key).await.unwrap().is_none());
     let first = put(&*bucket, key, "1", Condition::Absent).await;
-    refused(&*bucket, key, Condition::Absent).await;
-    refused(&*bucket, key, Condition::Is(&nowhere())).await;
+    assert_refused(&*bucket, key, Condition::Absent).await;
+    assert_refused(&*bucket, key, Condition::Is(&unknown_tag())).await;
     assert_eq!(text(&*bucket, key).await.as_deref(), Some("1"));
     let second = put(&*bucket, key, "2", Condition::Is(&first)).await;
     assert_ne!(first, second);
-    refused(&*bucket, key, Condition::Is(&first)).await;
-    refused(&*fresh.open(), key, Condition::Is(&first)).await;
+    assert_refused(&*bucket, key, Condition::Is(&first)).await;
+    assert_refused(&*fresh.open(), key, Condition::Is(&first)).await;
     let third = put(&*fresh.open(), key, "3", Condition::Is(&second)).await;
     assert_eq!(bucket.head(key).await.unwrap(), Some((1, third)));
     put(&*bucket, key, "4", Condition::Always).await;
     assert_eq!(text(&*bucket, key).await.as_deref(), Some("4"));
     bucket.delete(key).await.unwrap();
-    refused(&*bucket, key, Condition::Is(&second)).await;
+    assert_refused(&*bucket, key, Condition::Is(&second)).await;
     put(&*bucket, key, "5", Condition::Absent).await;
 }
 
-pub(super) async fn a_read_has_a_limit(fresh: &Fresh) {
+pub(super) async fn reads_are_limited_in_size(fresh: &Fresh) {
     let bucket = fresh.open();
     put(&*bucket, "logs/a", "12345", Condition::Always).await;
     assert_eq!(bucket.get("logs/a", 5).await.unwrap().unwrap().bytes.len(), 5);
@@ -83,31 +83,31 @@ pub(super) async fn a_read_has_a_limit(fresh: &Fresh) {
     assert!(matches!(&error, Error::Mismatch { key, .. } if key == "logs/a"), "{error:?}");
 }
 
-pub(super) async fn a_file_is_one_object(fresh: &Fresh) {
+pub(super) async fn files_are_written_as_single_objects(fresh: &Fresh) {
     let (bucket, key) = (fresh.open(), "results/a.json");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     let mut last = None;
-    // Nothing, a byte, and three pieces with a rest.
+    // Empty, one byte, and three full chunks with a partial one.
     for (seed, size_bytes) in [0, 1, (3 << 20) + 17].into_iter().enumerate() {
         random_file(&file, size_bytes, seed as u64);
         let condition = last.as_ref().map_or(Condition::Absent, Condition::Is);
-        let Written::Done(etag) = bucket.put_file(key, &file, condition).await.unwrap() else {
-            panic!("{size_bytes} bytes were refused");
+        let PutOutcome::Written(etag) = bucket.put_file(key, &file, condition).await.unwrap() else {
+            panic!("the write of {size_bytes} bytes was refused");
         };
         let object = bucket.get(key, 4 << 20).await.unwrap().unwrap();
-        assert!(object.bytes == std::fs::read(&file).unwrap(), "{size_bytes} bytes came back as others");
+        assert!(object.bytes == std::fs::read(&file).unwrap(), "{size_bytes} bytes changed");
         assert_eq!(object.etag, etag);
         last = Some(etag);
     }
-    for condition in [Condition::Absent, Condition::Is(&nowhere())] {
-        assert_eq!(bucket.put_file(key, &file, condition).await.unwrap(), Written::Refused);
+    for condition in [Condition::Absent, Condition::Is(&unknown_tag())] {
+        assert_eq!(bucket.put_file(key, &file, condition).await.unwrap(), PutOutcome::ConditionFailed);
     }
     let missing = bucket.put_file(key, &folder.path().join("none"), Condition::Always).await.unwrap_err();
     assert!(matches!(missing, Error::File { .. }), "{missing:?}");
 }
 
-pub(super) async fn removing_what_is_not_there_is_no_error(fresh: &Fresh) {
+pub(super) async fn removing_a_missing_object_succeeds(fresh: &Fresh) {
     let bucket = fresh.open();
     bucket.delete("checkpoints/a/0001-000001/state").await.unwrap();
     put(&*bucket, "checkpoints/a/0001-000001/state", "1", Condition::Always).await;
@@ -117,7 +117,7 @@ pub(super) async fn removing_what_is_not_there_is_no_error(fresh: &Fresh) {
     }
 }
 
-pub(super) async fn a_listing_shows_what_lies_below_its_prefix(fresh: &Fresh) {
+pub(super) async fn a_listing_shows_exactly_the_keys_below_its_prefix(fresh: &Fresh) {
     let bucket = fresh.open();
     for prefix in ["jobs/", "checkpoints/none/"] {
         assert_eq!(bucket.list(prefix).await.unwrap(), []);
@@ -126,13 +126,13 @@ pub(super) async fn a_listing_shows_what_lies_below_its_prefix(fresh: &Fresh) {
     for key in below.into_iter().chain(["checkpoints/a.b/x", "checkpoints/ab/x", "jobs/a"]) {
         put(&*bucket, key, "123", Condition::Always).await;
     }
-    let listed = sorted(&*bucket, "checkpoints/a/").await;
+    let listed = list_sorted(&*bucket, "checkpoints/a/").await;
     assert_eq!(listed.iter().map(|e| e.key.as_str()).collect::<Vec<_>>(), below);
     assert!(listed.iter().all(|entry| entry.size_bytes == 3 && !entry.revision.is_empty()));
     assert_eq!(bucket.list("checkpoints/").await.unwrap().len(), 5);
 }
 
-pub(super) async fn a_listing_has_as_many_pages_as_it_takes(fresh: &Fresh) {
+pub(super) async fn a_listing_spans_several_pages(fresh: &Fresh) {
     let bucket = fresh.open();
     let keys: Vec<_> = (0..1003).map(|i| format!("jobs/{i:04}.json")).collect();
     let writes = futures::stream::iter(&keys).map(|key| {
@@ -140,30 +140,30 @@ pub(super) async fn a_listing_has_as_many_pages_as_it_takes(fresh: &Fresh) {
         async move { put(&*bucket, key, "{}", Condition::Always).await }
     });
     writes.buffer_unordered(16).collect::<Vec<_>>().await;
-    let listed = sorted(&*bucket, "jobs/").await;
+    let listed = list_sorted(&*bucket, "jobs/").await;
     assert_eq!(listed.into_iter().map(|entry| entry.key).collect::<Vec<_>>(), keys);
 }
 
-pub(super) async fn a_listing_shows_what_changed(fresh: &Fresh) {
+pub(super) async fn a_listing_shows_changes(fresh: &Fresh) {
     let bucket = fresh.open();
     put(&*bucket, "jobs/a", "1", Condition::Always).await;
     put(&*bucket, "jobs/b", "1", Condition::Always).await;
-    let before = sorted(&*bucket, "jobs/").await;
-    assert_eq!(sorted(&*fresh.open(), "jobs/").await, before);
+    let before = list_sorted(&*bucket, "jobs/").await;
+    assert_eq!(list_sorted(&*fresh.open(), "jobs/").await, before);
     put(&*bucket, "jobs/b", "2", Condition::Always).await;
-    let after = sorted(&*bucket, "jobs/").await;
+    let after = list_sorted(&*bucket, "jobs/").await;
     assert_eq!(after[0], before[0]);
     assert_ne!(after[1].revision, before[1].revision);
 }
 
-pub(super) async fn keys_may_have_dots_spaces_and_letters_of_all_kinds(fresh: &Fresh) {
+pub(super) async fn keys_may_contain_dots_spaces_and_unicode(fresh: &Fresh) {
     let bucket = fresh.open();
     let keys = ["jobs/a.b-c_D.1.json", "jobs/a.json", "videos/My game (1) + ä, 篮球.mp4", "videos/a=b&c.mp4"];
     for key in keys {
         put(&*bucket, key, key, Condition::Absent).await;
     }
-    let mut listed = sorted(&*bucket, "jobs/").await;
-    listed.extend(sorted(&*bucket, "videos/").await);
+    let mut listed = list_sorted(&*bucket, "jobs/").await;
+    listed.extend(list_sorted(&*bucket, "videos/").await);
     let mut found: Vec<_> = listed.into_iter().map(|entry| entry.key).collect();
     found.sort();
     assert_eq!(found, keys);
@@ -177,7 +177,7 @@ pub(super) async fn keys_may_have_dots_spaces_and_letters_of_all_kinds(fresh: &F
 pub(super) async fn the_probe_passes(fresh: &Fresh) {
     let bucket = fresh.open();
     for _ in 0..2 {
-        probe::conditional_writes(&*bucket, &*TestHost::new()).await.unwrap();
+        probe::conditional_writes(&*bucket, &*TestEnv::new()).await.unwrap();
     }
     assert_eq!(bucket.list("probe/").await.unwrap(), []);
 }

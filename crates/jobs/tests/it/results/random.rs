@@ -1,12 +1,11 @@
-//! Random documents: valid ones in unusual forms, which must be read as a plain JSON library reads them,
-//! and damaged ones.
+//! Random documents: valid ones in unusual forms, which must be read as by a JSON library, and corrupt ones.
 
 use jobs::results::Detection;
 use serde_json::Value;
 
 use super::{Everything, expected, gzip, read, read_all, written, zstd};
 
-/// A small generator with the same numbers in every run (xorshift64).
+/// A small random number generator with a fixed sequence (xorshift64).
 pub(super) struct Random(pub(super) u64);
 
 impl Random {
@@ -22,7 +21,7 @@ impl Random {
     }
 }
 
-/// A document in an unusual but valid form, and its detections.
+/// Makes a document in an unusual but valid form, and its detections.
 fn unusual(random: &mut Random) -> (String, Vec<Detection>) {
     let mut detections = Vec::new();
     let records =
@@ -99,7 +98,7 @@ fn unknown_value(random: &mut Random) -> &'static str {
     ])
 }
 
-/// The same by way of a JSON library, everything at once.
+/// Parses the document with a JSON library.
 fn naive(text: &str) -> Vec<Detection> {
     let document: Value = serde_json::from_str(text).unwrap();
     let number = |value: &Value| value.as_f64().unwrap();
@@ -113,7 +112,7 @@ fn naive(text: &str) -> Vec<Detection> {
     document["detections"].as_array().unwrap().iter().map(detection).collect()
 }
 
-/// Equal but for the last bits, which the JSON library may round otherwise.
+/// Equal except for the last bits, which the JSON library may round differently.
 fn is_close(a: &Detection, b: &Detection) -> bool {
     let is_close = |a: f64, b: f64| (a - b).abs() <= 4.0 * f64::EPSILON * b.abs();
     (a.frame, a.track_id) == (b.frame, b.track_id)
@@ -122,7 +121,7 @@ fn is_close(a: &Detection, b: &Detection) -> bool {
 }
 
 #[test]
-fn any_valid_document_is_read_as_a_json_library_reads_it() {
+fn valid_documents_are_read_as_by_a_json_library() {
     let mut random = Random(42);
     for _ in 0..4000 {
         let (text, want) = unusual(&mut random);
@@ -135,7 +134,7 @@ fn any_valid_document_is_read_as_a_json_library_reads_it() {
 }
 
 #[test]
-fn random_damage_never_panics_nor_invents() {
+fn corrupt_documents_are_rejected_or_read_as_by_a_json_library() {
     let mut random = Random(1234);
     let (_, ours, _) = written(12);
     for round in 0..30_000 {
@@ -149,7 +148,7 @@ fn random_damage_never_panics_nor_invents() {
                 _ => text.insert(at, random.pick(b"{}[]\",:0-.eEN\\ ")),
             }
         }
-        // Whatever is accepted is JSON, and says the same.
+        // A document that is accepted is JSON with the same detections.
         if let Ok((_, _, detections)) = read_all(text.as_slice(), &expected()) {
             let text = String::from_utf8(text).unwrap();
             let naive = naive(&text);

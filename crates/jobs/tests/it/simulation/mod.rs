@@ -1,24 +1,25 @@
-//! The protocol, simulated: whole worlds of workers, submitters, importers and people in one thread, under a
-//! virtual clock, with a bucket whose requests are lost, late, doubled and unanswered, and processes that
-//! die and stop at any moment. One number, the seed, decides everything that happens.
+//! A simulation of the protocol: workers, submitters, importers and users run in one thread under a virtual
+//! clock. The bucket loses, delays and duplicates requests, and processes crash and pause at any moment. One
+//! number, the seed, determines everything that happens.
 //!
-//! `world` is the truth: the objects, and one place where every write happens at one instant. There
-//! `invariants` judges it, by what `record` knows of the job and `transitions` allows. `network` lies between
-//! a process and the world and carries each `request`, `process` kills and stops processes, `desk` is what one is born with. `worker`,
-//! `people` and `older` are the programs, `tracking` their work. `scenario` says who takes part and what goes
-//! wrong, `runner` runs many seeds.
+//! `world` holds the true state: the objects, and the one place where each write takes effect at a single
+//! instant. `invariants` checks it there, by what `job_record` knows of the job and `transitions` allows.
+//! `network` delivers each `request` between a process and the world, `process` crashes and pauses processes,
+//! and `process_context` is what each process is given. `worker`, `clients` and `legacy_worker` are the
+//! programs, and `tracking` is the simulated work. `scenario` defines who takes part and what fails, and
+//! `runner` runs many seeds.
 //!
-//! `COURTSIDE_SIM_SEED=7` runs one seed, `COURTSIDE_SIM_SEEDS=100000` more of them.
+//! `COURTSIDE_SIM_SEED=7` runs a single seed, `COURTSIDE_SIM_SEEDS=100000` more of them.
 
-mod desk;
-mod dice;
+mod clients;
 mod invariants;
+mod job_record;
+mod legacy_worker;
 mod network;
-mod older;
-mod people;
 mod process;
-mod record;
+mod process_context;
 mod request;
+mod rng;
 mod runner;
 mod scenario;
 mod tracking;
@@ -28,108 +29,116 @@ mod world;
 
 use std::time::Duration;
 
-use request::Honours;
-use runner::{Worlds, is_caught};
-use scenario::{Knobs, simulate};
+use request::ConditionSupport;
+use rng::Rng;
+use runner::{SeedTest, assert_detected};
+use scenario::{Scenario, simulate};
 use tracking::Signature;
 
 #[test]
-fn nothing_breaks_a_promise() {
-    let worlds = Worlds { test: "nothing_breaks_a_promise", n_seeds: 2000, draw: Knobs::chaos };
-    worlds.hold(&[
+fn invariants_hold_under_all_faults() {
+    let test = "invariants_hold_under_all_faults";
+    SeedTest { test, n_seeds: 2000, draw: Scenario::chaos }.run(&[
         "a job was claimed",
         "a job was taken over",
-        "the last attempt was lost",
+        "the last attempt died",
         "an attempt failed",
-        "a job was given back",
+        "a job was released",
         "a job was completed",
         "a job was cancelled",
         "a job was retried",
         "a job was imported",
-        "an attempt went on from a checkpoint",
-        "a worker noticed that its lease is lost",
-        "a register of a loser's was refused",
-        "results of a lost attempt were refused",
-        "results were found in the database",
+        "an attempt resumed from a checkpoint",
+        "a worker noticed that it lost its lease",
+        "a stale owner's manifest was refused",
+        "a stale owner's results were refused",
+        "results were in the database already",
     ]);
 }
 
 #[test]
 fn a_stale_owner_overwrites_nothing() {
-    let worlds = Worlds { test: "a_stale_owner_overwrites_nothing", n_seeds: 500, draw: Knobs::zombies };
-    worlds.hold(&["results of a lost attempt were refused"]);
+    let test = "a_stale_owner_overwrites_nothing";
+    SeedTest { test, n_seeds: 500, draw: Scenario::stale_owners }
+        .run(&["a stale owner's results were refused"]);
 }
 
 #[test]
-fn whoever_lives_is_never_robbed() {
-    let worlds = Worlds { test: "whoever_lives_is_never_robbed", n_seeds: 300, draw: Knobs::calm };
-    worlds.hold(&["a job was imported"]);
+fn a_live_owner_keeps_its_job() {
+    let test = "a_live_owner_keeps_its_job";
+    SeedTest { test, n_seeds: 300, draw: Scenario::fault_free }.run(&["a job was imported"]);
 }
 
 #[test]
-fn a_dead_workers_job_goes_on_within_four_minutes() {
-    let test = "a_dead_workers_job_goes_on_within_four_minutes";
-    let worlds = Worlds { test, n_seeds: 500, draw: Knobs::deaths };
-    worlds.hold(&["a job was taken over", "the last attempt was lost"]);
+fn a_dead_workers_job_is_taken_over_within_four_minutes() {
+    let test = "a_dead_workers_job_is_taken_over_within_four_minutes";
+    SeedTest { test, n_seeds: 500, draw: Scenario::crashes }
+        .run(&["a job was taken over", "the last attempt died"]);
 }
 
 #[test]
-fn an_older_program_is_left_in_peace_while_it_lives() {
-    let test = "an_older_program_is_left_in_peace_while_it_lives";
-    let worlds = Worlds { test, n_seeds: 500, draw: Knobs::mixed };
-    worlds.hold(&["an older program took a job", "a job was taken over", "a job was imported"]);
+fn a_live_legacy_worker_keeps_its_job() {
+    let test = "a_live_legacy_worker_keeps_its_job";
+    SeedTest { test, n_seeds: 500, draw: Scenario::with_legacy_worker }.run(&[
+        "a legacy worker took a job",
+        "a job was taken over",
+        "a job was imported",
+    ]);
 }
 
 #[test]
-fn many_finished_jobs_hide_none_that_is_not() {
-    let worlds =
-        Worlds { test: "many_finished_jobs_hide_none_that_is_not", n_seeds: 40, draw: Knobs::crowded };
-    worlds.hold(&["the index was written", "a job was retried", "a job was imported"]);
+fn open_jobs_are_found_among_many_finished_ones() {
+    let test = "open_jobs_are_found_among_many_finished_ones";
+    SeedTest { test, n_seeds: 40, draw: Scenario::many_finished_jobs }.run(&[
+        "the index was written",
+        "a job was retried",
+        "a job was imported",
+    ]);
 }
 
 #[test]
-fn a_seed_always_tells_the_same_story() {
-    for draw in [Knobs::chaos, Knobs::zombies, Knobs::deaths, Knobs::crowded] {
+fn a_seed_is_reproducible() {
+    for draw in [Scenario::chaos, Scenario::stale_owners, Scenario::crashes, Scenario::many_finished_jobs] {
         for seed in 0..5 {
-            let (once, again) = (simulate(seed, draw), simulate(seed, draw));
-            assert_eq!((once.fingerprint, once.counts), (again.fingerprint, again.counts), "seed {seed}");
+            let (first, second) = (simulate(seed, draw), simulate(seed, draw));
+            assert_eq!((first.fingerprint, first.counts), (second.fingerprint, second.counts), "seed {seed}");
         }
     }
 }
 
 #[test]
-fn a_bucket_that_ignores_conditions_is_caught() {
-    is_caught(
-        50,
-        |dice| Knobs { honours: Honours::None, ..Knobs::chaos(dice) },
-        "changes the count of writes",
-    );
+fn detects_a_bucket_that_ignores_conditions() {
+    let draw = |rng: &mut Rng| Scenario { conditions: ConditionSupport::None, ..Scenario::chaos(rng) };
+    assert_detected(50, draw, "changes the number of writes");
 }
 
 #[test]
-fn results_written_without_proof_of_ownership_are_caught() {
-    let draw = |dice: &mut _| Knobs { honours: Honours::AllButResults, ..Knobs::zombies(dice) };
-    is_caught(500, draw, "is overwritten");
-}
-
-/// The last proof of ownership fails where an earlier attempt left the very bytes that the last one writes:
-/// so results must name their attempt, or something else that no other attempt's have.
-#[test]
-fn results_that_only_sometimes_differ_are_caught() {
-    let draw = |dice: &mut _| {
-        let mut knobs = Knobs::zombies(dice);
-        knobs.habits.signature = Signature::Machine;
-        knobs
+fn detects_results_written_without_confirming_ownership() {
+    let draw = |rng: &mut Rng| {
+        let conditions = ConditionSupport::AllButResults;
+        Scenario { conditions, ..Scenario::stale_owners(rng) }
     };
-    is_caught(3000, draw, "is overwritten");
+    assert_detected(500, draw, "is overwritten");
+}
+
+/// If two attempts can produce equal bytes, an entity tag can recur and the condition on it holds again.
+/// Results must therefore contain something unique to their attempt.
+#[test]
+fn detects_results_that_are_not_unique_to_their_attempt() {
+    let draw = |rng: &mut Rng| {
+        let mut scenario = Scenario::stale_owners(rng);
+        scenario.behaviour.signature = Signature::Machine;
+        scenario
+    };
+    assert_detected(3000, draw, "is overwritten");
 }
 
 #[test]
-fn a_lease_shorter_than_the_heartbeat_is_caught() {
-    let draw = |dice: &mut _| {
-        let mut knobs = Knobs::calm(dice);
-        knobs.timing.lease = Duration::from_secs(25);
-        knobs
+fn detects_a_lease_shorter_than_the_heartbeat() {
+    let draw = |rng: &mut Rng| {
+        let mut scenario = Scenario::fault_free(rng);
+        scenario.timing.lease = Duration::from_secs(25);
+        scenario
     };
-    is_caught(100, draw, "its owner spoke a while ago");
+    assert_detected(100, draw, "its owner sent a heartbeat recently");
 }

@@ -1,6 +1,6 @@
-//! What lies between a process and the bucket. A request is sent and from then on belongs to nobody: it may
-//! arrive at once, minutes later, twice, or never, and its answer may be lost, whether or not the process
-//! that sent it still waits, or lives.
+//! The network between a process and the bucket. A request that was sent is independent of its sender: it may
+//! arrive immediately, minutes later, twice, or never, and its response may be lost, whether or not the
+//! sending process still waits or is alive.
 
 use std::future::pending;
 use std::path::Path;
@@ -9,106 +9,107 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use jobs::bucket::{Bucket, Bulk, Condition, ETag, Entry, Object, Written};
+use jobs::bucket::{Bucket, BulkTransfer, Condition, ETag, Entry, Object, PutOutcome};
 use jobs::keys::RESULTS;
 use jobs::{Error, Result};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use super::desk::{Origin, Role};
-use super::dice::Dice;
-use super::process::{Control, Deadly};
+use super::process::{Control, CrashPoint};
+use super::process_context::{ProcessInfo, Role};
 use super::request::Write;
+use super::rng::Rng;
 use super::world::World;
 
-/// How often what happens to a request.
+/// Probabilities of what happens to a request.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Weather {
-    /// It never arrives.
+pub(super) struct NetworkFaults {
+    /// The request never arrives.
     pub(super) p_lost: f64,
-    /// It arrives, and the answer is lost.
+    /// The request arrives, but the response is lost.
     pub(super) p_unanswered: f64,
-    /// It arrives after the sender gave up.
+    /// The request arrives after the sender's timeout.
     pub(super) p_late: f64,
-    /// The client sends it twice by itself; the second answer counts, a refusal by its own echo perhaps.
-    pub(super) p_echo: f64,
-    /// It arrives, is answered, and arrives once more, late.
-    pub(super) p_ghost: f64,
-    /// It takes long, and succeeds.
+    /// The HTTP client retries the request although it arrived; the response to the retry counts, which may
+    /// be a refusal caused by the first copy.
+    pub(super) p_client_retry: f64,
+    /// The request arrives, is answered, and arrives once more, late.
+    pub(super) p_duplicate: f64,
+    /// The request succeeds but is slow.
     pub(super) p_slow: f64,
-    /// How long that is at most, in seconds.
+    /// Longest duration of a slow request, in seconds.
     pub(super) slowest: f64,
-    /// How late is latest, in seconds.
+    /// Longest delay of a late request beyond the sender's timeout, in seconds.
     pub(super) latest: f64,
 }
 
-/// One process's line to the bucket.
+/// One process's connection to the bucket.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct Connection {
     world: Arc<World>,
-    origin: Arc<Origin>,
+    info: Arc<ProcessInfo>,
     control: Arc<Control>,
-    dice: Mutex<Dice>,
+    rng: Mutex<Rng>,
 }
 
-/// What will happen to a request.
-struct Journey {
-    /// When copies of it arrive.
+/// What happens to one request.
+struct Delivery {
+    /// When the copies of the request arrive.
     arrivals: Vec<Duration>,
-    /// Which copy is answered.
+    /// Index of the copy whose response reaches the sender.
     answered: Option<usize>,
-    /// How long the answer takes.
+    /// How long the response takes.
     back: Duration,
-    /// How long the sender waits where there is no answer.
-    patience: Duration,
+    /// How long the sender waits if there is no response.
+    timeout: Duration,
 }
 
-impl Line {
-    pub(super) fn new(world: Arc<World>, origin: Arc<Origin>, control: Arc<Control>, dice: Dice) -> Self {
-        Self { world, origin, control, dice: Mutex::new(dice) }
+impl Connection {
+    pub(super) fn new(world: Arc<World>, info: Arc<ProcessInfo>, control: Arc<Control>, rng: Rng) -> Self {
+        Self { world, info, control, rng: Mutex::new(rng) }
     }
 
-    fn weather(&self) -> Weather {
-        // An older program's plain writes would undo everything if they came late: nobody can help that.
-        match self.world.is_calm() || self.origin.role == Role::Older {
-            true => Weather::default(),
-            false => self.world.knobs.weather,
+    fn network(&self) -> NetworkFaults {
+        // Late unconditional writes of a legacy worker could undo anything, which no protocol can prevent.
+        match self.world.faults_have_ended() || self.info.role == Role::LegacyWorker {
+            true => NetworkFaults::default(),
+            false => self.world.scenario.network,
         }
     }
 
-    fn journey(&self) -> Journey {
-        let weather = self.weather();
-        let mut dice = self.dice.lock().unwrap();
-        let quick = |dice: &mut Dice| dice.seconds(0.005..0.080);
-        let patience = dice.any_seconds(0.5..60.0);
-        let back = quick(&mut dice);
-        let mut kind = dice.unit();
-        let mut falls = |probability: f64| {
+    fn delivery(&self) -> Delivery {
+        let network = self.network();
+        let mut rng = self.rng.lock().unwrap();
+        let quick = |rng: &mut Rng| rng.seconds(0.005..0.080);
+        let timeout = rng.log_uniform_seconds(0.5..60.0);
+        let back = quick(&mut rng);
+        let mut kind = rng.unit();
+        let mut hits = |probability: f64| {
             kind -= probability;
             kind < 0.0
         };
-        let late = |dice: &mut Dice| patience + dice.any_seconds(0.5..weather.latest.max(1.0));
-        let (arrivals, answered) = if falls(weather.p_lost) {
+        let late = |rng: &mut Rng| timeout + rng.log_uniform_seconds(0.5..network.latest.max(1.0));
+        let (arrivals, answered) = if hits(network.p_lost) {
             (vec![], None)
-        } else if falls(weather.p_unanswered) {
-            (vec![quick(&mut dice)], None)
-        } else if falls(weather.p_late) {
-            (vec![late(&mut dice)], None)
-        } else if falls(weather.p_echo) {
-            let first = quick(&mut dice);
-            (vec![first, first + dice.any_seconds(0.2..20.0)], Some(1))
-        } else if falls(weather.p_ghost) {
-            (vec![quick(&mut dice), late(&mut dice)], Some(0))
-        } else if falls(weather.p_slow) {
-            (vec![dice.any_seconds(0.1..weather.slowest)], Some(0))
+        } else if hits(network.p_unanswered) {
+            (vec![quick(&mut rng)], None)
+        } else if hits(network.p_late) {
+            (vec![late(&mut rng)], None)
+        } else if hits(network.p_client_retry) {
+            let first = quick(&mut rng);
+            (vec![first, first + rng.log_uniform_seconds(0.2..20.0)], Some(1))
+        } else if hits(network.p_duplicate) {
+            (vec![quick(&mut rng), late(&mut rng)], Some(0))
+        } else if hits(network.p_slow) {
+            (vec![rng.log_uniform_seconds(0.1..network.slowest)], Some(0))
         } else {
-            (vec![quick(&mut dice)], Some(0))
+            (vec![quick(&mut rng)], Some(0))
         };
-        Journey { arrivals, answered, back, patience }
+        Delivery { arrivals, answered, back, timeout }
     }
 
     fn no_answer(&self) -> Error {
-        Error::Unavailable { place: self.place(), detail: "no answer".to_owned() }
+        Error::Unavailable { location: self.location(), detail: "no response".to_owned() }
     }
 
     async fn die(&self) -> ! {
@@ -117,66 +118,66 @@ impl Line {
     }
 
     async fn pause_before_results(&self, write: &Write) {
-        let fates = self.world.knobs.fates;
+        let process_faults = self.world.scenario.process_faults;
         let length = {
-            let mut dice = self.dice.lock().unwrap();
+            let mut rng = self.rng.lock().unwrap();
             let is_hit = matches!(write, Write::Put { key, .. } if key.starts_with(RESULTS))
-                && dice.chance(fates.p_pause_before_results);
-            if !is_hit || self.world.is_calm() || self.origin.role == Role::Older {
+                && rng.chance(process_faults.p_pause_before_results);
+            if !is_hit || self.world.faults_have_ended() || self.info.role == Role::LegacyWorker {
                 return;
             }
-            dice.any_seconds(10.0..fates.longest_pause)
+            rng.log_uniform_seconds(10.0..process_faults.longest_pause)
         };
-        self.world.paused(self.origin.idx, length);
+        self.world.process_paused(self.info.idx, length);
         let control = self.control.clone();
         tokio::spawn(async move { control.pause(length).await });
         tokio::task::yield_now().await;
     }
 
-    async fn write(&self, write: Write) -> Result<Written> {
-        let deadly = self.control.next_write().filter(|_| !self.world.is_calm());
-        if deadly == Some(Deadly::Before) {
+    async fn write(&self, write: Write) -> Result<PutOutcome> {
+        let crash_point = self.control.next_write().filter(|_| !self.world.faults_have_ended());
+        if crash_point == Some(CrashPoint::Before) {
             self.die().await;
         }
         self.pause_before_results(&write).await;
-        let journey = self.journey();
+        let delivery = self.delivery();
         let (answer, answered) = oneshot::channel();
         let mut answer = Some(answer);
-        for (i, arrival) in journey.arrivals.into_iter().enumerate() {
-            let answer = if journey.answered == Some(i) { answer.take() } else { None };
-            let (world, origin, write) = (self.world.clone(), self.origin.clone(), write.clone());
-            let back = journey.back;
-            world.sent(&origin);
+        for (i, arrival) in delivery.arrivals.into_iter().enumerate() {
+            let answer = if delivery.answered == Some(i) { answer.take() } else { None };
+            let (world, info, write) = (self.world.clone(), self.info.clone(), write.clone());
+            let back = delivery.back;
+            world.write_sent(&info);
             tokio::spawn(async move {
                 sleep(arrival).await;
-                let written = world.commit(&origin, &write);
+                let written = world.commit(&info, &write);
                 if let Some(answer) = answer {
                     sleep(back).await;
-                    // Nobody hears it where the process died.
+                    // The receiver no longer exists if the process died.
                     let _ = answer.send(written);
                 }
             });
         }
-        if deadly == Some(Deadly::After) {
+        if crash_point == Some(CrashPoint::After) {
             self.die().await;
         }
-        if journey.answered.is_none() {
-            sleep(journey.patience).await;
+        if delivery.answered.is_none() {
+            sleep(delivery.timeout).await;
             return Err(self.no_answer());
         }
         answered.await.map_err(|_| self.no_answer())
     }
 
     async fn read<T>(&self, read: impl FnOnce(&World) -> T + Send) -> Result<T> {
-        let journey = self.journey();
-        let first = journey.arrivals.first().copied().filter(|_| journey.answered.is_some());
-        let Some(there) = first else {
-            sleep(journey.patience).await;
+        let delivery = self.delivery();
+        let first = delivery.arrivals.first().copied().filter(|_| delivery.answered.is_some());
+        let Some(found) = first else {
+            sleep(delivery.timeout).await;
             return Err(self.no_answer());
         };
-        // The answer of a slow read is slow too: it is old when it comes.
-        let slow_back = if there > Duration::from_millis(100) { there } else { journey.back };
-        sleep(there).await;
+        // The response to a slow read is slow too, so it is outdated when it arrives.
+        let slow_back = if found > Duration::from_millis(100) { found } else { delivery.back };
+        sleep(found).await;
         let answer = read(&self.world);
         sleep(slow_back).await;
         Ok(answer)
@@ -184,8 +185,8 @@ impl Line {
 }
 
 #[async_trait]
-impl Bucket for Line {
-    fn place(&self) -> String {
+impl Bucket for Connection {
+    fn location(&self) -> String {
         "the simulated bucket".to_owned()
     }
 
@@ -198,11 +199,11 @@ impl Bucket for Line {
         Ok(object.map(|object| (object.bytes.len() as u64, object.etag)))
     }
 
-    async fn put(&self, key: &str, body: Bytes, condition: Condition<'_>) -> Result<Written> {
+    async fn put(&self, key: &str, body: Bytes, condition: Condition<'_>) -> Result<PutOutcome> {
         self.write(Write::Put { key: key.into(), body, when: condition.into() }).await
     }
 
-    async fn put_file(&self, key: &str, file: &Path, condition: Condition<'_>) -> Result<Written> {
+    async fn put_file(&self, key: &str, file: &Path, condition: Condition<'_>) -> Result<PutOutcome> {
         let body = self.world.file(file);
         self.write(Write::Put { key: key.into(), body, when: condition.into() }).await
     }
@@ -215,8 +216,8 @@ impl Bucket for Line {
         self.write(Write::Delete { key: key.into() }).await.map(|_| ())
     }
 
-    fn bulk(&self) -> Bulk<'_> {
-        unreachable!("nothing large is transferred here")
+    fn bulk_transfer(&self) -> BulkTransfer<'_> {
+        unreachable!("the simulation does not transfer large objects")
     }
 
     async fn presigned(&self, _key: &str, _valid: Duration) -> Result<Option<String>> {

@@ -1,6 +1,6 @@
-//! A process: a future that can be killed at any await point, stopped for minutes and let go on (SIGSTOP,
-//! SIGCONT), and is started again as a new process after it died. What it sent to the bucket is not part of
-//! it and lands whatever becomes of it.
+//! A simulated process: a future that can be killed at any await point, paused for minutes and resumed
+//! (SIGSTOP, SIGCONT), and is restarted as a new process after it died. Requests that it has sent are not
+//! part of it and arrive regardless.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,57 +8,57 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::desk::{Desk, Role};
-use super::dice::Dice;
+use super::process_context::{ProcessContext, Role};
+use super::rng::Rng;
 use super::world::World;
 
-/// How often processes die and stop.
+/// How often processes crash and pause.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Fates {
-    /// Mean time until something happens to a process, in seconds; 0 for never.
+pub(super) struct ProcessFaults {
+    /// Mean time between faults of a process, in seconds; 0 for no faults.
     pub(super) mean_seconds: f64,
-    /// Whether that is a pause rather than death.
+    /// Probability that a fault is a pause instead of a crash.
     pub(super) p_pause: f64,
-    /// Whether a process dies at one of its first writes.
-    pub(super) p_die_at_write: f64,
-    /// The latest of those.
-    pub(super) last_deadly_write: f64,
-    /// Whether a process stops just before it sends results, when it has proved that it may.
+    /// Probability that a process crashes at one of its first writes.
+    pub(super) p_crash_at_write: f64,
+    /// The last write at which that may happen.
+    pub(super) latest_crash_write: f64,
+    /// Probability that a process pauses just before it sends results, after confirming its ownership.
     pub(super) p_pause_before_results: f64,
-    /// Longest time from death to the next process, in seconds.
+    /// Longest time from a crash to the restart, in seconds.
     pub(super) longest_downtime: f64,
     /// Longest pause, in seconds.
     pub(super) longest_pause: f64,
 }
 
-/// The reins of a process.
+/// Kills and pauses a process.
 #[derive(Debug, Default)]
-pub(super) struct Control(Mutex<Reins>);
+pub(super) struct Control(Mutex<ControlState>);
 
 #[derive(Debug, Default)]
-struct Reins {
+struct ControlState {
     is_dead: bool,
     is_paused: bool,
     waker: Option<Waker>,
     n_writes: u64,
-    deadly_write: Option<(u64, Deadly)>,
+    crash_at_write: Option<(u64, CrashPoint)>,
 }
 
-/// When a process dies at a write.
+/// When a process crashes at a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Deadly {
-    /// Before it is sent.
+pub(super) enum CrashPoint {
+    /// Before the write is sent.
     Before,
-    /// As soon as it is sent.
+    /// Immediately after the write was sent.
     After,
 }
 
 impl Control {
-    fn change(&self, change: impl FnOnce(&mut Reins)) {
+    fn change(&self, change: impl FnOnce(&mut ControlState)) {
         let waker = {
-            let mut reins = self.0.lock().unwrap();
-            change(&mut reins);
-            reins.waker.take()
+            let mut state = self.0.lock().unwrap();
+            change(&mut state);
+            state.waker.take()
         };
         if let Some(waker) = waker {
             waker.wake();
@@ -66,28 +66,28 @@ impl Control {
     }
 
     pub(super) fn kill(&self) {
-        self.change(|reins| reins.is_dead = true);
+        self.change(|state| state.is_dead = true);
     }
 
-    /// Stops the process and lets it go on later. Nothing of it runs after its next await.
+    /// Pauses the process and resumes it later. It does not run beyond its next await until then.
     pub(super) async fn pause(&self, length: Duration) {
-        self.change(|reins| reins.is_paused = true);
+        self.change(|state| state.is_paused = true);
         tokio::time::sleep(length).await;
-        self.change(|reins| reins.is_paused = false);
+        self.change(|state| state.is_paused = false);
     }
 
-    /// Counts a write; says whether the process dies of it.
-    pub(super) fn next_write(&self) -> Option<Deadly> {
-        let mut reins = self.0.lock().unwrap();
-        reins.n_writes += 1;
-        let n = reins.n_writes;
-        reins.deadly_write.and_then(|(deadly, when)| (deadly == n).then_some(when))
+    /// Counts a write, and returns whether the process crashes at it.
+    pub(super) fn next_write(&self) -> Option<CrashPoint> {
+        let mut state = self.0.lock().unwrap();
+        state.n_writes += 1;
+        let n = state.n_writes;
+        state.crash_at_write.and_then(|(crash_point, when)| (crash_point == n).then_some(when))
     }
 }
 
-/// How a process ended.
+/// How a process exited.
 #[derive(Debug, PartialEq, Eq)]
-enum End {
+enum Exit {
     Finished,
     Died,
 }
@@ -98,68 +98,81 @@ struct Process {
 }
 
 impl Future for Process {
-    type Output = End;
+    type Output = Exit;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Exit> {
         {
-            let mut reins = self.control.0.lock().unwrap();
-            if reins.is_dead {
-                return Poll::Ready(End::Died);
+            let mut state = self.control.0.lock().unwrap();
+            if state.is_dead {
+                return Poll::Ready(Exit::Died);
             }
-            reins.waker = Some(cx.waker().clone());
-            if reins.is_paused {
+            state.waker = Some(cx.waker().clone());
+            if state.is_paused {
                 return Poll::Pending;
             }
         }
         match self.program.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(End::Finished),
-            Poll::Pending if self.control.0.lock().unwrap().is_dead => Poll::Ready(End::Died),
+            Poll::Ready(()) => Poll::Ready(Exit::Finished),
+            Poll::Pending if self.control.0.lock().unwrap().is_dead => Poll::Ready(Exit::Died),
             Poll::Pending => Poll::Pending,
         }
     }
 }
 
-/// Runs a program, and again after it died, until it ends by itself.
-pub(super) async fn keep_running<P, F>(world: Arc<World>, role: Role, name: String, fates: Fates, program: P)
-where
-    P: Fn(Desk) -> F,
+/// Runs a program and restarts it after a crash, until it finishes.
+pub(super) async fn run_with_restarts<P, F>(
+    world: Arc<World>,
+    role: Role,
+    name: String,
+    process_faults: ProcessFaults,
+    program: P,
+) where
+    P: Fn(ProcessContext) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
-    let mut dice = world.dice.fork(&name);
+    let mut rng = world.rng.fork(&name);
     for life in 0_u32.. {
         let control = Arc::new(Control::default());
-        let desk = Desk::new(&world, role, &name, life, control.clone());
-        let origin = desk.origin.clone();
-        if dice.chance(fates.p_die_at_write) {
-            let when = if dice.chance(0.5) { Deadly::Before } else { Deadly::After };
-            control.0.lock().unwrap().deadly_write =
-                Some((dice.any_seconds(1.0..fates.last_deadly_write).as_secs(), when));
+        let ctx = ProcessContext::new(&world, role, &name, life, control.clone());
+        let info = ctx.info.clone();
+        if rng.chance(process_faults.p_crash_at_write) {
+            let when = if rng.chance(0.5) { CrashPoint::Before } else { CrashPoint::After };
+            control.0.lock().unwrap().crash_at_write =
+                Some((rng.log_uniform_seconds(1.0..process_faults.latest_crash_write).as_secs(), when));
         }
-        let process = Process { control: control.clone(), program: Box::pin(program(desk)) };
-        let end = tokio::select! {
+        let process = Process { control: control.clone(), program: Box::pin(program(ctx)) };
+        let exit = tokio::select! {
             biased;
-            end = process => end,
-            () = fate(&world, &control, origin.idx, fates, dice.fork(&format!("fate {life}"))) => End::Finished,
+            exit = process => exit,
+            () = inject_faults(&world, &control, info.idx, process_faults, rng.fork(&format!("faults {life}"))) => Exit::Finished,
         };
-        if end == End::Finished {
+        if exit == Exit::Finished {
             return;
         }
-        world.died(origin.idx);
-        tokio::time::sleep(dice.any_seconds(1.0..fates.longest_downtime.max(2.0))).await;
+        world.process_died(info.idx);
+        tokio::time::sleep(rng.log_uniform_seconds(1.0..process_faults.longest_downtime.max(2.0))).await;
     }
 }
 
-/// What happens to one process. Never ends.
-async fn fate(world: &World, control: &Control, origin_idx: usize, fates: Fates, mut dice: Dice) {
+/// Injects faults into one process. Never returns.
+async fn inject_faults(
+    world: &World,
+    control: &Control,
+    process_idx: usize,
+    process_faults: ProcessFaults,
+    mut rng: Rng,
+) {
     loop {
-        let quiet = -fates.mean_seconds * (1.0 - dice.unit()).ln();
-        if fates.mean_seconds == 0.0 || world.now() + Duration::from_secs_f64(quiet) >= world.calm_at {
+        let quiet = -process_faults.mean_seconds * (1.0 - rng.unit()).ln();
+        if process_faults.mean_seconds == 0.0
+            || world.now() + Duration::from_secs_f64(quiet) >= world.faults_end_at
+        {
             return std::future::pending().await;
         }
         tokio::time::sleep(Duration::from_secs_f64(quiet)).await;
-        if dice.chance(fates.p_pause) {
-            let length = dice.any_seconds(1.0..fates.longest_pause);
-            world.paused(origin_idx, length);
+        if rng.chance(process_faults.p_pause) {
+            let length = rng.log_uniform_seconds(1.0..process_faults.longest_pause);
+            world.process_paused(process_idx, length);
             control.pause(length).await;
         } else {
             control.kill();

@@ -1,39 +1,39 @@
-//! A write on its way to the bucket, and how a bucket may treat it.
+//! A write request, and how a bucket treats its condition.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use jobs::bucket::{Condition, ETag};
 
-/// On what condition a write was sent.
+/// A [`Condition`] that owns its entity tag.
 #[derive(Debug, Clone)]
-pub(super) enum When {
+pub(super) enum OwnedCondition {
     Always,
     Absent,
     Is(ETag),
 }
 
-/// A write on its way.
+/// A write request.
 #[derive(Debug, Clone)]
 pub(super) enum Write {
-    Put { key: Arc<str>, body: Bytes, when: When },
+    Put { key: Arc<str>, body: Bytes, when: OwnedCondition },
     Delete { key: Arc<str> },
 }
 
-/// Which conditions the bucket honours.
+/// The conditions that the bucket honours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Honours {
+pub(super) enum ConditionSupport {
     #[default]
     All,
-    /// As Garage does.
+    /// None, like Garage.
     None,
-    /// As if an owner wrote its results without proving its ownership.
+    /// All but those of results, as if owners wrote results without confirming their ownership.
     AllButResults,
 }
 
-impl Honours {
-    /// Whether a condition on this key matters.
-    pub(super) fn cares_about(self, key: &str) -> bool {
+impl ConditionSupport {
+    /// Whether the bucket honours conditions on this key.
+    pub(super) fn applies_to(self, key: &str) -> bool {
         match self {
             Self::All => true,
             Self::None => false,
@@ -42,7 +42,7 @@ impl Honours {
     }
 }
 
-impl From<Condition<'_>> for When {
+impl From<Condition<'_>> for OwnedCondition {
     fn from(condition: Condition<'_>) -> Self {
         match condition {
             Condition::Always => Self::Always,

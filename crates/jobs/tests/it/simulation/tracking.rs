@@ -1,31 +1,32 @@
-//! The work, imagined: every frame's state follows from the one before, so that whoever goes on from a wrong
-//! place, or mixes two runs, ends with other detections than an undisturbed run.
+//! Simulated tracking. Each frame's state follows from the previous one, so an attempt that resumes at the
+//! wrong frame or mixes two runs produces other detections than an uninterrupted run.
 
 use jobs::JobId;
 use jobs::results::{Detection, Expected, ResultsHead, ResultsSummary, ResultsWriter, read_results};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::dice::{digest, mix};
+use super::rng::{digest, mix};
 
-/// What makes results differ, beside the job they are of.
+/// What the results depend on in addition to the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Signature {
-    /// They name the attempt: no two are equal.
+    /// They contain the attempt, so no two are equal.
     Attempt,
-    /// They depend on the machine alone: two attempts may be equal and a third between them not.
+    /// They depend on the machine only, so two attempts may produce equal results with different ones in
+    /// between.
     Machine,
-    /// They are all equal.
+    /// Nothing: all attempts produce equal results.
     None,
 }
 
-/// A run over a video, which can be stored and gone on with.
+/// A run over a video, which can be saved and resumed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Run {
     pub(super) job_id: JobId,
-    /// State after each frame done.
+    /// State after each tracked frame.
     states: Vec<u64>,
-    /// Which attempt began at which frame.
+    /// The attempts so far: number and first frame.
     pub(super) chain: Vec<(u32, u64)>,
 }
 
@@ -38,7 +39,7 @@ impl Run {
         self.states.len() as u64
     }
 
-    /// An attempt begins, or goes on with what others did.
+    /// Records that an attempt starts or resumes here.
     pub(super) fn begin(&mut self, attempt: u32) {
         self.chain.push((attempt, self.next_frame()));
     }
@@ -56,7 +57,7 @@ impl Run {
         serde_json::from_slice(bytes).unwrap()
     }
 
-    /// The results file.
+    /// Writes the results file.
     pub(super) fn results(
         &self,
         video_id: i64,
@@ -86,8 +87,13 @@ impl Run {
     }
 }
 
-/// What is wrong with results of a job that has `n_frames`.
-pub(super) fn fault_of(bytes: &[u8], job_id: &JobId, n_frames: u64, attempt: Option<u32>) -> Option<String> {
+/// Finds what is wrong with the results of a job with `n_frames` frames; `None` if they are correct.
+pub(super) fn find_problem(
+    bytes: &[u8],
+    job_id: &JobId,
+    n_frames: u64,
+    attempt: Option<u32>,
+) -> Option<String> {
     let mut found = Vec::new();
     let read = read_results(bytes, &Expected::of_job(job_id.as_str()), |batch| {
         found.extend_from_slice(batch);
@@ -97,10 +103,10 @@ pub(super) fn fault_of(bytes: &[u8], job_id: &JobId, n_frames: u64, attempt: Opt
         Ok((head, _)) => head,
         Err(error) => return Some(error.to_string()),
     };
-    let mut undisturbed = Run::new(job_id.clone());
-    (0..n_frames).for_each(|_| undisturbed.step());
-    if found != undisturbed.detections().collect::<Vec<_>>() {
-        return Some("the detections are not those of an undisturbed run".to_owned());
+    let mut uninterrupted = Run::new(job_id.clone());
+    (0..n_frames).for_each(|_| uninterrupted.step());
+    if found != uninterrupted.detections().collect::<Vec<_>>() {
+        return Some("the detections differ from those of an uninterrupted run".to_owned());
     }
     let chain: Vec<(u32, u64)> = match head.extra.get("chain").cloned() {
         Some(chain) => serde_json::from_value(chain).unwrap(),
@@ -108,5 +114,6 @@ pub(super) fn fault_of(bytes: &[u8], job_id: &JobId, n_frames: u64, attempt: Opt
     };
     let grows = chain.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1);
     let last = chain.last().map(|(attempt, _)| *attempt);
-    (!grows || last != attempt).then(|| format!("the attempts are {chain:?}, the register's is {attempt:?}"))
+    (!grows || last != attempt)
+        .then(|| format!("the attempts are {chain:?}, but the manifest names {attempt:?}"))
 }

@@ -1,5 +1,5 @@
-//! A worker: looks for a job, gives signs of life, works in steps, leaves checkpoints, publishes. It does
-//! everything through the crate, as the real one does.
+//! A worker: polls for a job, sends heartbeats, works in steps, writes checkpoints, publishes. It uses the
+//! crate's API in the same way as the real worker.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -7,189 +7,202 @@ use std::sync::Mutex;
 use jobs::admin::Admin;
 use jobs::bucket::Condition;
 use jobs::lease::{Lease, LeaseError};
-use jobs::manifest::{Checkpoint, Heartbeat, Stored};
-use jobs::queue::{Look, Queue, Worker};
+use jobs::manifest::{Checkpoint, Heartbeat, Stage, StoredObject};
+use jobs::queue::{PollOutcome, Queue, Worker};
 use jobs::{Error, Timing};
 use sha2::{Digest, Sha256};
 
-use super::desk::Desk;
+use super::process_context::ProcessContext;
 use super::tracking::{Run, Signature};
-use super::world::Told;
+use super::world::Declaration;
 
-/// How workers work.
+/// How workers behave.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Habits {
-    /// Whether results say who made them.
+pub(super) struct WorkerBehaviour {
+    /// What the results depend on.
     pub(super) signature: Signature,
-    /// Longest time for a frame, in seconds.
+    /// Longest time per frame, in seconds.
     pub(super) slowest_frame: f64,
-    /// For each frame: whether a checkpoint follows, the attempt fails, fails without hope, is given back.
+    /// Probabilities per frame: of a checkpoint, of a failure, of a final failure, of a release.
     pub(super) p_checkpoint: f64,
     pub(super) p_fail: f64,
-    pub(super) p_no_hope: f64,
+    pub(super) p_fatal: f64,
     pub(super) p_release: f64,
 }
 
 /// How an attempt ends.
-enum End {
-    Done,
+enum AttemptEnd {
+    Completed,
     Failed {
-        no_hope: bool,
+        retryable: bool,
     },
     Released,
     Lost,
-    /// The bucket did not answer; the lease will run out.
-    GivenUp,
+    /// The bucket did not respond; the lease will expire.
+    Unavailable,
 }
 
-/// How often a worker asks a bucket that does not answer.
-const PATIENCE: u32 = 4;
+/// How many times a worker tries an operation on a bucket that does not respond.
+const MAX_TRIES: u32 = 4;
 
-pub(super) async fn work(mut desk: Desk, timing: Timing) {
-    let name = Worker { worker_id: desk.origin.name.clone(), host: None };
-    let mut queue = Queue::new(desk.bucket.clone(), desk.host.clone(), timing, name, |_| true);
+pub(super) async fn work(mut ctx: ProcessContext, timing: Timing) {
+    let name = Worker { worker_id: ctx.info.name.clone(), host: None };
+    let mut queue = Queue::new(ctx.bucket.clone(), ctx.env.clone(), timing, name, |_| true);
     loop {
-        match queue.look().await {
-            Ok(Look::Claimed(lease)) => attempt(&mut desk, &lease).await,
-            Ok(Look::Nothing { pause, .. }) => tokio::time::sleep(pause).await,
-            Err(error) if error.is_transient() => desk.sleep_seconds(2.0..20.0).await,
-            Err(error) => return desk.world.violated(format!("a look fails: {error}")),
+        match queue.poll().await {
+            Ok(PollOutcome::Claimed(lease)) => attempt(&mut ctx, &lease).await,
+            Ok(PollOutcome::Idle { pause, .. }) => tokio::time::sleep(pause).await,
+            Err(error) if error.is_transient() => ctx.sleep_seconds(2.0..20.0).await,
+            Err(error) => return ctx.world.report_violation(format!("polling failed: {error}")),
         }
     }
 }
 
-async fn attempt(desk: &mut Desk, lease: &Lease) {
-    desk.world.count("an attempt began");
+async fn attempt(ctx: &mut ProcessContext, lease: &Lease) {
+    ctx.world.count("an attempt started");
     let progress = Mutex::new(Heartbeat::default());
     let end = tokio::select! {
         biased;
-        end = run(desk, lease, &progress) => end.unwrap_or_else(|error| match error {
-            LeaseError::Lost { .. } => End::Lost,
-            LeaseError::Bucket(_) => End::GivenUp,
+        end = run(ctx, lease, &progress) => end.unwrap_or_else(|error| match error {
+            LeaseError::Lost { .. } => AttemptEnd::Lost,
+            LeaseError::Bucket(_) => AttemptEnd::Unavailable,
         }),
-        _ = lease.keep_alive(|| progress.lock().unwrap().clone()) => End::Lost,
+        _ = lease.keep_alive(|| progress.lock().unwrap().clone()) => AttemptEnd::Lost,
     };
     match end {
-        End::Done => {
-            // The importer does it where this fails.
-            let admin = Admin::new(desk.bucket.clone(), desk.host.clone());
+        AttemptEnd::Completed => {
+            // If this fails, the importer removes them.
+            let admin = Admin::new(ctx.bucket.clone(), ctx.env.clone());
             let _ = admin.remove_checkpoints(lease.id()).await;
         }
-        End::Failed { no_hope } => {
-            if no_hope {
+        AttemptEnd::Failed { retryable } => {
+            if !retryable {
                 let claim_id = lease.manifest().await.claim.map(|claim| claim.id).unwrap_or_default();
-                desk.world.told(lease.id(), Told::NoHope { claim_id });
+                ctx.world.declare(lease.id(), Declaration::NotRetryable { claim_id });
             }
-            insist(desk, lease, &end).await;
+            report_end(ctx, lease, &end).await;
         }
-        End::Released => insist(desk, lease, &end).await,
-        End::Lost => desk.world.count("a worker noticed that its lease is lost"),
-        End::GivenUp => desk.world.count("a worker gave up on the bucket"),
+        AttemptEnd::Released => report_end(ctx, lease, &end).await,
+        AttemptEnd::Lost => ctx.world.count("a worker noticed that it lost its lease"),
+        AttemptEnd::Unavailable => ctx.world.count("a worker stopped because the bucket did not respond"),
     }
 }
 
-/// Says how the attempt ended, until it is heard.
-async fn insist(desk: &mut Desk, lease: &Lease, end: &End) {
-    for _ in 0..PATIENCE {
+/// Reports how the attempt ended, with retries.
+async fn report_end(ctx: &mut ProcessContext, lease: &Lease, end: &AttemptEnd) {
+    for _ in 0..MAX_TRIES {
         let said = match end {
-            End::Failed { no_hope } => lease.fail("it went wrong", *no_hope).await,
+            AttemptEnd::Failed { retryable } => lease.fail("tracking failed", *retryable).await,
             _ => lease.release("told to stop").await,
         };
         match said {
-            Err(LeaseError::Bucket(error)) if error.is_transient() => desk.sleep_seconds(1.0..10.0).await,
-            Err(LeaseError::Bucket(error)) => return desk.world.violated(format!("an end fails: {error}")),
+            Err(LeaseError::Bucket(error)) if error.is_transient() => ctx.sleep_seconds(1.0..10.0).await,
+            Err(LeaseError::Bucket(error)) => {
+                return ctx.world.report_violation(format!("reporting the end failed: {error}"));
+            }
             Ok(()) | Err(LeaseError::Lost { .. }) => return,
         }
     }
 }
 
-async fn run(desk: &mut Desk, lease: &Lease, progress: &Mutex<Heartbeat>) -> Result<End, LeaseError> {
-    let habits = desk.world.knobs.habits;
+async fn run(
+    ctx: &mut ProcessContext,
+    lease: &Lease,
+    progress: &Mutex<Heartbeat>,
+) -> Result<AttemptEnd, LeaseError> {
+    let behaviour = ctx.world.scenario.behaviour;
     let job = lease.manifest().await;
     let n_frames = job.video.and_then(|video| video.n_frames).unwrap_or(3);
     let mut run = match &job.checkpoint {
-        Some(at) => resumed(desk, lease, at).await?,
+        Some(at) => resumed(ctx, lease, at).await?,
         None => Run::new(lease.id().clone()),
     };
     run.begin(lease.attempt());
     let mut seq = 0;
     while run.next_frame() < n_frames {
-        desk.sleep_seconds(0.1..habits.slowest_frame).await;
+        ctx.sleep_seconds(0.1..behaviour.slowest_frame).await;
         run.step();
-        let stage = "tracking".to_owned();
+        let stage = Stage::Tracking;
         *progress.lock().unwrap() = Heartbeat { stage, current: run.next_frame(), ..Heartbeat::default() };
-        if desk.dice.chance(habits.p_checkpoint) {
+        if ctx.rng.chance(behaviour.p_checkpoint) {
             seq += 1;
-            checkpoint(desk, lease, &run, seq).await?;
+            checkpoint(ctx, lease, &run, seq).await?;
         }
-        if !desk.world.is_calm() && desk.dice.chance(habits.p_fail + habits.p_no_hope + habits.p_release) {
-            let which = desk.dice.float(0.0..habits.p_fail + habits.p_no_hope + habits.p_release);
+        if !ctx.world.faults_have_ended()
+            && ctx.rng.chance(behaviour.p_fail + behaviour.p_fatal + behaviour.p_release)
+        {
+            let which = ctx.rng.float(0.0..behaviour.p_fail + behaviour.p_fatal + behaviour.p_release);
             return Ok(match which {
-                _ if which < habits.p_release => End::Released,
-                _ => End::Failed { no_hope: which < habits.p_release + habits.p_no_hope },
+                _ if which < behaviour.p_release => AttemptEnd::Released,
+                _ => AttemptEnd::Failed { retryable: which >= behaviour.p_release + behaviour.p_fatal },
             });
         }
     }
-    publish(desk, lease, &run, job.video_id).await
+    publish(ctx, lease, &run, job.video_id).await
 }
 
-/// Goes on where the register points.
-async fn resumed(desk: &mut Desk, lease: &Lease, at: &Checkpoint) -> Result<Run, LeaseError> {
+/// Resumes from the checkpoint in the manifest.
+async fn resumed(ctx: &mut ProcessContext, lease: &Lease, at: &Checkpoint) -> Result<Run, LeaseError> {
     let file = &at.files[0];
-    for _ in 0..PATIENCE {
-        match desk.bucket.get(&file.key, 1 << 20).await {
+    for _ in 0..MAX_TRIES {
+        match ctx.bucket.get(&file.key, 1 << 20).await {
             Ok(Some(object)) if sha256(&object.bytes) == file.sha256 => {
-                desk.world.count("an attempt went on from a checkpoint");
+                ctx.world.count("an attempt resumed from a checkpoint");
                 let run = Run::parse(&object.bytes);
                 if run.job_id != *lease.id() || run.next_frame() != at.next_frame {
-                    desk.world.violated(format!("{} is not the checkpoint it should be", file.key));
+                    ctx.world.report_violation(format!("{} is not the expected checkpoint", file.key));
                 }
                 return Ok(run);
             }
-            // It may be gone where the job is finished by now: the next sign of life tells.
-            Ok(_) => lease.beat(&Heartbeat::default()).await?,
-            Err(error) if error.is_transient() => desk.sleep_seconds(1.0..10.0).await,
+            // It may have been removed because the job is finished; the heartbeat shows whether it is.
+            Ok(_) => lease.heartbeat(&Heartbeat::default()).await?,
+            Err(error) if error.is_transient() => ctx.sleep_seconds(1.0..10.0).await,
             Err(error) => return Err(error.into()),
         }
     }
-    // Beginning anew is always right.
+    // Starting over is always correct.
     Ok(Run::new(lease.id().clone()))
 }
 
-async fn checkpoint(desk: &mut Desk, lease: &Lease, run: &Run, seq: u64) -> Result<(), LeaseError> {
+async fn checkpoint(ctx: &mut ProcessContext, lease: &Lease, run: &Run, seq: u64) -> Result<(), LeaseError> {
     let bytes = run.to_bytes();
-    let key = lease.id().checkpoint(lease.attempt(), seq, "run.json");
-    let file = Stored { key, size_bytes: bytes.len() as u64, sha256: sha256(&bytes) };
-    // A checkpoint that could not be written is none.
-    match desk.bucket.put(&file.key, bytes.into(), Condition::Always).await {
+    let key = lease.id().checkpoint_key(lease.attempt(), seq, "run.json");
+    let file = StoredObject { key, size_bytes: bytes.len() as u64, sha256: sha256(&bytes) };
+    // If it cannot be written, work continues without this checkpoint.
+    match ctx.bucket.put(&file.key, bytes.into(), Condition::Always).await {
         Ok(_) => {}
         Err(error) if error.is_transient() => return Ok(()),
         Err(error) => return Err(error.into()),
     }
     let n_frames = run.next_frame();
     let at = Checkpoint { next_frame: n_frames, n_frames, attempt: lease.attempt(), files: vec![file] };
-    match lease.checkpointed(&at).await {
+    match lease.record_checkpoint(&at).await {
         Err(LeaseError::Bucket(Error::Unavailable { .. })) => Ok(()),
         other => other,
     }
 }
 
-async fn publish(desk: &mut Desk, lease: &Lease, run: &Run, video_id: i64) -> Result<End, LeaseError> {
-    let (bytes, summary) = run.results(video_id, desk.world.knobs.habits.signature, &desk.machine);
-    let path = PathBuf::from(format!("/{}/{}/{}", desk.origin.name, lease.id(), lease.attempt()));
-    desk.world.write_file(path.clone(), bytes);
-    for _ in 0..PATIENCE {
+async fn publish(
+    ctx: &mut ProcessContext,
+    lease: &Lease,
+    run: &Run,
+    video_id: i64,
+) -> Result<AttemptEnd, LeaseError> {
+    let (bytes, summary) = run.results(video_id, ctx.world.scenario.behaviour.signature, &ctx.machine);
+    let path = PathBuf::from(format!("/{}/{}/{}", ctx.info.name, lease.id(), lease.attempt()));
+    ctx.world.write_file(path.clone(), bytes);
+    for _ in 0..MAX_TRIES {
         match lease.publish(&path, &summary, run.next_frame(), &Heartbeat::default()).await {
-            Ok(()) => return Ok(End::Done),
-            Err(LeaseError::Bucket(error)) if error.is_transient() => desk.sleep_seconds(1.0..10.0).await,
+            Ok(()) => return Ok(AttemptEnd::Completed),
+            Err(LeaseError::Bucket(error)) if error.is_transient() => ctx.sleep_seconds(1.0..10.0).await,
             Err(LeaseError::Bucket(error)) => {
-                desk.world.violated(format!("results cannot be published: {error}"));
-                return Ok(End::GivenUp);
+                ctx.world.report_violation(format!("publishing failed: {error}"));
+                return Ok(AttemptEnd::Unavailable);
             }
             Err(error) => return Err(error),
         }
     }
-    Ok(End::GivenUp)
+    Ok(AttemptEnd::Unavailable)
 }
 
 pub(super) fn sha256(bytes: &[u8]) -> String {

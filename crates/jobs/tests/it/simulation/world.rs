@@ -1,5 +1,5 @@
-//! The truth: what lies in the bucket, which processes ever ran, what is in the database and on the disks.
-//! Every write happens here at one instant, and is judged at that instant.
+//! The true state of a simulation: the objects in the bucket, all processes so far, the database and the
+//! disks. Each write takes effect and is checked here at a single instant.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
@@ -10,25 +10,25 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jobs::JobId;
-use jobs::bucket::{ETag, Entry, Object, Written};
+use jobs::bucket::{ETag, Entry, Object, PutOutcome};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::desk::{Origin, Role};
-use super::dice::{Dice, digest, mix};
-use super::invariants::Law;
-use super::request::{When, Write};
-use super::scenario::Knobs;
+use super::invariants::InvariantChecker;
+use super::process_context::{ProcessInfo, Role};
+use super::request::{OwnedCondition, Write};
+use super::rng::{Rng, digest, mix};
+use super::scenario::Scenario;
 
-/// Lines of a trace that are kept.
-const TRACE: usize = 60;
+/// Number of trace lines that are kept.
+const MAX_TRACE_LINES: usize = 60;
 
-/// The whole simulated world.
+/// The state of one simulation.
 pub(super) struct World {
-    pub(super) dice: Dice,
-    pub(super) knobs: Knobs,
-    /// From when on nothing goes wrong any more.
-    pub(super) calm_at: Duration,
+    pub(super) rng: Rng,
+    pub(super) scenario: Scenario,
+    /// When the last fault is injected.
+    pub(super) faults_end_at: Duration,
     began: Instant,
     state: Mutex<State>,
     broken: Notify,
@@ -36,61 +36,68 @@ pub(super) struct World {
 
 struct State {
     objects: BTreeMap<Arc<str>, Object>,
-    law: Law,
+    checker: InvariantChecker,
     disk: HashMap<PathBuf, Bytes>,
-    processes: Vec<Life>,
-    /// People who may still wish something.
-    n_people: usize,
-    /// Wishes of theirs that are on their way.
-    n_wishes: usize,
-    story: Story,
+    processes: Vec<ProcessState>,
+    /// Users who may still write.
+    n_users: usize,
+    /// Users' writes in flight.
+    n_user_writes: usize,
+    report: Report,
     trace: VecDeque<(Duration, String)>,
 }
 
-/// What became of a process.
+/// Whether a process is alive or paused.
 #[derive(Debug)]
-pub(super) struct Life {
-    pub(super) origin: Arc<Origin>,
+pub(super) struct ProcessState {
+    pub(super) info: Arc<ProcessInfo>,
     pub(super) died_at: Option<Duration>,
-    /// End of its last pause.
+    /// When its last pause ends or ended.
     pub(super) paused_until: Duration,
 }
 
-/// What came of a simulation.
+/// The outcome of a simulation.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Story {
-    /// Which rule was broken first.
+pub(super) struct Report {
+    /// The first violated invariant.
     pub(super) violation: Option<String>,
-    /// A number made of all writes: equal stories have equal ones.
+    /// A hash of all writes: equal for equal runs.
     pub(super) fingerprint: u64,
-    /// How often something worth it happened.
+    /// How often each notable event happened.
     pub(super) counts: BTreeMap<&'static str, u64>,
-    /// The last events.
+    /// The last events before the violation.
     pub(super) trace: Vec<String>,
 }
 
 impl World {
-    pub(super) fn new(dice: Dice, knobs: Knobs) -> Arc<Self> {
+    pub(super) fn new(rng: Rng, scenario: Scenario) -> Arc<Self> {
         let state = State {
             objects: BTreeMap::new(),
-            law: Law::new(&knobs),
+            checker: InvariantChecker::new(&scenario),
             disk: HashMap::new(),
             processes: Vec::new(),
-            n_people: knobs.n_people,
-            n_wishes: 0,
-            story: Story::default(),
+            n_users: scenario.n_users,
+            n_user_writes: 0,
+            report: Report::default(),
             trace: VecDeque::new(),
         };
         let (state, broken) = (Mutex::new(state), Notify::new());
-        Arc::new(Self { dice, calm_at: knobs.calm_at, knobs, began: Instant::now(), state, broken })
+        Arc::new(Self {
+            rng,
+            faults_end_at: scenario.faults_end_at,
+            scenario,
+            began: Instant::now(),
+            state,
+            broken,
+        })
     }
 
     pub(super) fn now(&self) -> Duration {
         self.began.elapsed()
     }
 
-    pub(super) fn is_calm(&self) -> bool {
-        self.now() >= self.calm_at
+    pub(super) fn faults_have_ended(&self) -> bool {
+        self.now() >= self.faults_end_at
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -99,30 +106,30 @@ impl World {
 
     // Processes.
 
-    pub(super) fn born(&self, name: String, role: Role) -> Arc<Origin> {
+    pub(super) fn add_process(&self, name: String, role: Role) -> Arc<ProcessInfo> {
         let mut state = self.state();
-        let origin = Arc::new(Origin { idx: state.processes.len(), name, role });
-        let life = Life { origin: origin.clone(), died_at: None, paused_until: Duration::ZERO };
+        let info = Arc::new(ProcessInfo { idx: state.processes.len(), name, role });
+        let life = ProcessState { info: info.clone(), died_at: None, paused_until: Duration::ZERO };
         state.processes.push(life);
-        origin
+        info
     }
 
-    pub(super) fn died(&self, origin_idx: usize) {
+    pub(super) fn process_died(&self, process_idx: usize) {
         let now = self.now();
         let mut state = self.state();
-        let life = &mut state.processes[origin_idx];
+        let life = &mut state.processes[process_idx];
         life.died_at = Some(now);
-        let what = format!("{} dies", life.origin.name);
+        let what = format!("{} crashed", life.info.name);
         state.note(now, what);
-        state.count("a process died");
+        state.count("a process crashed");
     }
 
-    pub(super) fn paused(&self, origin_idx: usize, length: Duration) {
+    pub(super) fn process_paused(&self, process_idx: usize, length: Duration) {
         let now = self.now();
         let mut state = self.state();
-        let life = &mut state.processes[origin_idx];
+        let life = &mut state.processes[process_idx];
         life.paused_until = life.paused_until.max(now + length);
-        let what = format!("{} is stopped for {:.1} s", life.origin.name, length.as_secs_f64());
+        let what = format!("{} pauses for {:.1} s", life.info.name, length.as_secs_f64());
         state.note(now, what);
         state.count("a process was paused");
     }
@@ -147,62 +154,63 @@ impl World {
         all.map(entry).collect()
     }
 
-    /// A write arrives.
-    pub(super) fn commit(&self, by: &Origin, write: &Write) -> Written {
+    /// A write arrives: applies and checks it.
+    pub(super) fn commit(&self, by: &ProcessInfo, write: &Write) -> PutOutcome {
         let now = self.now();
         let mut state = self.state();
         let state = &mut *state;
-        state.n_wishes -= usize::from(by.role == Role::Person);
+        state.n_user_writes -= usize::from(by.role == Role::User);
         let (key, body, when) = match write {
             Write::Put { key, body, when } => (key, Some(body), when),
-            Write::Delete { key } => (key, None, &When::Always),
+            Write::Delete { key } => (key, None, &OwnedCondition::Always),
         };
-        let there = state.objects.get(key).map(|object| &object.etag);
+        let found = state.objects.get(key).map(|object| &object.etag);
         let holds = match when {
-            When::Always => true,
-            When::Absent => there.is_none(),
-            When::Is(etag) => there == Some(etag),
+            OwnedCondition::Always => true,
+            OwnedCondition::Absent => found.is_none(),
+            OwnedCondition::Is(etag) => found == Some(etag),
         };
         let verb = if body.is_some() { "writes" } else { "removes" };
-        if !holds && self.knobs.honours.cares_about(key) {
+        if !holds && self.scenario.conditions.applies_to(key) {
             state.note(now, format!("{} {verb} {key}: refused", by.name));
-            state.count(state.law.refused(by, key));
-            return Written::Refused;
+            state.count(state.checker.refused(by, key));
+            return PutOutcome::ConditionFailed;
         }
         let written = body.map(|body| {
             let etag = ETag(format!("\"{:016x}\"", digest(body)));
             Object { bytes: body.clone(), etag }
         });
-        let judged = state.law.judge(now, by, key, written.as_ref(), &state.objects, &state.processes);
+        let checked =
+            state.checker.check_write(now, by, key, written.as_ref(), &state.objects, &state.processes);
         let etag = written.as_ref().map_or_else(|| ETag(String::new()), |object| object.etag.clone());
         match written {
             Some(object) => state.objects.insert(key.clone(), object),
             None => state.objects.remove(key),
         };
         let fingerprint = [now.as_nanos() as u64, digest(key.as_bytes()), digest(etag.0.as_bytes())];
-        // An index may list the same jobs in any order.
+        // The index may list the same jobs in any order.
         for number in fingerprint.into_iter().filter(|_| !key.starts_with("index/")) {
-            state.story.fingerprint = mix(state.story.fingerprint ^ number);
+            state.report.fingerprint = mix(state.report.fingerprint ^ number);
         }
-        match judged {
+        match checked {
             Ok(verdict) => {
                 state.note(now, format!("{} {verb} {key}{}", by.name, verdict.what));
                 verdict.counts.into_iter().for_each(|what| state.count(what));
             }
             Err(violation) => {
                 state.note(now, format!("{} {verb} {key}", by.name));
-                self.break_law(state, now, violation);
+                self.record_violation(state, now, violation);
             }
         }
-        Written::Done(etag)
+        PutOutcome::Written(etag)
     }
 
-    /// Puts an object where it lay before everything began.
+    /// Adds an object that exists before the simulation starts.
     pub(super) fn place(&self, key: String, bytes: Vec<u8>) {
         let etag = ETag(format!("\"{:016x}\"", digest(&bytes)));
         let object = Object { bytes: bytes.into(), etag };
         let mut state = self.state();
-        state.law.found(&key, &object);
+        state.checker.found(&key, &object);
         state.objects.insert(key.into(), object);
     }
 
@@ -216,29 +224,29 @@ impl World {
         self.state().disk[path].clone()
     }
 
-    // The law.
+    // Invariants.
 
-    /// Results enter the database.
+    /// Stores results in the database.
     pub(super) fn import(&self, id: &JobId, sha256: &str) {
         let now = self.now();
         let mut state = self.state();
-        match state.law.import(id, sha256) {
+        match state.checker.import(id, sha256) {
             Ok(what) => state.count(what),
-            Err(violation) => self.break_law(&mut state, now, violation),
+            Err(violation) => self.record_violation(&mut state, now, violation),
         }
     }
 
-    /// Something that must not happen happened.
-    pub(super) fn violated(&self, violation: String) {
+    /// Reports an event that must not happen.
+    pub(super) fn report_violation(&self, violation: String) {
         let now = self.now();
-        self.break_law(&mut self.state(), now, violation);
+        self.record_violation(&mut self.state(), now, violation);
     }
 
-    fn break_law(&self, state: &mut State, now: Duration, violation: String) {
+    fn record_violation(&self, state: &mut State, now: Duration, violation: String) {
         state.note(now, format!("VIOLATION: {violation}"));
-        if state.story.violation.is_none() {
-            state.story.violation = Some(violation);
-            state.story.trace = state.trace.iter().map(line).collect();
+        if state.report.violation.is_none() {
+            state.report.violation = Some(violation);
+            state.report.trace = state.trace.iter().map(line).collect();
         }
         self.broken.notify_one();
     }
@@ -248,55 +256,55 @@ impl World {
         self.broken.notified().await;
     }
 
-    pub(super) fn told(&self, id: &JobId, what: Told) {
-        self.state().law.told(id, what);
+    pub(super) fn declare(&self, id: &JobId, what: Declaration) {
+        self.state().checker.declare(id, what);
     }
 
     pub(super) fn is_submitted(&self, id: &JobId) -> bool {
-        self.state().law.is_submitted(id)
+        self.state().checker.is_submitted(id)
     }
 
     pub(super) fn count(&self, what: &'static str) {
         self.state().count(what);
     }
 
-    /// A write is on its way.
-    pub(super) fn sent(&self, by: &Origin) {
-        if by.role == Role::Person {
-            self.state().n_wishes += 1;
+    /// A write was sent.
+    pub(super) fn write_sent(&self, by: &ProcessInfo) {
+        if by.role == Role::User {
+            self.state().n_user_writes += 1;
         }
     }
 
-    /// Somebody has no more wishes.
-    pub(super) fn left(&self) {
-        self.state().n_people -= 1;
+    /// A user has stopped writing.
+    pub(super) fn user_finished(&self) {
+        self.state().n_users -= 1;
     }
 
-    /// Whether every job has come to its end, and nobody will wish for more.
+    /// Whether every job is finished and no user will write again.
     pub(super) fn is_settled(&self) -> bool {
         let state = self.state();
-        state.n_people == 0 && state.n_wishes == 0 && state.law.is_settled()
+        state.n_users == 0 && state.n_user_writes == 0 && state.checker.is_settled()
     }
 
-    /// The end: judges what is left.
-    pub(super) fn close(&self) -> Story {
+    /// Ends the simulation: checks the final state.
+    pub(super) fn close(&self) -> Report {
         let now = self.now();
         let mut state = self.state();
-        let last = state.law.close(&state.objects);
+        let last = state.checker.close(&state.objects);
         if let Err(violation) = last {
-            self.break_law(&mut state, now, violation);
+            self.record_violation(&mut state, now, violation);
         }
-        state.story.clone()
+        state.report.clone()
     }
 }
 
-/// What a process says about its intentions, so that the law can tell right from wrong.
+/// What a process declares about its actions, so that the checker can judge them.
 #[derive(Debug, Clone)]
-pub(super) enum Told {
-    /// Its submission was answered well.
+pub(super) enum Declaration {
+    /// Its submission was confirmed.
     Submitted,
-    /// The owner says that trying again is useless.
-    NoHope { claim_id: String },
+    /// The owner will report a failure that is not retryable.
+    NotRetryable { claim_id: String },
 }
 
 fn line((at, what): &(Duration, String)) -> String {
@@ -305,14 +313,14 @@ fn line((at, what): &(Duration, String)) -> String {
 
 impl State {
     fn note(&mut self, now: Duration, what: String) {
-        if self.trace.len() == TRACE {
+        if self.trace.len() == MAX_TRACE_LINES {
             self.trace.pop_front();
         }
         self.trace.push_back((now, what));
     }
 
     fn count(&mut self, what: &'static str) {
-        *self.story.counts.entry(what).or_default() += 1;
+        *self.report.counts.entry(what).or_default() += 1;
     }
 }
 

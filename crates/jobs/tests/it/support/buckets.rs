@@ -1,4 +1,4 @@
-//! Buckets of every kind, each empty.
+//! Empty buckets of every kind.
 
 use std::any::Any;
 use std::fmt;
@@ -8,10 +8,10 @@ use std::time::Duration;
 use jobs::bucket::{Bucket, FolderBucket, RemoteBucket, S3Settings, Secret, Timeouts};
 use s3_fixture::{ConditionalWrites, Connection, FakeR2, RealServer};
 
-/// An empty bucket of a test's own.
+/// An empty bucket that only one test uses.
 pub(crate) struct Fresh {
     open: Box<dyn Fn() -> Arc<dyn Bucket> + Send + Sync>,
-    /// The server or folder, for as long as the test runs.
+    /// Keeps the server or folder alive during the test.
     _keep: Box<dyn Any + Send + Sync>,
 }
 
@@ -37,7 +37,7 @@ impl Fresh {
         Self::of_fake(ConditionalWrites::Honoured)
     }
 
-    /// Takes `If-Match` only without quotes, as Ceph's gateway.
+    /// A fake that accepts `If-Match` only without quotes, like Ceph's gateway.
     pub(crate) fn fake_ceph() -> Self {
         Self::of_fake(ConditionalWrites::UnquotedOnly)
     }
@@ -50,7 +50,7 @@ impl Fresh {
         Self::of_real(RealServer::moto())
     }
 
-    /// One more process's access to the same bucket.
+    /// Opens the bucket once more, as another process would.
     pub(crate) fn open(&self) -> Arc<dyn Bucket> {
         (self.open)()
     }
@@ -63,21 +63,21 @@ impl Fresh {
     }
 
     fn of_real(server: RealServer) -> Self {
-        // They share two cores with everything else: patient.
+        // The servers may be slow on a busy machine, so keep the default timeouts.
         let timeouts = Timeouts { first_pause: Duration::from_millis(20), ..Timeouts::default() };
         let settings = S3Settings { timeouts, ..settings(server.connection()) };
         Self { open: Box::new(move || remote(&settings)), _keep: Box::new(server) }
     }
 }
 
-/// A fake that allows small parts.
+/// A fake R2 that accepts parts of any size.
 pub(crate) fn fake() -> FakeR2 {
     let server = FakeR2::start();
     server.set_min_part_bytes(1);
     server
 }
 
-/// Settings that do not wait long before they try again.
+/// Settings with short pauses between retries.
 pub(crate) fn settings(connection: &Connection) -> S3Settings {
     S3Settings {
         endpoint: connection.endpoint.clone(),

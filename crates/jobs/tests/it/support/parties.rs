@@ -1,4 +1,4 @@
-//! The parties to a job, and what they exchange.
+//! The parties to a job and the data that they exchange.
 
 use std::fs::File;
 use std::io::Write;
@@ -8,8 +8,8 @@ use std::sync::Arc;
 use jobs::admin::Admin;
 use jobs::bucket::Bucket;
 use jobs::lease::LeaseError;
-use jobs::manifest::{Heartbeat, Parameters};
-use jobs::queue::{Look, Queue, Worker};
+use jobs::manifest::{Heartbeat, Parameters, Stage};
+use jobs::queue::{PollOutcome, Queue, Worker};
 use jobs::results::{Detection, ResultsHead, ResultsSummary, ResultsWriter};
 use jobs::{JobId, Lease, Manifest, Timing};
 use rand::rngs::StdRng;
@@ -17,22 +17,22 @@ use rand::{RngCore, SeedableRng};
 use tempfile::NamedTempFile;
 use time::OffsetDateTime;
 
-use super::TestHost;
+use super::TestEnv;
 
-/// One process: a bucket and a clock.
+/// A process with its own connection to the bucket and its own clock.
 #[derive(Debug, Clone)]
 pub(crate) struct Party {
     pub(crate) bucket: Arc<dyn Bucket>,
-    pub(crate) host: Arc<TestHost>,
+    pub(crate) env: Arc<TestEnv>,
 }
 
 impl Party {
     pub(crate) fn new(bucket: Arc<dyn Bucket>) -> Self {
-        Self { bucket, host: TestHost::new() }
+        Self { bucket, env: TestEnv::new() }
     }
 
     pub(crate) fn admin(&self) -> Admin {
-        Admin::new(self.bucket.clone(), self.host.clone())
+        Admin::new(self.bucket.clone(), self.env.clone())
     }
 
     pub(crate) fn queue(&self, worker_id: &str) -> Queue {
@@ -41,22 +41,22 @@ impl Party {
 
     fn queue_with(&self, worker_id: &str, timing: Timing) -> Queue {
         let worker = Worker { worker_id: worker_id.to_owned(), host: None };
-        Queue::new(self.bucket.clone(), self.host.clone(), timing, worker, |_| true)
+        Queue::new(self.bucket.clone(), self.env.clone(), timing, worker, |_| true)
     }
 
-    /// Claims what there is.
+    /// Claims the only claimable job.
     pub(crate) async fn claim(&self, worker_id: &str) -> Lease {
         self.claim_with(worker_id, Timing::default()).await
     }
 
     pub(crate) async fn claim_with(&self, worker_id: &str, timing: Timing) -> Lease {
-        match self.queue_with(worker_id, timing).look().await.unwrap() {
-            Look::Claimed(lease) => *lease,
-            nothing @ Look::Nothing { .. } => panic!("{nothing:?}"),
+        match self.queue_with(worker_id, timing).poll().await.unwrap() {
+            PollOutcome::Claimed(lease) => *lease,
+            nothing @ PollOutcome::Idle { .. } => panic!("{nothing:?}"),
         }
     }
 
-    /// Puts a manifest in the queue.
+    /// Submits the job that [`manifest`] makes.
     pub(crate) async fn submit(&self, job: &str) -> Manifest {
         self.admin().submit(manifest(job)).await.unwrap()
     }
@@ -66,16 +66,16 @@ pub(crate) fn id(text: &str) -> JobId {
     JobId::new(text).unwrap()
 }
 
-/// A new job; the same for the same id.
+/// The manifest of a new job; always the same for the same id.
 pub(crate) fn manifest(job: &str) -> Manifest {
     Manifest::new(id(job), 7, Parameters::default(), OffsetDateTime::UNIX_EPOCH)
 }
 
 pub(crate) fn progress(current: u64) -> Heartbeat {
-    Heartbeat { stage: "tracking".to_owned(), current, total: Some(100), ..Heartbeat::default() }
+    Heartbeat { stage: Stage::Tracking, current, total: Some(100), ..Heartbeat::default() }
 }
 
-/// A results file of a job with so many detections.
+/// A results file with `n_detections` detections.
 pub(crate) fn results_of(job: &str, n_detections: u64) -> (NamedTempFile, ResultsSummary) {
     let file = NamedTempFile::new().unwrap();
     let head = ResultsHead { job_id: job.to_owned(), video_id: 7, ..ResultsHead::default() };
@@ -88,14 +88,14 @@ pub(crate) fn results_of(job: &str, n_detections: u64) -> (NamedTempFile, Result
     (file, summary)
 }
 
-/// What a worker does at the end of its job.
+/// Publishes results with `n_detections` detections.
 pub(crate) async fn publish(lease: &Lease, n_detections: u64) -> Result<ResultsSummary, LeaseError> {
     let (file, summary) = results_of(lease.id().as_str(), n_detections);
     lease.publish(file.path(), &summary, 100, &progress(100)).await?;
     Ok(summary)
 }
 
-/// A file of so many bytes that follow from a seed.
+/// Writes a file of random bytes that depend only on the seed.
 pub(crate) fn random_file(path: &Path, size_bytes: u64, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
     let mut file = File::create(path).unwrap();
@@ -109,5 +109,5 @@ pub(crate) fn random_file(path: &Path, size_bytes: u64, seed: u64) {
     }
 }
 
-/// A listener for who does not listen.
-pub(crate) fn ignore(_through: u64, _of: u64) {}
+/// A progress callback that does nothing.
+pub(crate) fn ignore(_n_bytes: u64, _size_bytes: u64) {}

@@ -1,4 +1,5 @@
-//! Large files over a server that fails: what arrived is not sent again, and what is wrong gets no name.
+//! Transfers of large files with a server that fails: parts are not sent twice, and invalid files do not
+//! appear.
 
 mod download;
 mod upload;
@@ -6,7 +7,7 @@ mod upload;
 use std::path::PathBuf;
 
 use jobs::bucket::Bucket;
-use jobs::transfer::{FileFacts, Upload, upload};
+use jobs::transfer::{FileDigest, Upload, upload};
 use s3_fixture::{FakeR2, Op};
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -14,10 +15,10 @@ use tempfile::TempDir;
 use crate::support::{fake, ignore, random_file, remote, settings};
 
 const KEY: &str = "videos/a.mp4";
-/// A small part; the fake allows it.
+/// A small part size, which the fake accepts.
 const PART: u64 = 64 << 10;
 
-/// A server and a folder of this machine.
+/// A server, a client, and a local folder.
 struct Scene {
     server: FakeR2,
     bucket: Arc<dyn Bucket>,
@@ -35,8 +36,8 @@ impl Scene {
         self.folder.path().join(name)
     }
 
-    /// Another process begins: what the last one had under way never arrives, nothing fails, and nothing is counted yet.
-    fn begin_anew(&mut self) {
+    /// Simulates a restart of the client: requests in flight are cancelled, and faults and log are cleared.
+    fn restart(&mut self) {
         self.server.stop();
         self.server.clear_faults();
         self.server.start_again();
@@ -44,13 +45,13 @@ impl Scene {
         self.bucket = remote(&settings(self.server.connection()));
     }
 
-    /// A file of so many bytes.
+    /// Creates the file to upload.
     fn file(&self, size_bytes: u64) -> PathBuf {
         random_file(&self.path("game.mp4"), size_bytes, size_bytes);
         self.path("game.mp4")
     }
 
-    async fn upload(&self) -> jobs::Result<FileFacts> {
+    async fn upload(&self) -> jobs::Result<FileDigest> {
         let (file, journal) = (self.path("game.mp4"), self.path("journal"));
         let what = Upload {
             bucket: &*self.bucket,
@@ -62,10 +63,10 @@ impl Scene {
         upload(what, &ignore).await
     }
 
-    /// Whether the bucket has the file as it is, and nothing is left over.
+    /// Asserts that the bucket holds the file and that nothing is left over.
     fn assert_uploaded(&self) {
-        let object = self.server.object(KEY).expect("the object is there");
-        assert!(object.body == std::fs::read(self.path("game.mp4")).unwrap(), "it is another one");
+        let object = self.server.object(KEY).expect("the object exists");
+        assert!(object.body == std::fs::read(self.path("game.mp4")).unwrap(), "the content differs");
         assert_eq!(self.server.open_uploads(), []);
         assert!(!self.path("journal").exists());
     }

@@ -1,12 +1,12 @@
-//! All chance of a simulation: one number decides everything. Own arithmetic, so that a seed tells the same
-//! story on every machine and with every version of every library.
+//! The random numbers of a simulation, all derived from one seed. The generator is implemented here, so that
+//! a seed gives the same result on every machine and with every version of every library.
 
 use std::ops::Range;
 use std::time::Duration;
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).
 #[derive(Debug, Clone)]
-pub(super) struct Dice(u64);
+pub(super) struct Rng(u64);
 
 /// One step of the mixing function.
 pub(super) fn mix(x: u64) -> u64 {
@@ -16,18 +16,18 @@ pub(super) fn mix(x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// A number for a text or bytes.
+/// Hashes bytes.
 pub(super) fn digest(bytes: &[u8]) -> u64 {
     let blocks = bytes.chunks(8).map(|chunk| chunk.iter().fold(0, |word, &b| word << 8 | u64::from(b)));
     blocks.fold(mix(bytes.len() as u64), |hash, word| mix(hash ^ word))
 }
 
-impl Dice {
+impl Rng {
     pub(super) fn new(seed: u64) -> Self {
         Self(mix(seed))
     }
 
-    /// Other dice, which share nothing with these but the seed.
+    /// Makes a generator that is independent of this one's further use.
     pub(super) fn fork(&self, name: &str) -> Self {
         Self(mix(self.0 ^ digest(name.as_bytes())))
     }
@@ -37,7 +37,7 @@ impl Dice {
         mix(self.0)
     }
 
-    /// In `0.0..1.0`.
+    /// A number in `0.0..1.0`.
     pub(super) fn unit(&mut self) -> f64 {
         (self.number() >> 11) as f64 / (1_u64 << 53) as f64
     }
@@ -54,13 +54,13 @@ impl Dice {
         range.start + self.number() % (range.end - range.start)
     }
 
-    /// Seconds.
+    /// A duration, distributed uniformly over a range of seconds.
     pub(super) fn seconds(&mut self, range: Range<f64>) -> Duration {
         Duration::from_secs_f64(self.float(range))
     }
 
-    /// Seconds; short ones as often as long ones by order of magnitude.
-    pub(super) fn any_seconds(&mut self, range: Range<f64>) -> Duration {
+    /// A duration whose logarithm is distributed uniformly over a range of seconds.
+    pub(super) fn log_uniform_seconds(&mut self, range: Range<f64>) -> Duration {
         Duration::from_secs_f64(self.float(range.start.ln()..range.end.ln()).exp())
     }
 

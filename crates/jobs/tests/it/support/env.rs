@@ -1,29 +1,29 @@
-//! A host that decides its own time.
+//! An environment whose clock the test controls.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use jobs::host::Host;
+use jobs::env::Env;
 use time::OffsetDateTime;
 
-/// A process's clock as the test sets it. It stands still otherwise.
+/// A clock that moves only when the test advances it.
 #[derive(Debug, Default)]
-pub(crate) struct TestHost {
+pub(crate) struct TestEnv {
     now: Mutex<Duration>,
 }
 
-impl TestHost {
+impl TestEnv {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self::default())
     }
 
-    /// Lets time pass.
+    /// Advances the clock.
     pub(crate) fn advance(&self, by: Duration) {
         *self.now.lock().unwrap() += by;
     }
 }
 
-impl Host for TestHost {
+impl Env for TestEnv {
     fn monotonic(&self) -> Duration {
         *self.now.lock().unwrap()
     }
@@ -32,11 +32,11 @@ impl Host for TestHost {
         OffsetDateTime::UNIX_EPOCH + self.monotonic()
     }
 
-    fn unique(&self) -> String {
+    fn unique_id(&self) -> String {
         uuid::Uuid::new_v4().simple().to_string()
     }
 
-    /// The least: pauses are as short as they can be.
+    /// The minimum, which makes pauses as short as possible.
     fn random(&self) -> f64 {
         0.0
     }

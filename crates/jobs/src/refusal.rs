@@ -1,0 +1,53 @@
+//! Why a transition of a job is refused.
+
+use crate::manifest::Status;
+
+/// The reason for which a change to a job is refused. `Display` gives a complete phrase without the job's id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The id belongs to a different job.
+    #[error("already exists")]
+    AlreadyExists,
+    /// The manifest has been removed from the bucket.
+    #[error("removed from the bucket")]
+    Removed,
+    /// Another client changed the manifest first.
+    #[error("changed by another client")]
+    Conflict,
+    /// The job has left the state in which the change would be valid.
+    #[error("the job is {status} now")]
+    StatusChanged {
+        /// The job's current status.
+        status: Status,
+    },
+    /// Another worker owns the job.
+    #[error("{worker_id} owns the job now")]
+    OwnedBy {
+        /// Name of the current owner.
+        worker_id: String,
+    },
+    /// The job is finished, so it cannot be cancelled.
+    #[error("a {status} job cannot be cancelled")]
+    NotCancellable {
+        /// The job's current status.
+        status: Status,
+    },
+    /// The job was completed, so it cannot be retried.
+    #[error("a {status} job cannot be retried, only a failed or cancelled one")]
+    NotRetryable {
+        /// The job's current status.
+        status: Status,
+    },
+    /// The job has no results to import.
+    #[error("a {status} job has nothing to import")]
+    NotImportable {
+        /// The job's current status.
+        status: Status,
+    },
+    /// The library knows the job as unfinished, but no bucket holds it.
+    #[error("no longer in any bucket")]
+    NotInBucket,
+    /// Another process is uploading the job's video.
+    #[error("another courtside process is uploading its video")]
+    BeingUploaded,
+}
