@@ -1,8 +1,8 @@
-//! With the feature `cuda`: compiles the kernels to PTX that every GPU since the A100 can run, and makes stubs of
-//! CUDA's functions, so that the program is linked with none of its libraries and starts without them.
+//! With the feature `cuda`: compiles the kernels to PTX for every GPU since the A100, and creates stubs of the CUDA
+//! functions, so that the program is not linked with the CUDA libraries and starts without them.
 
 #[cfg(feature = "cuda")]
-#[expect(dead_code, reason = "file names and words are for the program")]
+#[expect(dead_code, reason = "the program uses the file names and messages")]
 #[path = "src/ops/cuda/symbols.rs"]
 mod symbols;
 
@@ -22,14 +22,14 @@ mod cuda {
 
     const KERNELS: [&str; 8] =
         ["attention", "boxes", "depthwise", "elementwise", "im2col", "norm", "resize", "rope"];
-    /// Names that other crates ask the linker for.
+    /// Libraries that other crates link.
     const LINKED: [&str; 5] = ["cuda", "cublas", "cublasLt", "curand", "nvrtc"];
 
     pub(crate) fn build() {
         println!("cargo::rerun-if-changed=kernels");
         println!("cargo::rerun-if-changed=src/ops/cuda/symbols.rs");
         println!("cargo::rerun-if-env-changed=CUDA_HOME");
-        let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo says where to write"));
+        let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
         for name in KERNELS {
             let source = Path::new("kernels").join(name).with_extension("cu");
             compile(&source, &out.join(name).with_extension("ptx"));
@@ -41,14 +41,14 @@ mod cuda {
         };
         cc::Build::new().file(write("courtside_cuda", &stubs())).compile("courtside_cuda");
         for name in LINKED {
-            // Something under the name, where the linker looks; the functions are in the stubs.
-            let nothing = format!(".globl courtside_no_{name}\ncourtside_no_{name}:\n{NOT_EXECUTABLE}");
-            cc::Build::new().file(write(name, &nothing)).cargo_metadata(false).compile(name);
+            // An empty library for the linker to find; the functions are in the stubs.
+            let empty = format!(".globl courtside_no_{name}\ncourtside_no_{name}:\n{NOT_EXECUTABLE}");
+            cc::Build::new().file(write(name, &empty)).cargo_metadata(false).compile(name);
         }
     }
 
-    /// `-arch=compute_80` is PTX alone, which the driver compiles for the GPU that is there. No fast math: the
-    /// resize is exact.
+    /// Compiles a kernel file. `-arch=compute_80` yields PTX only, which the driver compiles for the GPU in use. Fast math
+    /// is off, because the resize is exact.
     fn compile(source: &Path, ptx: &Path) {
         let nvcc = match std::env::var_os("CUDA_HOME") {
             Some(home) => PathBuf::from(home).join("bin/nvcc"),
@@ -59,8 +59,8 @@ mod cuda {
         match command.output() {
             Ok(output) if output.status.success() => {}
             Ok(output) => {
-                let said = String::from_utf8_lossy(&output.stderr);
-                panic!("{}: {}\n{said}", source.display(), output.status)
+                let message = String::from_utf8_lossy(&output.stderr);
+                panic!("{}: {}\n{message}", source.display(), output.status)
             }
             Err(error) => panic!(
                 "{}: {error}; the feature `cuda` needs the CUDA toolkit's nvcc, on PATH or in CUDA_HOME/bin: see \
@@ -72,8 +72,8 @@ mod cuda {
 
     const NOT_EXECUTABLE: &str = ".section .note.GNU-stack,\"\",%progbits\n";
 
-    /// Each function jumps to its place in the table `courtside_cuda_functions`, which at first holds one that
-    /// answers 999, CUDA's "unknown error".
+    /// Each stub jumps to its entry in the table `courtside_cuda_functions`. Initially, every entry is a function that
+    /// returns 999, CUDA's "unknown error".
     fn stubs() -> String {
         let architecture = std::env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
         let (missing, jump): (&str, fn(usize) -> String) = match architecture.as_str() {
@@ -90,7 +90,8 @@ mod cuda {
         let mut text = format!(".text\nmissing:\n{missing}\n");
         for (i, name) in functions.iter().enumerate() {
             let jump = jump(8 * i);
-            writeln!(text, ".globl {name}\n.type {name}, %function\n{name}:\n{jump}").expect("memory");
+            writeln!(text, ".globl {name}\n.type {name}, %function\n{name}:\n{jump}")
+                .expect("writing to a string succeeds");
         }
         text += ".data\n.balign 8\n.globl courtside_cuda_functions\ncourtside_cuda_functions:\n";
         text += &".quad missing\n".repeat(functions.len());

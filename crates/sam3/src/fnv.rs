@@ -1,8 +1,8 @@
-//! FNV-1a, 64 bits: tells things apart that nobody forges.
+//! FNV-1a, 64 bits: a fast hash for data that is not adversarial.
 
 const PRIME: u64 = 0x0100_0000_01b3;
 
-/// A digest in progress.
+/// The state of the hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fnv(u64);
 
@@ -13,12 +13,12 @@ impl Default for Fnv {
 }
 
 impl Fnv {
-    /// Goes on with more bytes.
+    /// Adds bytes.
     pub(crate) fn add(self, bytes: &[u8]) -> Self {
         Self(bytes.iter().fold(self.0, |hash, &b| (hash ^ u64::from(b)).wrapping_mul(PRIME)))
     }
 
-    /// Goes on with eight bytes at a time, the last ones filled up with zeros: for data of many megabytes.
+    /// Adds bytes eight at a time, padded with zeros at the end. Faster for large data, with other values than `add`.
     pub(crate) fn add_words(self, bytes: &[u8]) -> Self {
         let word = |chunk: &[u8]| {
             let mut word = [0; 8];
@@ -28,7 +28,7 @@ impl Fnv {
         Self(bytes.chunks(8).fold(self.0, |hash, c| (hash ^ word(c)).wrapping_mul(PRIME)))
     }
 
-    /// The digest.
+    /// The hash of all bytes added so far.
     pub(crate) fn value(self) -> u64 {
         self.0
     }

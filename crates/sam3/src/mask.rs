@@ -1,13 +1,13 @@
-//! Low-resolution masks on the host: sets of pixels, overlap, holes and specks.
+//! Low-resolution masks on the host: bitmaps, overlap suppression, filling of holes and removal of specks.
 
-/// The pixels of a mask that are set, one bit each.
+/// A mask with one bit per pixel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Bitmap {
     words: Vec<u64>,
 }
 
 impl Bitmap {
-    /// Pixels whose logit is above 0.
+    /// The mask of pixels whose logit is above 0.
     pub(crate) fn positive(logits: &[f32]) -> Self {
         let word = |chunk: &[f32]| {
             chunk.iter().enumerate().fold(0u64, |bits, (i, &x)| bits | (u64::from(x > 0.0) << i))
@@ -30,8 +30,8 @@ impl Bitmap {
     }
 }
 
-/// Greedy suppression: from the highest score down, keeps a mask unless its IoU with a kept one is above
-/// `threshold`. Returns the kept indices in their original order. Ties keep their order (reference: the
+/// Greedy non-maximum suppression: in descending order of score, keeps a mask unless its IoU with a kept one is above
+/// `threshold`. Masks with equal scores stay in order. Returns the kept indices in ascending order (reference: the
 /// `generic_nms` kernel).
 pub(crate) fn suppress_overlapping(masks: &[Bitmap], scores: &[f32], threshold: f32) -> Vec<usize> {
     let mut order: Vec<usize> = (0..masks.len()).collect();
@@ -46,11 +46,11 @@ pub(crate) fn suppress_overlapping(masks: &[Bitmap], scores: &[f32], threshold: 
     kept
 }
 
-/// Logits given to filled holes and to removed specks.
+/// Logits of filled holes and of removed specks.
 const FILLED: f32 = 0.1;
 const REMOVED: f32 = -0.1;
 
-/// Fills holes of at most `max_area` pixels and removes specks of at most `max_area` pixels and half the
+/// Fills holes of at most `max_area` pixels, and removes specks of at most `max_area` pixels and at most half the
 /// mask, both 8-connected (reference: `fill_holes_in_mask_scores`).
 pub(crate) fn fill_holes_and_remove_specks(logits: &mut [f32], side: usize, max_area: usize) {
     if max_area == 0 {
@@ -84,29 +84,29 @@ fn replace_small_components(
     }
 }
 
-/// Neighbouring pixels of one row, `start..end` of the picture.
+/// Consecutive pixels of one row, as a range of pixel indices.
 struct Run {
     start: usize,
     end: usize,
-    /// A run of the same component that came before, or itself.
+    /// An earlier run of the same component, or the run itself.
     parent: usize,
-    /// Pixels of the component, at the run that is its own parent.
+    /// Number of pixels of the component; valid if the run is its own parent.
     area: usize,
 }
 
-/// 8-connected components as runs that find each other (union-find over runs: L. He, Y. Chao, K. Suzuki, "A
-/// run-based two-scan labeling algorithm", IEEE TIP 2008).
+/// 8-connected components as a union-find structure of runs (L. He, Y. Chao, K. Suzuki, "A run-based two-scan labeling
+/// algorithm", IEEE TIP 2008).
 #[derive(Default)]
 struct Runs {
     all: Vec<Run>,
-    /// Where the runs of the last row begin.
+    /// Index of the first run of the last row.
     last_row: usize,
-    /// Pixels of the rows so far.
+    /// Number of pixels of all rows so far.
     pixels: usize,
 }
 
 impl Runs {
-    /// Adds the runs of the next row, joined to those above that they touch.
+    /// Adds the runs of the next row, and joins them with the runs above that they touch.
     fn add_row(&mut self, row: &[f32], member: impl Fn(f32) -> bool) {
         let (mut above, this_row) = (self.last_row, self.all.len());
         let mut x = 0;
@@ -117,7 +117,7 @@ impl Runs {
             let (start, end) = (self.pixels + start, self.pixels + x);
             let new = self.all.len();
             self.all.push(Run { start, end, parent: new, area: len });
-            // In the row above; a corner is enough.
+            // The range in the row above; touching at a corner is enough.
             let (left, right) = (start.saturating_sub(row.len()), end.saturating_sub(row.len()));
             while above < this_row && self.all[above].end < left {
                 above += 1;
@@ -173,13 +173,13 @@ mod tests {
     }
 
     #[test]
-    fn a_tiny_object_is_not_a_speck_of_itself() {
+    fn a_small_object_is_not_removed_as_a_speck() {
         let mut mask = logits(&["....", ".##.", "....", "...."]);
         fill_holes_and_remove_specks(&mut mask, 4, 8);
         assert_eq!(drawn(&mask, 4), ["....", ".##.", "....", "...."]);
     }
 
-    /// Sizes of components by flooding, pixel by pixel.
+    /// For each pixel, the size of its component, found by flood fill.
     fn flooded(member: &[bool], side: usize) -> Vec<usize> {
         let mut area = vec![0; member.len()];
         for start in 0..member.len() {
@@ -207,10 +207,10 @@ mod tests {
     }
 
     #[test]
-    fn components_of_any_picture_have_the_size_that_flooding_finds() {
+    fn component_sizes_equal_those_of_a_flood_fill() {
         let mut random = 1u32;
-        for (picture, side) in (0..400).map(|i| (i, 1 + i % 23)) {
-            let density = picture as u32 * 37 % 100;
+        for (image, side) in (0..400).map(|i| (i, 1 + i % 23)) {
+            let density = image as u32 * 37 % 100;
             let mut is_member = || {
                 random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                 (random >> 8) % 100 < density
@@ -224,7 +224,7 @@ mod tests {
                 let small = |i: usize| member[i] && area[i] <= max_area;
                 let want: Vec<f32> =
                     (0..logits.len()).map(|i| if small(i) { 7.0 } else { logits[i] }).collect();
-                assert_eq!(replaced, want, "picture {picture} of {side} x {side}, at most {max_area}");
+                assert_eq!(replaced, want, "image {image} of {side} x {side}, at most {max_area}");
             }
         }
     }
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn suppression_keeps_the_stronger_of_two() {
+    fn suppression_keeps_the_mask_with_the_higher_score() {
         let masks: Vec<Bitmap> =
             ["##..", "###.", "...#"].iter().map(|r| Bitmap::positive(&logits(&[r]))).collect();
         assert_eq!(suppress_overlapping(&masks, &[0.8, 0.9, 0.7], 0.5), [1, 2]);

@@ -1,4 +1,4 @@
-//! Tables of positions: sine embeddings and rotary angles. All are computed once, in f32 as the reference.
+//! Position tables: sine embeddings and rotary angles. All are computed once, in f32 as in the reference.
 
 use std::f32::consts::TAU;
 
@@ -12,7 +12,7 @@ fn wavelengths(n: usize) -> Vec<f32> {
     (0..n).map(|i| TEMPERATURE.powf((2 * (i / 2)) as f32 / n as f32)).collect()
 }
 
-/// Appends sin at even and cos at odd places of `x / wavelength`.
+/// Appends the sine (at even indices) or cosine (at odd ones) of `x / wavelength` for each wavelength.
 fn push_interleaved(out: &mut Vec<f32>, x: f32, wavelengths: &[f32]) {
     out.extend(wavelengths.iter().enumerate().map(|(i, d)| {
         let angle = x / d;
@@ -20,7 +20,7 @@ fn push_interleaved(out: &mut Vec<f32>, x: f32, wavelengths: &[f32]) {
     }));
 }
 
-/// Normalised 2-D sine embedding of a `side` × `side` grid: `[side·side, channels]`, the row's half first
+/// Normalised 2-D sine embedding of a `side` × `side` grid: `[side·side, channels]`, the row's half of the channels first
 /// (reference: `Sam3SinePositionEmbedding.build_sine_position_embedding` with `normalize=True`).
 pub(crate) fn sine_2d(side: usize, channels: usize, device: &Device) -> Result<Tensor> {
     let wavelengths = wavelengths(channels / 2);
@@ -35,23 +35,23 @@ pub(crate) fn sine_2d(side: usize, channels: usize, device: &Device) -> Result<T
     Tensor::from_vec(data, (side * side, channels), device)
 }
 
-/// Sine embedding of boxes where they are computed (reference: `Sam3SinePositionEmbedding.encode_boxes`).
+/// Sine embedding of boxes, computed on the device (reference: `Sam3SinePositionEmbedding.encode_boxes`).
 #[derive(Debug, Clone)]
 pub(crate) struct BoxSine {
-    /// Wavelength divisors of pairs of a sine and a cosine, `[width / 4]`.
+    /// Wavelength divisors, each for a pair of sine and cosine, `[width / 4]`.
     wavelengths: Tensor,
-    /// From x, y, w, h to the reference's y, x, w, h.
+    /// Indices that reorder x, y, w, h to the reference's y, x, w, h.
     order: Tensor,
 }
 
 impl BoxSine {
-    /// For embeddings of `2 · width` channels.
+    /// An embedding with `2 · width` channels.
     pub(crate) fn new(width: usize, device: &Device) -> Result<Self> {
         let pairs: Vec<f32> = wavelengths(width / 2).into_iter().step_by(2).collect();
         Ok(Self { wavelengths: Tensor::new(pairs, device)?, order: Tensor::new(&[1u32, 0, 2, 3], device)? })
     }
 
-    /// Divisors of the pairs.
+    /// Wavelength divisors, `[width / 4]`.
     #[cfg(feature = "cuda")]
     pub(crate) fn wavelengths(&self) -> &Tensor {
         &self.wavelengths
@@ -66,7 +66,7 @@ impl BoxSine {
     }
 }
 
-/// Sine embedding of relative ages: `[n, channels]`, all sines and then all cosines (reference:
+/// Sine embedding of relative ages: `[n, channels]`, first all sines, then all cosines (reference:
 /// `get_1d_sine_pe`).
 pub(crate) fn sine_1d(positions: &[f32], channels: usize, device: &Device) -> Result<Tensor> {
     let wavelengths = wavelengths(channels / 2);
@@ -78,8 +78,8 @@ pub(crate) fn sine_1d(positions: &[f32], channels: usize, device: &Device) -> Re
     Tensor::from_vec(data, (positions.len(), wavelengths.len() * 2), device)
 }
 
-/// Cosines and sines of axial rotary embedding over a grid: `[h·w, head_dim/2]` each. The first half of the
-/// pairs turns with the column, the second with the row.
+/// Cosines and sines of an axial rotary embedding over a grid: `[h·w, head_dim/2]` each. The angles of the first half
+/// of the pairs depend on the column, those of the second half on the row.
 #[derive(Debug, Clone)]
 pub(crate) struct RopeTable {
     pub cos: Tensor,

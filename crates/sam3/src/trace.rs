@@ -1,15 +1,16 @@
-//! Where tests listen to what modules give out, and make a device too small. Outside tests nothing is kept and
-//! nothing is paid.
+//! Hooks for tests: recording the outputs of modules, and simulating a device with little memory. Outside tests, they
+//! compile to nothing.
 
 #[cfg(not(test))]
 use candle_core::Tensor;
 
-/// Tells a listening test what a module gave out.
+/// Records the output of a module under a name, in tests.
 #[cfg(not(test))]
 #[inline(always)]
 pub(crate) fn note(_name: &'static str, _value: &Tensor) {}
 
-/// Fails like a device without memory, if a test on this thread made it so small.
+/// Fails as a device that is out of memory would, in tests that limit the memory of this thread. `at_once` is the
+/// number of objects that a stage processes together, `objects` the total.
 #[cfg(not(test))]
 #[inline(always)]
 pub(crate) fn needs_memory_for(_at_once: usize, _objects: usize) -> candle_core::Result<()> {
@@ -17,7 +18,7 @@ pub(crate) fn needs_memory_for(_at_once: usize, _objects: usize) -> candle_core:
 }
 
 #[cfg(test)]
-pub(crate) use listening::{Heard, listen, note};
+pub(crate) use recording::{Recorded, note, record};
 #[cfg(test)]
 pub(crate) use small_device::{needs_memory_for, on_a_device_for};
 
@@ -26,11 +27,11 @@ mod small_device {
     use std::cell::Cell;
 
     thread_local! {
-        /// Objects that go through a stage together, and in all.
+        /// Largest number of objects that a stage can process together, and in total.
         static ROOM: Cell<(usize, usize)> = const { Cell::new((usize::MAX, usize::MAX)) };
     }
 
-    /// Fails like an NVIDIA GPU if there is no room for so many.
+    /// Fails with the error of an NVIDIA GPU if the limits are exceeded.
     pub(crate) fn needs_memory_for(at_once: usize, objects: usize) -> candle_core::Result<()> {
         let room = ROOM.get();
         if at_once > room.0 || objects > room.1 {
@@ -39,7 +40,7 @@ mod small_device {
         Ok(())
     }
 
-    /// Runs `f` as on a device with room for so many objects at once and in all.
+    /// Runs `f` with limits on the number of objects that are processed together and in total.
     pub(crate) fn on_a_device_for<T>(at_once: usize, objects: usize, f: impl FnOnce() -> T) -> T {
         ROOM.set((at_once, objects));
         let out = f();
@@ -49,32 +50,32 @@ mod small_device {
 }
 
 #[cfg(test)]
-mod listening {
+mod recording {
     use std::cell::RefCell;
     use std::collections::BTreeMap;
 
     use candle_core::Tensor;
 
-    /// What was noted: for each name its values, in the order of the calls.
-    pub(crate) type Heard = BTreeMap<&'static str, Vec<Tensor>>;
+    /// The recorded values of each name, in the order of the calls.
+    pub(crate) type Recorded = BTreeMap<&'static str, Vec<Tensor>>;
 
     thread_local! {
-        static HEARD: RefCell<Option<Heard>> = const { RefCell::new(None) };
+        static RECORDED: RefCell<Option<Recorded>> = const { RefCell::new(None) };
     }
 
-    /// Keeps a value if a test on this thread listens.
+    /// Records a value if a test on this thread runs inside [`record`].
     pub(crate) fn note(name: &'static str, value: &Tensor) {
-        HEARD.with_borrow_mut(|heard| {
-            if let Some(heard) = heard {
-                heard.entry(name).or_default().push(value.clone());
+        RECORDED.with_borrow_mut(|recorded| {
+            if let Some(recorded) = recorded {
+                recorded.entry(name).or_default().push(value.clone());
             }
         });
     }
 
-    /// Runs `f` and returns what was noted on this thread meanwhile.
-    pub(crate) fn listen<T>(f: impl FnOnce() -> T) -> (T, Heard) {
-        HEARD.set(Some(Heard::new()));
+    /// Runs `f`, and also returns the values recorded on this thread while it ran.
+    pub(crate) fn record<T>(f: impl FnOnce() -> T) -> (T, Recorded) {
+        RECORDED.set(Some(Recorded::new()));
         let out = f();
-        (out, HEARD.take().unwrap_or_default())
+        (out, RECORDED.take().unwrap_or_default())
     }
 }

@@ -1,5 +1,5 @@
-//! Products with what stands around them: rotation, windows, a residual; and memories joined with their positions.
-//! Kernels of our own do each in one pass over what the product gave.
+//! Matrix products together with the steps around them: rotation, windows, a residual; and the concatenation of
+//! memories with their positions. The fused kernels do each in one pass over the result of the product.
 
 use candle_core::{D, Result, Shape, Tensor};
 
@@ -8,7 +8,7 @@ use super::cuda;
 use super::{Activation, Backend, add, backend, count_flops, cpu, linear, plain, window_merge, window_split};
 use crate::position::RopeTable;
 
-/// Rotates every head of x `[b, l, heads·d]`, pairs interleaved: row r by row `r % p` of the table.
+/// Rotates every head of x `[b, l, heads·d]`, with interleaved pairs: row r by row `r % p` of the table.
 fn rope(x: &Tensor, heads: usize, table: &RopeTable) -> Result<Tensor> {
     match backend(x) {
         Backend::Cpu => cpu::rope::rope(x, heads, table),
@@ -33,8 +33,8 @@ pub(crate) fn linear_rope(
     rope(&linear(x, w, Some(b), Activation::None)?, heads, table)
 }
 
-/// The same for entries of different lengths, one after the other: x `[Σ lens, in]` → `[Σ lens, heads·d]`. Of
-/// each entry the first `n_rotated` rows are rotated, and the others are not.
+/// The same for concatenated entries of different lengths: x `[Σ lens, in]` → `[Σ lens, heads·d]`. The first
+/// `n_rotated` rows of each entry are rotated.
 pub(crate) fn linear_rope_varlen(
     x: &Tensor,
     (w, b): (&Tensor, &Tensor),
@@ -57,9 +57,9 @@ pub(crate) fn linear_rope_varlen(
     }
 }
 
-/// Queries, keys and values of self-attention, the first two rotated: x `[n, .., in]`, w `[3·c, in]` and b `[3·c]`
-/// with those of the queries first → three of `[n, l, c]`. With a `window`, x is `[n, h, w, in]` and attention
-/// stays inside windows of that side: three of `[n·nh·nw, window², c]`, as [`window_split`] orders them.
+/// Queries, keys and values of self-attention, the first two rotated: x `[n, .., in]`, w `[3·c, in]` and b `[3·c]`,
+/// in the order queries, keys, values → three of `[n, l, c]`. With a `window`, x is `[n, h, w, in]` and attention is
+/// within windows of that side: three of `[n·nh·nw, window², c]`, in the order of [`window_split`].
 pub(crate) fn qkv_rope(
     x: &Tensor,
     (w, b): (&Tensor, &Tensor),
@@ -84,7 +84,7 @@ pub(crate) fn qkv_rope(
     Ok([rope(&part(0)?, heads, table)?, rope(&part(1)?, heads, table)?, part(2)?])
 }
 
-/// `residual + x wᵀ + b`; leading dimensions of size 1 of the residual, or absent ones, are repeated.
+/// `residual + x wᵀ + b`. The residual is repeated along leading dimensions of size 1 and missing ones.
 pub(crate) fn linear_add(x: &Tensor, (w, b): (&Tensor, &Tensor), residual: &Tensor) -> Result<Tensor> {
     let mut shape = x.dims().to_vec();
     if let Some(last) = shape.last_mut() {
@@ -126,14 +126,14 @@ pub(crate) fn linear_add_windows(
     linear_add(&window_merge(x, size, (height, width))?, (w, b), residual)
 }
 
-/// Whether `small` is `large` but for leading dimensions of size 1, or absent ones.
+/// Whether `small` equals `large`, except for leading dimensions that are 1 or missing.
 fn repeats(large: &Shape, small: &Shape) -> bool {
     let repeated: Vec<usize> = small.dims().iter().skip_while(|&&d| d == 1).copied().collect();
     small.rank() <= large.rank() && large.dims().ends_with(&repeated)
 }
 
-/// Sequences one after the other, and the same with their positions added: of each part rows `[l, c]`, and
-/// positions `[l, c]`, or `[1, c]` where all of its rows have one → `[Σ l, c]` twice, in the positions' type.
+/// Concatenated sequences, and the same with their positions added. Each part has rows `[l, c]` and positions
+/// `[l, c]`, or `[1, c]` if all rows have the same position → `[Σ l, c]` twice, in the positions' type.
 pub(crate) fn cat_with_positions(parts: &[(&Tensor, &Tensor)]) -> Result<(Tensor, Tensor)> {
     #[cfg(feature = "cuda")]
     if let Some((_, positions)) = parts.first()

@@ -1,5 +1,5 @@
-//! What steers the detector's queries: boxes as embeddings, as distances, as a bias for attention, and moved.
-//! Boxes are (cx, cy, w, h) in 0..1, `[n, 4]` in f32; what is computed from them has the type of activations.
+//! Position features of the detector's queries: embeddings of boxes, distances to boxes, the attention bias, and
+//! refined boxes. Boxes are (cx, cy, w, h) in 0..1, `[n, 4]` in f32; the features have the type of the activations.
 
 use candle_core::{D, DType, Result, Tensor};
 
@@ -15,8 +15,8 @@ pub(crate) fn box_sine(boxes: &Tensor, sine: &BoxSine, dtype: DType) -> Result<T
     sine.embed(boxes)?.to_dtype(dtype)
 }
 
-/// How far each cell of a grid begins from either side of each box, on a log scale: `[2, n, grid, 2]`, along x and
-/// then along y.
+/// Distances from both edges of each box to the start of each grid cell, on a log scale: `[2, n, grid, 2]`, along x
+/// and then along y.
 pub(crate) fn box_distances(boxes: &Tensor, grid: usize, dtype: DType) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
     if super::runs_fused(boxes.device(), dtype) {
@@ -31,15 +31,15 @@ pub(crate) fn box_distances(boxes: &Tensor, grid: usize, dtype: DType) -> Result
     log_scale(&Tensor::stack(&[along(0)?, along(1)?], 0)?)?.to_dtype(dtype)
 }
 
-/// sign(8Δ) · log₂(1 + |8Δ|) / log₂ 8
+/// `sign(8Δ) · log₂(1 + |8Δ|) / log₂ 8`
 fn log_scale(delta: &Tensor) -> Result<Tensor> {
     let scaled = (delta * 8.0)?;
     let magnitude = (scaled.abs()? + 1.0)?.log()?;
     (scaled.sign()? * magnitude)? / 8f64.ln()
 }
 
-/// A bias for attention to a grid from what its columns x and rows y say, both `[n, grid, heads]`:
-/// `[1, heads, 1 + n, grid·grid]`, zero for the first query, which has no box.
+/// The attention bias of a grid as the sum of a bias per column x and per row y, both `[n, grid, heads]` →
+/// `[1, heads, 1 + n, grid·grid]`. It is zero for the first query, which has no box.
 pub(crate) fn box_bias(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
     if super::runs_fused(x.device(), x.dtype()) {
@@ -51,7 +51,7 @@ pub(crate) fn box_bias(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     y.broadcast_add(&x)?.reshape((1, heads, n, grid * grid))?.pad_with_zeros(2, 1, 0)
 }
 
-/// Boxes moved by deltas `[n, 4]` in logit space.
+/// Moves boxes by deltas `[n, 4]` in logit space.
 pub(crate) fn refine_boxes(boxes: &Tensor, deltas: &Tensor) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
     if super::runs_fused(boxes.device(), deltas.dtype()) {
@@ -60,7 +60,7 @@ pub(crate) fn refine_boxes(boxes: &Tensor, deltas: &Tensor) -> Result<Tensor> {
     activate(&(deltas.to_dtype(DType::F32)? + inverse_sigmoid(boxes)?)?, Activation::Sigmoid)
 }
 
-/// Logit of a probability, kept 1e-3 away from 0 and 1.
+/// Logit of a probability, which is clamped to 1e-3 from 0 and 1.
 fn inverse_sigmoid(x: &Tensor) -> Result<Tensor> {
     let x = x.clamp(0f32, 1f32)?;
     let rest = x.affine(-1.0, 1.0)?.maximum(1e-3f32)?;

@@ -1,11 +1,11 @@
-//! Numbers on their way from the device to the host.
+//! Asynchronous downloads from the device to the host.
 
 use candle_core::{DType, Result, Tensor};
 
-/// A tensor that the host will want, f32, in order.
+/// A requested download of a tensor, as f32 in row-major order.
 ///
-/// Asking waits for nothing: work that is queued afterwards runs while the host looks at what arrived. On a
-/// CPU the numbers are there at once.
+/// Requesting does not block: work that is queued later runs while the host uses the numbers. On a CPU the numbers
+/// are available immediately.
 pub(crate) struct Download {
     tensor: Tensor,
     #[cfg(feature = "cuda")]
@@ -13,7 +13,7 @@ pub(crate) struct Download {
 }
 
 impl Download {
-    /// Asks for a tensor as it will be once everything queued so far has run.
+    /// Requests a tensor as it will be once all work queued so far has run.
     pub(crate) fn of(tensor: &Tensor) -> Result<Self> {
         let tensor = tensor.to_dtype(DType::F32)?.contiguous()?;
         Ok(Self {
@@ -23,7 +23,7 @@ impl Download {
         })
     }
 
-    /// Waits for the numbers, first dimension by first dimension: `[n, ..]` → n rows.
+    /// Waits for the numbers of a tensor `[n, ..]`, as n rows.
     pub(crate) fn rows(&self) -> Result<Vec<Vec<f32>>> {
         let n = self.tensor.dim(0)?;
         let numbers = self.numbers()?;
@@ -31,7 +31,7 @@ impl Download {
         Ok(numbers.chunks(width.max(1)).map(<[f32]>::to_vec).collect())
     }
 
-    /// Waits for the numbers.
+    /// Waits for the numbers, as one vector.
     pub(crate) fn numbers(&self) -> Result<Vec<f32>> {
         #[cfg(feature = "cuda")]
         if let Some(copy) = &self.copy {

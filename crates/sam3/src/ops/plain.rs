@@ -1,7 +1,7 @@
-//! Every operation as a composition of the library's own: obvious, and right on any device in f32 and bf16.
+//! Every operation as a plain composition of candle operations, correct on any device in f32 and bf16.
 //!
-//! It is also what a GPU runs until a kernel of ours has agreed with it there, so it is bounded in memory:
-//! attention goes over queries in pieces, and no whole score matrix is ever held.
+//! A GPU runs these until the fused kernels have passed their test there, so they are bounded in memory:
+//! attention processes the queries in blocks, and never has a complete score matrix in memory.
 
 use candle_core::{D, DType, Result, Tensor};
 use candle_nn::ops::softmax_last_dim;
@@ -12,7 +12,7 @@ use crate::position::RopeTable;
 /// `a b` with sums in f32 and the result in the inputs' type.
 pub(super) fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if a.dtype() == DType::BF16 && a.device().is_cpu() {
-        // The library multiplies bf16 on GPUs only.
+        // candle multiplies bf16 on GPUs only.
         return a.to_dtype(DType::F32)?.matmul(&b.to_dtype(DType::F32)?)?.to_dtype(DType::BF16);
     }
     a.matmul(b)
@@ -80,7 +80,7 @@ pub(super) fn group_norm_relu(
         .to_dtype(x.dtype())
 }
 
-/// Largest piece of scores, in bytes: enough rows to keep every processor of a large GPU busy.
+/// Size of a block of scores in bytes: enough rows to keep all processors of a large GPU busy.
 pub(crate) const SCORES_BYTES: usize = 256 << 20;
 
 /// `scale · a bᵀ` with sums and result in f32: a `[.., m, k]`, b `[.., n, k]` → `[.., m, n]`.
@@ -109,10 +109,10 @@ pub(super) fn sdpa(
     let (b, lq, _) = q.dims3()?;
     let (q, k, v) = (split_heads(q, heads)?, split_heads(k, heads)?, split_heads(v, heads)?);
     let row_bytes = b * heads * k.dim(2)? * size_of::<f32>();
-    let piece = (SCORES_BYTES / row_bytes.max(1)).clamp(1, lq.max(1));
+    let block = (SCORES_BYTES / row_bytes.max(1)).clamp(1, lq.max(1));
     let bias = bias.map(|bias| bias.to_dtype(DType::F32)).transpose()?;
-    let pieces = (0..lq).step_by(piece).map(|start| {
-        let n = piece.min(lq - start);
+    let blocks = (0..lq).step_by(block).map(|start| {
+        let n = block.min(lq - start);
         let mut scores = scores(&q.narrow(2, start, n)?.contiguous()?, &k, scale)?;
         if let Some(bias) = &bias {
             let shared = bias.dim(2)? == 1;
@@ -121,7 +121,7 @@ pub(super) fn sdpa(
         }
         matmul(&softmax_last_dim(&scores)?.to_dtype(v.dtype())?, &v)
     });
-    let out = Tensor::cat(&pieces.collect::<Result<Vec<_>>>()?, 2)?;
+    let out = Tensor::cat(&blocks.collect::<Result<Vec<_>>>()?, 2)?;
     out.transpose(1, 2)?.contiguous()?.reshape((b, lq, ()))
 }
 
@@ -156,7 +156,7 @@ pub(super) fn rope(x: &Tensor, heads: usize, table: &RopeTable) -> Result<Tensor
     Tensor::stack(&[first, second], 4)?.reshape((b, l, c))?.to_dtype(x.dtype())
 }
 
-/// [`rope`] of the first rows of each entry of x `[Σ lens, c]`.
+/// [`rope`] of the first `n_rotated` rows of each entry of x `[Σ lens, c]`.
 pub(super) fn rope_varlen(
     x: &Tensor,
     heads: usize,
@@ -178,11 +178,11 @@ pub(super) fn rope_varlen(
     Tensor::cat(&parts, 0)
 }
 
-/// The parts' rows, and a position for each of them.
+/// The concatenated rows of all parts, and their positions, one per row.
 pub(super) fn cat_with_positions(parts: &[(&Tensor, &Tensor)]) -> Result<(Tensor, Tensor)> {
     let rows = parts.iter().map(|(rows, positions)| rows.to_dtype(positions.dtype()));
     let rows = Tensor::cat(&rows.collect::<Result<Vec<_>>>()?, 0)?;
-    // Parts of one length and one position each are repeated together.
+    // Consecutive parts with the same length and one position each are repeated together.
     let are_alike = |a: &(&Tensor, &Tensor), b: &(&Tensor, &Tensor)| {
         a.0.shape() == b.0.shape() && a.1.dims()[0] == 1 && b.1.dims()[0] == 1
     };
@@ -217,7 +217,7 @@ pub(super) fn conv2d(x: &Tensor, w: &Tensor, b: Option<&Tensor>, g: ConvGeometry
     }
 }
 
-/// One shifted multiply-add for each tap: candle's grouped convolution runs a kernel for each channel.
+/// One shifted multiply-add per tap. candle's grouped convolution would run one kernel per channel.
 pub(super) fn depthwise_conv2d(x: &Tensor, w: &Tensor, b: &Tensor, g: ConvGeometry) -> Result<Tensor> {
     let (_, h, width, c) = x.dims4()?;
     let (oh, ow) = (g.output_len(h), g.output_len(width));

@@ -1,5 +1,5 @@
-//! Bilinear resizing as PyTorch does it: of float maps (`interpolate`, with and without antialiasing) and of
-//! 8-bit pictures (torchvision's fixed-point path, which is Pillow's with 16-bit weights).
+//! Bilinear resizing exactly as in PyTorch: of float maps (`interpolate`, with and without antialiasing) and of
+//! 8-bit images (torchvision's fixed-point implementation, which is Pillow's with 16-bit weights).
 
 use candle_core::{Device, Result, Tensor};
 
@@ -10,11 +10,11 @@ use super::cpu::{for_each_piece, math, with_data};
 pub(crate) enum Filter {
     /// The two nearest on each axis (`antialias=False`).
     Bilinear,
-    /// A triangle as wide as the reduction (`antialias=True`).
+    /// A triangle with the width of the reduction (`antialias=True`).
     Antialiased,
 }
 
-/// For one output position: the first input sample and the weights from there on.
+/// For one output position, the first input sample and the weights of the samples from there.
 #[derive(Debug, Clone)]
 pub(crate) struct Taps {
     first: usize,
@@ -42,7 +42,7 @@ pub(crate) fn bilinear_taps(input: usize, output: usize) -> Vec<Taps> {
     taps(input, output, Filter::Bilinear)
 }
 
-/// Taps of every output position along an axis, in the f32 arithmetic of PyTorch's kernels.
+/// Taps of every output position along an axis, with the f32 arithmetic of PyTorch's kernels.
 fn taps(input: usize, output: usize, filter: Filter) -> Vec<Taps> {
     let scale = input as f32 / output as f32;
     (0..output)
@@ -81,13 +81,13 @@ pub(crate) struct Resizer {
     to: (usize, usize),
     rows: Vec<Taps>,
     columns: Vec<Taps>,
-    /// On other devices than the CPU the same weights as dense matrices, so that a resize is two products
-    /// and nothing is uploaded: `[oh, h]` and `[w, ow]`.
+    /// On a GPU, the same weights as dense matrices `[oh, h]` and `[w, ow]`: a resize is two matrix products
+    /// without uploads. `None` on the CPU.
     dense: Option<(Tensor, Tensor)>,
 }
 
 impl Resizer {
-    /// From height and width to height and width.
+    /// Resizes maps with height and width `from` to `to`.
     pub(crate) fn new(
         from: (usize, usize),
         to: (usize, usize),
@@ -105,7 +105,7 @@ impl Resizer {
         Ok(Self { from, to, rows, columns, dense })
     }
 
-    /// Square maps.
+    /// Resizes square maps from side to side.
     pub(crate) fn square(from: usize, to: usize, filter: Filter, device: &Device) -> Result<Self> {
         Self::new((from, from), (to, to), filter, device)
     }
@@ -161,7 +161,7 @@ fn dense(taps: &[Taps], input: usize, device: &Device) -> Result<Tensor> {
     Tensor::from_vec(matrix, (taps.len(), input), device)
 }
 
-/// Taps in fixed point: for each output the first input, and weights of 16 bits that sum to about
+/// Taps in fixed point: for each output position the first input sample, and 16-bit weights that sum to about
 /// `1 << precision`.
 pub(super) struct FixedTaps {
     pub(super) taps: Vec<(usize, Vec<i32>)>,
@@ -170,7 +170,7 @@ pub(super) struct FixedTaps {
 
 impl FixedTaps {
     pub(super) fn new(input: usize, output: usize) -> Self {
-        // Weights in double precision, then as many fractional bits as the largest one leaves in an i16.
+        // Weights in double precision, then rounded to as many fractional bits as the largest one allows in an i16.
         let scale = input as f64 / output as f64;
         let support = scale.max(1.0);
         let inv_scale = if scale >= 1.0 { 1.0 / scale } else { 1.0 };
@@ -200,8 +200,8 @@ impl FixedTaps {
     }
 }
 
-/// Resizes an RGB picture (`h·w·3` bytes) to `oh·ow·3` bytes with antialiased bilinear filtering, columns
-/// first with an 8-bit intermediate, bit for bit as torchvision resizes uint8 tensors on a CPU.
+/// Resizes an RGB image (`h·w·3` bytes) to `oh·ow·3` bytes with antialiased bilinear filtering, columns first with
+/// an 8-bit intermediate. Equals torchvision's resize of uint8 tensors on a CPU bit for bit.
 pub(crate) fn resize_rgb(rgb: &[u8], (h, w): (usize, usize), (oh, ow): (usize, usize)) -> Vec<u8> {
     use rayon::prelude::*;
     let columns = FixedTaps::new(w, ow);

@@ -1,11 +1,11 @@
-//! The fast CPU operations against the plain compositions, on shapes that are not multiples of any block.
+//! Compares the CPU operations with the plain compositions, on shapes that are not multiples of any block size.
 
 use candle_core::{Device, Result, Tensor};
 
 use super::*;
 use crate::position::RopeTable;
 
-/// Deterministic values in [-1, 1), different for every `seed`.
+/// Pseudo-random values in [-1, 1), different for every `seed`.
 fn values(seed: u64, shape: &[usize]) -> Tensor {
     let n = shape.iter().product();
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
@@ -64,7 +64,7 @@ fn norms_agree_with_plain() -> Result<()> {
 }
 
 #[test]
-fn attention_agrees_with_plain_across_block_borders() -> Result<()> {
+fn attention_agrees_with_plain_across_block_boundaries() -> Result<()> {
     for (lq, lk) in [(1, 1), (7, 513), (200, 32), (130, 1500)] {
         let (q, k, v) = (values(1, &[2, lq, 48]), values(2, &[2, lk, 48]), values(3, &[2, lk, 30]));
         let bias = (values(4, &[1, 3, lq, lk]) * 4.0)?;
@@ -80,7 +80,7 @@ fn attention_agrees_with_plain_across_block_borders() -> Result<()> {
 }
 
 #[test]
-fn masked_keys_have_no_weight_even_in_the_first_block() -> Result<()> {
+fn masked_keys_have_zero_weight_even_in_the_first_block() -> Result<()> {
     let (q, k, v) = (values(1, &[1, 5, 16]), values(2, &[1, 600, 16]), values(3, &[1, 600, 16]));
     let mask: Vec<f32> = (0..600).map(|i| if i < 550 { f32::NEG_INFINITY } else { 0.0 }).collect();
     let mask = Tensor::from_vec(mask, (1, 1, 1, 600), &Device::Cpu)?;
@@ -91,7 +91,7 @@ fn masked_keys_have_no_weight_even_in_the_first_block() -> Result<()> {
 }
 
 #[test]
-fn attention_over_own_key_lengths_agrees_with_plain() -> Result<()> {
+fn attention_with_different_key_lengths_agrees_with_plain() -> Result<()> {
     let lens = [3, 700, 64];
     let (q, k, v) = (values(1, &[3, 150, 64]), values(2, &[767, 64]), values(3, &[767, 20]));
     for heads in [1, 2] {
@@ -104,7 +104,7 @@ fn attention_over_own_key_lengths_agrees_with_plain() -> Result<()> {
     Ok(())
 }
 
-/// A table of `p` rows for heads of `d` channels.
+/// A rotary table of `p` rows for heads of `d` channels.
 fn angles(p: usize, d: usize) -> RopeTable {
     RopeTable { cos: values(2, &[p, d / 2]), sin: values(3, &[p, d / 2]) }
 }
@@ -123,7 +123,7 @@ fn rope_agrees_with_plain() -> Result<()> {
 }
 
 #[test]
-fn each_entry_is_rotated_as_if_it_were_alone() -> Result<()> {
+fn rotating_entries_together_equals_rotating_each() -> Result<()> {
     let (w, b, table) = (values(4, &[32, 8]), values(5, &[32]), angles(10, 16));
     let (x, lens, n_rotated) = (values(1, &[56, 8]), [24, 12, 20], [20, 10, 20]);
     let together = linear_rope_varlen(&x, (&w, &b), 2, &table, &lens, &n_rotated)?;
@@ -140,7 +140,7 @@ fn each_entry_is_rotated_as_if_it_were_alone() -> Result<()> {
 }
 
 #[test]
-fn queries_keys_and_values_are_those_of_three_products() -> Result<()> {
+fn qkv_rope_equals_three_separate_products() -> Result<()> {
     let (w, b, table) = (values(4, &[3 * 32, 8]), values(5, &[3 * 32]), angles(9, 16));
     let x = values(1, &[2, 6, 9, 8]);
     for window in [None, Some(3)] {
@@ -159,25 +159,25 @@ fn queries_keys_and_values_are_those_of_three_products() -> Result<()> {
 }
 
 #[test]
-fn a_product_onto_a_residual_is_their_sum() -> Result<()> {
+fn linear_add_equals_product_plus_residual() -> Result<()> {
     let (w, b) = (values(4, &[24, 8]), values(5, &[24]));
     let x = values(1, &[3, 50, 8]);
-    // As large as the product, repeated, and larger than it.
+    // The same shape as the product, repeated shapes, and a larger one.
     for shape in [&[3, 50, 24][..], &[1, 50, 24], &[50, 24], &[24], &[2, 3, 50, 24]] {
         let residual = values(6, shape);
         let want = plain::linear(&x, &w, Some(&b), Activation::None)?.broadcast_add(&residual)?;
         assert_close(&linear_add(&x, (&w, &b), &residual)?, &want, 1e-5);
     }
-    let (picture, size) = (values(7, &[2, 7, 10, 24]), 4);
+    let (image, size) = (values(7, &[2, 7, 10, 24]), 4);
     let windows = window_split(&values(1, &[2, 7, 10, 8]), size)?;
     let product = window_merge(&plain::linear(&windows, &w, Some(&b), Activation::None)?, size, (7, 10))?;
-    assert_close(&linear_add_windows(&windows, (&w, &b), &picture, size)?, &(product + picture)?, 1e-5);
+    assert_close(&linear_add_windows(&windows, (&w, &b), &image, size)?, &(product + image)?, 1e-5);
     Ok(())
 }
 
 #[test]
-fn joined_sequences_have_each_part_and_its_positions() -> Result<()> {
-    // Rows and positions; those with one position follow each other, and one has a row only.
+fn concatenated_sequences_contain_each_part_and_its_positions() -> Result<()> {
+    // Number of rows and positions. Parts with one position follow each other, and one has a single row.
     let shapes = [(5, 5), (4, 1), (4, 1), (2, 1), (1, 1), (3, 3)];
     let parts: Vec<(Tensor, Tensor)> = (1..)
         .zip(shapes)
@@ -217,7 +217,7 @@ fn convolutions_agree_with_plain() -> Result<()> {
 }
 
 #[test]
-fn windows_merge_to_what_was_split() -> Result<()> {
+fn window_merge_inverts_window_split() -> Result<()> {
     let x = values(1, &[2, 7, 10, 3]);
     for size in [2, 3, 5, 8] {
         assert_close(&window_merge(&window_split(&x, size)?, size, (7, 10))?, &x, 0.0);
@@ -228,11 +228,11 @@ fn windows_merge_to_what_was_split() -> Result<()> {
 #[test]
 fn transposed_convolution_agrees_with_candle() -> Result<()> {
     let (x, w, b) = (values(1, &[1, 4, 5, 6]), values(2, &[6, 3, 2, 2]), values(3, &[3]));
-    let ours =
+    let got =
         conv_transpose2x2(&x, &w.permute((2, 3, 1, 0))?.contiguous()?.reshape((12, 6))?, &b.repeat(4)?)?;
     let want = x.permute((0, 3, 1, 2))?.contiguous()?.conv_transpose2d(&w, 0, 0, 2, 1)?;
     let want = want.permute((0, 2, 3, 1))?.broadcast_add(&b)?;
-    assert_close(&ours, &want, 1e-5);
+    assert_close(&got, &want, 1e-5);
     Ok(())
 }
 
@@ -248,7 +248,7 @@ fn resizing_keeps_constants_and_matches_known_averages() -> Result<()> {
             );
         }
     }
-    // Halving with antialiasing: a triangle of half-width 2, weights 1 3 3 1 over 8.
+    // Halving with antialiasing: a triangle of half-width 2, weights 1/8, 3/8, 3/8, 1/8.
     let ramp = Tensor::new(&[[[0f32, 0.0, 8.0, 0.0, 0.0, 0.0, 0.0, 0.0]]], &Device::Cpu)?;
     let got = Resizer::new((1, 8), (1, 4), Filter::Antialiased, &Device::Cpu)?
         .resize(&ramp)?

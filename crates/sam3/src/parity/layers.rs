@@ -13,7 +13,7 @@ use crate::detector::detr_decoder::Decoded;
 use crate::detector::text::PromptFeatures;
 use crate::position::sine_2d;
 use crate::session::{Compat, Frame, Mode, Session, SessionOptions};
-use crate::trace::{Heard, listen};
+use crate::trace::{Recorded, record};
 
 /// Frames of the stored run.
 const N_FRAMES: usize = 3;
@@ -25,7 +25,7 @@ struct Run {
     checkpoint: Checkpoint,
     prompt: PromptFeatures,
     /// By frame; the prompt's encoding belongs to the first.
-    heard: Vec<Heard>,
+    recorded: Vec<Recorded>,
 }
 
 /// The decoder's heads on every layer. The reference runs them all; a session only those that it needs.
@@ -34,7 +34,7 @@ struct DecoderHeads {
     /// Boxes (cx, cy, w, h) before each layer, and after the last.
     boxes: Vec<Tensor>,
     /// What the heads noted.
-    heard: Heard,
+    recorded: Recorded,
 }
 
 impl Run {
@@ -47,21 +47,21 @@ impl Run {
         let first_prompt = checkpoint.prompts[0].clone();
         let model = checkpoint.model.clone();
         let start = || Session::new(model.clone(), &[&first_prompt], options).unwrap();
-        let (mut session, prompt_heard) = listen(start);
-        let mut heard: Vec<Heard> = (0..N_FRAMES)
+        let (mut session, prompt_recorded) = record(start);
+        let mut recorded: Vec<Recorded> = (0..N_FRAMES)
             .map(|t| {
                 let pixel_values = checkpoint.pixel_values(t);
-                listen(|| session.push(Frame::PixelValues(&pixel_values)).unwrap()).1
+                record(|| session.push(Frame::PixelValues(&pixel_values)).unwrap()).1
             })
             .collect();
-        heard[0].extend(prompt_heard);
+        recorded[0].extend(prompt_recorded);
         let tokens = model.tokenizer.encode(&first_prompt).unwrap();
         let prompt = model.detector.text_encoder.forward(&tokens.ids, &tokens.is_word).unwrap();
-        Self { checkpoint, prompt, heard }
+        Self { checkpoint, prompt, recorded }
     }
 
     fn noted(&self, frame: usize, name: &str) -> &[Tensor] {
-        &self.heard[frame][name]
+        &self.recorded[frame][name]
     }
 
     /// The first object's part of the first value noted under a name on a frame.
@@ -80,16 +80,16 @@ impl Run {
             }
             (decoded, boxes)
         };
-        let ((decoded, boxes), heard) = listen(run);
-        DecoderHeads { decoded, boxes, heard }
+        let ((decoded, boxes), recorded) = record(run);
+        DecoderHeads { decoded, boxes, recorded }
     }
 
     /// What the mask decoder gives for all queries; a session asks only for the confident ones.
-    fn all_masks(&self) -> (Tensor, Heard) {
+    fn all_masks(&self) -> (Tensor, Recorded) {
         let heads = self.decoder_heads();
         let queries = heads.decoded.last().unwrap().queries.squeeze(0).unwrap();
         let pixels = &self.noted(0, "pixel_decoder")[0];
-        listen(|| self.checkpoint.model.detector.mask_decoder.masks(&queries, pixels).unwrap())
+        record(|| self.checkpoint.model.detector.mask_decoder.masks(&queries, pixels).unwrap())
     }
 
     fn scores(&self) -> Vec<Vec<f32>> {
@@ -166,8 +166,8 @@ fn detector_heads(run: &Run, path: &str, part: &str) -> Option<Tensor> {
     let n_layers = heads.decoded.len();
     let presence: Vec<f32> = heads.decoded.iter().flat_map(|d| numbers(&d.presence_logit)).collect();
     match (path, part) {
-        ("detr_decoder.box_head", "") => Some(heads.heard["box_head"][0].clone()),
-        ("detr_decoder.presence_head", "") => Some(heads.heard["presence_head"][0].clone()),
+        ("detr_decoder.box_head", "") => Some(heads.recorded["box_head"][0].clone()),
+        ("detr_decoder.presence_head", "") => Some(heads.recorded["presence_head"][0].clone()),
         ("detr_decoder", "") => {
             let queries: Vec<&Tensor> = heads.decoded.iter().map(|d| &d.queries).collect();
             Some(Tensor::cat(&queries, 0).unwrap())

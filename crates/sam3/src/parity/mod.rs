@@ -1,7 +1,7 @@
 //! The engine's modules against the reference's outputs: of the tiny checkpoints, and at the real shapes.
 
 mod layers;
-mod pictures;
+mod preprocessing;
 mod real_shapes;
 
 use std::collections::HashMap;

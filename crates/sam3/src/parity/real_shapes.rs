@@ -21,7 +21,7 @@ use crate::detector::text::{PromptFeatures, TextEncoder, shares};
 use crate::detector::vit;
 use crate::fnv::Fnv;
 use crate::position::sine_2d;
-use crate::trace::listen;
+use crate::trace::record;
 use crate::tracker::image_wide_positions;
 use crate::tracker::memory_attention::{MemoryAttention, MemoryBatch};
 use crate::tracker::memory_encoder::MemoryEncoder;
@@ -278,8 +278,8 @@ fn text() {
     let encoder = TextEncoder::new(&config, &root.pp("detector_model")).unwrap();
     root.finish().unwrap();
     let is_word: Vec<bool> = case.facts.constants["attention_mask"].iter().map(|&m| m == 1).collect();
-    let (_, heard) = listen(|| encoder.forward(&case.facts.constants["input_ids"], &is_word).unwrap());
-    case.check("last_hidden_state", &heard["text.normed"][0]);
+    let (_, recorded) = record(|| encoder.forward(&case.facts.constants["input_ids"], &is_word).unwrap());
+    case.check("last_hidden_state", &recorded["text.normed"][0]);
     case.check_parameters(&[]);
 }
 
@@ -299,8 +299,8 @@ fn detr_decoder() {
     let config = DetrDecoderConfig { num_layers: 2, ..DetrDecoderConfig::default() };
     let decoder = case.build(|w| DetrDecoder::new(&config, w));
     let picture = case.input("vision_features");
-    let (_, heard) = listen(|| decoder.forward(&picture, &positions(), GRID, &case.prompt()).unwrap());
-    let layers = &heard["detr_decoder.layer"];
+    let (_, recorded) = record(|| decoder.forward(&picture, &positions(), GRID, &case.prompt()).unwrap());
+    let layers = &recorded["detr_decoder.layer"];
     let decoded: Vec<_> = layers.iter().map(|x| decoder.decode(x).unwrap()).collect();
     let queries: Vec<&Tensor> = decoded.iter().map(|d| &d.queries).collect();
     case.check("hidden_states", &Tensor::cat(&queries, 0).unwrap());

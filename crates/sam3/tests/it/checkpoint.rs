@@ -1,4 +1,4 @@
-//! Copies of a fixture's checkpoint, to be changed or damaged.
+//! Copies of a fixture's model folder, to be changed or damaged.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -8,11 +8,11 @@ use tempfile::TempDir;
 
 use crate::fixture::root;
 
-/// A checkpoint folder of its own, gone when dropped.
+/// A temporary model folder, deleted when dropped.
 pub(crate) struct Copy(TempDir);
 
 impl Copy {
-    /// Everything that a model is loaded from.
+    /// Copies the files that a model is loaded from.
     pub(crate) fn of(name: &str) -> Self {
         let copy = Self(tempfile::tempdir().unwrap());
         for entry in std::fs::read_dir(root().join(name)).unwrap() {
@@ -34,7 +34,7 @@ impl Copy {
         self.0.path().join(file)
     }
 
-    /// Changes a JSON file.
+    /// Edits a JSON file in place.
     pub(crate) fn edit_json(&self, file: &str, edit: impl FnOnce(&mut serde_json::Value)) {
         let path = self.path(file);
         let mut json = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
@@ -42,14 +42,14 @@ impl Copy {
         std::fs::write(path, json.to_string()).unwrap();
     }
 
-    /// All tensors, of one file or of the shards.
+    /// All tensors, from one file or from all shards.
     pub(crate) fn tensors(&self) -> HashMap<String, Tensor> {
         let files = std::fs::read_dir(self.folder()).unwrap().map(|entry| entry.unwrap().path());
         let files = files.filter(|path| path.extension().is_some_and(|e| e == "safetensors"));
         files.flat_map(|path| candle_core::safetensors::load(path, &Device::Cpu).unwrap()).collect()
     }
 
-    /// Replaces the weights by one file.
+    /// Replaces the weights by a single file.
     pub(crate) fn write_tensors(&self, tensors: &HashMap<String, Tensor>) {
         for entry in std::fs::read_dir(self.folder()).unwrap() {
             let path = entry.unwrap().path();
@@ -60,7 +60,7 @@ impl Copy {
         candle_core::safetensors::save(tensors, self.path("model.safetensors")).unwrap();
     }
 
-    /// Changes the tensors.
+    /// Edits the tensors, and stores them in a single file.
     pub(crate) fn edit_tensors(&self, edit: impl FnOnce(&mut HashMap<String, Tensor>)) {
         let mut tensors = self.tensors();
         edit(&mut tensors);

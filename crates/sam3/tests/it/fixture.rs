@@ -1,4 +1,4 @@
-//! Checkpoints with reference outputs, made by `scripts/reference/make_fixture.py`.
+//! Tiny models with reference outputs, created by `scripts/reference/make_fixture.py`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sam3::{Compat, Device, Frame, FrameOutput, Mode, Model, Precision, Session, SessionOptions, Tensor};
 use serde::Deserialize;
 
-/// Fixtures with different grids, widths, heads, layers, prompts and frame sizes.
+/// The fixtures, which differ in grid, widths, heads, layers, prompts and frame size.
 pub(crate) const NAMES: [&str; 2] = ["wide", "narrow"];
 
 pub(crate) struct Fixture {
@@ -18,10 +18,10 @@ pub(crate) struct Fixture {
     pub frames: BTreeMap<String, FrameFacts>,
 }
 
-/// What the reference said of a frame beside its tensors.
+/// The reference's outputs for a frame that are not tensors.
 #[derive(Debug, Deserialize)]
 pub(crate) struct FrameFacts {
-    /// Ids withdrawn so far.
+    /// Ids removed so far.
     pub removed: BTreeSet<u64>,
     /// Ids hidden on this frame.
     pub suppressed: BTreeSet<u64>,
@@ -31,8 +31,8 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures")
 }
 
-/// What parity is tested with: f32, and bfloat16 by the operations that GPUs run; on the GPU itself where
-/// `COURTSIDE_TEST_DEVICE` is `cuda` or `metal`, by our own kernels where `COURTSIDE_TEST_KERNELS` is `fused`.
+/// The types and devices that parity is tested with: f32 and bfloat16 on the CPU, and on the device in
+/// `COURTSIDE_TEST_DEVICE` if set, with the fused kernels if `COURTSIDE_TEST_KERNELS` is `fused`.
 pub(crate) fn arithmetics() -> Vec<(Precision, Device)> {
     let mut all = vec![(Precision::F32, Device::Cpu), (Precision::Bf16, Device::Cpu)];
     if let Ok(name) = std::env::var("COURTSIDE_TEST_DEVICE") {
@@ -81,17 +81,17 @@ impl Fixture {
         (h, w)
     }
 
-    /// A source frame as RGB bytes.
+    /// Source frame `t` as RGB bytes.
     pub(crate) fn rgb(&self, t: usize) -> Vec<u8> {
         self.tensors["video"].get(t).unwrap().flatten_all().unwrap().to_vec1().unwrap()
     }
 
-    /// The picture as the reference resized it, `[3, size, size]` bytes.
+    /// Frame `t` as resized by the reference, `[3, size, size]` bytes.
     pub(crate) fn resized(&self, t: usize) -> Tensor {
         self.tensors["resized"].get(t).unwrap()
     }
 
-    /// Pixel values as the reference fed them, `[1, size, size, 3]`.
+    /// Pixel values of frame `t` in the reference, `[1, size, size, 3]`.
     pub(crate) fn pixel_values(&self, t: usize) -> Tensor {
         let resized = self.resized(t).to_dtype(candle_core::DType::F32).unwrap();
         let normed = ((resized - 127.5).unwrap() / 127.5).unwrap();
@@ -110,7 +110,7 @@ impl Fixture {
         Mode::Offline { n_frames: self.n_frames() }
     }
 
-    /// All outputs of a run over the reference's own pixel values.
+    /// Runs a session over the reference's pixel values, and returns all outputs.
     pub(crate) fn run(&self, model: &Arc<Model>, options: SessionOptions) -> Vec<FrameOutput> {
         let mut session = Session::new(model.clone(), &self.prompts(), options).unwrap();
         let mut outputs = Vec::new();

@@ -1,11 +1,12 @@
-//! The CUDA kernels, thread by thread on the CPU (`kernels/host`), against references in double precision.
+//! Runs the CUDA kernels thread by thread on the CPU (`kernels/host`), and compares them with references in double
+//! precision.
 
 use std::path::Path;
 use std::process::Command;
 
 #[test]
 #[cfg(target_os = "linux")]
-fn the_cuda_kernels_agree_with_their_references_when_run_on_the_cpu() {
+fn cuda_kernels_agree_with_their_references_on_the_cpu() {
     let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("test_kernels");
@@ -19,8 +20,8 @@ fn the_cuda_kernels_agree_with_their_references_when_run_on_the_cpu() {
         .unwrap_or_else(|e| panic!("{compiler}: {e}; a C++ compiler is needed (`apt-get install g++`)"));
     assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
     let ran = Command::new(&program).output().unwrap();
-    let said = String::from_utf8_lossy(&ran.stdout);
-    println!("{said}");
-    assert!(ran.status.success(), "{said}\n{}", String::from_utf8_lossy(&ran.stderr));
-    assert!(said.lines().filter(|line| line.starts_with("ok ")).count() > 50, "{said}");
+    let report = String::from_utf8_lossy(&ran.stdout);
+    println!("{report}");
+    assert!(ran.status.success(), "{report}\n{}", String::from_utf8_lossy(&ran.stderr));
+    assert!(report.lines().filter(|line| line.starts_with("ok ")).count() > 50, "{report}");
 }

@@ -1,4 +1,4 @@
-//! A session costs as much after an hour as after a minute.
+//! The memory of a session does not grow with the number of frames.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use sam3::{Device, Frame, Mode, Model, Precision, Session, SessionOptions, Tenso
 use serde_json::{Value, json};
 
 const N_FRAMES: usize = 2_000;
-/// Frame numbers and ids get longer by a digit or two, and headers are padded to 8 bytes.
+/// Allowed growth of a saved session: frame numbers and ids get a digit or two longer, and headers are padded to 8 bytes.
 const LONGER_NUMBERS_BYTES: usize = 256;
 
-/// A model with few channels; its thresholds are below anything that random weights give.
+/// A model with few channels, and thresholds below every output of random weights.
 fn small_config() -> Value {
     let vit = json!({
         "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2,
@@ -52,7 +52,7 @@ fn small_config() -> Value {
     })
 }
 
-/// A config with some of its numbers replaced.
+/// The small config with some values replaced.
 fn config(changes: Value) -> VideoConfig {
     let mut config = small_config();
     for (key, value) in changes.as_object().unwrap() {
@@ -61,7 +61,7 @@ fn config(changes: Value) -> VideoConfig {
     serde_json::from_value(config).unwrap()
 }
 
-/// What was measured after each frame.
+/// Sizes after each frame.
 #[derive(Default)]
 struct Measured {
     size_bytes: Vec<usize>,
@@ -73,7 +73,7 @@ impl Measured {
     fn of(config: VideoConfig, options: SessionOptions) -> Self {
         let size = config.image_size();
         let model = Arc::new(Model::random(config, 7, Precision::F32, &Device::Cpu).unwrap());
-        let frames: Vec<Tensor> = (0..8).map(|seed| picture(seed, size)).collect();
+        let frames: Vec<Tensor> = (0..8).map(|seed| noise(seed, size)).collect();
         let mut session = Session::new(model, &["player"], options).unwrap();
         let mut measured = Self::default();
         for t in 0..N_FRAMES {
@@ -95,8 +95,8 @@ impl Measured {
     }
 }
 
-/// Pixel values of noise.
-fn picture(seed: u64, size: usize) -> Tensor {
+/// Pixel values of a frame of noise.
+fn noise(seed: u64, size: usize) -> Tensor {
     let mut state = (seed + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let mut value = || {
         state ^= state << 13;
@@ -113,8 +113,8 @@ fn options(mode: Mode) -> SessionOptions {
 }
 
 #[test]
-fn objects_that_stay_cost_the_same_for_ever() {
-    // Every detection fits every track: all stay, and one is reconditioned on every fourth frame.
+fn memory_is_constant_while_all_objects_stay() {
+    // Every detection matches every object: all stay, and one is reconditioned on every fourth frame.
     let all_match = json!({"assoc_iou_thresh": 0.0, "trk_assoc_iou_thresh": 0.0});
     let measured = Measured::of(config(all_match), options(Mode::Streaming));
     measured.assert_flat();
@@ -123,18 +123,18 @@ fn objects_that_stay_cost_the_same_for_ever() {
 }
 
 #[test]
-fn objects_that_come_and_go_leave_nothing_behind() {
-    // Nothing ever fits: new objects as long as there is room, and all retire unconfirmed.
+fn memory_is_constant_while_objects_come_and_go() {
+    // No detection matches an object: new objects are added up to the limit, and all retire without confirmation.
     let none_match = json!({"assoc_iou_thresh": 2.0, "trk_assoc_iou_thresh": 2.0});
     let busy = SessionOptions { max_objects: Some(5), retire_after: Some(7), ..options(Mode::Streaming) };
     let measured = Measured::of(config(none_match), busy);
     measured.assert_flat();
     assert!(measured.n_tracked.iter().all(|&n| n <= 5));
-    assert!(measured.n_tracked[10..].windows(2).any(|w| w[0] > w[1]), "nobody left");
+    assert!(measured.n_tracked[10..].windows(2).any(|w| w[0] > w[1]), "no object retired");
 }
 
 #[test]
-fn frames_in_waiting_are_bounded() {
+fn delayed_frames_are_bounded_in_offline_mode() {
     let all_match = json!({"assoc_iou_thresh": 0.0, "trk_assoc_iou_thresh": 0.0});
     let offline = options(Mode::Offline { n_frames: N_FRAMES + 1 });
     let measured = Measured::of(config(all_match), offline);

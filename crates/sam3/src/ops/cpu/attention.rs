@@ -1,5 +1,5 @@
-//! Softmax attention in blocks, never holding a whole score matrix (the online softmax of Milakov and
-//! Gimelshein, arXiv:1805.02867, as FlashAttention tiles it, arXiv:2205.14135).
+//! Softmax attention in blocks, without a complete score matrix in memory (the online softmax of Milakov and
+//! Gimelshein, arXiv:1805.02867, tiled as in FlashAttention, arXiv:2205.14135).
 
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
@@ -7,11 +7,11 @@ use rayon::prelude::*;
 use super::linear::{Mat, Threads, matmul};
 use super::{for_each_piece, math, with_data};
 
-/// Query rows and key rows of one block of scores: 256 × 512 × 4 bytes stay in the second-level cache.
+/// Query rows and key rows of one block of scores: 256 × 512 × 4 bytes fit in the L2 cache.
 const Q_BLOCK: usize = 256;
 const K_BLOCK: usize = 512;
 
-/// One attention problem: queries of one batch entry and head against their own keys.
+/// Attention of one batch entry and head.
 struct Problem<'a> {
     q: Mat<'a>,
     k: Mat<'a>,
@@ -62,8 +62,8 @@ pub(crate) fn sdpa(
     Tensor::from_vec(out, (b, lq, cv), q.device())
 }
 
-/// Like [`sdpa`] without bias, each batch entry with its own number of keys, which all heads share:
-/// q `[b, lq, h·d]`, k `[Σ lk, h·d]`, v `[Σ lk, dv]`, `key_lens` the b summands → `[b, lq, h·dv]`.
+/// Like [`sdpa`] without bias, but each batch entry has its own number of keys, and all heads share the values:
+/// q `[b, lq, h·d]`, k `[Σ lk, h·d]`, v `[Σ lk, dv]`, `key_lens` the b numbers of keys → `[b, lq, h·dv]`.
 pub(crate) fn sdpa_varlen(
     q: &Tensor,
     k: &Tensor,
@@ -104,37 +104,37 @@ pub(crate) fn sdpa_varlen(
     Tensor::from_vec(out, (b, lq, heads * dv), q.device())
 }
 
-/// Keys as products want them: each batch entry `[lk, c]` turned to `[c, lk]` once, where many blocks of
-/// queries would each have it turned again; as they are where that does not pay.
+/// Keys in the layout that is fastest for the products: each batch entry `[lk, c]` transposed to `[c, lk]` once if
+/// there are several blocks of queries, and unchanged otherwise.
 enum Keys<'a> {
-    AsGiven(&'a [f32], usize),
-    Turned(Vec<f32>),
+    Given(&'a [f32], usize),
+    Transposed(Vec<f32>),
 }
 
 impl<'a> Keys<'a> {
     fn new(k: &'a [f32], key_lens: &[usize], c: usize, lq: usize) -> Self {
         if lq <= Q_BLOCK {
-            return Self::AsGiven(k, c);
+            return Self::Given(k, c);
         }
-        let mut turned = vec![0f32; k.len()];
+        let mut transposed = vec![0f32; k.len()];
         let mut start = 0;
         for &lk in key_lens {
-            transpose(&mut turned[start..start + lk * c], &k[start..start + lk * c], lk, c);
+            transpose(&mut transposed[start..start + lk * c], &k[start..start + lk * c], lk, c);
             start += lk * c;
         }
-        Self::Turned(turned)
+        Self::Transposed(transposed)
     }
 
-    /// Channels `first..first + d` of the `lk` keys that begin at element `start`.
+    /// Channels `first..first + d` of the `lk` keys that start at element `start`.
     fn mat(&self, start: usize, lk: usize, first: usize, d: usize) -> Mat<'_> {
         match self {
-            Self::AsGiven(k, c) => Mat::strided(&k[start + first..], lk, d, *c),
-            Self::Turned(k) => Mat::rows(&k[start + first * lk..], d, lk).t(),
+            Self::Given(k, c) => Mat::strided(&k[start + first..], lk, d, *c),
+            Self::Transposed(k) => Mat::rows(&k[start + first * lk..], d, lk).t(),
         }
     }
 }
 
-/// `[rows, columns]` → `[columns, rows]`, in tiles that stay in the first-level cache.
+/// `[rows, columns]` → `[columns, rows]`, in tiles that fit in the L1 cache.
 fn transpose(out: &mut [f32], x: &[f32], rows: usize, columns: usize) {
     const TILE: usize = 32;
     if rows == 0 || columns == 0 {
@@ -152,7 +152,7 @@ fn transpose(out: &mut [f32], x: &[f32], rows: usize, columns: usize) {
     });
 }
 
-/// Solves every (batch, head) problem in blocks of query rows, over threads.
+/// Solves the problem of every batch entry and head, in blocks of query rows in parallel.
 fn attend_all<'a>(
     out: &mut [f32],
     (b, heads, lq, dv): (usize, usize, usize, usize),
@@ -173,7 +173,7 @@ fn attend_all<'a>(
     let n_tasks = b * heads * n_blocks;
     let work = |p: Problem<'_>| p.k.rows * p.q.cols;
     let serial = n_tasks == 1 || b * heads * lq * work(problem(0, 0)) < 1 << 18;
-    // Results come back in waves, so that memory beyond the output stays a few blocks.
+    // Blocks are solved in groups, so that only a few results are in memory besides the output.
     let wave = rayon::current_num_threads().max(1) * 4;
     let mut write = |task: usize, result: &[f32]| {
         let (batch, head, first, n) = block_of(task);
@@ -217,8 +217,8 @@ fn attend_block(p: &Problem<'_>, first: usize, n: usize) -> Vec<f32> {
 }
 
 math::vectorised! {
-    /// Turns rows of `len` scores into weights relative to the running maxima, and rescales the rows of `acc`
-    /// that were summed before.
+    /// Converts rows of `len` scores to weights relative to the running maxima, and rescales the sums so far in
+    /// `acc`.
     fn online_softmax(
         scores: &mut [f32],
         len: usize,
@@ -234,7 +234,7 @@ math::vectorised! {
                 scores.iter_mut().zip(bias).for_each(|(s, b)| *s += b);
             }
             let new_max = row_max[row].max(math::max(scores));
-            // A row whose keys are all masked so far has no maximum: its weights are 0, not NaN.
+            // If all keys of a row are masked so far, there is no maximum; its weights must be 0 and not NaN.
             let shift = if new_max == f32::NEG_INFINITY { 0.0 } else { new_max };
             let sum = math::exp_shifted_sum(scores, shift);
             let keep = math::exp(row_max[row] - shift);

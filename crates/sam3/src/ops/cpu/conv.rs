@@ -1,5 +1,5 @@
-//! Convolutions over channels-last images: blocks of output rows are gathered (im2col) and multiplied, so
-//! that memory beyond the output stays a few blocks; depthwise convolutions run directly.
+//! Convolutions over channels-last images. Blocks of output pixels are gathered (im2col) and multiplied, so that only
+//! a few blocks are in memory besides the output. Depthwise convolutions are computed directly.
 
 use candle_core::{Result, Tensor};
 
@@ -7,7 +7,7 @@ use super::linear::{Mat, Threads, matmul, with_weight};
 use super::{for_each_piece, math, with_data};
 use crate::ops::ConvGeometry;
 
-/// Output pixels gathered at once.
+/// Output pixels per block.
 const PIXELS_PER_BLOCK: usize = 192;
 
 /// x `[n, h, w, c]`, w `[out, k·k·c]` (kernel row, kernel column, channel), b `[out]` → `[n, oh, ow, out]`.
@@ -45,7 +45,7 @@ pub(crate) fn conv2d(x: &Tensor, w: &Tensor, b: Option<&Tensor>, g: ConvGeometry
     Tensor::from_vec(out, (n, oh, ow, n_out), x.device())
 }
 
-/// Copies the pixels under the kernel at output (oy, ox); `column` is zero where the image ends.
+/// Copies the pixels under the kernel at output (oy, ox). `column` must be zero; pixels outside the image stay zero.
 fn gather(
     column: &mut [f32],
     image: &[f32],

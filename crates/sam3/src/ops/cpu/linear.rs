@@ -1,4 +1,4 @@
-//! Matrix products on the CPU: one safe wrapper around `gemm`, and the linear layer made of it.
+//! Matrix products on the CPU: a safe wrapper of `gemm`, and the linear layers that use it.
 
 use candle_core::{CpuStorage, DType, Result, Shape, Storage, Tensor};
 use gemm::Parallelism;
@@ -17,17 +17,17 @@ pub(crate) struct Mat<'a> {
 }
 
 impl<'a> Mat<'a> {
-    /// Rows one after the other.
+    /// A matrix with contiguous rows.
     pub(crate) fn rows(data: &'a [f32], rows: usize, cols: usize) -> Self {
         Self { data, rows, cols, row_stride: cols, col_stride: 1 }
     }
 
-    /// Rows `row_stride` elements apart.
+    /// A matrix with rows `row_stride` elements apart.
     pub(crate) fn strided(data: &'a [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
         Self { data, rows, cols, row_stride, col_stride: 1 }
     }
 
-    /// The same data read with rows and columns exchanged.
+    /// The transposed matrix, as a view of the same data.
     pub(crate) fn t(self) -> Self {
         Self {
             rows: self.cols,
@@ -48,9 +48,9 @@ impl<'a> Mat<'a> {
 /// Whether a product may use several threads.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Threads {
-    /// The caller already runs on a worker thread.
+    /// No: the caller already runs on a thread of the pool.
     One,
-    /// The whole pool.
+    /// All threads of the pool.
     All,
 }
 
@@ -100,7 +100,7 @@ pub(crate) fn matmul(
     }
 }
 
-/// Runs `f` on a weight's data as f32, widening bf16 storage on the way.
+/// Runs `f` on a weight's data as f32, converting it from bf16 if needed.
 pub(crate) fn with_weight<T>(w: &Tensor, f: impl FnOnce(&[f32]) -> Result<T>) -> Result<T> {
     if w.dtype() != DType::BF16 {
         return with_data(w, f);
@@ -136,7 +136,7 @@ pub(crate) fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, activation: Act
     Tensor::from_vec(out, shape, x.device())
 }
 
-/// `residual + x wᵀ + b`, the residual repeated over leading dimensions.
+/// `residual + x wᵀ + b`, with the residual repeated along leading dimensions.
 pub(crate) fn linear_add(x: &Tensor, (w, b): (&Tensor, &Tensor), residual: &Tensor) -> Result<Tensor> {
     let shape = output_shape(x, w)?;
     let mut out = vec![0f32; shape.elem_count()];
@@ -165,7 +165,7 @@ fn output_shape(x: &Tensor, w: &Tensor) -> Result<Shape> {
     Ok(Shape::from(shape))
 }
 
-/// `out = x wᵀ`, or that added to what it holds.
+/// `out = x wᵀ`, or `out += x wᵀ` if `keep`.
 fn product(out: &mut [f32], keep: bool, x: &Tensor, w: &Tensor) -> Result<()> {
     let (n_out, n_in) = w.dims2()?;
     with_data(x, |x| {
@@ -177,7 +177,7 @@ fn product(out: &mut [f32], keep: bool, x: &Tensor, w: &Tensor) -> Result<()> {
     })
 }
 
-/// Sum of two tensors, the smaller one repeated over leading dimensions.
+/// Sum of two tensors, with the smaller one repeated along leading dimensions.
 pub(crate) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (large, small) = if a.elem_count() >= b.elem_count() { (a, b) } else { (b, a) };
     let shape = large.shape().broadcast_shape_binary_op(small.shape(), "add")?;
@@ -203,7 +203,7 @@ pub(crate) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     Tensor::from_vec(out, shape, large.device())
 }
 
-/// An activation of a whole tensor.
+/// Applies an activation to a tensor.
 pub(crate) fn activation(x: &Tensor, activation: Activation) -> Result<Tensor> {
     let mut out = with_data(x, |x| Ok(x.to_vec()))?;
     activate(&mut out, activation);

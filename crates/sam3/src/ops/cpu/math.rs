@@ -1,11 +1,11 @@
 //! Elementwise functions and reductions over `f32` slices, written so that the compiler vectorises them
 //! under `pulp`'s run-time dispatch.
 
-/// Partial sums of a reduction: fixed, so that a result does not depend on the vector width.
+/// Number of partial sums of a reduction. It is fixed, so that results do not depend on the vector width.
 const LANES: usize = 16;
 
-/// Defines functions whose bodies are compiled for several instruction sets, the best of this machine's
-/// chosen at run time. What a body calls is only vectorised if it is `#[inline(always)]`.
+/// Defines functions that are compiled for several instruction sets, of which the best one is selected at run time.
+/// Functions that a body calls are only vectorised if they are `#[inline(always)]`.
 macro_rules! vectorised {
     ($($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $body:block)*) => {$(
         $(#[$meta])*
@@ -48,12 +48,12 @@ vectorised! {
 }
 
 /// `exp(x)` by range reduction and a degree-6 polynomial (Cephes `expf`), relative error below 3e-7.
-/// Arguments below -87.3 give 0.
+/// The result is 0 for arguments below -87.3.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     const LN2_HI: f32 = 0.693_359_4;
     const LN2_LO: f32 = -2.121_944_4e-4;
-    /// Adding and subtracting it rounds to a whole number without a call.
+    /// Adding and subtracting this number rounds to an integer without a function call.
     const ROUND: f32 = 12_582_912.0;
     let clamped = x.clamp(-87.3, 88.3);
     let n = clamped.mul_add(std::f32::consts::LOG2_E, ROUND) - ROUND;

@@ -1,9 +1,8 @@
-//! The CPU implementation of the operations: f32, rows of channels last, rayon over rows or blocks,
-//! vector code chosen at run time (AVX2, AVX-512) through `pulp` and `gemm`.
+//! The CPU implementation of the operations: f32, channels last, parallel over rows or blocks with rayon, and
+//! vectorised with instructions selected at run time (AVX2, AVX-512) by `pulp` and `gemm`.
 //!
-//! Every function takes contiguous or row-strided `f32` data out of candle tensors and makes a new tensor.
-//! Nothing here depends on the number of threads: work is split over independent outputs only, so results
-//! are the same on one core and on many.
+//! Every function reads contiguous or row-strided `f32` data of candle tensors and returns a new tensor. Results do
+//! not depend on the number of threads, because work is only split between independent outputs.
 
 pub(crate) mod attention;
 pub(crate) mod conv;
@@ -14,7 +13,7 @@ pub(crate) mod rope;
 
 use candle_core::{CpuStorage, Result, Storage, Tensor};
 
-/// Elements below which splitting over threads costs more than it brings.
+/// Number of elements below which splitting over threads costs more than it saves.
 pub(crate) const PARALLEL_MIN: usize = 16 * 1024;
 
 /// Runs `f` on the contiguous f32 data of `tensor`.
@@ -28,8 +27,8 @@ pub(crate) fn with_data<T>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> Result<T>)
     f(&data[start..start + layout.shape().elem_count()])
 }
 
-/// Splits `out` into pieces of `piece` elements and runs `f(piece index, piece)` on them, over threads when
-/// there is enough to do.
+/// Splits `out` into pieces of `piece` elements and calls `f(piece index, piece)` for each, in parallel if there are
+/// at least [`PARALLEL_MIN`] elements.
 pub(crate) fn for_each_piece(out: &mut [f32], piece: usize, f: impl Fn(usize, &mut [f32]) + Sync + Send) {
     use rayon::prelude::*;
     if out.len() < PARALLEL_MIN {

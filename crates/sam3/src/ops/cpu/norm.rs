@@ -11,7 +11,7 @@ pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -
     with_data(x, |x| {
         with_weight(weight, |weight| {
             with_weight(bias, |bias| {
-                // Several rows a piece, so that a narrow norm does not pay a task for each row.
+                // Several rows per task, so that narrow rows do not cost one task each.
                 let rows_per_piece = (4096 / c).max(1);
                 for_each_piece(&mut out, rows_per_piece * c, |i, piece| {
                     let x = &x[i * rows_per_piece * c..][..piece.len()];
@@ -49,7 +49,7 @@ fn normalise_row(out: &mut [f32], x: &[f32], weight: &[f32], bias: &[f32], eps: 
     }
 }
 
-/// GroupNorm then ReLU over an image: x `[h, w, c]`, weight and bias `[c]`.
+/// GroupNorm followed by ReLU over an image: x `[h, w, c]`, weight and bias `[c]`.
 pub(crate) fn group_norm_relu(
     x: &Tensor,
     groups: usize,
@@ -63,7 +63,7 @@ pub(crate) fn group_norm_relu(
     with_data(x, |x| {
         with_weight(weight, |weight| {
             with_weight(bias, |bias| {
-                // Sums per channel in double precision: a group holds millions of values at real size.
+                // Sums per channel are in double precision: at real size, a group has millions of values.
                 let mut sum = vec![0f64; c];
                 let mut sum_sq = vec![0f64; c];
                 for row in x.chunks(c) {

@@ -11,7 +11,7 @@ pub(crate) fn rope(x: &Tensor, heads: usize, table: &RopeTable) -> Result<Tensor
     rotate(x, heads, table, |row| Some(row % l % p))
 }
 
-/// The same for the first `n_rotated` rows of each entry of x `[Σ lens, heads·d]`; the others pass.
+/// The same for the first `n_rotated` rows of each entry of x `[Σ lens, heads·d]`; the other rows are unchanged.
 pub(crate) fn rope_varlen(
     x: &Tensor,
     heads: usize,
@@ -25,12 +25,12 @@ pub(crate) fn rope_varlen(
         rows.extend((0..len).map(|r| (r < n_rotated).then_some(r % p)));
     }
     if rows.len() != x.dim(0)? {
-        candle_core::bail!("rope: {:?} is not the rows of {lens:?}", x.shape())
+        candle_core::bail!("rope: {:?} does not have the rows of {lens:?}", x.shape())
     }
     rotate(x, heads, table, |row| rows[row])
 }
 
-/// Rotates each row of x `[.., heads·d]` by the row of the table that `angles` names, if any.
+/// Rotates each row of x `[.., heads·d]` by the row of the table that `angles` returns for it, if any.
 fn rotate(
     x: &Tensor,
     heads: usize,

@@ -1,4 +1,4 @@
-//! Attention by kernels of our own: no matrix of scores in memory, and a number of keys for each entry.
+//! Attention with the kernels of `kernels/attention.cu`: no score matrix in memory, and a number of keys per entry.
 
 use candle_core::cuda_backend::WrapErr;
 use candle_core::cuda_backend::cudarc::driver::{CudaView, sys};
@@ -10,7 +10,7 @@ use super::launch::{
     Reading, allow_shared, dense, device_of, kernel, launch, launch_config, unwritten, written,
 };
 
-/// An attention kernel: its name, the queries of a block, its threads and its shared memory in bytes.
+/// An attention kernel: its name, the queries and threads of a block, and its shared memory in bytes.
 struct AttentionKernel {
     name: &'static str,
     rows: usize,
@@ -21,7 +21,7 @@ struct AttentionKernel {
 }
 
 impl AttentionKernel {
-    /// For heads of `d` channels with values of `dv`.
+    /// The kernel for heads of `d` channels with values of `dv` channels; `None` if there is no such kernel.
     fn of(d: usize, dv: usize, with_bias: bool) -> Option<Self> {
         let (name, rows, threads, shared) = match (d, dv, with_bias) {
             (256, 64, false) => ("attention_d256_v64", 128, 128, 40_960),
@@ -35,7 +35,7 @@ impl AttentionKernel {
     }
 }
 
-/// Attention of a batch; `None` for head sizes without a kernel.
+/// [`crate::ops::sdpa`]; `None` for head sizes without a kernel.
 pub(crate) fn sdpa(
     q: &Tensor,
     k: &Tensor,
@@ -49,8 +49,7 @@ pub(crate) fn sdpa(
     attention(q, &k, &v, heads, heads, &vec![lk; b], bias, scale)
 }
 
-/// Attention with a number of keys for each entry, and values that all heads share; `None` for head sizes
-/// without a kernel.
+/// [`crate::ops::sdpa_varlen`]; `None` for head sizes without a kernel.
 pub(crate) fn sdpa_varlen(
     q: &Tensor,
     k: &Tensor,
@@ -62,7 +61,7 @@ pub(crate) fn sdpa_varlen(
     attention(q, k, v, heads, 1, key_lens, None, scale)
 }
 
-/// Contiguous inputs, and what the kernels want to know of them.
+/// Contiguous inputs, with the sizes and strides that the kernels need.
 struct Inputs<'a> {
     q: CudaView<'a, bf16>,
     k: CudaView<'a, bf16>,
@@ -77,7 +76,7 @@ struct Inputs<'a> {
     scale: f32,
 }
 
-#[expect(clippy::too_many_arguments, reason = "what attention is made of")]
+#[expect(clippy::too_many_arguments, reason = "attention has this many independent inputs")]
 fn attention(
     q: &Tensor,
     k: &Tensor,
@@ -113,22 +112,22 @@ fn attention(
     match bias {
         Some(bias) => choice.with_bias(device, &inputs, shape, bias).map(Some),
         None if splits > 1 => choice.split(device, &inputs, shape, splits).map(Some),
-        None => choice.whole(device, &inputs, shape).map(Some),
+        None => choice.unsplit(device, &inputs, shape).map(Some),
     }
 }
 
-/// Parts of the keys, so that a few objects fill the GPU too.
+/// Number of parts to split the keys into, so that the blocks of few objects fill the GPU.
 fn splits(device: &CudaDevice, n_blocks: usize) -> Result<usize> {
     const BLOCKS_PER_PROCESSOR: usize = 2;
-    const MOST: usize = 8;
+    const MAX_SPLITS: usize = 8;
     let count = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
     let n_processors = device.cuda_stream().context().attribute(count).w()? as usize;
-    Ok((BLOCKS_PER_PROCESSOR * n_processors / n_blocks.max(1)).clamp(1, MOST))
+    Ok((BLOCKS_PER_PROCESSOR * n_processors / n_blocks.max(1)).clamp(1, MAX_SPLITS))
 }
 
 impl AttentionKernel {
-    /// All keys in one go.
-    fn whole(
+    /// All keys of a query in one block.
+    fn unsplit(
         &self,
         device: &CudaDevice,
         i: &Inputs<'_>,
@@ -157,7 +156,7 @@ impl AttentionKernel {
         let bias = dense(&bias.to_dtype(DType::F32)?)?;
         let reading = Reading::of(&bias)?;
         let added = reading.view::<f32>()?;
-        // Where an axis has one entry, it is repeated.
+        // An axis of size 1 is repeated.
         let stride = |n: usize, stride: usize| if n == 1 { 0 } else { stride as i64 };
         let (by_batch, by_head, by_row) = (stride(bb, bh * br * lk), stride(bh, br * lk), stride(br, lk));
         let mut out = unwritten::<bf16>(device, b * lq * c)?;
@@ -170,7 +169,7 @@ impl AttentionKernel {
         Ok(written(out, (b, lq, c), device))
     }
 
-    /// The keys in `n` parts, and one kernel more that joins them.
+    /// The keys in `n` parts, and a second kernel that combines the results.
     fn split(
         &self,
         device: &CudaDevice,

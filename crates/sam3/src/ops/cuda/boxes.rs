@@ -1,4 +1,4 @@
-//! Boxes by kernels of our own, each step in one launch: `kernels/boxes.cu`.
+//! Position features of boxes with the kernels of `kernels/boxes.cu`, each in one launch.
 
 use candle_core::cuda_backend::WrapErr;
 use candle_core::{Result, Tensor};
@@ -9,7 +9,7 @@ use super::launch::{Reading, dense, device_of, kernel, launch, launch_config, un
 /// Threads of a block.
 const THREADS: usize = 256;
 
-/// Sine embedding of boxes `[n, 4]` by wavelengths `[pairs]` → `[n, 8·pairs]`.
+/// Sine embedding of boxes `[n, 4]` with wavelengths `[pairs]` → `[n, 8·pairs]`.
 pub(crate) fn sine(boxes: &Tensor, wavelengths: &Tensor) -> Result<Tensor> {
     let device = device_of(boxes)?;
     let (boxes, wavelengths) = (dense(boxes)?, dense(wavelengths)?);
@@ -23,7 +23,7 @@ pub(crate) fn sine(boxes: &Tensor, wavelengths: &Tensor) -> Result<Tensor> {
     Ok(written(out, (n, 8 * pairs), device))
 }
 
-/// Distances of cells to the sides of boxes `[n, 4]` → `[2, n, grid, 2]`.
+/// Distances of grid cells to the edges of boxes `[n, 4]` → `[2, n, grid, 2]`.
 pub(crate) fn distances(boxes: &Tensor, grid: usize) -> Result<Tensor> {
     let device = device_of(boxes)?;
     let boxes = dense(boxes)?;
@@ -37,7 +37,7 @@ pub(crate) fn distances(boxes: &Tensor, grid: usize) -> Result<Tensor> {
     Ok(written(out, (2, n, grid, 2), device))
 }
 
-/// Bias of columns x and rows y `[n, grid, heads]` → f32 `[1, heads, 1 + n, grid·grid]`.
+/// Attention bias from columns x and rows y `[n, grid, heads]` → f32 `[1, heads, 1 + n, grid·grid]`.
 pub(crate) fn bias(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     let device = device_of(x)?;
     let (n, grid, heads) = x.dims3()?;
@@ -53,7 +53,7 @@ pub(crate) fn bias(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     Ok(written(out, (1, heads, 1 + n, grid * grid), device))
 }
 
-/// Boxes moved in logit space, both `[n, 4]`.
+/// Moves boxes by deltas in logit space, both `[n, 4]`.
 pub(crate) fn refine(boxes: &Tensor, deltas: &Tensor) -> Result<Tensor> {
     let device = device_of(boxes)?;
     let (boxes, deltas) = (dense(boxes)?, dense(deltas)?);

@@ -1,4 +1,4 @@
-//! Copies to the host that do not wait for work queued behind what they copy.
+//! Downloads that do not wait for work queued after the data they copy.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,17 +6,17 @@ use candle_core::cuda_backend::cudarc::driver::{CudaEvent, CudaStream};
 use candle_core::cuda_backend::{CudaDType, WrapErr};
 use candle_core::{Device, Result, Storage, Tensor};
 
-/// The copying streams, one for each device.
+/// The copy streams, one per device.
 static STREAMS: Mutex<Vec<Arc<CudaStream>>> = Mutex::new(Vec::new());
 
-/// An f32 tensor, contiguous, as it is once everything queued before has run.
+/// A requested download of a contiguous f32 tensor, as it is once all work queued before the request has run.
 pub(crate) struct HostCopy {
     tensor: Tensor,
     is_ready: CudaEvent,
 }
 
 impl HostCopy {
-    /// `None` for a tensor of another device. Waits for nothing.
+    /// Requests a download, without blocking. `None` if the tensor is not on an NVIDIA GPU.
     pub(crate) fn of(tensor: &Tensor) -> Result<Option<Self>> {
         let Device::Cuda(device) = tensor.device() else { return Ok(None) };
         let is_ready = device.cuda_stream().record_event(None).w()?;
@@ -27,7 +27,7 @@ impl HostCopy {
     pub(crate) fn numbers(&self) -> Result<Vec<f32>> {
         let Device::Cuda(device) = self.tensor.device() else { candle_core::bail!("not on a GPU") };
         let copies = copies(&device.cuda_stream())?;
-        // Here, and not on the copying stream, where it would hold up other sessions' copies.
+        // The host waits, and not the copy stream, where the wait would delay downloads of other sessions.
         self.is_ready.synchronize().w()?;
         let (storage, layout) = self.tensor.storage_and_layout();
         let Storage::Cuda(storage) = &*storage else { candle_core::bail!("not on a GPU") };
@@ -39,7 +39,7 @@ impl HostCopy {
     }
 }
 
-/// The copying stream of the device that `stream` computes on.
+/// The copy stream of the device of `stream`.
 fn copies(stream: &Arc<CudaStream>) -> Result<Arc<CudaStream>> {
     let mut streams = STREAMS.lock().unwrap_or_else(PoisonError::into_inner);
     let ordinal = stream.context().ordinal();

@@ -1,5 +1,5 @@
-//! Small operations by kernels of our own, in bf16, each in one pass over memory. Each says what it can do;
-//! anything else is left to the plain composition. `kernels/*.cu` say what the kernels expect.
+//! Fused kernels in bf16, each in one pass over memory. A function returns `None` for inputs that its kernel does not
+//! support, and the caller uses the plain composition. `kernels/*.cu` document what the kernels expect.
 
 use candle_core::cuda_backend::WrapErr;
 use candle_core::cuda_backend::cudarc::driver::DevicePtr;
@@ -11,10 +11,10 @@ use super::launch::{Reading, dense, device_of, kernel, launch, launch_config, un
 use crate::ops::{Activation, ConvGeometry, plain};
 use crate::position::RopeTable;
 
-/// Threads of a block where any number does.
+/// Threads per block, for kernels that work with any number.
 const THREADS: usize = 256;
 
-/// `activation(x wᵀ + b)`: the product by cuBLAS, the rest in one pass over it.
+/// `activation(x wᵀ + b)`: the product with cuBLAS, and bias and activation in one pass over its result.
 pub(crate) fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
     let product = product(x, w)?;
     if b.is_none() && activation == Activation::None {
@@ -23,7 +23,7 @@ pub(crate) fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, activation: Act
     bias_activation(&product, b, activation)
 }
 
-/// An activation by itself.
+/// An activation without bias.
 pub(crate) fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
     bias_activation(x, None, activation)
 }
@@ -32,7 +32,7 @@ fn bias_activation(x: &Tensor, b: Option<&Tensor>, activation: Activation) -> Re
     let device = device_of(x)?;
     let x = dense(x)?;
     let count = x.elem_count();
-    // Without a bias there is none to read, and everything is one row.
+    // Without a bias, all elements form one row.
     let n = b.map_or(count, Tensor::elem_count);
     let b = b.map(|b| dense(&b.to_dtype(DType::BF16)?)).transpose()?;
     let kind = match activation {
@@ -67,7 +67,7 @@ fn bias_activation(x: &Tensor, b: Option<&Tensor>, activation: Activation) -> Re
     Ok(written(out, x.shape(), device))
 }
 
-/// Sum where the smaller operand is repeated over leading dimensions; `None` for any other.
+/// Sum with the smaller operand repeated along leading dimensions; `None` for other shapes.
 pub(crate) fn add(a: &Tensor, b: &Tensor) -> Result<Option<Tensor>> {
     let (large, small) = if a.elem_count() >= b.elem_count() { (a, b) } else { (b, a) };
     let repeated: Vec<usize> = small.dims().iter().skip_while(|&&d| d == 1).copied().collect();
@@ -97,7 +97,7 @@ pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -
     let (weight, bias) = (dense(&weight.to_dtype(DType::F32)?)?, dense(&bias.to_dtype(DType::F32)?)?);
     let mut out = unwritten::<bf16>(device, x.elem_count())?;
     let function = kernel(device, "norm", "layer_norm_bf16")?;
-    // A warp for each row.
+    // One warp per row.
     let config = launch_config((rows.div_ceil(THREADS / 32), 1, 1), THREADS, 0);
     let (reading, w, b) = (Reading::of(&x)?, Reading::of(&weight)?, Reading::of(&bias)?);
     let (rows, n) = (rows as u32, n as u32);
@@ -115,7 +115,7 @@ pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -
     Ok(written(out, x.shape(), device))
 }
 
-/// GroupNorm, then ReLU, of one image; `None` for shapes that the kernel does not take.
+/// GroupNorm followed by ReLU of one image; `None` for shapes that the kernel does not support.
 pub(crate) fn group_norm_relu(
     x: &Tensor,
     groups: usize,
@@ -161,12 +161,12 @@ pub(crate) fn group_norm_relu(
     Ok(Some(written(out, x.shape(), device)))
 }
 
-/// A product without its bias, which the kernel after it adds.
+/// A product without its bias, which the next kernel adds.
 fn product(x: &Tensor, w: &Tensor) -> Result<Tensor> {
     plain::linear(x, w, None, Activation::None)
 }
 
-/// `x wᵀ + b`, rotated; `None` for heads that are not whole vectors.
+/// `x wᵀ + b`, rotated; `None` if the channels of a head are not a multiple of 8.
 pub(crate) fn linear_rope(
     x: &Tensor,
     (w, b): (&Tensor, &Tensor),
@@ -178,12 +178,12 @@ pub(crate) fn linear_rope(
     if !(c / heads.max(1)).is_multiple_of(8) || !l.is_multiple_of(table.cos.dim(0)?) {
         return Ok(None);
     }
-    let out = turn(&product(x, w)?, b, heads, table, (1, 1), None)?;
+    let out = rotate(&product(x, w)?, b, heads, table, (1, 1), None)?;
     out.reshape((n, l, c)).map(Some)
 }
 
-/// Queries, keys and values of one product, the first two rotated; `None` for heads that are not whole vectors and
-/// windows that do not tile the picture.
+/// Queries, keys and values from one product, the first two rotated; `None` if the channels of a head are not a
+/// multiple of 8, or if the windows do not tile the image.
 pub(crate) fn qkv_rope(
     x: &Tensor,
     (w, b): (&Tensor, &Tensor),
@@ -205,18 +205,18 @@ pub(crate) fn qkv_rope(
     if !(c / heads.max(1)).is_multiple_of(8) || !l.is_multiple_of(table.cos.dim(0)?) {
         return Ok(None);
     }
-    let out = turn(&product(x, w)?, b, heads, table, (3, 2), tiled)?.reshape((3, n, l, c))?;
+    let out = rotate(&product(x, w)?, b, heads, table, (3, 2), tiled)?.reshape((3, n, l, c))?;
     Ok(Some([out.get(0)?, out.get(1)?, out.get(2)?]))
 }
 
-/// x `[.., parts·c]` plus the bias → `[parts, rows, c]`, the first `n_turned` parts rotated; `tiled` is the width of
-/// the pictures and the side of the windows that they are cut into.
-fn turn(
+/// x `[.., parts·c]` plus the bias → `[parts, rows, c]`, with the first `n_rotated` parts rotated. `tiled` is the
+/// width of the images and the side of the windows that they are cut into.
+fn rotate(
     x: &Tensor,
     b: &Tensor,
     heads: usize,
     table: &RopeTable,
-    (parts, n_turned): (usize, usize),
+    (parts, n_rotated): (usize, usize),
     tiled: Option<(usize, usize)>,
 ) -> Result<Tensor> {
     let device = device_of(x)?;
@@ -231,7 +231,7 @@ fn turn(
     let (cosines, sines) = (Reading::of(&table.cos)?, Reading::of(&table.sin)?);
     let (width, window) = tiled.map_or((0, 0), |(width, side)| (width as u32, side as u32));
     let (heads, d, p) = (heads as u32, (c / heads) as u32, table.cos.dim(0)? as u32);
-    let (n_rows, n_parts, n_turned) = (rows as u32, parts as u32, n_turned as u32);
+    let (n_rows, n_parts, n_rotated) = (rows as u32, parts as u32, n_rotated as u32);
     launch!(
         function,
         config,
@@ -245,15 +245,15 @@ fn turn(
         &d,
         &p,
         &n_parts,
-        &n_turned,
+        &n_rotated,
         &width,
         &window
     );
     Ok(written(out, (parts, rows, c), device))
 }
 
-/// `x wᵀ + b` of entries one after the other, the first rows of each rotated; `None` for heads that are not whole
-/// vectors.
+/// `x wᵀ + b` of concatenated entries, with the first `n_rotated` rows of each rotated; `None` if the channels of a
+/// head are not a multiple of 8.
 pub(crate) fn linear_rope_varlen(
     x: &Tensor,
     (w, b): (&Tensor, &Tensor),
@@ -269,14 +269,14 @@ pub(crate) fn linear_rope_varlen(
     let x = product(x, w)?;
     let device = device_of(&x)?;
     let b = dense(&b.to_dtype(DType::BF16)?)?;
-    let (starts, turned) = (starts(lens, &x)?, constant(n_rotated, &x)?);
+    let (starts, n_rotated) = (starts(lens, &x)?, constant(n_rotated, &x)?);
     let mut out = unwritten::<bf16>(device, x.elem_count())?;
     let function = kernel(device, "rope", "rope_varlen_bf16")?;
     let longest = lens.iter().copied().max().unwrap_or(0);
     let config = launch_config(((longest * c / 8).div_ceil(THREADS), lens.len(), 1), THREADS, 0);
     let (input, bias) = (Reading::of(&x)?, Reading::of(&b)?);
     let (cosines, sines) = (Reading::of(&table.cos)?, Reading::of(&table.sin)?);
-    let (starts, turned) = (Reading::of(&starts)?, Reading::of(&turned)?);
+    let (starts, n_rotated) = (Reading::of(&starts)?, Reading::of(&n_rotated)?);
     let (heads, d, p) = (heads as u32, (c / heads) as u32, table.cos.dim(0)? as u32);
     launch!(
         function,
@@ -287,7 +287,7 @@ pub(crate) fn linear_rope_varlen(
         &cosines.view::<f32>()?,
         &sines.view::<f32>()?,
         &starts.view::<u32>()?,
-        &turned.view::<u32>()?,
+        &n_rotated.view::<u32>()?,
         &heads,
         &d,
         &p
@@ -295,8 +295,9 @@ pub(crate) fn linear_rope_varlen(
     Ok(Some(written(out, x.shape(), device)))
 }
 
-/// `residual + x wᵀ + b`, leading dimensions of the residual repeated; with a window, x is in the order of windows
-/// that tile the residual `[n, h, w, c]`. `None` for what is not whole vectors or does not tile.
+/// `residual + x wᵀ + b`, with the residual repeated along leading dimensions. With a window, x is in the order of
+/// the windows that tile the residual `[n, h, w, c]`. `None` if the channels are not a multiple of 8, or if the
+/// windows do not tile the residual.
 pub(crate) fn linear_add(
     x: &Tensor,
     (w, b): (&Tensor, &Tensor),
@@ -343,9 +344,9 @@ pub(crate) fn linear_add(
     Ok(Some(written(out, shape, device)))
 }
 
-/// Sequences joined in one go, as they are and with their positions; `None` for what is not whole vectors.
+/// Concatenated sequences, unchanged and with their positions added; `None` if the channels are not a multiple of 8.
 pub(crate) fn cat_with_positions(parts: &[(&Tensor, &Tensor)]) -> Result<Option<(Tensor, Tensor)>> {
-    /// Blocks for each part: a memory of the real grid has a thread for every 4 vectors.
+    /// Blocks per part: with a memory of the real grid, a thread processes about 4 vectors.
     const BLOCKS: usize = 40;
     let Some((first, _)) = parts.first() else { return Ok(None) };
     let (device, n) = (device_of(first)?, first.dim(1)?);
@@ -379,7 +380,7 @@ pub(crate) fn cat_with_positions(parts: &[(&Tensor, &Tensor)]) -> Result<Option<
     Ok(Some((written(rows, (total, n), device), written(placed, (total, n), device))))
 }
 
-/// Convolution as one product over neighbourhoods; `None` for channels that are not whole vectors.
+/// Convolution as one product over gathered neighbourhoods; `None` if the channels are not a multiple of 8.
 pub(crate) fn conv2d(x: &Tensor, w: &Tensor, b: Option<&Tensor>, g: ConvGeometry) -> Result<Option<Tensor>> {
     const THREADS: usize = 128;
     let (n, h, width, c) = x.dims4()?;
@@ -402,7 +403,7 @@ pub(crate) fn conv2d(x: &Tensor, w: &Tensor, b: Option<&Tensor>, g: ConvGeometry
     linear(&rows, w, b, Activation::None).map(Some)
 }
 
-/// Depthwise convolution that keeps the size; `None` for any other.
+/// Depthwise convolution that keeps the image size; `None` for other geometries.
 pub(crate) fn depthwise_conv2d(
     x: &Tensor,
     w: &Tensor,

@@ -1,4 +1,4 @@
-//! Products whose result stays in f32, by cuBLAS: the tensor library would round it to its inputs' type.
+//! Matrix products of bf16 with f32 results, with cuBLAS; candle would round the result to bf16.
 
 use candle_core::cuda_backend::cudarc::cublas::{result, sys};
 use candle_core::cuda_backend::cudarc::driver::{DevicePtr, DevicePtrMut};
@@ -21,10 +21,10 @@ fn sizes(a: &Shape, b: &Shape) -> Result<(usize, usize, usize, usize)> {
     let (Some((&[m, k], batch)), Some((&[n, kb], batch_b))) =
         (a.split_last_chunk().map(|(h, t)| (t, h)), b.split_last_chunk().map(|(h, t)| (t, h)))
     else {
-        candle_core::bail!("a product of {a:?} and {b:?}")
+        candle_core::bail!("cannot multiply {a:?} and {b:?}")
     };
     if batch != batch_b || k != kb {
-        candle_core::bail!("a product of {a:?} and {b:?} transposed")
+        candle_core::bail!("cannot multiply {a:?} and {b:?} transposed")
     }
     Ok((batch.iter().product(), m, n, k))
 }
@@ -61,7 +61,7 @@ impl CustomOp2 for TransposedProduct {
             let (a, _reading_a) = a.device_ptr(&stream);
             let (b, _reading_b) = b.device_ptr(&stream);
             let (c, _writing) = out.device_ptr_mut(&stream);
-            // cuBLAS counts columns first: our rows a, b and out are its aᵀ, bᵀ and outᵀ = b aᵀ.
+            // cuBLAS is column-major: the row-major a, b and out are its aᵀ, bᵀ and outᵀ = b aᵀ.
             #[expect(unsafe_code, reason = "sizes and strides are those of the three allocations")]
             unsafe {
                 result::gemm_strided_batched_ex(

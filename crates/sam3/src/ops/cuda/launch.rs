@@ -1,4 +1,4 @@
-//! How kernels of our own get their arguments: tensors in, a new tensor out.
+//! Launching the fused kernels: their inputs as tensors, their result as a new tensor.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use candle_core::cuda_backend::{CudaDType, WrapErr};
 use candle_core::op::BackpropOp;
 use candle_core::{CudaDevice, CudaStorage, Device, Result, Shape, Storage, StorageRef, Tensor};
 
-/// Bytes that the kernels' vector loads need their inputs to be multiples of.
+/// Alignment in bytes of the inputs, for the kernels' vector loads.
 const ALIGNMENT: usize = 16;
 
 /// The GPU of a tensor.
@@ -20,18 +20,18 @@ pub(super) fn device_of(x: &Tensor) -> Result<&CudaDevice> {
     }
 }
 
-/// A tensor's memory, for reading: contiguous and aligned.
+/// Read access to the memory of a contiguous and aligned tensor.
 pub(super) struct Reading<'a> {
     storage: StorageRef<'a>,
     start: usize,
 }
 
 impl<'a> Reading<'a> {
-    /// Of a tensor that [`dense`] made.
+    /// Access to a tensor that [`dense`] returned.
     pub(super) fn of(tensor: &'a Tensor) -> Result<Self> {
         let (storage, layout) = tensor.storage_and_layout();
         if !layout.is_contiguous() {
-            candle_core::bail!("a kernel was given a tensor that is not contiguous")
+            candle_core::bail!("the input of a kernel is not contiguous")
         }
         Ok(Self { storage, start: layout.start_offset() })
     }
@@ -42,14 +42,14 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// The same tensor, contiguous and beginning where vector loads may.
+/// The same tensor, contiguous and aligned for vector loads.
 pub(super) fn dense(x: &Tensor) -> Result<Tensor> {
     let x = x.contiguous()?;
     let start = x.layout().start_offset() * x.dtype().size_in_bytes();
     if start.is_multiple_of(ALIGNMENT) { Ok(x) } else { x.force_contiguous() }
 }
 
-/// A tensor of what a kernel wrote.
+/// Wraps the result of a kernel in a tensor.
 pub(super) fn written<T: CudaDType>(
     out: CudaSlice<T>,
     shape: impl Into<Shape>,
@@ -59,21 +59,21 @@ pub(super) fn written<T: CudaDType>(
     Tensor::from_storage(Storage::Cuda(storage), shape, BackpropOp::none(), false)
 }
 
-/// Memory for a result, not yet written.
+/// Allocates uninitialised memory for the result of a kernel.
 pub(super) fn unwritten<T: DeviceRepr>(device: &CudaDevice, len: usize) -> Result<CudaSlice<T>> {
-    #[expect(unsafe_code, reason = "the kernel that it is for writes every element")]
+    #[expect(unsafe_code, reason = "the kernel writes every element")]
     unsafe {
         device.alloc::<T>(len)
     }
 }
 
-/// A loaded kernel, and the stream that it is to run on.
+/// A loaded kernel, and the stream to run it on.
 pub(super) struct Kernel {
     pub(super) function: CudaFunction,
     pub(super) stream: Arc<CudaStream>,
 }
 
-/// A kernel by its name and file.
+/// Loads the kernel `name` of `kernels/{file}.cu`, or returns it if it is loaded.
 pub(super) fn kernel(device: &CudaDevice, file: &'static str, name: &str) -> Result<Kernel> {
     let ptx = match file {
         "attention" => include_str!(concat!(env!("OUT_DIR"), "/attention.ptx")),
@@ -84,23 +84,23 @@ pub(super) fn kernel(device: &CudaDevice, file: &'static str, name: &str) -> Res
         "norm" => include_str!(concat!(env!("OUT_DIR"), "/norm.ptx")),
         "resize" => include_str!(concat!(env!("OUT_DIR"), "/resize.ptx")),
         "rope" => include_str!(concat!(env!("OUT_DIR"), "/rope.ptx")),
-        _ => candle_core::bail!("there is no kernel file {file}"),
+        _ => candle_core::bail!("no kernel file {file}"),
     };
     let function = device.get_or_load_custom_func(name, file, ptx)?.into_cuda_function();
     Ok(Kernel { function, stream: device.cuda_stream() })
 }
 
-/// Allows a kernel more shared memory than every GPU gives without being asked.
+/// Raises a kernel's limit of shared memory if it needs more than the default limit.
 pub(super) fn allow_shared(kernel: &Kernel, bytes: u32) -> Result<()> {
-    const ALWAYS_ALLOWED: u32 = 48 << 10;
-    if bytes > ALWAYS_ALLOWED {
+    const DEFAULT_LIMIT: u32 = 48 << 10;
+    if bytes > DEFAULT_LIMIT {
         let attribute = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
         kernel.function.set_attribute(attribute, bytes as i32).w()?;
     }
     Ok(())
 }
 
-/// So many blocks, threads in each, and bytes of shared memory.
+/// A launch of `grid` blocks, with `threads` threads and `shared_mem_bytes` of dynamic shared memory per block.
 pub(super) fn launch_config(
     grid: (usize, usize, usize),
     threads: usize,
@@ -113,7 +113,7 @@ pub(super) fn launch_config(
     }
 }
 
-/// Queues a kernel: `launch!(kernel, config, argument, ...)`. Arguments are views, slices and numbers of exactly
+/// Queues a kernel: `launch!(kernel, config, argument, ...)`. The arguments are views, slices and numbers of exactly
 /// the types that the kernel declares.
 macro_rules! launch {
     ($kernel:expr, $config:expr, $($argument:expr),+ $(,)?) => {{
@@ -122,7 +122,7 @@ macro_rules! launch {
         let mut launch = kernel.stream.launch_builder(&kernel.function);
         launch!(@push launch, $config, $($argument),+)
     }};
-    // One inside the other, so that a view lives until the kernel is queued.
+    // Nested, so that each view lives until the kernel is queued.
     (@push $launch:ident, $config:expr, $first:expr $(, $rest:expr)*) => {
         match $first {
             argument => {
@@ -132,7 +132,7 @@ macro_rules! launch {
         }
     };
     (@push $launch:ident, $config:expr) => {{
-        #[expect(unsafe_code, reason = "the arguments are the kernel's own, in its order; kernels/ lists them")]
+        #[expect(unsafe_code, reason = "the arguments have the types and order that kernels/ declares")]
         unsafe { $launch.launch($config) }.w()?;
     }};
 }

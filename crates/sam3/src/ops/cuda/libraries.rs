@@ -1,5 +1,5 @@
-//! CUDA's libraries, loaded when a GPU is asked for: a machine without them is told what it lacks, and runs
-//! everything else.
+//! Loads the CUDA libraries when a GPU is requested. On a machine without them, that is an error that names what is
+//! missing, and everything else works.
 
 use std::ffi::{c_int, c_void};
 use std::sync::OnceLock;
@@ -8,7 +8,7 @@ use libloading::Library as Loaded;
 
 use super::symbols::{LIBRARIES, Library};
 
-/// Stubs in all.
+/// Number of stubs.
 const N_STUBS: usize = {
     let (mut n, mut i) = (0, 0);
     while i < LIBRARIES.len() {
@@ -18,15 +18,15 @@ const N_STUBS: usize = {
     n
 };
 
-#[expect(unsafe_code, reason = "where the stubs that build.rs makes look up what they call")]
+#[expect(unsafe_code, reason = "the table through which the stubs of build.rs call the libraries")]
 unsafe extern "C" {
     static mut courtside_cuda_functions: [*mut c_void; N_STUBS];
 }
 
-/// Loads them, once.
+/// Loads the libraries, once per process.
 ///
 /// # Errors
-/// What is missing and how to get it.
+/// A message that names what is missing and how to install it.
 pub(super) fn load() -> Result<(), String> {
     static LOADED: OnceLock<Result<(), String>> = OnceLock::new();
     LOADED.get_or_init(load_all).clone()
@@ -41,7 +41,7 @@ fn load_all() -> Result<(), String> {
             found.push((stub, function(&loaded, library, name)?));
             stub += 1;
         }
-        // For as long as the program runs.
+        // The library must stay loaded for the lifetime of the process.
         std::mem::forget(loaded);
     }
     for (stub, function) in found {
@@ -66,9 +66,7 @@ fn open(library: &Library) -> Result<Loaded, String> {
         }
     }
     let (files, what) = (library.files.join(" nor "), library.what);
-    Err(format!(
-        "the loader finds no {files} ({why}): install {what}, and name its folder in LD_LIBRARY_PATH"
-    ))
+    Err(format!("the loader finds no {files} ({why}): install {what}, and add its folder to LD_LIBRARY_PATH"))
 }
 
 fn function(loaded: &Loaded, library: &Library, name: &str) -> Result<*mut c_void, String> {

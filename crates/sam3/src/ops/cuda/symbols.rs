@@ -1,19 +1,19 @@
-//! The functions of CUDA's libraries that the program calls. `build.rs` makes a stub of each, so that nothing is
-//! linked with those libraries; [`super::libraries`] fills the stubs when a GPU is asked for.
+//! The functions of the CUDA libraries that the program calls. `build.rs` creates a stub for each, so that the program
+//! is not linked with these libraries; [`super::libraries`] fills the stubs when a GPU is requested.
 //!
-//! A function that is called and not listed here is an undefined symbol when the program is linked: add it.
+//! A function that is called but not listed here is an undefined symbol at link time: add it.
 
-/// A library of CUDA.
+/// A CUDA library.
 pub(crate) struct Library {
-    /// What it is, and what to install, for messages.
+    /// Its name and how to install it, for messages.
     pub(crate) what: &'static str,
-    /// File names that the loader knows it by, the preferred one first.
+    /// File names to load, the preferred one first.
     pub(crate) files: &'static [&'static str],
-    /// Functions, in the order of their stubs.
+    /// The functions, in the order of their stubs.
     pub(crate) functions: &'static [&'static str],
 }
 
-/// All of them, in the order of their stubs.
+/// All libraries, in the order of their stubs.
 pub(crate) const LIBRARIES: [Library; 3] = [
     Library {
         what: "the NVIDIA driver, 580 or newer",

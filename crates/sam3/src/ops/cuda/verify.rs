@@ -1,5 +1,4 @@
-//! Every fused kernel at the model's real shapes against the plain composition in f32, on the GPU that is to
-//! run it.
+//! Compares every fused kernel with the plain composition in f32, at the model's real shapes, on the GPU in use.
 
 use candle_core::{D, DType, Device, Result, Tensor};
 
@@ -10,14 +9,13 @@ use crate::ops::{
 };
 use crate::position::{BoxSine, RopeTable};
 
-/// bfloat16 has 8 bits: inputs are exact, the result is rounded once, and inside attention so is every
-/// probability.
+/// bfloat16 has 8 bits. Inputs are exact, the result is rounded once and, in attention, so is every probability.
 const ALLOWED: f32 = 1.0 / 64.0;
 
-/// Runs all of them.
+/// Runs all comparisons.
 ///
 /// # Errors
-/// If the device fails.
+/// If the device fails. A kernel that disagrees is not an error.
 pub(crate) fn verify(device: &Device) -> Result<Vec<Verified>> {
     let mut all = Vec::new();
     let check = Check { device };
@@ -25,7 +23,7 @@ pub(crate) fn verify(device: &Device) -> Result<Vec<Verified>> {
     check.steps(&mut all)?;
     check.after_products(&mut all)?;
     check.boxes(&mut all)?;
-    all.push(check.picture()?);
+    all.push(check.resize()?);
     Ok(all)
 }
 
@@ -44,14 +42,14 @@ fn compare(name: impl Into<String>, got: Option<Tensor>, want: &Tensor, allowed:
     };
     let largest = want.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()?;
     let differences = (wide(&got)? - want)?.abs()?.flatten_all()?;
-    // A maximum may pass over what is not a number; a sum does not. Zeros alone prove nothing.
+    // A maximum can ignore NaN, but a sum does not. Comparing only zeros proves nothing.
     let is_comparison = largest > 0.0 && differences.sum_all()?.to_scalar::<f32>()?.is_finite();
     let off = differences.max(0)?.to_scalar::<f32>()? / largest.max(f32::MIN_POSITIVE);
     Ok(Verified { name, off: if is_comparison { off } else { f32::NAN }, allowed })
 }
 
 impl Check<'_> {
-    /// Normal numbers, rounded to bf16.
+    /// Normally distributed numbers, rounded to bf16.
     fn random(&self, shape: &[usize]) -> Result<Tensor> {
         Tensor::randn(0f32, 1.0, shape, self.device)?.to_dtype(DType::BF16)
     }
@@ -60,9 +58,9 @@ impl Check<'_> {
         for (what, batch, lq, lk, heads, d) in [
             ("vision window", 9, 576, 576, 16, 64),
             ("vision global", 1, 5184, 5184, 16, 64),
-            ("detector picture", 1, 5184, 5184, 8, 32),
+            ("detector image", 1, 5184, 5184, 8, 32),
             ("detector text", 1, 5184, 32, 8, 32),
-            ("tracker picture", 2, 5184, 5184, 1, 256),
+            ("tracker image", 2, 5184, 5184, 1, 256),
         ] {
             let q = self.random(&[batch, lq, heads * d])?;
             let (k, v) = (self.random(&[batch, lk, heads * d])?, self.random(&[batch, lk, heads * d])?);
@@ -73,7 +71,7 @@ impl Check<'_> {
             all.push(compare(name, got, &want, ALLOWED)?);
         }
         self.biased_attention(all)?;
-        // One object, whose keys are split, and several of different age.
+        // One object, whose keys are split, and several objects with different numbers of memories.
         for lens in [vec![51_916], vec![51_916, 36_352, 5_188, 1]] {
             let n_keys = lens.iter().sum();
             let q = self.random(&[lens.len(), 5184, 256])?;
@@ -109,10 +107,10 @@ impl Check<'_> {
         let want = plain::layer_norm(&wide(&x)?, &weight, &bias, 1e-6)?;
         all.push(compare("layer norm: 5184 x 1024", Some(got), &want, ALLOWED)?);
 
-        let picture = self.random(&[288, 288, 256])?;
+        let image = self.random(&[288, 288, 256])?;
         let (weight, bias) = (float(&[256])?, float(&[256])?);
-        let got = fused::group_norm_relu(&picture, 8, &weight, &bias, 1e-5)?;
-        let want = plain::group_norm_relu(&wide(&picture)?, 8, &weight, &bias, 1e-5)?;
+        let got = fused::group_norm_relu(&image, 8, &weight, &bias, 1e-5)?;
+        let want = plain::group_norm_relu(&wide(&image)?, 8, &weight, &bias, 1e-5)?;
         all.push(compare("group norm: 288 x 288 x 256", got, &want, ALLOWED)?);
 
         for activation in [Activation::Relu, Activation::Gelu, Activation::Sigmoid] {
@@ -149,7 +147,7 @@ impl Check<'_> {
     fn boxes(&self, all: &mut Vec<Verified>) -> Result<()> {
         let (n, grid, heads) = (200, 72, 8);
         let boxes = Tensor::rand(0f32, 1.0, (n, 4), self.device)?;
-        // One that reaches beyond the picture, and one that is nothing.
+        // A box that extends beyond the image, and an empty one.
         let odd = Tensor::new(&[[1f32, 0.0, 2.0, 1.0], [0.5, 0.5, 0.0, 0.0]], self.device)?;
         let boxes = Tensor::cat(&[&boxes.narrow(0, 2, n - 2)?, &odd], 0)?;
         let sine = BoxSine::new(256, self.device)?;
@@ -163,11 +161,11 @@ impl Check<'_> {
         all.push(compare("box bias: 8 x 201 x 5184", Some(boxes::bias(&x, &y)?), &want, ALLOWED)?);
         let deltas = self.random(&[n, 4])?;
         let want = refine_boxes(&boxes, &wide(&deltas)?)?;
-        all.push(compare("boxes moved: 200", Some(boxes::refine(&boxes, &deltas)?), &want, ALLOWED)?);
+        all.push(compare("box refinement: 200", Some(boxes::refine(&boxes, &deltas)?), &want, ALLOWED)?);
         Ok(())
     }
 
-    /// What follows a product in one pass with its bias.
+    /// Kernels that follow a product and add its bias.
     fn after_products(&self, all: &mut Vec<Verified>) -> Result<()> {
         let angles = |p: usize, d: usize| -> Result<RopeTable> {
             let table = || Tensor::randn(0f32, 1.0, (p, d / 2), self.device);
@@ -177,13 +175,11 @@ impl Check<'_> {
             plain::linear(&wide(x)?, &wide(w)?, Some(&wide(b)?), Activation::None)
         };
         let size = 24;
-        let pictures = self.random(&[2, 72, 72, 1024])?;
+        let images = self.random(&[2, 72, 72, 1024])?;
         let objects = self.random(&[2, 5184, 256])?;
-        for (x, side, heads, d, window) in [
-            (&pictures, size, 16, 64, Some(size)),
-            (&pictures, 72, 16, 64, None),
-            (&objects, 72, 1, 256, None),
-        ] {
+        for (x, side, heads, d, window) in
+            [(&images, size, 16, 64, Some(size)), (&images, 72, 16, 64, None), (&objects, 72, 1, 256, None)]
+        {
             let (c, table) = (x.dim(D::Minus1)?, angles(side * side, d)?);
             let (w, b) = (self.random(&[3 * c, c])?, self.random(&[3 * c])?);
             let got = fused::qkv_rope(x, (&w, &b), heads, &table, window)?;
@@ -201,11 +197,11 @@ impl Check<'_> {
             }
         }
 
-        let windows = window_split(&pictures, size)?;
+        let windows = window_split(&images, size)?;
         let (w, b) = (self.random(&[1024, 1024])?, self.random(&[1024])?);
-        let got = fused::linear_add(&windows, (&w, &b), &pictures, Some(size))?;
-        let want = (window_merge(&linear(&windows, &w, &b)?, size, (72, 72))? + wide(&pictures)?)?;
-        all.push(compare("windows onto their pictures: 2 x 72 x 72 x 1024", got, &want, ALLOWED)?);
+        let got = fused::linear_add(&windows, (&w, &b), &images, Some(size))?;
+        let want = (window_merge(&linear(&windows, &w, &b)?, size, (72, 72))? + wide(&images)?)?;
+        all.push(compare("windows added to images: 2 x 72 x 72 x 1024", got, &want, ALLOWED)?);
 
         let (w, b, table) = (self.random(&[256, 64])?, self.random(&[256])?, angles(5184, 256)?);
         let (lens, n_rotated) = ([2 * 5184 + 76, 5184 + 4, 64], [2 * 5184, 5184, 0]);
@@ -221,14 +217,14 @@ impl Check<'_> {
         let shared = self.random(&[1, 5184, 256])?;
         let got = fused::linear_add(&x, (&w, &b), &shared, None)?;
         let want = linear(&x, &w, &b)?.broadcast_add(&wide(&shared)?)?;
-        all.push(compare("onto a residual: 3 x 5184 x 256", got, &want, ALLOWED)?);
+        all.push(compare("product added to residual: 3 x 5184 x 256", got, &want, ALLOWED)?);
 
         let (memory, pointer) = (self.random(&[5184, 64])?, self.random(&[4, 64])?);
         let (cells, age) = (self.random(&[5184, 64])?, self.random(&[1, 64])?);
         let got = fused::cat_with_positions(&[(&memory, &cells), (&pointer, &age), (&memory, &cells)])?;
         let (rows, placed) = got.map_or((None, None), |(rows, placed)| (Some(rows), Some(placed)));
         let want = wide(&Tensor::cat(&[&memory, &pointer, &memory], 0)?)?;
-        all.push(compare("memories joined: 10372 x 64", rows, &want, 0.0)?);
+        all.push(compare("concatenated memories: 10372 x 64", rows, &want, 0.0)?);
         let (memory, pointer) = ((wide(&memory)? + wide(&cells)?)?, wide(&pointer)?);
         let pointer = pointer.broadcast_add(&wide(&age)?)?;
         let want = Tensor::cat(&[&memory, &pointer, &memory], 0)?;
@@ -236,8 +232,8 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Exactly the bytes of the CPU, which bf16 still tells apart after `(x − 127.5) / 127.5`.
-    fn picture(&self) -> Result<Verified> {
+    /// The resize must yield exactly the bytes of the CPU, which bf16 can represent after `(x − 127.5) / 127.5`.
+    fn resize(&self) -> Result<Verified> {
         let (from, size) = ((1080, 1920), 1008);
         let rgb: Vec<u8> = (0..from.0 * from.1 * 3usize).map(|i| ((i * 7919) >> 5) as u8).collect();
         let (mean, std) = ([127.5; 3], [127.5; 3]);

@@ -1,4 +1,4 @@
-//! Pictures resized and normalised on the GPU, to the same bytes as on the CPU.
+//! Resizes and normalises images on the GPU, to the same values as on the CPU.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +10,8 @@ use half::bf16;
 use super::launch::{Reading, device_of, kernel, launch, launch_config, unwritten, written};
 use crate::ops::resize::FixedTaps;
 
-/// Taps of one axis on the GPU: for each output the first input, how many, and as many weights.
+/// Taps of one axis on the GPU: for each output position the first input sample, the number of samples, and their
+/// weights.
 struct Table {
     first: Tensor,
     count: Tensor,
@@ -23,7 +24,7 @@ impl Table {
     fn new(input: usize, output: usize, device: &Device) -> Result<Self> {
         let FixedTaps { taps, precision } = FixedTaps::new(input, output);
         let pitch = taps.iter().map(|(_, weights)| weights.len()).max().unwrap_or(1);
-        // The kernels read whole numbers of 32 bits; the tensor library's have no sign.
+        // The kernels read i32, but candle's 32-bit integers are unsigned.
         let unsigned = |numbers: Vec<u32>| Tensor::new(numbers, device);
         let mut weights = vec![0u32; output * pitch];
         for (row, (_, taps)) in weights.chunks_mut(pitch).zip(&taps) {
@@ -41,10 +42,10 @@ impl Table {
     }
 }
 
-/// GPU, input and output length.
+/// The GPU's ordinal, and the length of input and output.
 type Key = (usize, usize, usize);
 
-/// Tables by axis: a program sees few sizes.
+/// A cache of tables. It is not bounded, because a program processes few image sizes.
 static TABLES: Mutex<Option<HashMap<Key, Arc<Table>>>> = Mutex::new(None);
 
 fn table(input: usize, output: usize, device: &Device) -> Result<Arc<Table>> {
@@ -60,7 +61,7 @@ fn table(input: usize, output: usize, device: &Device) -> Result<Arc<Table>> {
     Ok(table)
 }
 
-/// An RGB picture of `h·w·3` bytes → `[1, size, size, 3]` in bf16, `(byte − mean) / std` by channel.
+/// Resizes an RGB image of `h·w·3` bytes → `[1, size, size, 3]` in bf16, `(byte − mean) / std` per channel.
 pub(crate) fn pixel_values(
     rgb: &[u8],
     (h, w): (usize, usize),
@@ -71,11 +72,11 @@ pub(crate) fn pixel_values(
 ) -> Result<Tensor> {
     const THREADS: usize = 128;
     let (columns, rows) = (table(w, size, device)?, table(h, size, device)?);
-    let picture = Tensor::from_slice(rgb, rgb.len(), device)?;
-    let cuda = device_of(&picture)?;
+    let image = Tensor::from_slice(rgb, rgb.len(), device)?;
+    let cuda = device_of(&image)?;
     let mut wide = unwritten::<u8>(cuda, h * size * 3)?;
     let mut out = unwritten::<bf16>(cuda, size * size * 3)?;
-    let picture = Reading::of(&picture)?;
+    let image = Reading::of(&image)?;
     let size_u32 = size as u32;
     {
         let table = [&columns.first, &columns.count, &columns.weights];
@@ -88,7 +89,7 @@ pub(crate) fn pixel_values(
             function,
             config,
             &mut wide,
-            &picture.view::<u8>()?,
+            &image.view::<u8>()?,
             &first.view::<u32>()?,
             &count.view::<u32>()?,
             &weights.view::<u32>()?,

@@ -1,4 +1,4 @@
-//! Pictures and prompts as the reference prepares them.
+//! Compares preprocessed frames and prompts with those of the reference.
 
 use candle_core::DType;
 
@@ -47,7 +47,7 @@ fn prompts_become_the_same_tokens() {
             let text = entry["text"].as_str().unwrap();
             let got = checkpoint.model.tokenizer.encode(text);
             if text.trim().is_empty() {
-                // The reference would track nothing in particular; here that is an error on purpose.
+                // The reference accepts an empty prompt; here it is an error.
                 assert!(matches!(got, Err(crate::Error::Prompt { .. })), "{name} {text:?}");
                 continue;
             }
