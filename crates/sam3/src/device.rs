@@ -1,4 +1,4 @@
-//! Which device a model runs on: chosen by name, opened or refused with a reason, never replaced silently.
+//! Devices: selected by name, and opened or refused with a reason, but never replaced silently.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,17 +9,17 @@ use crate::error::{Error, Result};
 use crate::model::Precision;
 use crate::ops;
 
-/// A device by name: `auto`, `cpu`, `cuda`, `cuda:1`, `metal`.
+/// A device selected by name: `auto`, `cpu`, `cuda`, `cuda:1`, `metal`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeviceChoice {
-    /// The GPU that this build can use, if there is one; else the CPU.
+    /// The first GPU in a build for GPUs, and the CPU in any other.
     #[default]
     Auto,
-    /// The processor.
+    /// The CPU, even in a build for GPUs.
     Cpu,
-    /// An NVIDIA GPU by its number.
+    /// An NVIDIA GPU, by its ordinal from 0.
     Cuda(usize),
-    /// An Apple GPU by its number.
+    /// An Apple GPU, by its ordinal from 0.
     Metal(usize),
 }
 
@@ -27,7 +27,7 @@ impl FromStr for DeviceChoice {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let wrong = || format!("{text:?} is not a device: say auto, cpu, cuda, cuda:N, metal or metal:N");
+        let wrong = || format!("{text:?} is not a device: use auto, cpu, cuda, cuda:N, metal or metal:N");
         let (kind, number) = text.split_once(':').map_or((text, None), |(kind, n)| (kind, Some(n)));
         let ordinal = number.map(|n| n.parse().map_err(|_| wrong())).transpose()?;
         match (kind, ordinal) {
@@ -51,7 +51,7 @@ impl fmt::Display for DeviceChoice {
     }
 }
 
-/// What GPUs this build can use, for messages: `CUDA`, `Metal`, or nothing.
+/// The GPU backend of this build, for messages: `CUDA`, `Metal`, or `None` in a build for CPUs.
 pub fn gpu_backend() -> Option<&'static str> {
     if cfg!(feature = "cuda") {
         Some("CUDA")
@@ -65,8 +65,8 @@ pub fn gpu_backend() -> Option<&'static str> {
 /// Opens a device.
 ///
 /// # Errors
-/// [`Error::Device`] with what is missing, its version, and what to do: a build without that backend, no
-/// driver, one that is too old, a GPU that cannot compute in bfloat16, a library that is not installed.
+/// [`Error::Device`] if the build lacks the backend, the driver is missing or too old, the GPU does not support
+/// bfloat16, or a library is not installed. The message names what is missing, its version, and what to do.
 pub fn open(choice: DeviceChoice) -> Result<Device> {
     match choice {
         DeviceChoice::Cpu => Ok(Device::Cpu),
@@ -82,13 +82,13 @@ pub fn open(choice: DeviceChoice) -> Result<Device> {
 
 fn no_backend(device: DeviceChoice, how: &str) -> Error {
     let device = device.to_string();
-    Error::Device { device, what: format!("this build has no support for it; {how}") }
+    Error::Device { device, what: format!("this build does not support it: {how}") }
 }
 
 fn open_cuda(ordinal: usize) -> Result<Device> {
     let device = DeviceChoice::Cuda(ordinal);
     if !cfg!(feature = "cuda") {
-        return Err(no_backend(device, "scripts/cuda/build_cuda.sh builds one that has"));
+        return Err(no_backend(device, "scripts/cuda/build_cuda.sh builds the program with CUDA"));
     }
     ops::open_cuda(ordinal).map_err(|what| Error::Device { device: device.to_string(), what })
 }
@@ -98,14 +98,14 @@ fn open_metal(ordinal: usize) -> Result<Device> {
     if !cfg!(feature = "metal") {
         return Err(no_backend(
             device,
-            "on a Mac, cargo build --release --features metal builds one that has",
+            "on a Mac, build it with cargo build --release -p courtside --features metal",
         ));
     }
     Device::new_metal(ordinal)
-        .map_err(|e| Error::Device { device: device.to_string(), what: format!("it cannot be used: {e}") })
+        .map_err(|e| Error::Device { device: device.to_string(), what: format!("cannot open it: {e}") })
 }
 
-/// A device in words, for people: `CPU`, `NVIDIA H200 (cuda:0, compute capability 9.0, driver for CUDA 13.0,
+/// Describes a device for messages: `CPU`, `NVIDIA H200 (cuda:0, compute capability 9.0, driver for CUDA 13.0,
 /// 139.8 GiB)`.
 pub fn describe(device: &Device) -> String {
     match device {
@@ -115,31 +115,31 @@ pub fn describe(device: &Device) -> String {
     }
 }
 
-/// Which implementation of an operation an NVIDIA GPU runs.
+/// The implementation of operations on an NVIDIA GPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Kernels {
-    /// The libraries' own.
+    /// cuBLAS and candle's kernels.
     #[default]
     Library,
-    /// Ours, where there is one: attention without a matrix of scores, norms, rotary angles, small steps in one
-    /// pass. See [`crate::bench::verify_kernels`].
+    /// Courtside's kernels, where there is one: attention without a score matrix, norms, rotary angles, and
+    /// elementwise operations in one pass. See [`crate::bench::verify_kernels`].
     Fused,
 }
 
-/// Chooses the kernels for this process; nothing but [`Precision::Bf16`] on an NVIDIA GPU is affected.
+/// Selects the kernels for this process. Only [`Precision::Bf16`] on an NVIDIA GPU is affected.
 ///
 /// # Errors
 /// [`Error::Device`] for [`Kernels::Fused`] on any other device.
 pub fn use_kernels(kernels: Kernels, device: &Device) -> Result<()> {
     if kernels == Kernels::Fused && !device.is_cuda() {
-        let what = "has no fused kernels; they are for NVIDIA GPUs".to_owned();
+        let what = "has no fused kernels, which are for NVIDIA GPUs".to_owned();
         return Err(Error::Device { device: describe(device), what });
     }
     ops::use_fused(kernels == Kernels::Fused);
     Ok(())
 }
 
-/// The kernels that were chosen.
+/// The kernels that this process uses.
 pub fn kernels() -> Kernels {
     if ops::is_fused() { Kernels::Fused } else { Kernels::Library }
 }
@@ -157,7 +157,7 @@ pub struct DeviceMemory {
     pub peak: u64,
 }
 
-/// Memory of a GPU; `None` where the system does not tell.
+/// Memory of an NVIDIA GPU; `None` for other devices, or if the driver does not report it.
 pub fn memory(device: &Device) -> Option<DeviceMemory> {
     match device {
         Device::Cuda(_) => ops::cuda_memory(device),
@@ -165,7 +165,7 @@ pub fn memory(device: &Device) -> Option<DeviceMemory> {
     }
 }
 
-/// The numbers that a model best runs in on a device: f32 on a CPU, bfloat16 on a GPU.
+/// The default precision of a device: f32 on a CPU, bfloat16 on a GPU.
 pub fn natural_precision(device: &Device) -> Precision {
     if device.is_cpu() { Precision::F32 } else { Precision::Bf16 }
 }
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_devices_are_read_and_written() {
+    fn device_names_are_parsed_and_displayed() {
         for (text, choice) in [
             ("auto", DeviceChoice::Auto),
             ("cpu", DeviceChoice::Cpu),
@@ -188,13 +188,13 @@ mod tests {
         }
         assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));
         for wrong in ["gpu", "cuda:x", "cpu:0", "", "cuda:-1"] {
-            assert!(wrong.parse::<DeviceChoice>().unwrap_err().contains("say auto, cpu"), "{wrong}");
+            assert!(wrong.parse::<DeviceChoice>().unwrap_err().contains("use auto, cpu"), "{wrong}");
         }
     }
 
     #[cfg(not(any(feature = "cuda", feature = "metal")))]
     #[test]
-    fn a_backend_that_was_not_built_is_refused_by_name() {
+    fn a_missing_backend_is_refused_by_name() {
         assert!(open(DeviceChoice::Auto).unwrap().is_cpu());
         for choice in [DeviceChoice::Cuda(0), DeviceChoice::Metal(0)] {
             let error = open(choice).unwrap_err().to_string();

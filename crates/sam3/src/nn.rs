@@ -1,4 +1,4 @@
-//! Layers: parameters with a `forward`, named as in the checkpoint.
+//! Layers: parameters with a `forward` method, named as in the model files.
 
 use candle_core::{Result as TensorResult, Tensor};
 
@@ -7,7 +7,7 @@ use crate::ops::{self, Activation, ConvGeometry};
 use crate::position::RopeTable;
 use crate::weights::Weights;
 
-/// `torch.nn.Linear`, and a 1×1 convolution over channels-last pictures.
+/// `torch.nn.Linear`, also used for 1×1 convolutions over channels-last images.
 #[derive(Debug, Clone)]
 pub(crate) struct Linear {
     weight: Tensor,
@@ -19,7 +19,7 @@ impl Linear {
         Ok(Self { weight: w.get((n_out, n_in), "weight")?, bias: w.get_added(n_out, "bias")? })
     }
 
-    /// A `Conv2d` of kernel 1.
+    /// Loads a `Conv2d` with kernel size 1.
     pub(crate) fn conv1x1(n_in: usize, n_out: usize, w: &Weights) -> Result<Self> {
         let weight = w.get((n_out, n_in, 1, 1), "weight")?.reshape((n_out, n_in))?;
         Ok(Self { weight, bias: w.get_added(n_out, "bias")? })
@@ -53,7 +53,7 @@ pub(crate) struct LayerNorm {
     eps: f32,
 }
 
-/// `torch.nn.LayerNorm`'s own ε, where the reference does not pass another.
+/// The default ε of `torch.nn.LayerNorm`.
 pub(crate) const DEFAULT_EPS: f64 = 1e-5;
 
 impl LayerNorm {
@@ -66,7 +66,7 @@ impl LayerNorm {
     }
 }
 
-/// `torch.nn.Conv2d` over channels-last pictures `[n, h, w, c]`.
+/// `torch.nn.Conv2d` over channels-last images `[n, h, w, c]`.
 #[derive(Debug, Clone)]
 pub(crate) struct Conv2d {
     weight: Tensor,
@@ -97,7 +97,7 @@ impl Conv2d {
     }
 }
 
-/// `torch.nn.ConvTranspose2d` of kernel 2 and stride 2.
+/// `torch.nn.ConvTranspose2d` with kernel size 2 and stride 2.
 #[derive(Debug, Clone)]
 pub(crate) struct ConvTranspose2x2 {
     weight: Tensor,
@@ -117,8 +117,8 @@ impl ConvTranspose2x2 {
     }
 }
 
-/// The four projections of multi-head attention (reference: `Sam3Attention`,
-/// `Sam3TrackerVideoAttention`); `output` is called `o_proj`, or `out_proj` in CLIP.
+/// Multi-head attention with four projections (reference: `Sam3Attention`, `Sam3TrackerVideoAttention`). The output
+/// projection is called `o_proj`, or `out_proj` in CLIP.
 #[derive(Debug, Clone)]
 pub(crate) struct Attention {
     pub q_proj: Linear,
@@ -178,11 +178,11 @@ impl Attention {
     }
 }
 
-/// Attention of a sequence to itself with rotary positions (reference: `Sam3ViTRoPEAttention`,
+/// Self-attention with rotary positions (reference: `Sam3ViTRoPEAttention`,
 /// `Sam3TrackerVideoRoPEAttention`).
 #[derive(Debug, Clone)]
 pub(crate) struct RotarySelfAttention {
-    /// Weights of `q_proj`, `k_proj` and `v_proj` one below the other, so that a GPU has one product to do.
+    /// The concatenated weights of `q_proj`, `k_proj` and `v_proj`, so that a GPU computes one product.
     weight: Tensor,
     bias: Tensor,
     o_proj: Linear,
@@ -204,7 +204,8 @@ impl RotarySelfAttention {
         })
     }
 
-    /// `residual` + attention of x, both `[n, .., c]`; inside windows of a side, both are `[n, h, w, c]`.
+    /// `residual` + attention of x, both `[n, .., c]`. With a `window`, attention is within windows of that side, and
+    /// both are `[n, h, w, c]`.
     pub(crate) fn forward_onto(
         &self,
         residual: &Tensor,
@@ -226,7 +227,7 @@ impl RotarySelfAttention {
     }
 }
 
-/// Two linear layers with an activation between (reference: `Sam3MLP`, `CLIPMLP`).
+/// Two linear layers with an activation between them (reference: `Sam3MLP`, `CLIPMLP`).
 #[derive(Debug, Clone)]
 pub(crate) struct Mlp {
     fc1: Linear,
@@ -243,31 +244,31 @@ impl Mlp {
         })
     }
 
-    /// `residual` and what the layers make of x.
+    /// `residual + forward(x)`.
     pub(crate) fn forward_onto(&self, residual: &Tensor, x: &Tensor) -> TensorResult<Tensor> {
         self.fc2.forward_onto(residual, &self.fc1.forward_then(x, self.activation)?)
     }
 }
 
-/// Linear layers with ReLU between them, named one by one (reference: `Sam3DecoderMLP`,
+/// Linear layers with ReLU between them (reference: `Sam3DecoderMLP`,
 /// `Sam3MaskEmbedder`, `Sam3TrackerVideoFeedForward`).
 #[derive(Debug, Clone)]
 pub(crate) struct ReluStack(Vec<Linear>);
 
 impl ReluStack {
-    /// `widths` has one entry more than `names`.
+    /// Loads one layer per name; `widths` has one entry more than `names`.
     pub(crate) fn new(widths: &[usize], names: &[String], w: &Weights) -> Result<Self> {
         let layers = names.iter().zip(widths.windows(2));
         Ok(Self(layers.map(|(name, io)| Linear::new(io[0], io[1], &w.pp(name))).collect::<Result<_>>()?))
     }
 
-    /// `layer1`, `layer2`, …
+    /// Loads layers called `layer1`, `layer2`, …
     pub(crate) fn numbered(widths: &[usize], w: &Weights) -> Result<Self> {
         let names: Vec<String> = (1..widths.len()).map(|i| format!("layer{i}")).collect();
         Self::new(widths, &names, w)
     }
 
-    /// `proj_in`, `layers.0` …, `proj_out`: `depth` layers in all.
+    /// Loads `depth` layers called `proj_in`, `layers.0`, …, `proj_out`.
     pub(crate) fn feed_forward(
         n_in: usize,
         inner: usize,
@@ -297,6 +298,7 @@ impl ReluStack {
         last.forward_onto(residual, &x)
     }
 
+    /// Applies all layers but the last, and returns the last one and its input.
     fn up_to_last(&self, x: &Tensor) -> TensorResult<(&Linear, Tensor)> {
         let (last, first) = self.0.split_last().expect("a stack has layers");
         let mut x = x.clone();

@@ -1,5 +1,5 @@
-//! Pictures to pixel values: resize to the model's square and normalise (reference: `Sam3VideoProcessor`,
-//! whose resize is torchvision's antialiased bilinear on uint8).
+//! Converts frames to pixel values: resizes them to the model's square and normalises them (reference:
+//! `Sam3VideoProcessor`, whose resize is torchvision's antialiased bilinear resize of uint8).
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::error::{Error, Result};
 use crate::ops;
 
-/// Size and normalisation of the model's pictures.
+/// Input size of the model, and the normalisation of its pixel values.
 #[derive(Debug, Clone)]
 pub(crate) struct Preprocess {
     size: usize,
@@ -17,15 +17,15 @@ pub(crate) struct Preprocess {
     std: [f32; 3],
 }
 
-/// What `processor_config.json` says of pictures.
+/// The part of `processor_config.json` that describes images.
 #[derive(Debug, Deserialize)]
 struct ProcessorFile {
-    video_processor: Option<PictureProcessor>,
-    image_processor: Option<PictureProcessor>,
+    video_processor: Option<ImageProcessor>,
+    image_processor: Option<ImageProcessor>,
 }
 
 #[derive(Debug, Deserialize)]
-struct PictureProcessor {
+struct ImageProcessor {
     image_mean: [f64; 3],
     image_std: [f64; 3],
     #[serde(default = "one_over_255")]
@@ -43,7 +43,7 @@ fn bilinear() -> u32 {
 }
 
 impl Preprocess {
-    /// Mean and standard deviation of 0.5, as SAM3 was trained.
+    /// Normalises with mean and standard deviation 0.5, as in SAM3's training.
     pub(crate) fn standard(size: usize) -> Self {
         Self { size, mean: [127.5; 3], std: [127.5; 3] }
     }
@@ -60,7 +60,7 @@ impl Preprocess {
         } else {
             serde_json::from_str(&text).map(Some)
         };
-        let processor: PictureProcessor = parsed
+        let processor: ImageProcessor = parsed
             .map_err(|e| wrong(e.to_string()))?
             .ok_or_else(|| wrong("has neither video_processor nor image_processor".into()))?;
         if processor.resample != 2 {
@@ -73,7 +73,7 @@ impl Preprocess {
         Ok(Self { size, mean: processor.image_mean.map(scaled), std: processor.image_std.map(scaled) })
     }
 
-    /// An RGB picture of `height · width · 3` bytes → pixel values `[1, size, size, 3]`.
+    /// Converts an RGB image of `height · width · 3` bytes to pixel values `[1, size, size, 3]`.
     pub(crate) fn pixel_values(
         &self,
         rgb: &[u8],
@@ -93,7 +93,7 @@ impl Preprocess {
             }
         }
         let on_host = Tensor::from_vec(data, (1, self.size, self.size, 3), &Device::Cpu)?;
-        // Narrowed before it travels.
+        // Converted before the upload, to transfer fewer bytes.
         Ok(on_host.to_dtype(dtype)?.to_device(device)?)
     }
 }

@@ -1,14 +1,14 @@
-//! Prompts to token ids, as the checkpoint's `tokenizer.json` says (reference: `CLIPTokenizer` called with
+//! Converts prompts to token ids with the model's `tokenizer.json` (reference: `CLIPTokenizer` called with
 //! `padding="max_length", max_length=32`).
 
 use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// Length that prompts are padded to; the reference fixes it.
+/// Number of tokens that prompts are padded to, fixed by the reference.
 pub(crate) const PROMPT_TOKENS: usize = 32;
 
-/// An encoded prompt, always [`PROMPT_TOKENS`] long.
+/// An encoded prompt of [`PROMPT_TOKENS`] tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PromptTokens {
     pub ids: Vec<u32>,
@@ -16,12 +16,12 @@ pub(crate) struct PromptTokens {
     pub is_word: Vec<bool>,
 }
 
-/// Turns prompts into token ids.
+/// Converts prompts to token ids.
 #[derive(Debug)]
 pub(crate) enum PromptTokenizer {
-    /// A checkpoint's own.
+    /// The tokenizer of a model folder.
     File { tokenizer: Box<tokenizers::Tokenizer>, pad_id: u32 },
-    /// For weights made of random numbers: one token for each byte.
+    /// One token per byte, for models with random weights.
     Bytes { vocab_size: u32 },
 }
 
@@ -31,7 +31,7 @@ impl PromptTokenizer {
         let path = folder.join("tokenizer.json");
         let wrong = |what: String| Error::Checkpoint { path: path.clone(), what };
         if !path.is_file() {
-            return Err(wrong("missing; it comes with the checkpoint".into()));
+            return Err(wrong("missing; it is part of the model".into()));
         }
         let mut tokenizer = tokenizers::Tokenizer::from_file(&path).map_err(|e| wrong(e.to_string()))?;
         let stored_pad = tokenizer.get_padding().map(|p| p.pad_id);
@@ -42,18 +42,18 @@ impl PromptTokenizer {
             .and_then(|token| tokenizer.token_to_id(&token))
             .or(stored_pad)
             .or_else(|| tokenizer.token_to_id("<|endoftext|>"))
-            .ok_or_else(|| wrong("names no padding token".into()))?;
+            .ok_or_else(|| wrong("has no padding token".into()))?;
         Ok(Self::File { tokenizer: Box::new(tokenizer), pad_id })
     }
 
-    /// Encodes and pads.
+    /// Encodes a prompt and pads it.
     ///
     /// # Errors
     /// [`Error::Prompt`] for a prompt of more than [`PROMPT_TOKENS`] tokens, or an empty one.
     pub(crate) fn encode(&self, prompt: &str) -> Result<PromptTokens> {
         let wrong = |why: String| Error::Prompt { prompt: prompt.to_owned(), why };
         if prompt.trim().is_empty() {
-            return Err(wrong("is empty; say what to track, like \"basketball player\"".into()));
+            return Err(wrong("is empty; name what to track, for example \"basketball player\"".into()));
         }
         let (mut ids, pad_id) = match self {
             Self::File { tokenizer, pad_id } => {
@@ -67,7 +67,7 @@ impl PromptTokenizer {
         let n_words = ids.len();
         if n_words > PROMPT_TOKENS {
             return Err(wrong(format!(
-                "has {n_words} tokens with its start and end, and the text encoder takes {PROMPT_TOKENS}; \
+                "has {n_words} tokens including start and end, but the text encoder takes {PROMPT_TOKENS}; \
                  use a shorter phrase"
             )));
         }
@@ -77,7 +77,7 @@ impl PromptTokenizer {
     }
 }
 
-/// `pad_token` of a tokenizer config, written as a string or as an object with `content`.
+/// The `pad_token` of a tokenizer config, which is a string or an object with `content`.
 fn pad_token(path: &Path) -> Option<String> {
     let json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
     let token = json.get("pad_token")?;

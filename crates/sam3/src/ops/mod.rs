@@ -1,13 +1,13 @@
-//! The operations that the model is made of: the one place that knows devices.
+//! The operations of the model, and the only code that depends on the device.
 //!
-//! Model code calls only these functions. Each has a plain composition of library operations ([`plain`]),
-//! which runs on every device in f32 and bf16 and is the oracle of the tests, and faster ones: [`cpu`] for
-//! f32 on a CPU, [`cuda`] for bf16 on an NVIDIA GPU. A new backend is another folder beside them and another
-//! arm in the functions below.
+//! Model code calls only these functions. Each has a plain composition of candle operations ([`plain`]), which runs
+//! on every device in f32 and bf16 and is the reference in tests, and faster implementations: [`cpu`] for f32 on a
+//! CPU, [`cuda`] for bf16 on an NVIDIA GPU. To add a backend, add a folder next to these and an arm in the functions
+//! below.
 //!
-//! Layout everywhere: sequences `[batch, length, channels]`, images `[batch, height, width, channels]`.
-//! Activations are f32 or bf16; softmax, norms, rotary angles and all sums are f32 in either. Large weights
-//! may be bf16 beside f32 activations and are widened where they are used.
+//! Layouts: sequences are `[batch, length, channels]`, images `[batch, height, width, channels]`. Activations are f32
+//! or bf16; softmax, norms, rotary angles and all sums are f32 in both cases. Large weights may be bf16 with f32
+//! activations, and are converted where they are used.
 
 mod after_product;
 mod boxes;
@@ -39,7 +39,7 @@ pub(crate) use cuda::{
 #[cfg(not(feature = "cuda"))]
 pub(crate) use without_cuda::{cuda_memory, describe_cuda, is_fused, open_cuda, use_fused, verify_fused};
 
-/// What a build without CUDA says of NVIDIA GPUs.
+/// Replacements in builds without CUDA.
 #[cfg(not(feature = "cuda"))]
 mod without_cuda {
     use candle_core::Device;
@@ -47,7 +47,7 @@ mod without_cuda {
     use crate::device::DeviceMemory;
 
     pub(crate) fn open_cuda(_ordinal: usize) -> Result<Device, String> {
-        Err("this build has no CUDA".to_owned())
+        Err("this build does not support CUDA".to_owned())
     }
 
     pub(crate) fn use_fused(_on: bool) {}
@@ -69,30 +69,31 @@ mod without_cuda {
     }
 }
 
-/// A fused kernel beside the plain composition of the same operation in f32, on the same inputs.
+/// The comparison of a fused kernel with the plain composition of the same operation in f32, on the same inputs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verified {
     /// The operation and its shapes.
     pub name: String,
-    /// Largest difference, relative to the largest number that was wanted.
+    /// Largest difference, relative to the largest expected number. NaN if there is no kernel or if its result is not
+    /// finite.
     pub off: f32,
-    /// How far it may be off: what rounding to bfloat16 does.
+    /// Largest acceptable difference, which allows for rounding to bfloat16.
     pub allowed: f32,
 }
 
 impl Verified {
-    /// Whether the kernel may be used. A number that is none never passes.
+    /// Whether the difference is acceptable; false if it is NaN.
     pub fn passed(&self) -> bool {
         self.off <= self.allowed
     }
 }
 
-/// Which implementation an operation on a tensor takes.
+/// The implementation of an operation on a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Backend {
     Cpu,
     Plain,
-    /// Kernels of our own, for what they can do.
+    /// The fused kernels, and the plain composition for inputs that they do not support.
     #[cfg(feature = "cuda")]
     Fused,
 }
@@ -106,14 +107,14 @@ fn backend(x: &Tensor) -> Backend {
     }
 }
 
-/// Whether kernels of our own run activations of this type there.
+/// Whether the fused kernels run activations of this type on this device.
 #[cfg(feature = "cuda")]
 fn runs_fused(device: &Device, dtype: DType) -> bool {
     device.is_cuda() && dtype == DType::BF16 && cuda::is_fused()
 }
 
 thread_local! {
-    /// Multiply-adds of this thread's operations, twice each, since [`take_flops`] last asked.
+    /// Floating-point operations of this thread since the last [`take_flops`]; a multiply-add counts as two.
     static FLOPS: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -121,15 +122,16 @@ fn count_flops(n: usize) {
     FLOPS.with(|f| f.set(f.get() + n as u64));
 }
 
-/// Floating-point operations of products, attention and convolutions on this thread since the last call.
+/// Returns the number of floating-point operations of products, attention and convolutions on this thread since the
+/// last call.
 pub(crate) fn take_flops() -> u64 {
     FLOPS.with(Cell::take)
 }
 
-/// The function after a linear layer.
+/// The activation function after a linear layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Activation {
-    /// None.
+    /// The identity.
     None,
     /// `max(x, 0)`.
     Relu,
@@ -165,7 +167,7 @@ pub(crate) fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, activation: Act
     }
 }
 
-/// `a b`, both `[.., m, k]` and `[.., k, n]`, sums in f32.
+/// `a b`: a `[.., m, k]`, b `[.., k, n]`, with sums in f32.
 pub(crate) fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     plain::matmul(a, b)
 }
@@ -180,7 +182,7 @@ pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -
     }
 }
 
-/// GroupNorm, then ReLU, of one image `[h, w, c]`.
+/// GroupNorm followed by ReLU of one image `[h, w, c]`.
 pub(crate) fn group_norm_relu(
     x: &Tensor,
     groups: usize,
@@ -221,7 +223,7 @@ pub(crate) fn sdpa(
     }
 }
 
-/// Attention where each batch entry has its own number of keys and all heads share the values:
+/// Attention in which each batch entry has its own number of keys and all heads share the values:
 /// q `[b, lq, h·d]`, k `[Σ lk, h·d]`, v `[Σ lk, dv]` → `[b, lq, h·dv]`.
 pub(crate) fn sdpa_varlen(
     q: &Tensor,
@@ -244,7 +246,7 @@ pub(crate) fn sdpa_varlen(
     }
 }
 
-/// x `[n, h, w, c]`, w `[out, k·k·c]`, b `[out]` → `[n, oh, ow, out]`.
+/// Convolution: x `[n, h, w, c]`, w `[out, k·k·c]`, b `[out]` → `[n, oh, ow, out]`.
 pub(crate) fn conv2d(x: &Tensor, w: &Tensor, b: Option<&Tensor>, g: ConvGeometry) -> Result<Tensor> {
     let (n, height, width, _) = x.dims4()?;
     count_flops(2 * n * g.output_len(height) * g.output_len(width) * w.elem_count());
@@ -270,7 +272,7 @@ pub(crate) fn depthwise_conv2d(x: &Tensor, w: &Tensor, b: &Tensor, g: ConvGeomet
     }
 }
 
-/// Sum of two tensors; leading dimensions of size 1, or absent ones, are repeated.
+/// Sum of two tensors. Leading dimensions that are 1 or missing are repeated.
 pub(crate) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     match backend(a) {
         Backend::Cpu => cpu::linear::add(a, b),
@@ -280,7 +282,7 @@ pub(crate) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// An activation by itself.
+/// Applies an activation to a tensor.
 pub(crate) fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
     match backend(x) {
         Backend::Cpu => cpu::linear::activation(x, activation),
@@ -290,13 +292,13 @@ pub(crate) fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
     }
 }
 
-/// Exact GELU.
+/// Exact GELU of a tensor.
 pub(crate) fn gelu(x: &Tensor) -> Result<Tensor> {
     activate(x, Activation::Gelu)
 }
 
 /// Transposed convolution of kernel 2 and stride 2: x `[n, h, w, c]`, w `[2·2·out, c]` (row, column, out),
-/// b `[2·2·out]` → `[n, 2h, 2w, out]`. Kernels do not overlap, so it is one product and a reordering.
+/// b `[2·2·out]` → `[n, 2h, 2w, out]`. The kernels do not overlap, so it is one product and a permutation.
 pub(crate) fn conv_transpose2x2(x: &Tensor, w: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (n, h, width, _) = x.dims4()?;
     let n_out = w.dim(0)? / 4;
@@ -307,7 +309,7 @@ pub(crate) fn conv_transpose2x2(x: &Tensor, w: &Tensor, b: &Tensor) -> Result<Te
         .reshape((n, 2 * h, 2 * width, n_out))
 }
 
-/// Cuts `[b, h, w, c]` into windows `[b·nh·nw, size·size, c]`, padding right and bottom with zeros.
+/// Cuts `[b, h, w, c]` into windows `[b·nh·nw, size·size, c]`, padded with zeros on the right and at the bottom.
 pub(crate) fn window_split(x: &Tensor, size: usize) -> Result<Tensor> {
     let (b, h, w, c) = x.dims4()?;
     let (nh, nw) = (h.div_ceil(size), w.div_ceil(size));
@@ -319,7 +321,7 @@ pub(crate) fn window_split(x: &Tensor, size: usize) -> Result<Tensor> {
         .reshape((b * nh * nw, size * size, c))
 }
 
-/// Undoes [`window_split`]: `[b·nh·nw, size·size, c]` → `[b, h, w, c]`.
+/// Inverts [`window_split`]: `[b·nh·nw, size·size, c]` → `[b, h, w, c]`.
 pub(crate) fn window_merge(x: &Tensor, size: usize, (h, w): (usize, usize)) -> Result<Tensor> {
     let c = x.dim(2)?;
     let (nh, nw) = (h.div_ceil(size), w.div_ceil(size));
@@ -339,8 +341,11 @@ pub(crate) fn upsample_nearest_2x(x: &Tensor) -> Result<Tensor> {
     x.reshape((h, 1, w, 1, c))?.broadcast_as((h, 2, w, 2, c))?.contiguous()?.reshape((2 * h, 2 * w, c))
 }
 
-/// An RGB picture resized, less `mean` and over `std` by channel, on a GPU; `None` where the CPU does that.
-#[cfg_attr(not(feature = "cuda"), expect(unused_variables, reason = "only kernels do that"))]
+/// Resizes an RGB image on the GPU and normalises it, `(x − mean) / std` per channel; `None` if the CPU has to do it.
+#[cfg_attr(
+    not(feature = "cuda"),
+    expect(unused_variables, reason = "only the fused kernels resize on the GPU")
+)]
 pub(crate) fn pixel_values(
     rgb: &[u8],
     from: (usize, usize),
@@ -356,11 +361,11 @@ pub(crate) fn pixel_values(
     Ok(None)
 }
 
-/// GFLOP/s of a large square matrix product on a device: what is compared with.
+/// GFLOP/s of a large square matrix product on a device, as the rate to compare stages with.
 pub(crate) fn matmul_gflops(device: &Device, dtype: DType) -> Result<f64> {
     const SIDES: [usize; 4] = [1024, 2048, 4096, 8192];
-    /// Seconds after which a product is large enough.
-    const LONG: f64 = 0.05;
+    /// Duration in seconds from which a product is large enough.
+    const LONG_ENOUGH: f64 = 0.05;
     let mut best = f64::INFINITY;
     let mut side = 0;
     for larger in SIDES {
@@ -374,7 +379,7 @@ pub(crate) fn matmul_gflops(device: &Device, dtype: DType) -> Result<f64> {
         };
         run()?;
         best = (0..3).map(|_| run()).try_fold(f64::INFINITY, |best, s| s.map(|s| best.min(s)))?;
-        if best >= LONG {
+        if best >= LONG_ENOUGH {
             break;
         }
     }

@@ -1,8 +1,8 @@
-//! Every module output that the reference stored of the tiny checkpoints (`layers.safetensors`), in a
-//! streaming run over three frames with the first prompt.
+//! Compares every module output in `layers.safetensors` of the tiny models, from a streaming run over three frames with
+//! the first prompt.
 //!
-//! Memories are rounded to bf16, and a last bit that falls the other way moves memory attention by up to
-//! 6e-5 relative; everything else agrees within 4e-6.
+//! Memories are rounded to bf16. A different last bit changes memory attention by up to 6e-5 relative; all other
+//! outputs agree within 4e-6.
 
 use candle_core::{Device, Tensor};
 
@@ -15,25 +15,25 @@ use crate::position::sine_2d;
 use crate::session::{Compat, Frame, Mode, Session, SessionOptions};
 use crate::trace::{Recorded, record};
 
-/// Frames of the stored run.
+/// Number of frames of the stored run.
 const N_FRAMES: usize = 3;
-/// Names that the levels of a pyramid are noted under.
+/// Names under which the levels of a feature pyramid are recorded.
 const LEVELS: [&str; 3] = ["neck.0", "neck.1", "neck.2"];
 
-/// What the engine's modules gave out in the same run.
+/// The outputs of the engine's modules in the same run.
 struct Run {
     checkpoint: Checkpoint,
     prompt: PromptFeatures,
-    /// By frame; the prompt's encoding belongs to the first.
+    /// Recorded outputs of each frame. Those of the text encoder are with the first frame.
     recorded: Vec<Recorded>,
 }
 
-/// The decoder's heads on every layer. The reference runs them all; a session only those that it needs.
+/// Outputs of the decoder's heads after every layer. The reference computes all of them, a session only those it needs.
 struct DecoderHeads {
     decoded: Vec<Decoded>,
     /// Boxes (cx, cy, w, h) before each layer, and after the last.
     boxes: Vec<Tensor>,
-    /// What the heads noted.
+    /// Recorded outputs of the heads.
     recorded: Recorded,
 }
 
@@ -64,7 +64,7 @@ impl Run {
         &self.recorded[frame][name]
     }
 
-    /// The first object's part of the first value noted under a name on a frame.
+    /// The first object's row of the first value recorded under a name on a frame.
     fn first_object(&self, frame: usize, name: &str) -> Tensor {
         self.noted(frame, name)[0].narrow(0, 0, 1).unwrap().contiguous().unwrap()
     }
@@ -84,7 +84,7 @@ impl Run {
         DecoderHeads { decoded, boxes, recorded }
     }
 
-    /// What the mask decoder gives for all queries; a session asks only for the confident ones.
+    /// The mask decoder's output for all queries; a session computes only the confident ones.
     fn all_masks(&self) -> (Tensor, Recorded) {
         let heads = self.decoder_heads();
         let queries = heads.decoded.last().unwrap().queries.squeeze(0).unwrap();
@@ -98,7 +98,7 @@ impl Run {
         self.decoder_heads().decoded.iter().map(score).collect()
     }
 
-    /// Masks, IoUs and tokens of several masks, and the object's score, for the first object of a frame.
+    /// Masks, IoUs and tokens of the multimask output, and the object score, for the first object of a frame.
     fn sam_head(&self, frame: usize) -> [Tensor; 4] {
         let tracker = &self.checkpoint.model.tracker;
         let head = &tracker.sam_head;
@@ -119,8 +119,8 @@ fn box_rows(boxes: &[Tensor]) -> Tensor {
     Tensor::cat(boxes, 0).unwrap()
 }
 
-/// Our value of `path`, its field `part`, on a frame, with elements in the reference's order; `None` for a
-/// module that has no counterpart here.
+/// The engine's value of field `part` of module `path` on a frame, in the reference's layout; `None` for a module
+/// without counterpart.
 fn ours(run: &Run, path: &str, part: &str, frame: usize) -> Option<Tensor> {
     if let Some(rest) = path.strip_prefix("detector_model") {
         return detector(run, rest.trim_start_matches('.'), part);
@@ -209,7 +209,7 @@ fn tracker(run: &Run, path: &str, part: &str, frame: usize) -> Option<Tensor> {
         }
         ("memory_attention", "") => Some(first("memory_attention")),
         ("temporal_positional_encoding_projection_layer", "") => {
-            // By age; the reference begins with the conditioning frame, which is the oldest.
+            // Rows are ordered by age. The reference starts with the conditioning frame, which is the oldest.
             let ages = noted("temporal_projection");
             let rest = ages.dim(0).unwrap() - 1;
             let (oldest, rest) = (ages.narrow(0, rest, 1).unwrap(), ages.narrow(0, 0, rest).unwrap());
@@ -248,7 +248,7 @@ fn every_stored_module_output_is_reproduced() {
         let stored = folder(name).join("layers.safetensors");
         let stored = candle_core::safetensors::load(stored, &Device::Cpu).unwrap();
         let facts = run.checkpoint.reference["layers"].as_object().unwrap();
-        // Nothing that is stored goes uncompared: a key without facts or without a counterpart fails.
+        // Every stored output is compared: a key without facts or without a counterpart fails.
         let outputs = stored.keys().filter(|k| k.contains('#'));
         assert!(outputs.clone().all(|key| facts.contains_key(key)), "{name}: an output without facts");
         assert_eq!(outputs.count(), facts.len(), "{name}");
@@ -257,7 +257,7 @@ fn every_stored_module_output_is_reproduced() {
             let number = |key: &str| facts[key].as_u64().unwrap() as usize;
             let (path, part) = split_key(key);
             let got = ours(&run, path, part, number("frame"))
-                .unwrap_or_else(|| panic!("{name} {key}: compared with nothing"));
+                .unwrap_or_else(|| panic!("{name} {key}: no counterpart"));
             let shape: Vec<usize> = serde_json::from_value(facts["shape"].clone()).unwrap();
             assert_eq!(got.elem_count(), shape.iter().product::<usize>(), "{name} {key}: {:?}", got.shape());
             let got: Vec<f32> = numbers(&got).into_iter().step_by(number("stride")).collect();

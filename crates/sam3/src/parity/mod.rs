@@ -1,4 +1,4 @@
-//! The engine's modules against the reference's outputs: of the tiny checkpoints, and at the real shapes.
+//! Compares the engine's modules with outputs of the reference, for the tiny models and at the real configuration.
 
 mod layers;
 mod preprocessing;
@@ -12,22 +12,22 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::model::{Model, Precision};
 
-/// Largest difference of any element of a module's output, relative to the output's largest magnitude or to
-/// 1. Both sides compute in f32 and add up in another order; PyTorch itself is 1e-5 away from f64.
+/// Largest difference of any element of a module's output, relative to the output's largest magnitude or to 1. Both
+/// compute in f32 but sum in a different order; the difference between PyTorch in f32 and in f64 is 1e-5.
 pub(crate) const RELATIVE_TOLERANCE: f32 = 1e-4;
 
-/// The same in bfloat16, whose every step rounds to 8 bits: what whole modules show on a CPU, twice over.
+/// The same in bfloat16, which rounds every step to 8 bits: twice the difference of modules on a CPU.
 const BF16_TOLERANCE: f32 = 2.6e-2;
 
-/// What modules at the real shapes are tested in: f32 on the CPU, or bfloat16 on the device that
-/// `COURTSIDE_TEST_DEVICE` names, by our own kernels where `COURTSIDE_TEST_KERNELS` is `fused`.
+/// Type, device and tolerance of the tests at the real configuration: f32 on the CPU, or bfloat16 on the device in
+/// `COURTSIDE_TEST_DEVICE`, with the fused kernels if `COURTSIDE_TEST_KERNELS` is `fused`.
 pub(crate) struct Arithmetic {
     pub precision: Precision,
     pub device: Device,
     pub tolerance: f32,
 }
 
-/// As the environment says.
+/// The arithmetic that the environment selects.
 pub(crate) fn arithmetic() -> Arithmetic {
     match std::env::var("COURTSIDE_TEST_DEVICE") {
         Ok(name) => {
@@ -43,10 +43,10 @@ pub(crate) fn arithmetic() -> Arithmetic {
     }
 }
 
-/// The tiny checkpoints.
+/// The fixtures with tiny models.
 pub(crate) const CHECKPOINTS: [&str; 2] = ["wide", "narrow"];
 
-/// Where reference data lie.
+/// The folder of a fixture.
 pub(crate) fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name)
 }
@@ -55,7 +55,7 @@ pub(crate) fn read_json(path: &Path) -> serde_json::Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-/// A tiny checkpoint with its clip.
+/// A tiny model with its clip and the outputs of the reference.
 pub(crate) struct Checkpoint {
     pub model: Arc<Model>,
     pub prompts: Vec<String>,
@@ -86,7 +86,7 @@ impl Checkpoint {
         self.tensors["video"].dim(0).unwrap()
     }
 
-    /// Pixel values as the reference fed them, `[1, size, size, 3]`.
+    /// Pixel values of frame `t` in the reference, `[1, size, size, 3]`.
     pub(crate) fn pixel_values(&self, t: usize) -> Tensor {
         let resized = self.tensors["resized"].get(t).unwrap().to_dtype(DType::F32).unwrap();
         let normed = ((resized - 127.5).unwrap() / 127.5).unwrap();
@@ -99,18 +99,17 @@ pub(crate) fn numbers(tensor: &Tensor) -> Vec<f32> {
     tensor.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
-/// Channels-last pictures in the reference's order: `[n, h, w, c]` → `[n, c, h, w]`.
+/// Converts images to the reference's layout: `[n, h, w, c]` → `[n, c, h, w]`.
 pub(crate) fn channels_first(x: &Tensor) -> Tensor {
     x.permute((0, 3, 1, 2)).unwrap().contiguous().unwrap()
 }
 
-/// The reference's pictures in our order: `[n, c, h, w]` → `[n, h, w, c]`.
+/// Converts images from the reference's layout: `[n, c, h, w]` → `[n, h, w, c]`.
 pub(crate) fn channels_last(x: &Tensor) -> Tensor {
     x.permute((0, 2, 3, 1)).unwrap().contiguous().unwrap()
 }
 
-/// Largest difference relative to the largest wanted magnitude, or to 1. Infinite if anything is not a
-/// number.
+/// Largest difference relative to the largest expected magnitude, or to 1. Infinite if any difference is NaN.
 pub(crate) fn relative_difference(got: &[f32], want: &[f32]) -> f32 {
     assert_eq!(got.len(), want.len());
     let scale = want.iter().fold(1.0, |scale: f32, w| scale.max(w.abs()));

@@ -1,5 +1,5 @@
-//! One module of each kind at the real configuration, with weights and inputs by formula
-//! (`fixtures/real-shapes`): block borders, padding and long sums that tiny shapes never reach.
+//! Compares one module of each kind at the real configuration, with weights and inputs by formula
+//! (`fixtures/real-shapes`). This covers block boundaries, padding and long sums, which tiny shapes do not reach.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -28,11 +28,11 @@ use crate::tracker::memory_encoder::MemoryEncoder;
 use crate::tracker::sam_head::SamHead;
 use crate::weights::Weights;
 
-/// Side of the patch grid.
+/// Side of the grid of patches.
 const GRID: usize = 72;
-/// Width of everything behind the ViT.
+/// Number of channels after the ViT.
 const WIDTH: usize = 256;
-/// Words among the prompt's tokens.
+/// Number of prompt tokens that are not padding.
 const N_WORDS: usize = 7;
 
 /// A parameter or input by formula.
@@ -60,7 +60,7 @@ struct Facts {
 }
 
 impl Formula {
-    /// SplitMix64 of the element's place, seeded by the name (see `fixtures/README.md`).
+    /// SplitMix64 of the element's index, seeded by the name (see `fixtures/README.md`).
     fn values(&self) -> Vec<f32> {
         let seed = Fnv::default().add(self.name.as_bytes()).value();
         let value = |i: u64| {
@@ -80,7 +80,7 @@ impl Formula {
     }
 }
 
-/// A module with its inputs and what the reference computed.
+/// A module with its inputs and the reference's outputs.
 struct Case {
     name: String,
     facts: Facts,
@@ -101,7 +101,7 @@ impl Case {
         }
     }
 
-    /// The root of the tree of parameters; those outside the case's module are zero.
+    /// The root of the parameters. Parameters outside the case's module are zero.
     fn root(&self) -> Weights {
         let (module, used) = (self.facts.module.clone(), self.used.clone());
         let parameters = self.facts.parameters.clone();
@@ -130,13 +130,13 @@ impl Case {
     }
 
     /// An input `[n, c, h, w]` as `[n, h, w, c]`.
-    fn picture(&self, name: &str) -> Tensor {
+    fn image(&self, name: &str) -> Tensor {
         channels_last(&self.input(name))
     }
 
     /// An input `[1, c, h, w]` as `[1, h·w, c]`.
-    fn flat_picture(&self, name: &str) -> Tensor {
-        self.picture(name).flatten(1, 2).unwrap()
+    fn flat_image(&self, name: &str) -> Tensor {
+        self.image(name).flatten(1, 2).unwrap()
     }
 
     fn prompt(&self) -> PromptFeatures {
@@ -148,8 +148,8 @@ impl Case {
         PromptFeatures { tokens, mask, shares }
     }
 
-    /// Compares an output, elements in the reference's order: samples one by one, and mean, L2 norm and
-    /// largest magnitude of the whole.
+    /// Compares an output, in the reference's layout: the samples, and mean, L2 norm and largest magnitude of the
+    /// complete output.
     fn check(&self, output: &str, got: &Tensor) {
         let facts = &self.facts.outputs[output];
         let key = |what: &str| format!("{}.{output}.{what}", self.name);
@@ -180,7 +180,8 @@ impl Case {
         );
     }
 
-    /// Every parameter was asked for but those below `unused`, which the reference has and never runs.
+    /// Checks that every parameter was used, except those with a prefix in `unused`, which the reference has but never
+    /// uses.
     fn check_parameters(&self, unused: &[&str]) {
         let used = self.used.borrow();
         for name in self.facts.parameters.keys() {
@@ -200,7 +201,7 @@ fn positions() -> Tensor {
 }
 
 #[test]
-fn the_formula_is_the_fixtures() {
+fn formula_equals_the_one_of_the_fixtures() {
     let case = Case::open("vit_window");
     let start: Vec<f32> = case.facts.inputs["hidden_states"].values()[..4].to_vec();
     assert_eq!(start, [0.141_135_93, 0.928_707_7, -0.168_658_5, 0.337_434_05]);
@@ -235,7 +236,7 @@ fn vit_embeddings() {
     let case = Case::open("vit_embeddings");
     let config = VideoConfig::default().detector_config.vision_config.backbone_config;
     let embeddings = case.build(|w| vit::Embeddings::new(&config, w));
-    case.check("embeddings", &embeddings.forward(&case.picture("pixel_values")).unwrap());
+    case.check("embeddings", &embeddings.forward(&case.image("pixel_values")).unwrap());
     case.check_parameters(&[]);
 }
 
@@ -263,7 +264,7 @@ fn necks() {
     for (level, name) in ["neck_0", "neck_1", "neck_2"].into_iter().enumerate() {
         let case = Case::open(name);
         let layer = case.build(|w| FpnLayer::new(&config, 2 - level, w));
-        let features = layer.forward(&case.picture("hidden_states")).unwrap();
+        let features = layer.forward(&case.image("hidden_states")).unwrap();
         case.check("features", &channels_first(&features));
         case.check_parameters(&[]);
     }
@@ -288,7 +289,7 @@ fn detr_encoder() {
     let case = Case::open("detr_encoder");
     let config = DetrEncoderConfig { num_layers: 1, ..DetrEncoderConfig::default() };
     let encoder = case.build(|w| DetrEncoder::new(&config, w));
-    let features = case.flat_picture("vision_features");
+    let features = case.flat_image("vision_features");
     case.check("hidden_states", &encoder.forward(&features, &positions(), &case.prompt()).unwrap());
     case.check_parameters(&[]);
 }
@@ -298,8 +299,8 @@ fn detr_decoder() {
     let case = Case::open("detr_decoder");
     let config = DetrDecoderConfig { num_layers: 2, ..DetrDecoderConfig::default() };
     let decoder = case.build(|w| DetrDecoder::new(&config, w));
-    let picture = case.input("vision_features");
-    let (_, recorded) = record(|| decoder.forward(&picture, &positions(), GRID, &case.prompt()).unwrap());
+    let image = case.input("vision_features");
+    let (_, recorded) = record(|| decoder.forward(&image, &positions(), GRID, &case.prompt()).unwrap());
     let layers = &recorded["detr_decoder.layer"];
     let decoded: Vec<_> = layers.iter().map(|x| decoder.decode(x).unwrap()).collect();
     let queries: Vec<&Tensor> = decoded.iter().map(|d| &d.queries).collect();
@@ -327,7 +328,7 @@ fn mask_decoder() {
     let case = Case::open("mask_decoder");
     let config = DetectorConfig::default().mask_decoder_config;
     let decoder = case.build(|w| MaskDecoder::new(&config, w));
-    let pyramid = Pyramid(["features_288", "features_144", "features_72"].map(|name| case.picture(name)));
+    let pyramid = Pyramid(["features_288", "features_144", "features_72"].map(|name| case.image(name)));
     let encoded = case.input("encoder_hidden_states");
     let pixels = decoder.embed_pixels(&encoded, &pyramid, &case.prompt()).unwrap();
     let queries = case.input("queries").squeeze(0).unwrap();
@@ -354,11 +355,11 @@ fn memory_attention() {
 fn sam_mask_decoder() {
     let case = Case::open("sam_mask_decoder");
     let head = case.build(|w| SamHead::new(&TrackerConfig::default().mask_decoder_config, w));
-    let pictures = (case.flat_picture("image_embeddings") + case.flat_picture("dense")).unwrap();
-    let positions = case.flat_picture("image_positions").squeeze(0).unwrap();
+    let images = (case.flat_image("image_embeddings") + case.flat_image("dense")).unwrap();
+    let positions = case.flat_image("image_positions").squeeze(0).unwrap();
     let sparse = case.input("sparse").squeeze(0).unwrap().squeeze(0).unwrap();
-    let tokens = head.read(&pictures, &positions, &sparse).unwrap();
-    let (s0, s1) = (case.picture("features_288"), case.picture("features_144"));
+    let tokens = head.read(&images, &positions, &sparse).unwrap();
+    let (s0, s1) = (case.image("features_288"), case.image("features_144"));
     let [masks, iou, chosen] = head.several(&tokens, &s0, &s1).unwrap();
     case.check("masks", &masks);
     case.check("iou", &iou);
@@ -373,7 +374,7 @@ fn memory_encoder() {
     let config = TrackerConfig::default();
     let encoder = case.build(|w| MemoryEncoder::new(&config, w));
     let masks = case.input("masks").squeeze(1).unwrap();
-    let memory = encoder.forward(&case.picture("features"), &masks).unwrap();
+    let memory = encoder.forward(&case.image("features"), &masks).unwrap();
     case.check("memory", &channels_first(&memory));
     let positions = sine_2d(GRID, config.memory_encoder_output_channels, &Device::Cpu).unwrap();
     case.check("positions", &positions.t().unwrap());

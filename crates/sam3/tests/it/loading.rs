@@ -1,4 +1,4 @@
-//! Checkpoints that do not load, and how each is refused; layouts and storage types that answer alike.
+//! Models that do not load, with the error for each; layouts and storage types with the same results.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ fn load(copy: &Copy) -> Result<Model, Error> {
     Model::load(copy.folder(), Precision::F32, &Device::Cpu)
 }
 
-/// Loading and checking both fail, with the same error.
+/// The error of loading a model; checking it must fail with the same error.
 fn refusal(copy: &Copy) -> Error {
-    let loaded = load(copy).err().expect("loads");
-    let checked = Model::check(copy.folder()).expect_err("passes the check");
+    let loaded = load(copy).err().expect("loading fails");
+    let checked = Model::check(copy.folder()).expect_err("the check fails");
     assert_eq!(loaded.to_string(), checked.to_string());
     loaded
 }
@@ -44,7 +44,7 @@ fn a_missing_tensor_is_named_with_its_shape() {
 }
 
 #[test]
-fn a_tensor_that_nothing_uses_is_named() {
+fn an_unused_tensor_is_named() {
     let copy = Copy::of("wide");
     let extra = "detector_model.detr_encoder.layers.99.mlp.fc1.weight";
     copy.edit_tensors(|tensors| {
@@ -66,7 +66,7 @@ fn a_tensor_of_the_wrong_shape_is_named_with_both_shapes() {
 }
 
 #[test]
-fn all_problems_are_reported_at_once() {
+fn all_problems_are_reported_together() {
     let copy = Copy::of("narrow");
     copy.edit_tensors(|tensors| {
         tensors.retain(|key, _| !key.contains("detr_encoder.layers.0.mlp"));
@@ -76,7 +76,7 @@ fn all_problems_are_reported_at_once() {
 }
 
 #[test]
-fn a_truncated_file_is_refused_wherever_it_ends() {
+fn a_truncated_file_is_refused() {
     let copy = Copy::of("wide");
     let path = copy.path("model.safetensors");
     let whole = std::fs::read(&path).unwrap();
@@ -119,7 +119,7 @@ fn an_index_cannot_point_outside_its_folder() {
 }
 
 #[test]
-fn a_damaged_index_is_refused() {
+fn a_corrupt_index_is_refused() {
     let copy = Copy::of("narrow");
     let index = "model.safetensors.index.json";
     copy.edit_json(index, |json| json["weight_map"] = serde_json::json!({}));
@@ -131,7 +131,7 @@ fn a_damaged_index_is_refused() {
 }
 
 #[test]
-fn a_config_value_that_is_not_implemented_is_named() {
+fn an_unsupported_config_value_is_named() {
     for (pointer, value) in [
         ("/detector_config/vision_config/backbone_config/rope_parameters/rope_type", "yarn"),
         ("/tracker_config/memory_fuser_hidden_act", "swish"),
@@ -146,14 +146,14 @@ fn a_config_value_that_is_not_implemented_is_named() {
 }
 
 #[test]
-fn a_config_of_something_else_is_refused() {
+fn a_config_of_another_model_type_is_refused() {
     let copy = Copy::of("wide");
     copy.edit_json("config.json", |json| *json = serde_json::json!({"model_type": "bert"}));
     assert_checkpoint_error(&copy, "config.json", "not a SAM3 video checkpoint");
 }
 
 #[test]
-fn a_processor_that_resizes_otherwise_is_refused() {
+fn an_unsupported_resize_is_refused() {
     let copy = Copy::of("wide");
     copy.edit_json("processor_config.json", |json| {
         for key in ["video_processor", "image_processor"] {
@@ -165,13 +165,13 @@ fn a_processor_that_resizes_otherwise_is_refused() {
     assert_checkpoint_error(&copy, "processor_config.json", "resample = 3");
 }
 
-/// What a checkpoint answers on its fixture's clip.
-fn answers(fixture: &Fixture, model: Model) -> Vec<FrameOutput> {
+/// The outputs of a model for its fixture's clip.
+fn outputs(fixture: &Fixture, model: Model) -> Vec<FrameOutput> {
     fixture.run(&Arc::new(model), fixture.options(Mode::Streaming, Compat::Fixed))
 }
 
 #[test]
-fn both_spellings_of_the_trackers_keys_load_alike() {
+fn both_prefixes_of_tracker_keys_load() {
     let (short, doubled) = ("tracker_model.", "tracker_model.tracker_model.");
     for (name, from, to) in [("wide", short, doubled), ("narrow", doubled, short)] {
         let (fixture, copy) = (Fixture::open(name), Copy::of(name));
@@ -189,21 +189,21 @@ fn both_spellings_of_the_trackers_keys_load_alike() {
         assert!(renamed > 100, "{name}: {renamed}");
         let want =
             fixture.run(&fixture.model(Precision::F32), fixture.options(Mode::Streaming, Compat::Fixed));
-        assert!(answers(&fixture, load(&copy).unwrap()) == want, "{name}");
+        assert!(outputs(&fixture, load(&copy).unwrap()) == want, "{name}");
     }
 }
 
 #[test]
-fn shards_load_as_one_file() {
+fn one_file_loads_like_shards() {
     let (fixture, copy) = (Fixture::open("narrow"), Copy::of("narrow"));
     copy.edit_tensors(|_| {});
     assert!(copy.path("model.safetensors").is_file() && !copy.path("model.safetensors.index.json").exists());
     let want = fixture.run(&fixture.model(Precision::F32), fixture.options(Mode::Streaming, Compat::Fixed));
-    assert!(answers(&fixture, load(&copy).unwrap()) == want);
+    assert!(outputs(&fixture, load(&copy).unwrap()) == want);
 }
 
 #[test]
-fn a_check_reads_the_config_of_a_good_checkpoint() {
+fn check_returns_the_config_of_a_valid_model() {
     for name in NAMES {
         let fixture = Fixture::open(name);
         let checked = Model::check(&fixture.folder).unwrap();
@@ -212,7 +212,7 @@ fn a_check_reads_the_config_of_a_good_checkpoint() {
 }
 
 #[test]
-fn prompts_that_cannot_be_encoded_are_refused() {
+fn invalid_prompts_are_refused() {
     let model = Fixture::open("wide").model(Precision::F32);
     let long = "ball ".repeat(40);
     for (prompts, part) in [
@@ -222,14 +222,14 @@ fn prompts_that_cannot_be_encoded_are_refused() {
         (&[], "there is none"),
     ] {
         let options = SessionOptions::new(Mode::Streaming, (90, 120));
-        let error = Session::new(model.clone(), prompts, options).err().expect("is taken");
+        let error = Session::new(model.clone(), prompts, options).err().expect("the prompts are refused");
         let Error::Prompt { why, .. } = &error else { panic!("{error}") };
         assert!(why.contains(part), "{error}");
     }
 }
 
 #[test]
-fn weights_that_are_exact_in_bf16_answer_the_same_stored_so() {
+fn bf16_storage_of_exact_weights_gives_the_same_objects() {
     for name in NAMES {
         let fixture = Fixture::open(name);
         let options = fixture.options(fixture.offline(), Compat::Fixed);

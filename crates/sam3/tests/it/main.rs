@@ -1,4 +1,4 @@
-//! The engine against reference outputs, and its promises as properties.
+//! Tests of the engine: comparison with reference outputs, and properties of every run.
 
 #![expect(clippy::unwrap_used, reason = "clippy knows tests by their attribute, not their helpers")]
 

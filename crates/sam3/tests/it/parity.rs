@@ -1,4 +1,4 @@
-//! End to end: what the reference tracked, frame by frame, in its four modes.
+//! Compares complete runs with the reference, frame by frame, in its four modes.
 
 use std::collections::BTreeSet;
 
@@ -6,27 +6,27 @@ use sam3::{Compat, Device, FrameOutput, Mode, Precision, Tensor};
 
 use crate::fixture::{Fixture, NAMES, arithmetics};
 
-/// Largest difference of a mask logit in f32. The reference rounds memories to bfloat16, where a last bit may
-/// fall either way; it differs this much from itself when its attention runs through another kernel.
+/// Largest difference of a mask logit in f32. The reference rounds memories to bfloat16, where a last bit may differ.
+/// With another attention kernel, the reference differs this much from itself.
 pub(crate) const MASK_LOGIT_TOLERANCE: f32 = 5e-2;
 
-/// How far a run may lie from the reference in f32. Ids, withdrawn and hidden tracks are always equal, but for
+/// Largest differences of a run from the reference in f32. Ids, removed and hidden objects must be equal, except for
 /// [`Twins`] on a GPU.
 struct Tolerances {
     /// Largest difference of a mask logit.
     mask_logit: f32,
     /// Largest difference of a probability.
     score: f32,
-    /// Confidences this close are the same: a track may be on either side of one half, and of two tracks with one
-    /// mask either may win it ([`Twins`]).
+    /// Confidences with a smaller difference count as equal: an object may be on either side of one half, and either
+    /// of two objects with the same mask may keep it ([`Twins`]).
     confidence: f32,
-    /// Source pixels.
+    /// Largest difference of a box coordinate in source pixels.
     box_side: f32,
-    /// Source pixels that may fall on the other side of a mask's edge, over a whole clip.
+    /// Largest number of different mask pixels at source size, over a complete clip.
     pixels: usize,
-    /// Whether what becomes of [`Twins`] is compared, too: when they are born, hidden and withdrawn. The order of
-    /// sums decides it, which a GPU's library is free to choose.
-    fates: bool,
+    /// Whether creation, hiding and removal of [`Twins`] are compared. They depend on the order of summation, which a
+    /// GPU's library is free to choose.
+    compare_twins: bool,
 }
 
 impl Tolerances {
@@ -36,18 +36,24 @@ impl Tolerances {
         confidence: 0.0,
         box_side: 0.0,
         pixels: 2,
-        fates: true,
+        compare_twins: true,
     };
 
-    /// The reference in bfloat16 lies this far from itself in f32 (`scripts/reference/make_fixture.py narrow --bf16`):
-    /// logits 13.7 among hundreds, probabilities 0.051, boxes 1 pixel, 43 pixels of a clip. A quarter is
-    /// allowed for other rounding.
-    const BF16: Self =
-        Self { mask_logit: 17.1, score: 0.064, confidence: 0.064, box_side: 1.0, pixels: 53, fates: true };
+    /// The differences between the reference in bfloat16 and in f32
+    /// (`scripts/reference/make_fixture.py narrow --bf16`), plus a quarter for different rounding. They are 13.7 for
+    /// logits (of several hundred), 0.051 for probabilities, 1 pixel for boxes, and 43 pixels per clip.
+    const BF16: Self = Self {
+        mask_logit: 17.1,
+        score: 0.064,
+        confidence: 0.064,
+        box_side: 1.0,
+        pixels: 53,
+        compare_twins: true,
+    };
 
     fn of(precision: Precision, device: &Device) -> Self {
         match precision {
-            Precision::Bf16 => Self { fates: device.is_cpu(), ..Self::BF16 },
+            Precision::Bf16 => Self { compare_twins: device.is_cpu(), ..Self::BF16 },
             _ => Self::F32,
         }
     }
@@ -77,9 +83,9 @@ fn every_mode_of_the_reference_is_reproduced() {
     }
 }
 
-/// The largest differences of a run.
+/// The largest differences of a run from the reference.
 #[derive(Debug, Default)]
-struct Off {
+struct Differences {
     mask_logit: f32,
     score: f32,
     box_side: f32,
@@ -88,7 +94,7 @@ struct Off {
 
 fn compare(fixture: &Fixture, tag: &str, outputs: &[FrameOutput], tolerances: &Tolerances) {
     let mut removed = BTreeSet::new();
-    let mut off = Off::default();
+    let mut off = Differences::default();
     let mut twins = Twins::default();
     for (t, output) in outputs.iter().enumerate() {
         let at = format!("{} {tag} frame {t}", fixture.name);
@@ -97,7 +103,7 @@ fn compare(fixture: &Fixture, tag: &str, outputs: &[FrameOutput], tolerances: &T
         let frame = Stored { fixture, prefix: format!("{tag}.{t}.") };
         twins.note(&frame, tolerances);
         let compared = |ids: &BTreeSet<u64>| -> BTreeSet<u64> {
-            ids.iter().copied().filter(|&id| tolerances.fates || !twins.has(id)).collect()
+            ids.iter().copied().filter(|&id| tolerances.compare_twins || !twins.has(id)).collect()
         };
         removed.extend(output.removed.iter().copied());
         assert_eq!(compared(&removed), compared(&facts.removed), "{at}: removed");
@@ -115,7 +121,7 @@ fn compare(fixture: &Fixture, tag: &str, outputs: &[FrameOutput], tolerances: &T
     assert!(within && off.pixels <= pixels, "{} {tag}: {off:?}", fixture.name);
 }
 
-/// What the reference said of one frame.
+/// The reference's tensors of one frame.
 struct Stored<'a> {
     fixture: &'a Fixture,
     prefix: String,
@@ -135,14 +141,14 @@ impl Stored<'_> {
     }
 }
 
-/// Tracks of the reference that have had another one's mask and, within the tolerance, its confidence. Which of
-/// them keeps the pixels is decided by the last bits, and from then on their memories differ; their numbers are not
-/// compared. In f32 there are none.
+/// Objects of the reference that had the same mask as another one and, within the tolerance, the same confidence.
+/// Rounding decides which of them keeps the pixels, and their memories differ from then on, so that their numbers are
+/// not compared. There are none in f32.
 #[derive(Debug, Default)]
 struct Twins(BTreeSet<u64>);
 
 impl Twins {
-    /// Adds those of a frame, where the masks before that decision are stored.
+    /// Adds the twins of a frame, if its masks before that decision are stored.
     fn note(&mut self, frame: &Stored, tolerances: &Tolerances) {
         let (ids, Some(masks)) = (frame.ids("ids"), frame.get("low_res_masks")) else { return };
         let (masks, scores) = (numbers(masks), frame.numbers("trk_scores"));
@@ -166,23 +172,23 @@ fn numbers(tensor: &Tensor) -> Vec<f32> {
     tensor.to_dtype(candle_core::DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
-/// Logits and probabilities.
+/// Compares logits and probabilities of all objects.
 fn compare_masks(
     frame: &Stored,
     output: &FrameOutput,
     tolerances: &Tolerances,
     twins: &Twins,
-    off: &mut Off,
+    off: &mut Differences,
 ) {
     let (detected, tracked) = (frame.numbers("det_scores"), frame.numbers("trk_scores"));
-    // Stored on every third frame of the runs with kernels, and some of them as f16.
+    // Runs with kernels store them on every third frame, and some fixtures store them as f16.
     let logits = frame.get("low_res_masks").map(|masks| {
         let rounding = if masks.dtype() == candle_core::DType::F16 { 1e-2 } else { 0.0 };
         (numbers(masks), rounding)
     });
     for (i, id) in frame.ids("ids").into_iter().enumerate().filter(|(_, id)| !twins.has(*id)) {
         let mask = output.low_res.iter().find(|mask| mask.id == id).unwrap();
-        // Of a withdrawn object the reference lists -1e4; it is never shown. NaN where there is none.
+        // The reference's score of a removed object is -1e4, and NaN means that it has no score.
         for (got, want) in [(mask.score, detected[i]), (mask.tracker_score, tracked[i])] {
             if want >= 0.0 {
                 off.score = off.score.max((got - want).abs());
@@ -198,8 +204,8 @@ fn compare_masks(
     }
 }
 
-/// What is shown.
-fn compare_objects(frame: &Stored, output: &FrameOutput, twins: &Twins, at: &str, off: &mut Off) {
+/// Compares ids, boxes and masks of the objects that are shown.
+fn compare_objects(frame: &Stored, output: &FrameOutput, twins: &Twins, at: &str, off: &mut Differences) {
     let shown: Vec<_> = output.objects.iter().filter(|object| !twins.has(object.id)).collect();
     let wanted = frame.ids("post.object_ids");
     let wanted: Vec<(usize, u64)> =
@@ -212,7 +218,7 @@ fn compare_objects(frame: &Stored, output: &FrameOutput, twins: &Twins, at: &str
     );
     let boxes = frame.numbers("post.boxes");
     let (height, width) = frame.fixture.frame_size();
-    // Eight pixels to a byte, the leftmost in the highest bit.
+    // Eight pixels per byte, the leftmost in the highest bit.
     let masks = frame.get("post.masks_packed").unwrap().flatten_all().unwrap().to_vec1::<u8>().unwrap();
     let row_bytes = width.div_ceil(8);
     for (object, (i, _)) in shown.into_iter().zip(wanted) {

@@ -1,4 +1,4 @@
-//! What holds of every run: the same frames give the same tracks, limits are kept, lost objects go.
+//! Properties of every run: the same frames give the same objects, limits are respected, lost objects retire.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ fn ids(output: &FrameOutput) -> BTreeSet<u64> {
     output.low_res.iter().map(|m| m.id).collect()
 }
 
-/// Outputs, and after each frame how many objects are carried on.
+/// All outputs, and the number of tracked objects after each frame.
 fn run_counted(
     fixture: &Fixture,
     model: &Arc<Model>,
@@ -48,7 +48,7 @@ fn the_same_frames_give_the_same_bytes() {
 }
 
 #[test]
-fn source_frames_give_the_reference_its_tracks() {
+fn source_frames_give_the_same_ids_as_the_reference() {
     for name in NAMES {
         let fixture = Fixture::open(name);
         let model = fixture.model(Precision::F32);
@@ -91,7 +91,7 @@ fn frames_of_another_size_are_refused() {
 }
 
 #[test]
-fn no_more_objects_are_tracked_than_asked_for() {
+fn max_objects_limits_the_tracked_objects() {
     for name in NAMES {
         let fixture = Fixture::open(name);
         let model = fixture.model(Precision::F32);
@@ -110,7 +110,7 @@ fn no_more_objects_are_tracked_than_asked_for() {
 }
 
 #[test]
-fn objects_that_nothing_confirms_any_more_retire() {
+fn objects_without_matching_detections_retire() {
     let fixture = Fixture::open("wide");
     let model = fixture.model(Precision::F32);
     let run = |compat, retire_after| {
@@ -121,18 +121,18 @@ fn objects_that_nothing_confirms_any_more_retire() {
     let (kept, retired) = (run(Compat::Fixed, None), run(Compat::Fixed, Some(3)));
     let gone: BTreeSet<u64> = last(&kept).difference(&last(&retired)).copied().collect();
     assert!(!gone.is_empty(), "{:?} {:?}", last(&kept), last(&retired));
-    // A retired object never comes back under its old id.
+    // A retired object never reappears under its old id.
     for id in gone {
         let seen: Vec<bool> = retired.iter().map(|o| ids(o).contains(&id)).collect();
         let ends = seen.windows(2).filter(|w| w[0] && !w[1]).count();
         assert_eq!((ends, seen.last()), (1, Some(&false)), "object {id}: {seen:?}");
     }
-    // The reference tracks for ever.
+    // The reference never retires objects.
     assert_eq!(last(&run(Compat::Reference, Some(3))), last(&run(Compat::Reference, None)));
 }
 
 #[test]
-fn prompts_of_the_same_tokens_count_once() {
+fn prompts_with_the_same_tokens_are_tracked_once() {
     let fixture = Fixture::open("wide");
     let model = fixture.model(Precision::F32);
     let prompts_of = |compat| {
@@ -145,7 +145,7 @@ fn prompts_of_the_same_tokens_count_once() {
 }
 
 #[test]
-fn a_frame_beyond_the_announced_number_is_refused() {
+fn more_frames_than_announced_are_refused() {
     let fixture = Fixture::open("wide");
     let model = fixture.model(Precision::F32);
     let options = fixture.options(Mode::Offline { n_frames: 1 }, Compat::Fixed);
@@ -157,7 +157,7 @@ fn a_frame_beyond_the_announced_number_is_refused() {
 }
 
 #[test]
-fn detections_without_room_are_counted() {
+fn detections_beyond_the_limit_are_counted() {
     let fixture = Fixture::open("wide");
     let model = fixture.model(Precision::F32);
     let turned_away = |max_objects| {

@@ -1,4 +1,4 @@
-//! Sessions in files: interrupted anywhere, refused with anything else, never trusted when damaged.
+//! Saved sessions: they resume at any frame, and are refused with a different model or options and if they are corrupt.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ fn restore(fixture: &Fixture, model: &Arc<Model>, options: &SessionOptions, byte
     Session::from_bytes(model.clone(), &prompts, options.clone(), bytes, Path::new(SOMEWHERE)).unwrap()
 }
 
-/// All outputs and the saved state after each frame; the session is given to `between` before each frame.
+/// All outputs, and the saved state after each frame. `between` replaces the session before each frame.
 fn run(
     fixture: &Fixture,
     model: &Arc<Model>,
@@ -33,7 +33,7 @@ fn run(
 }
 
 #[test]
-fn a_session_saved_and_loaded_before_every_frame_goes_on_as_if_it_never_stopped() {
+fn saving_and_loading_before_every_frame_changes_nothing() {
     for name in NAMES {
         let fixture = Fixture::open(name);
         let model = fixture.model(Precision::F32);
@@ -75,7 +75,7 @@ fn a_session_goes_through_files() {
     assert!(matches!(&error, Error::Io { path, .. } if *path == nowhere), "{error}");
 }
 
-/// A session in the middle of its clip.
+/// A session after four frames, saved.
 fn saved(fixture: &Fixture, model: &Arc<Model>, options: &SessionOptions) -> Vec<u8> {
     let mut session = Session::new(model.clone(), &fixture.prompts(), options.clone()).unwrap();
     for t in 0..4 {
@@ -86,7 +86,7 @@ fn saved(fixture: &Fixture, model: &Arc<Model>, options: &SessionOptions) -> Vec
 }
 
 #[test]
-fn a_session_is_refused_with_other_prompts_options_or_checkpoints() {
+fn a_session_is_refused_with_other_prompts_options_or_models() {
     let (fixture, other) = (Fixture::open("narrow"), Fixture::open("wide"));
     let model = fixture.model(Precision::F32);
     let options = fixture.options(fixture.offline(), Compat::Fixed);
@@ -105,7 +105,7 @@ fn a_session_is_refused_with_other_prompts_options_or_checkpoints() {
     ] {
         let path = Path::new(SOMEWHERE);
         let loaded = Session::from_bytes(model, prompts, options.clone(), &bytes, path);
-        let error = loaded.err().expect("is taken");
+        let error = loaded.err().expect("the session is refused");
         let Error::SavedSession { path: named, what } = &error else { panic!("{error}") };
         assert!(named == path && what.contains(part), "{error}");
     }
@@ -115,13 +115,13 @@ fn a_session_is_refused_with_other_prompts_options_or_checkpoints() {
 fn assert_damaged(fixture: &Fixture, model: &Arc<Model>, options: &SessionOptions, bytes: &[u8], how: &str) {
     let path = Path::new(SOMEWHERE);
     let loaded = Session::from_bytes(model.clone(), &fixture.prompts(), options.clone(), bytes, path);
-    let error = loaded.err().unwrap_or_else(|| panic!("{how}: is taken"));
+    let error = loaded.err().unwrap_or_else(|| panic!("{how}: the session is accepted"));
     let Error::SavedSession { what, .. } = &error else { panic!("{how}: {error}") };
     assert!(what.contains("not a whole session file"), "{how}: {error}");
 }
 
 #[test]
-fn a_damaged_session_is_refused_wherever_the_damage_is() {
+fn a_corrupt_session_is_refused() {
     let fixture = Fixture::open("narrow");
     let model = fixture.model(Precision::F32);
     let options = fixture.options(fixture.offline(), Compat::Fixed);
@@ -133,7 +133,7 @@ fn a_damaged_session_is_refused_wherever_the_damage_is() {
         assert_damaged(&fixture, &model, &options, &whole[..len], &format!("cut to {len}"));
     }
     let longer: Vec<u8> = whole.iter().copied().chain([0]).collect();
-    assert_damaged(&fixture, &model, &options, &longer, "a byte too many");
+    assert_damaged(&fixture, &model, &options, &longer, "one extra byte");
     // Every byte of the header, and some of the tensors'.
     let places = (0..header_len).chain((header_len..whole.len()).step_by(997)).chain([whole.len() - 1]);
     for place in places {

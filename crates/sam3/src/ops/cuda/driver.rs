@@ -1,4 +1,4 @@
-//! Opening a GPU, or saying why not; and what is in its memory.
+//! Opens GPUs, with an error that explains why one is not usable, and reports their memory.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,19 +8,18 @@ use candle_core::cuda_backend::cudarc::driver::{CudaContext, result, sys};
 use super::libraries;
 use crate::device::DeviceMemory;
 
-/// The driver's interface that the kernels are compiled for, as `cuDriverGetVersion` writes it.
-const NEEDED_VERSION: i32 = 13_000;
-/// Compute capability that has bfloat16 products.
-const NEEDED_CAPABILITY: (i32, i32) = (8, 0);
+/// The CUDA version that the kernels are compiled for, in the format of `cuDriverGetVersion`.
+const REQUIRED_VERSION: i32 = 13_000;
+/// The lowest compute capability with bfloat16 products.
+const REQUIRED_CAPABILITY: (i32, i32) = (8, 0);
 
-/// The GPUs that are open. Each is opened once: tensors of two handles would be computed on two streams that know
-/// nothing of each other.
+/// The open GPUs. Each is opened once, because two handles would compute on two streams without synchronisation.
 static OPEN: Mutex<Vec<(usize, Device)>> = Mutex::new(Vec::new());
 
-/// The GPU `ordinal`, on a stream of its own.
+/// Opens the GPU `ordinal` with a new stream, or returns it if it is open.
 ///
 /// # Errors
-/// What is missing, with its version and the way out.
+/// A message that names what is missing or too old, with its version, and what to install.
 pub(crate) fn open(ordinal: usize) -> Result<Device, String> {
     let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, device)) = open.iter().find(|(known, _)| *known == ordinal) {
@@ -33,32 +32,33 @@ pub(crate) fn open(ordinal: usize) -> Result<Device, String> {
 
 fn open_first(ordinal: usize) -> Result<Device, String> {
     libraries::load()?;
-    let driver = |e: result::DriverError| format!("the driver refuses: {e}");
-    result::init().map_err(|e| format!("no NVIDIA driver answers ({e}); install driver 580 or newer"))?;
+    let driver = |e: result::DriverError| format!("the driver failed: {e}");
+    result::init()
+        .map_err(|e| format!("the NVIDIA driver does not start ({e}); install driver 580 or newer"))?;
     let version = driver_version();
-    if version < NEEDED_VERSION {
-        let (have, need) = (shown(version), shown(NEEDED_VERSION));
+    if version < REQUIRED_VERSION {
+        let (found, required) = (shown(version), shown(REQUIRED_VERSION));
         return Err(format!(
-            "the driver is for CUDA {have}, this program needs CUDA {need}: install driver 580 or newer"
+            "the driver supports CUDA {found}, but this program needs CUDA {required}: install driver 580 or newer"
         ));
     }
     let n = CudaContext::device_count().map_err(driver)?;
     if ordinal >= n as usize {
-        return Err(format!("there are {n} GPUs, counted from 0; `nvidia-smi -L` lists them"));
+        return Err(format!("found {n} GPUs, numbered from 0: `nvidia-smi -L` lists them"));
     }
     let context = CudaContext::new(ordinal).map_err(driver)?;
     let (name, capability) = (context.name().map_err(driver)?, context.compute_capability().map_err(driver)?);
-    if capability < NEEDED_CAPABILITY {
-        let ((major, minor), (need_major, need_minor)) = (capability, NEEDED_CAPABILITY);
+    if capability < REQUIRED_CAPABILITY {
+        let ((major, minor), (required_major, required_minor)) = (capability, REQUIRED_CAPABILITY);
         return Err(format!(
-            "{name} has compute capability {major}.{minor}; bfloat16 needs {need_major}.{need_minor} \
+            "{name} has compute capability {major}.{minor}, but bfloat16 needs {required_major}.{required_minor} \
              (A100, RTX 30 and newer)"
         ));
     }
-    let device = Device::new_cuda_with_stream(ordinal).map_err(|e| format!("{name} cannot be used: {e}"))?;
+    let device = Device::new_cuda_with_stream(ordinal).map_err(|e| format!("cannot open {name}: {e}"))?;
     keep_freed_memory(&context).map_err(driver)?;
     if let Device::Cuda(cuda) = &device {
-        #[expect(unsafe_code, reason = "one stream computes; the copying stream waits for events of its own")]
+        #[expect(unsafe_code, reason = "one stream computes, and the copy stream waits for its own events")]
         unsafe {
             cuda.disable_event_tracking();
         }
@@ -66,7 +66,7 @@ fn open_first(ordinal: usize) -> Result<Device, String> {
     Ok(device)
 }
 
-/// A GPU in words.
+/// Describes a GPU: name, ordinal, compute capability, driver and memory.
 pub(crate) fn describe(device: &Device) -> Option<String> {
     let context = context(device)?;
     let (major, minor) = context.compute_capability().ok()?;
@@ -77,7 +77,7 @@ pub(crate) fn describe(device: &Device) -> Option<String> {
     ))
 }
 
-/// What is free on a GPU, and what of its memory pool is in use.
+/// Free and total memory of a GPU, and the use of its memory pool.
 pub(crate) fn memory(device: &Device) -> Option<DeviceMemory> {
     let context = context(device)?;
     let (free, total) = context.mem_get_info().ok()?;
@@ -103,7 +103,7 @@ fn driver_version() -> i32 {
     if status == sys::CUresult::CUDA_SUCCESS { version } else { 0 }
 }
 
-/// 13000 → 13.0
+/// Formats a version: 13000 → "13.0".
 fn shown(version: i32) -> String {
     format!("{}.{}", version / 1000, version % 1000 / 10)
 }
@@ -130,13 +130,13 @@ fn pool_number(
     Ok(value)
 }
 
-/// Freed memory stays with the process instead of going back to the driver at every synchronisation.
+/// Keeps freed memory in the pool, instead of returning it to the driver at every synchronisation.
 fn keep_freed_memory(context: &Arc<CudaContext>) -> Result<(), result::DriverError> {
     let pool = pool(context)?;
-    let mut everything = u64::MAX;
+    let mut unlimited = u64::MAX;
     let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
     #[expect(unsafe_code, reason = "this attribute is a 64-bit number")]
     unsafe {
-        result::mem_pool::set_attribute(pool, attribute, (&raw mut everything).cast())
+        result::mem_pool::set_attribute(pool, attribute, (&raw mut unlimited).cast())
     }
 }
