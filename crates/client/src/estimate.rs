@@ -1,4 +1,4 @@
-//! What a job will take: from its frames, the speed that workers showed, and a price.
+//! Estimates the time and the cost of a job from its frames, the speed of earlier jobs, and a price.
 
 use std::fmt;
 
@@ -6,24 +6,25 @@ use jobs::manifest::Parameters;
 use serde::Serialize;
 use store::{JobFilter, JobStatus, Library};
 
-use super::videos;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::progress::clock;
+use crate::videos;
 
-const PRICE: &str = "price_per_hour";
-/// Seconds that a machine is paid for around the tracking: start, model, transfers. An allowance, not measured.
-const AROUND_SECONDS: f64 = 300.0;
+/// Key under which the library remembers the last price.
+const PRICE_KEY: &str = "price_per_hour";
+/// Seconds of rented time besides tracking: boot, model loading, transfers. An allowance, not a measurement.
+const OVERHEAD_SECONDS: f64 = 300.0;
 
-/// What the user said.
+/// The price and the speed that the user gave.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Given {
-    /// Dollars per hour; what was given last if `None`.
+pub struct EstimateInputs {
+    /// Dollars per hour. `None`: the price that was given last.
     pub price_per_hour: Option<f64>,
-    /// Frames per second; what the last completed job did if `None`.
+    /// Frames per second. `None`: the speed of the latest completed job.
     pub fps: Option<f64>,
 }
 
-/// A job that was not submitted.
+/// The size, time and cost of a job that was not submitted. `None` where a speed or a price is missing.
 #[derive(Debug, Serialize)]
 pub struct Estimate {
     video_id: i64,
@@ -37,30 +38,32 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// Of a video.
-    pub fn of(library: &mut Library, video_id: i64, parameters: &Parameters, given: Given) -> Outcome<Self> {
-        super::submit::check(parameters)?;
-        let wrong = |what: &str| Failure::msg(Kind::Failed, format!("{what} must be more than 0"));
-        let positive = |x: &f64| x.is_finite() && *x > 0.0;
-        if given.price_per_hour.is_some_and(|p| !positive(&p)) {
-            return Err(wrong("--price-per-hour"));
-        }
-        if given.fps.is_some_and(|p| !positive(&p)) {
-            return Err(wrong("--fps"));
-        }
-        let row = videos::known(library, video_id)?;
+    /// Estimates a job of a video. Remembers the price in the library.
+    ///
+    /// # Errors
+    /// If a parameter, the price or the speed is out of range, or the video cannot be opened.
+    pub fn new(
+        library: &mut Library,
+        video_id: i64,
+        parameters: &Parameters,
+        inputs: EstimateInputs,
+    ) -> Outcome<Self> {
+        parameters.validate().map_err(|e| Failure::new(Kind::Failed, e))?;
+        check_positive("--price-per-hour", inputs.price_per_hour)?;
+        check_positive("--fps", inputs.fps)?;
+        let row = videos::find(library, video_id)?;
         let (row, video) = videos::open_unchanged(library, &row)?;
-        if let Some(price) = given.price_per_hour {
-            library.remember(PRICE, &price.to_string())?;
+        if let Some(price) = inputs.price_per_hour {
+            library.remember(PRICE_KEY, &price.to_string())?;
         }
-        let remembered = library.recall(PRICE)?.and_then(|text| text.parse().ok());
-        let price_per_hour = given.price_per_hour.or(remembered);
-        let gpu_fps = match given.fps {
+        let remembered = library.recall(PRICE_KEY)?.and_then(|text| text.parse().ok());
+        let price_per_hour = inputs.price_per_hour.or(remembered);
+        let gpu_fps = match inputs.fps {
             Some(fps) => Some(fps),
             None => last_speed(library)?,
         };
         let n_frames = parameters.n_tracked_frames(video.n_frames(), video.fps());
-        let gpu_seconds = gpu_fps.map(|fps| n_frames as f64 / fps + AROUND_SECONDS);
+        let gpu_seconds = gpu_fps.map(|fps| n_frames as f64 / fps + OVERHEAD_SECONDS);
         Ok(Self {
             video_id,
             file: row.file_path,
@@ -74,7 +77,16 @@ impl Estimate {
     }
 }
 
-/// Frames per second of the latest completed job, with all that it waited for.
+fn check_positive(flag: &str, value: Option<f64>) -> Outcome<()> {
+    match value {
+        Some(x) if !(x.is_finite() && x > 0.0) => {
+            Err(Failure::msg(Kind::Failed, format!("{flag} must be more than 0")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Frames per second of the latest completed job, measured from start to completion, waiting included.
 fn last_speed(library: &Library) -> Outcome<Option<f64>> {
     let filter = JobFilter { statuses: &[JobStatus::Completed], limit: Some(20), ..JobFilter::default() };
     let speed = |job: store::JobRow| {
@@ -96,7 +108,7 @@ impl fmt::Display for Estimate {
                 let time = clock(std::time::Duration::from_secs_f64(seconds));
                 writeln!(
                     f,
-                    "GPU time: {time} at {fps:.2} frames per second, {AROUND_SECONDS} s around it included"
+                    "GPU time: {time} at {fps:.2} frames per second, including {OVERHEAD_SECONDS} s of overhead"
                 )?;
             }
             _ => writeln!(f, "GPU time: unknown; no job was completed yet. Give a speed with --fps")?,
@@ -108,3 +120,5 @@ impl fmt::Display for Estimate {
         }
     }
 }
+
+pub use EstimateInputs as Given;

@@ -1,96 +1,110 @@
-//! The analyst's client: the library on one side, the buckets on the other, and what goes from one to the other.
-//! The command line and the HTTP server both work at it; neither knows more than the other.
+//! The laptop side of Courtside: the library (SQLite) on one side, the buckets on the other.
+//!
+//! The command line and the HTTP server are both thin layers over this crate, which holds every rule they share:
+//! [settings], what a [job](parameters) may ask for, [submitting](submit), [importing](import), the
+//! [state of every job](overview), [cancelling and retrying](job_actions), and [export]. It knows no tensors and no
+//! HTTP server. The worker uses its general parts: failures, progress, stopping, atomic files, export formats.
 
 pub mod atomic_file;
-pub mod changes;
+mod compat;
 pub mod estimate;
 pub mod export;
 pub mod failure;
 mod file_lock;
 pub mod import;
+pub mod job_actions;
 pub mod overview;
+pub mod parameters;
 pub mod progress;
 pub mod settings;
 pub mod stop;
 pub mod submit;
 pub mod subprocess;
+mod target;
 pub mod terminal;
 pub mod videos;
 
-use std::sync::{Arc, Mutex};
+pub use compat::{changes, job_id};
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jobs::JobId;
 use jobs::admin::Admin;
 use jobs::bucket::Bucket;
 use jobs::env::{Env, SystemEnv};
 use jobs::manifest::{Manifest, Target};
-use store::Library;
+use store::{JobRow, Library};
 
 use crate::failure::{Failure, Kind, Outcome};
 use crate::settings::Settings;
 
-/// Library and buckets, opened when they are needed.
+const LIST_JOBS: &str = "run `courtside status` to list the jobs";
+
+/// The library and the buckets that the settings name. Each is opened on first use.
 #[derive(Debug)]
 pub struct Client {
-    /// What the environment decided.
+    /// The settings it was created with.
     pub settings: Settings,
-    /// Clocks and random numbers.
+    /// Clocks and random numbers; tests inject their own.
     pub env: Arc<dyn Env>,
     opened: Mutex<Vec<(Target, Arc<dyn Bucket>)>>,
 }
 
 impl Client {
-    /// With these settings. Opens nothing yet.
+    /// Creates a client that uses the system's clocks. Opens nothing.
     pub fn new(settings: Settings) -> Self {
         Self { settings, env: SystemEnv::shared(), opened: Mutex::default() }
     }
 
-    /// A connection to the library, which is created if there is none.
+    /// Opens a new connection to the library, and creates its database if needed.
     pub fn library(&self) -> Outcome<Library> {
         Ok(Library::open(&self.settings.database_url)?)
     }
 
-    /// Where jobs go if nobody says: to the server if there is one.
+    /// Where a job runs unless the user chooses: `cloud` if an S3 server is configured, else `local`.
     pub fn default_target(&self) -> Target {
         if self.settings.cloud.is_remote() { Target::Cloud } else { Target::Local }
     }
 
-    /// The bucket of a target. With no server, both are one folder.
+    /// The bucket of a target. Without an S3 server, both targets share one folder.
     pub fn bucket(&self, target: Target) -> Outcome<Arc<dyn Bucket>> {
-        let target = self.place_of(target);
-        let mut opened = self.opened.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let target = self.bucket_target(target);
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, bucket)) = opened.iter().find(|(t, _)| *t == target) {
             return Ok(bucket.clone());
         }
-        let place = if target == Target::Cloud { &self.settings.cloud } else { &self.settings.local };
-        let bucket = place.open()?;
+        let location = if target == Target::Cloud { &self.settings.cloud } else { &self.settings.local };
+        let bucket = location.open()?;
         opened.push((target, bucket.clone()));
         Ok(bucket)
     }
 
-    /// A person's hands in the bucket of a target.
+    /// The operations on jobs in the bucket of a target.
     pub fn admin(&self, target: Target) -> Outcome<Admin> {
         Ok(Admin::new(self.bucket(target)?, self.env.clone()))
     }
 
-    /// The buckets that there are, the server first.
-    pub fn places(&self) -> Vec<Target> {
+    /// The targets that have separate buckets, the S3 server first.
+    pub fn bucket_targets(&self) -> Vec<Target> {
         if self.settings.cloud.is_remote() { vec![Target::Cloud, Target::Local] } else { vec![Target::Local] }
     }
 
-    /// Finds a job in whichever bucket has it.
+    /// Finds a job in any bucket.
     ///
     /// # Errors
-    /// Naming the job if none has it.
-    pub async fn find(&self, id: &JobId) -> Outcome<(Admin, Manifest)> {
-        self.find_from(id, self.default_target()).await
+    /// With [`jobs::Error::NoJob`] as its cause if no bucket has the job.
+    pub async fn find_job(&self, id: &JobId) -> Outcome<(Admin, Manifest)> {
+        self.find_job_from(id, self.default_target()).await
     }
 
-    /// As [`Self::find`], looking first where the job is said to run: the other place need not answer then.
-    pub async fn find_from(&self, id: &JobId, likely: Target) -> Outcome<(Admin, Manifest)> {
-        let mut places = self.places();
-        places.sort_by_key(|place| *place != self.place_of(likely));
-        for target in places {
+    /// Finds a job, starting with the bucket of `first`. If the job is there, the other bucket is not contacted.
+    ///
+    /// # Errors
+    /// As for [`Self::find_job`].
+    pub async fn find_job_from(&self, id: &JobId, first: Target) -> Outcome<(Admin, Manifest)> {
+        let mut targets = self.bucket_targets();
+        targets.sort_by_key(|target| *target != self.bucket_target(first));
+        for target in targets {
             let admin = self.admin(target)?;
             match admin.job(id).await {
                 Ok(manifest) => return Ok((admin, manifest)),
@@ -98,16 +112,26 @@ impl Client {
                 Err(error) => return Err(error.into()),
             }
         }
-        let hint = "`courtside status` lists the jobs";
-        Err(Failure::new(Kind::Failed, jobs::Error::NoJob { id: id.clone() }).hint(hint))
+        Err(Failure::new(Kind::Failed, jobs::Error::NoJob { id: id.clone() }).hint(LIST_JOBS))
     }
 
-    fn place_of(&self, target: Target) -> Target {
+    /// The target whose bucket most likely has the job of a library row.
+    pub fn likely_target(&self, row: Option<&JobRow>) -> Target {
+        let recorded = row.and_then(|row| row.target).map(target::from_store);
+        recorded.unwrap_or_else(|| self.default_target())
+    }
+
+    fn bucket_target(&self, target: Target) -> Target {
         if self.settings.cloud.is_remote() { target } else { Target::Local }
     }
 }
 
-/// A job id from a person.
-pub fn job_id(text: &str) -> Outcome<JobId> {
-    JobId::new(text).map_err(|e| Failure::new(Kind::Failed, e).hint("`courtside status` lists the jobs"))
+/// Parses a job id that the user typed.
+pub fn parse_job_id(text: &str) -> Outcome<JobId> {
+    JobId::new(text).map_err(|e| Failure::new(Kind::Failed, e).hint(LIST_JOBS))
+}
+
+/// Whether an operation failed because no bucket has the job.
+pub fn is_unknown_job(failure: &Failure) -> bool {
+    matches!(failure.cause::<jobs::Error>(), Some(jobs::Error::NoJob { .. }))
 }

@@ -1,4 +1,4 @@
-//! How far a long piece of work is: a bar on a terminal, a line now and then elsewhere.
+//! Progress of a long operation: a bar on a terminal, otherwise a line every ten seconds.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -7,41 +7,40 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::terminal::notify;
 
-/// Time between lines where there is no terminal.
-const LINE_EVERY: Duration = Duration::from_secs(10);
+/// Time between lines when standard error is not a terminal.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unit {
     Frames,
     Bytes,
 }
 
-/// Progress of one task that counts frames or bytes.
+/// Progress of one operation, counted in frames or bytes.
 pub struct Progress {
     what: &'static str,
     unit: Unit,
     total: u64,
     done: u64,
-    /// Frames done before this process started, which say nothing about its speed.
-    before: u64,
+    /// Frames done before this process started; excluded from its speed.
+    done_before: u64,
     started: Instant,
     bar: Option<ProgressBar>,
     last_line: Instant,
 }
 
 impl Progress {
-    /// Starts at `done` of `total` frames.
+    /// Starts a bar labelled `what` at `done` of `total` frames.
     pub fn start(what: &'static str, done: u64, total: u64) -> Self {
-        Self::of(what, Unit::Frames, done, total)
+        Self::new(what, Unit::Frames, done, total)
     }
 
-    /// Starts a transfer; how many bytes it is about, the first update says.
+    /// Starts a transfer. Its size is unknown until the first [`Self::transferred`].
     pub fn transfer(what: &'static str) -> Self {
-        Self::of(what, Unit::Bytes, 0, 0)
+        Self::new(what, Unit::Bytes, 0, 0)
     }
 
-    fn of(what: &'static str, unit: Unit, done: u64, total: u64) -> Self {
+    fn new(what: &'static str, unit: Unit, done: u64, total: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let template = match unit {
                 Unit::Frames => "{prefix} [{bar:30}] {pos}/{len} frames  {msg}",
@@ -54,10 +53,10 @@ impl Progress {
             bar
         });
         let now = Instant::now();
-        Self { what, unit, total, done, before: done, started: now, bar, last_line: now }
+        Self { what, unit, total, done, done_before: done, started: now, bar, last_line: now }
     }
 
-    /// Reports `done` frames; `detail` is added behind the speed.
+    /// Reports `done` frames. `detail` is shown after the speed.
     pub fn update(&mut self, done: u64, detail: &str) {
         debug_assert_eq!(self.unit, Unit::Frames);
         self.done = done;
@@ -67,7 +66,7 @@ impl Progress {
                 bar.set_position(done);
                 bar.set_message(text);
             }
-            None if self.last_line.elapsed() >= LINE_EVERY => {
+            None if self.last_line.elapsed() >= LINE_INTERVAL => {
                 self.last_line = Instant::now();
                 notify(format!("{}: {done}/{} frames  {text}", self.what, self.total));
             }
@@ -83,7 +82,7 @@ impl Progress {
                 bar.set_length(total);
                 bar.set_position(done);
             }
-            None if self.last_line.elapsed() >= LINE_EVERY => {
+            None if self.last_line.elapsed() >= LINE_INTERVAL => {
                 self.last_line = Instant::now();
                 notify(format!("{}: {} of {} MB", self.what, done / 1_000_000, total / 1_000_000));
             }
@@ -91,12 +90,12 @@ impl Progress {
         }
     }
 
-    /// Frames per second of this process.
+    /// Average frames per second since this process started.
     pub fn fps(&self) -> f64 {
-        (self.done - self.before) as f64 / self.started.elapsed().as_secs_f64().max(1e-9)
+        (self.done - self.done_before) as f64 / self.started.elapsed().as_secs_f64().max(1e-9)
     }
 
-    /// Removes the bar.
+    /// Removes the bar from the terminal.
     pub fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -113,7 +112,7 @@ impl Progress {
     }
 }
 
-/// `h:mm:ss`, or `m:ss` below an hour.
+/// Formats a duration as `h:mm:ss`, or `m:ss` below an hour.
 pub fn clock(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (h, m, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);

@@ -1,23 +1,27 @@
-//! Ctrl-C, SIGTERM and SIGHUP: the first asks to stop after the current frame, the second ends the program.
+//! Stopping on Ctrl-C, SIGTERM or SIGHUP: the first signal requests a stop after the current frame, the second
+//! exits immediately.
 
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Failure, Kind, Outcome};
 use crate::terminal::notify;
 
-/// A request to stop, from the user or from the code that made this flag. Clones share it.
+/// A request to stop, from a signal or from the code that created this. Clones share the same state.
 #[derive(Debug, Clone, Default)]
 pub struct Stop(CancellationToken);
 
 impl Stop {
-    /// Listens for the signals of this process. At most once in a process.
+    /// Installs the signal handlers of the process.
+    ///
+    /// # Errors
+    /// If they were installed before: call this at most once.
     pub fn on_signal() -> Outcome<Self> {
         let stop = Self::default();
         let token = stop.0.clone();
         let hangups_ignored = ignore_hangups();
         ctrlc::set_handler(move || {
             if token.is_cancelled() {
-                end_now();
+                exit_now();
             }
             token.cancel();
             notify("finishing this frame and saving; press Ctrl-C again to exit immediately");
@@ -29,17 +33,17 @@ impl Stop {
         Ok(stop)
     }
 
-    /// A flag that is also set when this one is.
+    /// Creates a request that is also set when this one is. Setting the child does not affect its parent.
     pub fn child(&self) -> Self {
         Self(self.0.child_token())
     }
 
-    /// Asks to stop.
+    /// Requests a stop.
     pub fn request(&self) {
         self.0.cancel();
     }
 
-    /// Whether to stop.
+    /// Whether a stop was requested.
     pub fn requested(&self) -> bool {
         self.0.is_cancelled()
     }
@@ -50,10 +54,10 @@ impl Stop {
     }
 }
 
-/// Ignores SIGHUP and returns whether it was ignored before, as under `nohup`: such a run outlives its
-/// terminal.
+/// Ignores SIGHUP and returns whether it was ignored before. It is under `nohup`, where the program must outlive
+/// its terminal.
 #[cfg(unix)]
-#[expect(unsafe_code, reason = "sets how a signal is handled; SIG_IGN is no handler that could go wrong")]
+#[expect(unsafe_code, reason = "sets a signal disposition; SIG_IGN runs no handler")]
 fn ignore_hangups() -> bool {
     unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) == libc::SIG_IGN }
 }
@@ -63,7 +67,7 @@ fn ignore_hangups() -> bool {
     false
 }
 
-#[expect(clippy::exit, reason = "the user asked twice; nothing that counts is only in memory")]
-fn end_now() -> ! {
+#[expect(clippy::exit, reason = "the user pressed Ctrl-C twice; everything worth keeping is on disk")]
+fn exit_now() -> ! {
     std::process::exit(130)
 }

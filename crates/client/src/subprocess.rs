@@ -1,17 +1,17 @@
-//! A program that answers soon, or is not waited for.
+//! Running a short external program with a time limit and bounded output.
 
 use std::io::{self, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Enough for anything that is asked for; what comes beyond is not kept.
-const MAX_OUTPUT: u64 = 1 << 20;
+/// Bytes kept of each output stream. The rest is read and discarded, so that the program does not block.
+const MAX_OUTPUT_BYTES: u64 = 1 << 20;
 
-/// How long a killed program may take to be gone.
-const GRACE: Duration = Duration::from_secs(1);
+/// How long to wait for a killed program to exit.
+const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A running program whose output is collected. Dropped, it is killed.
+/// A running program whose output is collected. Dropping it kills the program.
 #[derive(Debug)]
 pub struct Subprocess {
     child: Child,
@@ -20,29 +20,29 @@ pub struct Subprocess {
     started: Instant,
 }
 
-/// How a program ended, and what it said.
+/// The exit status and the output of a program.
 #[derive(Debug, Clone)]
 pub struct Output {
-    /// How; `None` if it had to be killed.
+    /// `None` if it exceeded its time limit and was killed.
     pub status: Option<ExitStatus>,
-    /// What it printed.
+    /// Standard output; empty if it was killed.
     pub stdout: String,
-    /// What it printed beside it.
+    /// Standard error; empty if it was killed.
     pub stderr: String,
 }
 
 impl Output {
-    /// Whether it did what it was asked for.
+    /// Whether the program exited with status 0.
     pub fn succeeded(&self) -> bool {
         self.status.is_some_and(|status| status.success())
     }
 }
 
 impl Subprocess {
-    /// Starts a program. What it gets to read is the caller's choice; a pipe stays open until this is dropped.
+    /// Starts a program. The caller chooses its standard input; a pipe stays open until this is dropped.
     ///
     /// # Errors
-    /// If it cannot be started.
+    /// If the program cannot be started.
     pub fn start(mut command: Command) -> io::Result<Self> {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
@@ -50,11 +50,12 @@ impl Subprocess {
         Ok(Self { child, stdout, stderr, started: Instant::now() })
     }
 
-    /// Waits until it ends; `limit` after its start it is killed.
+    /// Waits for the program to exit, and kills it `limit` after its start.
     ///
     /// # Errors
-    /// If the system does not tell how it stands.
+    /// If the operating system cannot report its status.
     pub fn wait(mut self, limit: Duration) -> io::Result<Output> {
+        // The standard library has no wait with a time limit.
         let status = loop {
             match self.child.try_wait()? {
                 Some(status) => break Some(status),
@@ -63,7 +64,7 @@ impl Subprocess {
             }
         };
         if status.is_none() {
-            // Whoever it started may still hold its output open.
+            // Its own children may still hold the pipes open: do not wait for the readers.
             return Ok(Output { status, stdout: String::new(), stderr: String::new() });
         }
         let text =
@@ -74,21 +75,21 @@ impl Subprocess {
 
 impl Drop for Subprocess {
     fn drop(&mut self) {
-        // An error says that it has ended.
+        // Fails if it has exited already.
         let _ = self.child.kill();
         let killed = Instant::now();
-        // Who is stuck in a driver does not even die, and is not waited for.
-        while killed.elapsed() < GRACE && matches!(self.child.try_wait(), Ok(None)) {
+        // A process blocked in a driver does not exit even when killed.
+        while killed.elapsed() < KILL_TIMEOUT && matches!(self.child.try_wait(), Ok(None)) {
             thread::sleep(Duration::from_millis(1));
         }
     }
 }
 
-/// Reads to the end, on a thread of its own, so that neither output blocks the other.
+/// Reads a stream to its end on a separate thread, so that neither stream blocks the other.
 fn collect(output: impl Read + Send + 'static) -> JoinHandle<String> {
     thread::spawn(move || {
         let (mut kept, mut output) = (Vec::new(), output);
-        let read = output.by_ref().take(MAX_OUTPUT).read_to_end(&mut kept);
+        let read = output.by_ref().take(MAX_OUTPUT_BYTES).read_to_end(&mut kept);
         if read.is_ok() {
             let _ = io::copy(&mut output, &mut io::sink());
         }
@@ -109,25 +110,25 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     #[test]
-    fn both_outputs_and_the_status_come_back() {
-        let ended = sh("echo out; echo err >&2; exit 3", MINUTE);
-        assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("out\n", "err\n"));
-        assert_eq!(ended.status.unwrap().code(), Some(3));
-        assert!(!ended.succeeded());
+    fn collects_both_streams_and_the_status() {
+        let output = sh("echo out; echo err >&2; exit 3", MINUTE);
+        assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("out\n", "err\n"));
+        assert_eq!(output.status.unwrap().code(), Some(3));
+        assert!(!output.succeeded());
     }
 
     #[test]
-    fn more_than_is_kept_does_not_block_it() {
-        let ended = sh("head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2", MINUTE);
-        assert!(ended.succeeded());
-        assert_eq!(ended.stdout.len() as u64, MAX_OUTPUT);
+    fn excess_output_is_discarded_without_blocking() {
+        let output = sh("head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2", MINUTE);
+        assert!(output.succeeded());
+        assert_eq!(output.stdout.len() as u64, MAX_OUTPUT_BYTES);
     }
 
     #[test]
-    fn whoever_does_not_end_is_killed() {
+    fn kills_a_program_that_exceeds_its_limit() {
         let started = Instant::now();
-        let ended = sh("echo begun; sleep 600", Duration::from_millis(100));
-        assert!(ended.status.is_none() && !ended.succeeded());
+        let output = sh("echo begun; sleep 600", Duration::from_millis(100));
+        assert!(output.status.is_none() && !output.succeeded());
         assert!(started.elapsed() < Duration::from_secs(300));
     }
 }

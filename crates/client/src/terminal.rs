@@ -1,20 +1,30 @@
-//! Lines for people, on standard error.
+//! Messages to the user on standard error.
 
 use std::fmt;
 use std::io::Write;
 
-/// Prints a line. Where nobody reads any more (`2>&1 | tee` after Ctrl-C, a closed terminal) it is lost, and
-/// the run goes on.
+/// Prints a line on standard error. If it is closed (a terminal that exited, `2>&1 | tee` after Ctrl-C), the line
+/// is dropped and the program continues.
 pub fn notify(line: impl fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "{}", harmless(&line.to_string(), &['\n', '\t']));
+    let _ = writeln!(std::io::stderr(), "{}", replace_controls(&line.to_string(), &['\n', '\t']));
 }
 
-/// Text from the bucket in one line: it is not to be trusted with a terminal.
+/// Makes untrusted text, such as a message from the bucket, safe to print on one line of a terminal.
 pub fn printable(text: &str) -> String {
-    harmless(text, &['\t'])
+    replace_controls(text, &['\t'])
 }
 
-/// Control characters can drive a terminal: those that are not `kept` go.
-fn harmless(text: &str, kept: &[char]) -> String {
+/// Replaces control characters except `kept`: escape sequences can take over a terminal.
+fn replace_controls(text: &str, kept: &[char]) -> String {
     text.chars().map(|c| if c.is_control() && !kept.contains(&c) { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escape_sequences_and_line_breaks_are_replaced() {
+        assert_eq!(printable("a\tb\n\u{1b}[31mc"), "a\tb\u{fffd}\u{fffd}[31mc");
+    }
 }

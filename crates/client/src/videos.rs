@@ -1,9 +1,10 @@
-//! Videos of the library: adding a file, and finding out whether it is still the one that was added.
+//! Videos of the library: adding a file, and checking that it is still the file that was added.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::UNIX_EPOCH;
 
+use jobs::manifest::Manifest;
 use jobs::transfer::FileDigest as Content;
 use store::{FileFacts, JobStatus, Library, NewVideo, ProcessingStatus, Video as Row};
 use video::{Limits, Tools, Video};
@@ -11,12 +12,14 @@ use video::{Limits, Tools, Video};
 use crate::atomic_file::cannot;
 use crate::failure::{Failure, Kind, Outcome};
 
-/// Adds a file, or finds it if it was added before. Another film under the name of one that was added is another
-/// video: detections of two games never meet in one.
+/// Adds a video file to the library, or returns its row if it was added before.
+///
+/// If the file at that path was replaced by other content, it is added as another video, so that detections of two
+/// games never mix.
 pub fn add(library: &mut Library, file: &Path) -> Outcome<Row> {
     let path = file.canonicalize().map_err(|e| cannot("open", file, e))?;
     if let Some(row) = path.to_str().map(|p| library.video_by_path(p)).transpose()?.flatten() {
-        if same_file(&row.file, &on_disk(&path)?) && row.n_frames.is_some() {
+        if is_same_file(&row.file, &file_facts(&path)?) && row.n_frames.is_some() {
             return Ok(row);
         }
         if let (row, Some(_)) = compare(library, &row, &path)? {
@@ -29,70 +32,73 @@ pub fn add(library: &mut Library, file: &Path) -> Outcome<Row> {
     new.fps = Some(video.fps());
     new.resolution = Some((video.width(), video.height()));
     new.n_frames = Some(video.n_frames() as i64);
-    new.file = on_disk(&path)?;
+    new.file = file_facts(&path)?;
     Ok(library.add_video(&new)?)
 }
 
-/// A video of the library by its number.
-pub fn known(library: &Library, id: i64) -> Outcome<Row> {
+/// Returns the library's row of a video.
+///
+/// # Errors
+/// With [`store::StoreError::UnknownVideo`] as its cause if the library has no such video.
+pub fn find(library: &Library, id: i64) -> Outcome<Row> {
     library.video(id)?.ok_or_else(|| {
         Failure::new(Kind::Failed, store::StoreError::UnknownVideo(id))
-            .hint("`courtside videos list` shows the videos; `courtside videos add FILE` adds one")
+            .hint("run `courtside videos list` to list the videos, or `courtside videos add FILE` to add one")
     })
 }
 
-/// Opens the file of a video that must be what it was when it was added.
+/// Opens the file of a video and updates what the library knows about it.
 ///
 /// # Errors
-/// If it vanished, changed, or cannot be decoded.
+/// If the file is missing, cannot be decoded, or has other content than the file that was added.
 pub fn open_unchanged(library: &mut Library, row: &Row) -> Outcome<(Row, Video)> {
     let path = PathBuf::from(&row.file_path);
     if !path.exists() {
-        let message = format!("video {}: {} is not there any more", row.id, path.display());
+        let message = format!("video {}: {} does not exist", row.id, path.display());
         return Err(Failure::msg(Kind::Failed, message).hint(
-            "put it back (an external disk?), or add it from where it is with `courtside videos add FILE`",
+            "restore the file (is an external disk missing?), or add it from where it is now with `courtside videos add FILE`",
         ));
     }
     match compare(library, row, &path)? {
         (row, Some(video)) => Ok((row, video)),
         (row, None) => {
             let message = format!("video {}: {} changed since it was added", row.id, path.display());
-            let hint =
-                format!("`courtside videos add {}` adds what it is now as another video", path.display());
+            let hint = format!("run `courtside videos add {}` to add it as another video", path.display());
             Err(Failure::msg(Kind::Failed, message).hint(hint))
         }
     }
 }
 
-/// Opens a file and compares it with what is known of it, which is brought up to date; `None` if it is another
-/// film now.
+/// Opens a file and compares it with the library's row. Returns `None` for the video if the content differs;
+/// otherwise updates the row.
 fn compare(library: &mut Library, row: &Row, path: &Path) -> Outcome<(Row, Option<Video>)> {
-    let now = on_disk(path)?;
+    let now = file_facts(path)?;
     let video = open(path)?;
     let n_frames = video.n_frames() as i64;
-    if same_file(&row.file, &now) && row.n_frames.is_some() {
+    if is_same_file(&row.file, &now) && row.n_frames.is_some() {
         return Ok((row.clone(), Some(video)));
     }
-    // A row of the app knows nothing of its file: what it means is what is there now.
+    // The analyzer app records nothing about the file: accept the one that is there now.
     let is_unknown = row.file.size_bytes.is_none();
-    let same_content = row.file.size_bytes == now.size_bytes
+    let is_same_content = row.file.size_bytes == now.size_bytes
         && match &row.file.sha256 {
             Some(sha256) => Content::of(path)?.sha256 == *sha256,
             None => row.n_frames == Some(n_frames),
         };
-    if !is_unknown && !same_content {
+    if !is_unknown && !is_same_content {
         return Ok((row.clone(), None));
     }
     library.set_video_file(row.id, Some(n_frames), &FileFacts { sha256: row.file.sha256.clone(), ..now })?;
-    Ok((known(library, row.id)?, Some(video)))
+    Ok((find(library, row.id)?, Some(video)))
 }
 
-/// Notes how far a video is, by a job of it. One that was processed once stays so, unless a job is at it.
-pub fn note_processing(library: &mut Library, id: i64, job: JobStatus) -> Outcome<()> {
+/// Updates a video's processing status from the status of one of its jobs. A video that was processed once stays
+/// completed unless another job of it runs.
+pub(crate) fn record_job_status(library: &mut Library, id: i64, job: JobStatus) -> Outcome<()> {
     let Some(video) = library.video(id)? else { return Ok(()) };
     let status = match job {
         JobStatus::Processing => ProcessingStatus::Processing,
-        // Not before the import.
+        // The import sets it.
         JobStatus::Completed => return Ok(()),
         _ if video.processed => ProcessingStatus::Completed,
         JobStatus::Failed => ProcessingStatus::Failed,
@@ -104,11 +110,19 @@ pub fn note_processing(library: &mut Library, id: i64, job: JobStatus) -> Outcom
     Ok(())
 }
 
+/// Records that the bucket no longer has a job's copy of a video. Keeps the key if it belongs to another job.
+pub(crate) fn forget_bucket_copy(library: &mut Library, id: i64, manifest: &Manifest) -> Outcome<()> {
+    match library.video(id)? {
+        Some(video) if video.r2_key == Some(manifest.video_key()) => Ok(library.set_video_r2_key(id, None)?),
+        _ => Ok(()),
+    }
+}
+
 fn open(path: &Path) -> Outcome<Video> {
     Ok(Video::open(tools()?, path, &Limits::default())?)
 }
 
-/// The programs that read videos. They are looked for once: that takes two runs of them.
+/// Finds ffmpeg and ffprobe once per process: checking their versions runs both.
 fn tools() -> Outcome<&'static Tools> {
     static FOUND: OnceLock<Tools> = OnceLock::new();
     match FOUND.get() {
@@ -120,11 +134,11 @@ fn tools() -> Outcome<&'static Tools> {
     }
 }
 
-fn same_file(known: &FileFacts, now: &FileFacts) -> bool {
+fn is_same_file(known: &FileFacts, now: &FileFacts) -> bool {
     known.size_bytes == now.size_bytes && known.modified_ns == now.modified_ns
 }
 
-fn on_disk(path: &Path) -> Outcome<FileFacts> {
+fn file_facts(path: &Path) -> Outcome<FileFacts> {
     let meta = path.metadata().map_err(|e| cannot("read", path, e))?;
     let modified = meta.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
     Ok(FileFacts {
@@ -133,3 +147,5 @@ fn on_disk(path: &Path) -> Outcome<FileFacts> {
         sha256: None,
     })
 }
+
+pub use find as known;

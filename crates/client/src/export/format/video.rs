@@ -1,4 +1,4 @@
-//! A copy of the video with boxes and track numbers drawn into it.
+//! A copy of the video with boxes and track ids drawn into it.
 
 use std::cell::RefCell;
 use std::ops::ControlFlow;
@@ -6,35 +6,39 @@ use std::path::Path;
 
 use video::{Overlay, Tools, Video};
 
-use super::Detection;
+use super::spec::{Content, Spec};
+use crate::export::detection::ExportDetection;
 use crate::failure::{Failure, Outcome};
 use crate::progress::Progress;
 use crate::stop::Stop;
 
-/// What the annotated video shows.
+/// The default file name differs from the video's own.
+pub(super) const SPEC: Spec = Spec { name: "video", extension: "annotated.mp4", content: Content::Video };
+
+/// An annotated copy of a video, before its detections are drawn.
 pub struct Annotation<'a> {
-    /// Programs.
+    /// The ffmpeg programs.
     pub tools: &'a Tools,
-    /// Source.
+    /// The source video.
     pub video: &'a Video,
-    /// Source frames to show.
+    /// Source frames to copy.
     pub range: std::ops::Range<u64>,
-    /// Frames between tracked ones: boxes stay until the next.
+    /// Frames from one tracked frame to the next; boxes are repeated on the frames between.
     pub every: u64,
-    /// What was tracked; named beside the id if there are several.
+    /// The prompts. If there are several, each box is labelled with its own.
     pub prompts: &'a [String],
 }
 
 impl Annotation<'_> {
-    /// Draws the boxes into a copy of the video.
+    /// Draws the detections, ordered by frame, into a copy of the video. The file appears only on success.
     ///
     /// # Errors
-    /// Of kind [`Kind::Interrupted`](crate::failure::Kind) when it was stopped; those of the iterator; those of
-    /// the video. Without success, there is no file.
+    /// Of kind [`Kind::Interrupted`](crate::failure::Kind) if it was stopped; those of the iterator; those of
+    /// decoding and encoding.
     pub fn write(
         &self,
         path: &Path,
-        detections: impl Iterator<Item = Outcome<Detection>>,
+        detections: impl Iterator<Item = Outcome<ExportDetection>>,
         stop: &Stop,
     ) -> Outcome<()> {
         let boxes = RefCell::new(BoxesByFrame::new(detections));
@@ -58,24 +62,24 @@ impl Annotation<'_> {
         }
     }
 
-    fn overlay(&self, d: &Detection) -> Overlay {
-        let name = self.prompts.get(d.prompt as usize).filter(|_| self.prompts.len() > 1);
+    fn overlay(&self, d: &ExportDetection) -> Overlay {
+        let prompt = self.prompts.get(d.prompt as usize).filter(|_| self.prompts.len() > 1);
         let [x, y, width, height] = d.bbox.map(|v| v as f32);
         let track_id = u64::try_from(d.track_id).unwrap_or_default();
-        Overlay { track_id, x, y, width, height, label: name.cloned().unwrap_or_default() }
+        Overlay { track_id, x, y, width, height, label: prompt.cloned().unwrap_or_default() }
     }
 }
 
-/// Groups detections by frame for a reader that goes forward.
+/// Groups detections by frame, for a reader that asks for ascending frames.
 struct BoxesByFrame<I> {
     rest: I,
-    next: Option<Detection>,
-    current: Vec<Detection>,
+    next: Option<ExportDetection>,
+    current: Vec<ExportDetection>,
     current_frame: Option<i64>,
     error: Option<Failure>,
 }
 
-impl<I: Iterator<Item = Outcome<Detection>>> BoxesByFrame<I> {
+impl<I: Iterator<Item = Outcome<ExportDetection>>> BoxesByFrame<I> {
     fn new(rest: I) -> Self {
         let mut boxes = Self { rest, next: None, current: Vec::new(), current_frame: None, error: None };
         boxes.advance();
@@ -93,7 +97,7 @@ impl<I: Iterator<Item = Outcome<Detection>>> BoxesByFrame<I> {
         };
     }
 
-    fn at(&mut self, frame: i64) -> &[Detection] {
+    fn at(&mut self, frame: i64) -> &[ExportDetection] {
         if self.current_frame != Some(frame) {
             self.current_frame = Some(frame);
             self.current.clear();

@@ -1,6 +1,6 @@
-//! Numbers as text.
+//! Numbers with a limited number of decimals.
 
-/// A number with at most so many decimals and no trailing zeros.
+/// Displays a number with at most the given number of decimals and no trailing zeros.
 pub(super) struct Decimal(pub(super) f64, pub(super) usize);
 
 impl std::fmt::Display for Decimal {
@@ -16,7 +16,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_have_no_useless_digits() {
+    fn trailing_zeros_are_omitted() {
         let shown = |x: f64, n| Decimal(x, n).to_string();
         assert_eq!(shown(12.0, 2), "12");
         assert_eq!(shown(12.305, 2), "12.3");

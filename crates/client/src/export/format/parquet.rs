@@ -1,7 +1,8 @@
-//! Apache Parquet with the columns of the CSV: what DuckDB, pandas and Polars open directly. Row groups of 100,000
-//! rows, compressed by Snappy, written as they fill up.
+//! Apache Parquet with the columns of the CSV; DuckDB, pandas and Polars open it directly. Row groups of 100,000
+//! rows, compressed with Snappy, are written as they fill.
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 use parquet::basic::Compression;
@@ -11,11 +12,15 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 
-use super::{Detection, Subject};
+use super::spec::{Content, Spec};
+use crate::export::detection::{Detections, ExportDetection};
+use crate::export::info::ExportInfo;
 use crate::failure::{Failure, Kind, Outcome};
 
-/// Rows to a row group.
-const GROUP: usize = 100_000;
+pub(super) const SPEC: Spec = Spec { name: "parquet", extension: "parquet", content: Content::Binary(write) };
+
+/// Number of rows in a row group.
+const ROWS_PER_GROUP: usize = 100_000;
 
 const SCHEMA: &str = "message detections {
     OPTIONAL BYTE_ARRAY job_id (STRING);
@@ -29,22 +34,23 @@ const SCHEMA: &str = "message detections {
     REQUIRED DOUBLE confidence;
 }";
 
-pub(super) fn write(
+fn write(
     out: &mut (dyn Write + Send),
-    subject: &Subject,
-    detections: impl Iterator<Item = Outcome<Detection>>,
+    info: &ExportInfo,
+    detections: &mut Detections<'_>,
+    _scratch: &Path,
 ) -> Outcome<()> {
     let mut writer = start(out).map_err(failed)?;
-    let mut rows = Vec::with_capacity(GROUP);
+    let mut rows = Vec::with_capacity(ROWS_PER_GROUP);
     for detection in detections {
         rows.push(detection?);
-        if rows.len() == GROUP {
-            group(&mut writer, subject, &rows).map_err(failed)?;
+        if rows.len() == ROWS_PER_GROUP {
+            write_group(&mut writer, info, &rows).map_err(failed)?;
             rows.clear();
         }
     }
     if !rows.is_empty() {
-        group(&mut writer, subject, &rows).map_err(failed)?;
+        write_group(&mut writer, info, &rows).map_err(failed)?;
     }
     writer.close().map_err(failed)?;
     Ok(())
@@ -62,17 +68,17 @@ fn start<W: Write + Send>(out: W) -> Result<SerializedFileWriter<W>> {
     SerializedFileWriter::new(out, Arc::new(parse_message_type(SCHEMA)?), Arc::new(properties))
 }
 
-/// Writes one row group: column by column, in the order of the schema.
-fn group<W: Write + Send>(
+/// Writes one row group, column by column in the order of the schema.
+fn write_group<W: Write + Send>(
     writer: &mut SerializedFileWriter<W>,
-    subject: &Subject,
-    rows: &[Detection],
+    info: &ExportInfo,
+    rows: &[ExportDetection],
 ) -> Result<()> {
     let mut group = writer.next_row_group()?;
-    let job_id = subject.job_id.as_deref().map(ByteArray::from);
+    let job_id = info.job_id.as_deref().map(ByteArray::from);
     optional::<ByteArrayType, _>(&mut group, rows, |_| job_id.clone())?;
     required::<Int64Type, _>(&mut group, rows, |d| d.frame)?;
-    optional::<DoubleType, _>(&mut group, rows, |d| subject.time_seconds(d.frame))?;
+    optional::<DoubleType, _>(&mut group, rows, |d| info.time_seconds(d.frame))?;
     required::<Int64Type, _>(&mut group, rows, |d| d.track_id)?;
     for i in 0..4 {
         required::<DoubleType, _>(&mut group, rows, |d| d.bbox[i])?;
@@ -84,32 +90,33 @@ fn group<W: Write + Send>(
 
 fn required<T: DataType, W: Write + Send>(
     group: &mut SerializedRowGroupWriter<'_, W>,
-    rows: &[Detection],
-    value: impl Fn(&Detection) -> T::T,
+    rows: &[ExportDetection],
+    value: impl Fn(&ExportDetection) -> T::T,
 ) -> Result<()> {
     let values: Vec<T::T> = rows.iter().map(value).collect();
-    column::<T, W>(group, &values, None)
+    write_column::<T, W>(group, &values, None)
 }
 
 fn optional<T: DataType, W: Write + Send>(
     group: &mut SerializedRowGroupWriter<'_, W>,
-    rows: &[Detection],
-    value: impl Fn(&Detection) -> Option<T::T>,
+    rows: &[ExportDetection],
+    value: impl Fn(&ExportDetection) -> Option<T::T>,
 ) -> Result<()> {
     let cells: Vec<Option<T::T>> = rows.iter().map(value).collect();
-    let present: Vec<i16> = cells.iter().map(|cell| i16::from(cell.is_some())).collect();
+    let levels: Vec<i16> = cells.iter().map(|cell| i16::from(cell.is_some())).collect();
     let values: Vec<T::T> = cells.into_iter().flatten().collect();
-    column::<T, W>(group, &values, Some(&present))
+    write_column::<T, W>(group, &values, Some(&levels))
 }
 
-fn column<T: DataType, W: Write + Send>(
+/// Writes the next column. `levels` has 1 for each row with a value and 0 for each without.
+fn write_column<T: DataType, W: Write + Send>(
     group: &mut SerializedRowGroupWriter<'_, W>,
     values: &[T::T],
-    present: Option<&[i16]>,
+    levels: Option<&[i16]>,
 ) -> Result<()> {
     let Some(mut column) = group.next_column()? else {
         return Err(ParquetError::General("the schema has fewer columns than the rows".to_owned()));
     };
-    column.typed::<T>().write_batch(values, present, None)?;
+    column.typed::<T>().write_batch(values, levels, None)?;
     column.close()
 }

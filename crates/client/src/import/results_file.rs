@@ -1,0 +1,82 @@
+//! Importing a downloaded results file: one thread parses and verifies it, this one writes to the database.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+use std::sync::mpsc;
+
+use jobs::manifest::Timestamp;
+use jobs::results::{self, Expected, ReadError, ResultsHead};
+use store::{Detection as DetectionRow, ImportJob, ImportReport, Library, Produced};
+
+use crate::atomic_file::cannot;
+use crate::failure::{Failure, Kind, Outcome};
+
+/// Batches of detections that may wait for the database.
+const BATCHES_AHEAD: usize = 8;
+
+/// Imports a results file in one transaction. Returns the number of tracks with the report; `None` if the library
+/// had the results before and the file was not read.
+pub(super) fn import_file(
+    library: &mut Library,
+    file: &Path,
+    job: &ImportJob,
+    expected: &Expected,
+) -> Outcome<(ImportReport, Option<usize>)> {
+    let input = File::open(file).map_err(|e| cannot("read", file, e))?;
+    let (sender, batches) = mpsc::sync_channel::<Vec<DetectionRow>>(BATCHES_AHEAD);
+    let mut n_tracks = None;
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(move || read(BufReader::new(input), expected, &sender));
+        let report = library.import(job, |sink| {
+            for batch in batches {
+                sink.push(&batch)?;
+            }
+            let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let (head, n_read) = read.map_err(|e| rejected(e, &expected.job_id))?;
+            n_tracks = Some(n_read);
+            Ok(Produced {
+                frames_processed: head.frames_processed.map(|n| n as i64),
+                completed_at: head.completed_at.and_then(|t| Timestamp::parse(&t)).map(|t| t.moment()),
+            })
+        });
+        report.map(|report| (report, n_tracks))
+    })
+}
+
+/// The failure for results that cannot be imported. They stay in the bucket for inspection.
+fn rejected(error: Box<ReadError<DatabaseClosed>>, id: &str) -> Failure {
+    let is_invalid = matches!(*error, ReadError::Invalid { .. });
+    let failure = Failure::new(Kind::Failed, error).context(format!("job {id} is not imported"));
+    match is_invalid {
+        true => failure.hint("submit the video again: the results are corrupt or belong to another video"),
+        false => failure,
+    }
+}
+
+/// The database side ended before the file was read completely. Its own error has the reason.
+#[derive(Debug, thiserror::Error)]
+#[error("the database stopped accepting rows")]
+struct DatabaseClosed;
+
+/// Parses the file and sends its detections in batches. Returns the header and the number of tracks.
+fn read(
+    input: impl Read,
+    expected: &Expected,
+    sender: &mpsc::SyncSender<Vec<DetectionRow>>,
+) -> Result<(ResultsHead, usize), Box<ReadError<DatabaseClosed>>> {
+    let mut tracks = HashSet::new();
+    let to_row = |d: &results::Detection| DetectionRow {
+        frame: d.frame as i64,
+        track_id: d.track_id as i64,
+        bbox: d.bbox,
+        confidence: d.confidence,
+    };
+    let (head, _) = results::read_results(input, expected, |batch| {
+        tracks.extend(batch.iter().map(|d| d.track_id));
+        sender.send(batch.iter().map(to_row).collect()).map_err(|_| DatabaseClosed)
+    })
+    .map_err(Box::new)?;
+    Ok((head, tracks.len()))
+}

@@ -1,0 +1,88 @@
+//! The state of every job: from the manifests in the buckets, and from the library for jobs that are not uploaded
+//! yet. What the manifests say is also recorded in the library, for programs that only read that.
+
+mod foreign;
+mod record;
+mod state;
+mod view;
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use jobs::catalog::Catalog;
+use jobs::manifest::Target;
+use serde::Serialize;
+use store::{JobFilter, JobStatus, Library};
+
+use crate::Client;
+use crate::failure::{Failure, Outcome};
+use crate::submit::{self, UPLOADING};
+
+pub use foreign::with_progress;
+pub use record::record_states;
+pub(crate) use state::manifest_status;
+pub use state::{State, job_status, n_frames};
+pub use view::{JobView, view};
+
+/// The state of all jobs at one moment.
+#[derive(Debug, Default, Serialize)]
+pub struct Overview {
+    /// The jobs, oldest first.
+    pub jobs: Vec<JobView>,
+    /// Manifests that cannot be read, each with the reason.
+    pub unreadable: Vec<String>,
+    /// Errors of buckets that did not respond. Their jobs are listed as they were last seen, if at all.
+    #[serde(serialize_with = "as_messages")]
+    pub trouble: Vec<Failure>,
+}
+
+fn as_messages<S: serde::Serializer>(failures: &[Failure], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(failures.iter().map(Failure::message))
+}
+
+/// Reads the state of all jobs repeatedly; each poll reads only the manifests that changed.
+pub struct Watcher<'a> {
+    client: &'a Client,
+    catalogs: Vec<(Target, Catalog)>,
+}
+
+impl<'a> Watcher<'a> {
+    /// Watches all buckets of a client.
+    pub fn new(client: &'a Client) -> Outcome<Self> {
+        let catalog = |target| Ok((target, Catalog::new(client.bucket(target)?, client.env.clone())));
+        let catalogs = client.bucket_targets().into_iter().map(catalog).collect::<Outcome<_>>()?;
+        Ok(Self { client, catalogs })
+    }
+
+    /// Reads what changed, and records it in the library. A bucket that does not respond is not an error.
+    pub async fn poll(&mut self, library: &mut Library) -> Outcome<Overview> {
+        let mut overview = Overview::default();
+        let mut in_bucket = HashSet::new();
+        let now = self.client.env.utc();
+        for (target, catalog) in &mut self.catalogs {
+            if let Err(error) = catalog.refresh().await {
+                overview.trouble.push(error.into());
+            }
+            let bucket = self.client.bucket(*target)?;
+            for entry in catalog.jobs() {
+                in_bucket.insert(entry.manifest.job_id.to_string());
+                let manifest = with_progress(&*bucket, Cow::Borrowed(&entry.manifest)).await;
+                overview.jobs.push(view(&manifest, *target, now));
+            }
+            overview.unreadable.extend(catalog.unreadable().into_iter().map(ToString::to_string));
+            record_states(library, |id| catalog.job(id).map(|entry| &entry.manifest))?;
+        }
+        let filter = JobFilter { statuses: &[JobStatus::Pending, JobStatus::Failed], ..JobFilter::default() };
+        for row in library.jobs(&filter)?.into_iter().filter(|row| !in_bucket.contains(&row.id)) {
+            if submit::is_uploading(&row) {
+                overview.jobs.push(view::not_uploaded(&row, UPLOADING, State::Uploading));
+            } else if submit::is_failed_upload(&row) {
+                overview.jobs.push(view::not_uploaded(&row, "failed", State::Failed));
+            }
+        }
+        overview.jobs.sort_by(|a, b| (&a.created_at, &a.job_id).cmp(&(&b.created_at, &b.job_id)));
+        Ok(overview)
+    }
+}
+
+pub use record_states as note;

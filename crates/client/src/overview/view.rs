@@ -1,0 +1,79 @@
+//! A job as it is shown to the user.
+
+use jobs::manifest::{Manifest, Target, Timestamp};
+use serde::Serialize;
+use store::JobRow;
+use time::OffsetDateTime;
+
+use super::state::State;
+use crate::target;
+
+/// One job of an [`Overview`](super::Overview). Times are RFC 3339.
+#[derive(Debug, Clone, Serialize)]
+pub struct JobView {
+    /// Id of the job.
+    pub job_id: String,
+    /// Id of the video in the library that submitted it.
+    pub video_id: i64,
+    /// File name of the video.
+    pub video: Option<String>,
+    /// Where the job runs.
+    pub target: Target,
+    /// The manifest's status; `uploading` before there is a manifest.
+    pub status: String,
+    /// What it is doing.
+    #[serde(flatten)]
+    pub state: State,
+    /// Why the job failed, or why its last attempt did.
+    pub error: Option<String>,
+    /// Number of attempts so far.
+    pub attempt: u32,
+    /// Name of the worker that has the job.
+    pub worker_id: Option<String>,
+    /// Number of frames tracked.
+    pub frames_processed: Option<u64>,
+    /// When the job was submitted.
+    pub created_at: Option<String>,
+    /// When the current or the last attempt began.
+    pub started_at: Option<String>,
+    /// When the job ended.
+    pub completed_at: Option<String>,
+}
+
+/// The view of a manifest at the time `now`. `target` is that of the bucket, for manifests that name none.
+pub fn view(manifest: &Manifest, target: Target, now: OffsetDateTime) -> JobView {
+    JobView {
+        job_id: manifest.job_id.to_string(),
+        video_id: manifest.video_id,
+        video: manifest.video.as_ref().and_then(|v| v.name.clone()),
+        target: manifest.target.unwrap_or(target),
+        status: manifest.status.to_string(),
+        state: State::of(manifest, now),
+        error: manifest.error.clone(),
+        attempt: manifest.attempt,
+        worker_id: manifest.worker_id.clone(),
+        frames_processed: manifest.frames_processed,
+        created_at: Some(manifest.created_at.as_str().to_owned()),
+        started_at: manifest.started_at.as_ref().map(|t| t.as_str().to_owned()),
+        completed_at: manifest.completed_at.as_ref().map(|t| t.as_str().to_owned()),
+    }
+}
+
+/// The view of a job that has no manifest yet.
+pub(super) fn not_uploaded(row: &JobRow, status: &str, state: State) -> JobView {
+    JobView {
+        job_id: row.id.clone(),
+        video_id: row.video_id.unwrap_or_default(),
+        video: None,
+        target: row.target.map_or(Target::Local, target::from_store),
+        status: status.to_owned(),
+        state,
+        error: row.error.clone(),
+        attempt: 0,
+        worker_id: None,
+        frames_processed: None,
+        created_at: row.created_at.map(|t| Timestamp::of(t).as_str().to_owned()),
+        started_at: None,
+        completed_at: None,
+    }
+}
