@@ -1,0 +1,207 @@
+//! Settings: plain data from the environment, checked once at start.
+//!
+//! Each setting is one row of the [table of variables](VARIABLES), which `docs/configuration.md` documents. The
+//! program reads `.env` into the environment before it calls [`Settings::from_env`]; flags override the result.
+
+mod parse;
+mod variables;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jobs::bucket::{BucketLocation, S3Settings, Secret, Timeouts};
+use jobs::manifest::Target;
+
+use crate::atomic_file::folder_of;
+use crate::failure::{Failure, Kind, Outcome};
+use parse::invalid;
+use variables::Setting;
+
+pub use variables::{DefaultValue, Lookup, Part, VARIABLES, Variable};
+
+/// The variables that configure the S3 server: setting any of them selects it.
+const SERVER: [Variable; 5] = [
+    variables::R2_ACCOUNT_ID.variable,
+    variables::R2_ENDPOINT_URL.variable,
+    variables::R2_ACCESS_KEY_ID.variable,
+    variables::R2_SECRET_ACCESS_KEY.variable,
+    variables::R2_BUCKET_NAME.variable,
+];
+
+/// The settings of the program. The table of variables describes each.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `DATABASE_URL`.
+    pub database_url: String,
+    /// `VIDEO_STORAGE_PATH`. Uploads are stored here, and only videos in here can be added over HTTP.
+    pub video_folder: PathBuf,
+    /// The bucket of cloud jobs: the S3 server of the `R2_…` settings; without one, the same as [`Self::local`].
+    pub cloud: BucketLocation,
+    /// The bucket of local jobs: a folder next to the database.
+    pub local: BucketLocation,
+    /// `CLOUD_WORKER_POLL_INTERVAL`.
+    pub poll: Duration,
+    /// `WORKER_IDLE_SHUTDOWN`; `None` for never.
+    pub idle_exit: Option<Duration>,
+    /// `SINGLE_JOB`.
+    pub single_job: bool,
+    /// `WORKER_MODE`.
+    pub worker_mode: Option<Target>,
+    /// `WORKER_ID`.
+    pub worker_id: Option<String>,
+    /// `SAM3_PROMPT`.
+    pub prompt: Option<String>,
+    /// `SAM3_CONFIDENCE_THRESHOLD`, 0 to 1.
+    pub confidence_threshold: Option<f64>,
+    /// `COURTSIDE_TOKEN`, which HTTP clients must send.
+    pub token: Option<Secret>,
+}
+
+impl Settings {
+    /// Reads the settings from the environment.
+    ///
+    /// # Errors
+    /// Of kind [`Kind::Config`], naming the variable.
+    pub fn from_env() -> Outcome<Self> {
+        let not_text = VARIABLES
+            .iter()
+            .filter(|variable| variable.is_parsed_here())
+            .find(|variable| std::env::var_os(variable.name).is_some_and(|value| value.to_str().is_none()));
+        if let Some(variable) = not_text {
+            return Err(invalid(variable.name, "is not UTF-8"));
+        }
+        Self::from(&|name| std::env::var(name).ok())
+    }
+
+    /// Reads the settings from any source. An empty value means unset.
+    ///
+    /// # Errors
+    /// Of kind [`Kind::Config`], naming the variable.
+    pub fn from(lookup: Lookup<'_>) -> Outcome<Self> {
+        use variables as v;
+        let database_url = required(&v::DATABASE_URL, lookup)?;
+        let database = store::database_path(&database_url).map_err(Failure::from)?;
+        let bucket = required(&v::R2_BUCKET_NAME, lookup)?;
+        let local = BucketLocation::Folder(folder_of(&database).join(&bucket));
+        let remote = remote(lookup, bucket)?;
+        Ok(Self {
+            database_url,
+            video_folder: required(&v::VIDEO_STORAGE_PATH, lookup)?,
+            cloud: remote.map_or_else(|| local.clone(), BucketLocation::S3),
+            local,
+            poll: required(&v::CLOUD_WORKER_POLL_INTERVAL, lookup)?,
+            idle_exit: v::WORKER_IDLE_SHUTDOWN.read(lookup)?.filter(|s| !s.is_zero()),
+            single_job: required(&v::SINGLE_JOB, lookup)?,
+            worker_mode: v::WORKER_MODE.read(lookup)?,
+            worker_id: v::WORKER_ID.read(lookup)?,
+            prompt: v::SAM3_PROMPT.read(lookup)?,
+            confidence_threshold: v::SAM3_CONFIDENCE_THRESHOLD.read(lookup)?,
+            token: v::COURTSIDE_TOKEN.read(lookup)?,
+        })
+    }
+
+    /// The folder for files that are being transferred or tracked.
+    pub fn scratch(&self) -> PathBuf {
+        self.video_folder.join(".courtside")
+    }
+}
+
+/// Reads a setting whose row has a default value.
+fn required<T>(setting: &Setting<T>, lookup: Lookup<'_>) -> Outcome<T> {
+    setting.read(lookup)?.ok_or_else(|| invalid(setting.variable.name, "is not set"))
+}
+
+/// The settings of the S3 server; `None` if none is set. Setting only some of them is an error, so that a typing
+/// error never selects the folder.
+fn remote(lookup: Lookup<'_>, bucket: String) -> Outcome<Option<S3Settings>> {
+    use variables as v;
+    let Some(given) = SERVER.iter().find(|variable| variable.is_set(lookup)) else { return Ok(None) };
+    let missing = |name: &str| {
+        Failure::msg(Kind::Config, format!("{} is set, but {name} is not", given.name))
+            .hint("set it, or unset all R2_ settings to use a folder next to the database")
+    };
+    let endpoint = match v::R2_ENDPOINT_URL.read(lookup)? {
+        Some(url) => url,
+        None => {
+            let account = v::R2_ACCOUNT_ID.read(lookup)?;
+            let account = account.ok_or_else(|| missing(v::R2_ACCOUNT_ID.variable.name))?;
+            format!("https://{account}.r2.cloudflarestorage.com")
+        }
+    };
+    let access_key_id = v::R2_ACCESS_KEY_ID.read(lookup)?;
+    let secret_access_key = v::R2_SECRET_ACCESS_KEY.read(lookup)?;
+    Ok(Some(S3Settings {
+        endpoint,
+        bucket,
+        region: required(&v::R2_REGION, lookup)?,
+        access_key_id: access_key_id.ok_or_else(|| missing(v::R2_ACCESS_KEY_ID.variable.name))?,
+        secret_access_key: secret_access_key.ok_or_else(|| missing(v::R2_SECRET_ACCESS_KEY.variable.name))?,
+        timeouts: Timeouts::default(),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn settings(table: &[(&str, &str)]) -> Outcome<Settings> {
+        let find = |name: &str| table.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+        Settings::from(&find)
+    }
+
+    #[test]
+    fn default_bucket_is_a_folder_next_to_the_database() {
+        let settings = settings(&[("DATABASE_URL", "sqlite:////games/library.db")]).unwrap();
+        let BucketLocation::Folder(folder) = &settings.cloud else { panic!("{settings:?}") };
+        assert_eq!(folder, Path::new("/games/basketball-analyzer"));
+        assert!(!settings.local.is_remote());
+    }
+
+    #[test]
+    fn unset_and_empty_variables_have_the_documented_defaults() {
+        for table in [&[][..], &[("CLOUD_WORKER_POLL_INTERVAL", " "), ("SINGLE_JOB", "")]] {
+            let settings = settings(table).unwrap();
+            assert_eq!(settings.poll, jobs::Timing::default().poll);
+            assert_eq!(settings.idle_exit, None);
+            assert!(!settings.single_job);
+            assert_eq!(settings.video_folder, Path::new("./videos"));
+        }
+        let described = format!("`{}`", jobs::manifest::DEFAULT_CONFIDENCE);
+        let variable = &variables::SAM3_CONFIDENCE_THRESHOLD.variable;
+        assert_eq!(variable.default.to_string(), described);
+    }
+
+    #[test]
+    fn account_id_determines_the_endpoint() {
+        let keys = [("R2_ACCOUNT_ID", "abc"), ("R2_ACCESS_KEY_ID", "id"), ("R2_SECRET_ACCESS_KEY", "hush")];
+        let settings = settings(&keys).unwrap();
+        let BucketLocation::S3(s3) = &settings.cloud else { panic!("{settings:?}") };
+        assert_eq!(s3.endpoint, "https://abc.r2.cloudflarestorage.com");
+        assert_eq!((s3.bucket.as_str(), s3.region.as_str()), ("basketball-analyzer", "auto"));
+        assert!(!format!("{settings:?}").contains("hush"));
+    }
+
+    #[test]
+    fn incomplete_and_invalid_settings_are_errors() {
+        for (table, expected) in [
+            (&[("R2_ACCESS_KEY_ID", "id")][..], "R2_ACCOUNT_ID"),
+            (&[("R2_SECRET_ACCESS_KEY", "hush")], "R2_ACCOUNT_ID"),
+            (&[("R2_BUCKET_NAME", "games")], "R2_ACCOUNT_ID"),
+            (&[("R2_ENDPOINT_URL", "http://h"), ("R2_ACCESS_KEY_ID", "id")], "R2_SECRET_ACCESS_KEY"),
+            (&[("R2_ENDPOINT_URL", "h"), ("R2_ACCESS_KEY_ID", "i")], "R2_ENDPOINT_URL"),
+            (&[("R2_ENDPOINT_URL", "https://me@h")], "R2_ENDPOINT_URL"),
+            (&[("SINGLE_JOB", "perhaps")], "SINGLE_JOB"),
+            (&[("WORKER_MODE", "moon")], "WORKER_MODE"),
+            (&[("WORKER_IDLE_SHUTDOWN", "soon")], "WORKER_IDLE_SHUTDOWN"),
+            (&[("SAM3_CONFIDENCE_THRESHOLD", "2")], "SAM3_CONFIDENCE_THRESHOLD"),
+            (&[("R2_BUCKET_NAME", "../up")], "R2_BUCKET_NAME"),
+            (&[("CLOUD_WORKER_POLL_INTERVAL", "0")], "CLOUD_WORKER_POLL_INTERVAL"),
+        ] {
+            let failure = settings(table).unwrap_err();
+            assert_eq!(failure.kind, Kind::Config);
+            assert!(failure.to_string().contains(expected), "{failure}");
+        }
+    }
+}

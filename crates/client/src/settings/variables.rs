@@ -1,0 +1,253 @@
+//! The table of environment variables: one row for each, with its meaning and its default.
+//!
+//! Rows with a parser are read by [`Settings`](super::Settings). `EXTERNAL` rows are read elsewhere, by the part of
+//! the program or the library that the meaning names; they are here so that one table has them all. A test compares
+//! the table with `docs/configuration.md` and with every variable that the workspace's sources read.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jobs::bucket::Secret;
+use jobs::manifest::{DEFAULT_PROMPT, Target};
+
+use super::parse::{
+    BUCKET_NAME, CONFIDENCE, ENDPOINT, EXTERNAL, EXTERNAL_SECRET, FOLDER, Kind, POLL_INTERVAL, Parser,
+    SECONDS, SECRET, SWITCH, TARGET, TEXT, invalid,
+};
+use crate::failure::Outcome;
+
+/// A source of values by name: the environment, or a map in tests.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// A row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Variable {
+    /// Name of the environment variable.
+    pub name: &'static str,
+    /// The value if it is unset or empty.
+    pub default: DefaultValue,
+    /// The part of the program that uses it.
+    pub part: Part,
+    /// What it does, in Markdown.
+    pub meaning: &'static str,
+    kind: Kind,
+}
+
+impl Variable {
+    /// Whether the value must not appear in logs, errors or results.
+    pub fn is_secret(&self) -> bool {
+        matches!(self.kind, Kind::Secret | Kind::ExternalSecret)
+    }
+
+    /// Whether [`Settings`](super::Settings) parses it.
+    pub fn is_parsed_here(&self) -> bool {
+        matches!(self.kind, Kind::Plain | Kind::Secret)
+    }
+
+    /// Whether it has a value that is not empty.
+    pub(super) fn is_set(&self, lookup: Lookup<'_>) -> bool {
+        self.value(lookup).is_some()
+    }
+
+    fn value(&self, lookup: Lookup<'_>) -> Option<String> {
+        lookup(self.name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+}
+
+/// The value of a variable that is unset or empty. Displays as Markdown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DefaultValue {
+    /// Nothing.
+    Unset,
+    /// This value.
+    Value(&'static str),
+    /// This value, which another part of the program applies.
+    AppliedLater(&'static str),
+    /// A value that is computed as described.
+    Computed(&'static str),
+}
+
+impl fmt::Display for DefaultValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unset => f.write_str("—"),
+            Self::Value(value) | Self::AppliedLater(value) => write!(f, "`{value}`"),
+            Self::Computed(description) => f.write_str(description),
+        }
+    }
+}
+
+/// The part of the program that uses a variable: a section of `docs/configuration.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Connecting to the S3 server.
+    Bucket,
+    /// The database and the videos.
+    Library,
+    /// Defaults for submitted jobs.
+    Jobs,
+    /// `courtside worker`.
+    Worker,
+    /// Finding and downloading the model.
+    Model,
+    /// `courtside serve`.
+    Http,
+    /// Logging, ffmpeg, reproducible results, threads.
+    Program,
+    /// Variables of the operating system.
+    System,
+    /// Running the tests.
+    Tests,
+}
+
+impl Part {
+    /// Every part, in the order of the documentation.
+    pub const ALL: [Self; 9] = [
+        Self::Bucket,
+        Self::Library,
+        Self::Jobs,
+        Self::Worker,
+        Self::Model,
+        Self::Http,
+        Self::Program,
+        Self::System,
+        Self::Tests,
+    ];
+
+    /// The heading of its section.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Bucket => "S3 server",
+            Self::Library => "Library",
+            Self::Jobs => "Defaults for jobs",
+            Self::Worker => "Worker",
+            Self::Model => "Model",
+            Self::Http => "HTTP server",
+            Self::Program => "Logging, ffmpeg and threads",
+            Self::System => "Operating system",
+            Self::Tests => "Tests",
+        }
+    }
+}
+
+/// A row with its parser.
+pub(super) struct Setting<T: 'static> {
+    pub(super) variable: Variable,
+    parser: Parser<T>,
+}
+
+impl<T> Setting<T> {
+    /// Reads and parses the value. `None` if it is unset and the row has no default value.
+    pub(super) fn read(&self, lookup: Lookup<'_>) -> Outcome<Option<T>> {
+        let name = self.variable.name;
+        let default = match self.variable.default {
+            DefaultValue::Value(value) => Some(value.to_owned()),
+            _ => None,
+        };
+        let value = self.variable.value(lookup).or(default);
+        value.map(|value| (self.parser.parse)(&value).map_err(|why| invalid(name, &why))).transpose()
+    }
+}
+
+/// Defines a constant for each row and [`VARIABLES`] with all of them.
+macro_rules! variables {
+    ($($name:ident: $type:ty = $parser:ident, $default:expr, $part:ident, $meaning:expr;)*) => {
+        $(
+            pub(super) const $name: Setting<$type> = Setting {
+                variable: Variable {
+                    name: stringify!($name),
+                    default: $default,
+                    part: Part::$part,
+                    meaning: $meaning,
+                    kind: $parser.kind,
+                },
+                parser: $parser,
+            };
+        )*
+
+        /// Every environment variable that the program reads.
+        pub const VARIABLES: &[Variable] = &[$($name.variable),*];
+    };
+}
+
+use DefaultValue::{AppliedLater, Computed, Unset, Value};
+
+variables! {
+    R2_ACCOUNT_ID: String = TEXT, Unset, Bucket,
+        "Cloudflare account id. Determines the endpoint unless `R2_ENDPOINT_URL` is set.";
+    R2_ENDPOINT_URL: String = ENDPOINT, Computed("`https://ACCOUNT_ID.r2.cloudflarestorage.com`"), Bucket,
+        "Address of the S3 server, beginning with `https://` or `http://`.";
+    R2_ACCESS_KEY_ID: String = TEXT, Unset, Bucket,
+        "Id of the access key.";
+    R2_SECRET_ACCESS_KEY: Secret = SECRET, Unset, Bucket,
+        "The secret part of the access key.";
+    R2_BUCKET_NAME: String = BUCKET_NAME, Value("basketball-analyzer"), Bucket,
+        "Name of the bucket, and of the folder next to the database that holds local jobs.";
+    R2_REGION: String = TEXT, Value("auto"), Bucket,
+        "Region that requests are signed for. R2 uses `auto`; other servers may need their own.";
+
+    DATABASE_URL: String = TEXT, Value("sqlite:///./basketball_analyzer.db"), Library,
+        "The SQLite database. `sqlite+aiosqlite:///` is accepted too; four slashes begin an absolute path.";
+    VIDEO_STORAGE_PATH: PathBuf = FOLDER, Value("./videos"), Library,
+        "Folder for uploaded videos and, in `.courtside`, for files that are being transferred or tracked.";
+
+    SAM3_PROMPT: String = TEXT, AppliedLater(DEFAULT_PROMPT), Jobs,
+        "The phrase that names what to track, for jobs without `--prompt`.";
+    SAM3_CONFIDENCE_THRESHOLD: f64 = CONFIDENCE, AppliedLater("0.25"), Jobs,
+        "Lowest confidence in the results, 0 to 1, for jobs without `--confidence-threshold`.";
+
+    WORKER_MODE: Target = TARGET, Computed("`cloud` if an S3 server is configured, else `local`"), Worker,
+        "Which jobs the worker processes without `--cloud` or `--local`: `cloud` or `local`.";
+    WORKER_ID: String = TEXT, Computed("the host name and a random suffix"), Worker,
+        "Name of the worker in manifests and logs. Same as `--worker-id`.";
+    SINGLE_JOB: bool = SWITCH, Value("false"), Worker,
+        "Exit after one job: `true` or `false`. Same as `--once`.";
+    WORKER_IDLE_SHUTDOWN: Duration = SECONDS, Value("0"), Worker,
+        "Exit after being idle for this many seconds; 0 means never. Same as `--idle-exit`.";
+    CLOUD_WORKER_POLL_INTERVAL: Duration = POLL_INTERVAL, Value("10"), Worker,
+        "Seconds between polls of an active bucket, at least 1.";
+
+    CLOUD_MODEL_PATH: String = TEXT, Computed("`/models/sam3` if it exists, else the Hugging Face cache"), Model,
+        "Folder with `config.json` and `model.safetensors`. Same as `--model`.";
+    HF_TOKEN: () = EXTERNAL_SECRET, Unset, Model,
+        "Hugging Face token with access to `facebook/sam3`, for downloading the model.";
+    HF_HUB_CACHE: () = EXTERNAL, Computed("`$HF_HOME/hub`"), Model,
+        "Folder of the Hugging Face cache.";
+    HF_HOME: () = EXTERNAL, Computed("`~/.cache/huggingface`"), Model,
+        "Folder of Hugging Face files, if `HF_HUB_CACHE` is unset.";
+    HF_ENDPOINT: () = EXTERNAL, AppliedLater("https://huggingface.co"), Model,
+        "Address of the Hugging Face hub or a mirror.";
+
+    COURTSIDE_TOKEN: Secret = SECRET, Unset, Http,
+        "Token that HTTP clients must send as `Authorization: Bearer TOKEN`.";
+
+    COURTSIDE_LOG: () = EXTERNAL, AppliedLater("warn"), Program,
+        "Log level on standard error: `error`, `warn`, `info`, `debug` or `trace`, also by crate as in `jobs=debug,warn`.";
+    COURTSIDE_FFMPEG: () = EXTERNAL, Computed("`ffmpeg` on `PATH`"), Program,
+        "The ffmpeg program.";
+    COURTSIDE_FFPROBE: () = EXTERNAL, Computed("`ffprobe` on `PATH`"), Program,
+        "The ffprobe program.";
+    SOURCE_DATE_EPOCH: () = EXTERNAL, Computed("the video file's modification time"), Program,
+        "The `completed_at` of results that `courtside track` writes, in seconds since 1970.";
+    RAYON_NUM_THREADS: () = EXTERNAL, Computed("the number of CPU threads"), Program,
+        "Number of threads for tracking on the CPU. Results do not depend on it.";
+
+    PATH: () = EXTERNAL, Unset, System,
+        "Where to search for ffmpeg, ffprobe and `nvidia-smi`.";
+    HOSTNAME: () = EXTERNAL, Computed("the content of `/etc/hostname`"), System,
+        "Host name in manifests and in the default worker id.";
+    LD_LIBRARY_PATH: () = EXTERNAL, Unset, System,
+        "Passed to child processes, which otherwise start with an empty environment.";
+    DYLD_LIBRARY_PATH: () = EXTERNAL, Unset, System,
+        "Passed to child processes, on macOS.";
+    DYLD_FALLBACK_LIBRARY_PATH: () = EXTERNAL, Unset, System,
+        "Passed to child processes, on macOS.";
+
+    COURTSIDE_TEST_DEVICE: () = EXTERNAL, Computed("the CPU, in f32"), Tests,
+        "Device for the engine's tests, which then run in bfloat16: `cpu`, `cuda` or `metal`.";
+    COURTSIDE_TEST_KERNELS: () = EXTERNAL, Unset, Tests,
+        "`fused` tests the fused kernels on a GPU.";
+    COURTSIDE_S3_VENV: () = EXTERNAL, AppliedLater("target/s3-servers/venv"), Tests,
+        "Python environment with the S3 servers that the tests start.";
+}

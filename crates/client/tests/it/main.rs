@@ -1,0 +1,5 @@
+//! Tests that compare the workspace with its documentation.
+
+mod boundaries;
+mod configuration;
+mod sources;
