@@ -29,7 +29,7 @@ in full first, and everything after them is the reference's own: frame 0 adds N 
 its detection, so that none is added, lost or suppressed. The fill reconditions on frames 1 to 3
 (`recondition_every_nth_frame` is 1, afterwards 0) and continues until the pointers are full: 19 frames at the real
 configuration. From then on every object attends to 4 conditioning and 6 recent frames of 5184 tokens and to 4 + 15
-pointers of 4 tokens, 51,916 in total, as in `full_bank` in crates/sam3/src/bench.rs. Hooks count calls, and the run fails
+pointers of 4 tokens, 51,916 in total, as in `full_bank` in crates/sam3/src/tracker/per_object/stages.rs. Hooks count calls, and the run fails
 if on any timed frame the vision encoder, detector or memory encoder does not run exactly once, or the memory attention
 does not run N times with this number of tokens. (With trained weights the reference would gain four tokens every 16
 frames, and drop one memory frame for six frames after each.)

@@ -1,41 +1,39 @@
-//! Timings of the engine's stages with any weights: what a frame costs on a machine, by object count.
+//! Benchmarks of the engine's stages: what a frame costs on a machine, by number of objects.
 //!
-//! Random weights do the same arithmetic as trained ones, so that anybody can measure a machine without the
-//! gated checkpoint.
+//! Random weights need the same arithmetic as trained ones, so a machine can be measured without the gated model.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use candle_core::{DType, Device, Result as TensorResult, Tensor};
+use candle_core::{Device, Result as TensorResult, Tensor};
 
-use crate::config::VideoConfig;
 use crate::detector::text::PromptFeatures;
-use crate::detector::vit;
 use crate::device::{self, DeviceMemory};
 use crate::error::{Error, Result};
-use crate::model::{Model, Precision};
+use crate::model::Model;
+use crate::model_files::Weights;
+use crate::model_files::config::VideoConfig;
 use crate::ops;
 pub use crate::ops::Verified;
 use crate::position::RopeTable;
+use crate::precision::Precision;
 use crate::session::{Frame, Session};
-use crate::tracker::bank::{At, Bank, BankLimits};
-use crate::tracker::memory_attention::{self, MemoryBatch};
-use crate::tracker::{FrameFeatures, MemoryMask};
-use crate::weights::Weights;
+use crate::tracker::parts::memory_attention::{self, MemoryBatch};
+use crate::vision::vit;
 
-/// Time and work of one stage.
+/// Time and work of one stage of a frame.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stage {
-    /// Its name.
+    /// Name of the stage, for tables.
     pub name: &'static str,
-    /// Milliseconds, the best of the repeats.
+    /// Milliseconds of the fastest repeat.
     pub ms: f64,
-    /// Floating-point operations (two for a multiply-add) in units of 10⁹.
+    /// Floating-point operations in units of 10⁹; a multiply-add counts as two.
     pub gflop: f64,
 }
 
-/// GFLOP/s of a large matrix product of weights on a device.
+/// GFLOP/s of a large matrix product on a device, in the number type of the weights.
 ///
 /// # Errors
 /// [`crate::Error::Tensor`] if the device fails.
@@ -43,8 +41,8 @@ pub fn matmul_gflops(device: &Device, precision: Precision) -> Result<f64> {
     Ok(ops::matmul_gflops(device, precision.weights())?)
 }
 
-/// Every fused kernel at the model's real shapes against the plain operation in f32, on the device that is to run
-/// it; empty where there are none.
+/// Compares every fused kernel with the plain operation in f32, at the model's real shapes and on the given device.
+/// Empty for a device without fused kernels.
 ///
 /// # Errors
 /// [`crate::Error::Tensor`] if the device fails.
@@ -55,7 +53,7 @@ pub fn verify_kernels(device: &Device) -> Result<Vec<Verified>> {
     Ok(ops::verify_fused(device)?)
 }
 
-/// Times stages on one device.
+/// Measures stages on one device.
 struct Stopwatch<'a> {
     device: &'a Device,
     repeats: usize,
@@ -63,38 +61,41 @@ struct Stopwatch<'a> {
 }
 
 impl Stopwatch<'_> {
-    /// Runs a stage `repeats` times and notes the best; returns the last result.
+    /// Runs a stage `repeats` times, at least once, and records the fastest. Returns the last result.
     fn time<T>(&mut self, name: &'static str, run: impl Fn() -> TensorResult<T>) -> TensorResult<T> {
         let mut best = f64::INFINITY;
-        for left in (0..self.repeats.max(1)).rev() {
+        let mut run_once = || {
             ops::take_flops();
             let started = Instant::now();
             let value = run()?;
             self.device.synchronize()?;
             best = best.min(started.elapsed().as_secs_f64() * 1e3);
-            if left == 0 {
-                let gflop = ops::take_flops() as f64 / 1e9;
-                self.stages.push(Stage { name, ms: best, gflop });
-                return Ok(value);
-            }
+            TensorResult::Ok(value)
+        };
+        for _ in 1..self.repeats {
+            run_once()?;
         }
-        candle_core::bail!("a stage runs at least once")
+        let value = run_once()?;
+        let gflop = ops::take_flops() as f64 / 1e9;
+        self.stages.push(Stage { name, ms: best, gflop });
+        Ok(value)
     }
 }
 
-/// Whole frames of a video with `n_objects` objects, one after the other, as a session does them.
+/// Measurements of complete frames, tracked by a session one after the other.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Frames {
-    /// Milliseconds of each, from a 1080p picture in memory to boxes and masks.
+    /// Milliseconds of each frame, from 1080p RGB in memory to boxes and masks.
     pub ms: Vec<f64>,
-    /// Frame and memory of the device, now and then; empty where the device does not tell.
+    /// Memory of the device at some frames, with their indices; empty if the device does not report it.
     pub memory: Vec<(usize, DeviceMemory)>,
 }
 
-/// Frames between two looks at the device's memory.
+/// Number of frames between two measurements of the device's memory.
 const MEMORY_EVERY: usize = 100;
 
-/// Tracks `n_frames` pictures after as many as it takes until all memory banks are full.
+/// Tracks `n_objects` synthetic objects: first [`warm_up`] frames, then `n_frames` that are measured. Calls `done`
+/// with the number of frames tracked so far.
 ///
 /// # Errors
 /// [`crate::Error::Tensor`] if the device fails.
@@ -104,18 +105,18 @@ pub fn frames(
     n_frames: usize,
     mut done: impl FnMut(usize),
 ) -> Result<Frames> {
-    let mut session = Session::rehearse(model.clone(), n_objects)?;
+    let mut session = Session::synthetic(model.clone(), n_objects)?;
     let rgb: Vec<u8> = (0..1080 * 1920 * 3usize).map(|i| ((i * 7919) >> 5) as u8).collect();
-    let picture = Frame::Rgb(&rgb);
-    let mut prepared = session.prepare(&picture)?;
+    let frame = Frame::Rgb(&rgb);
+    let mut prepared = session.prepare(&frame)?;
     let n_warm_up = warm_up(model);
     let mut frames = Frames { ms: Vec::with_capacity(n_frames), memory: Vec::new() };
     for t in 0..n_warm_up + n_frames {
         let started = Instant::now();
-        let (_, next) = session.push_prepared(&prepared, Some(&picture))?;
+        let (_, next) = session.push_prepared(&prepared, Some(&frame))?;
         prepared = match next {
             Some(next) => next,
-            None => session.prepare(&picture)?,
+            None => session.prepare(&frame)?,
         };
         done(t + 1);
         let Some(t) = t.checked_sub(n_warm_up) else { continue };
@@ -130,16 +131,13 @@ pub fn frames(
     Ok(frames)
 }
 
-/// Frames until a bank is full: conditioning frames come every so many.
+/// Number of frames after which the memory of a steady track no longer grows.
 pub fn warm_up(model: &Model) -> usize {
-    let config = &model.config;
-    let limits = BankLimits::new(&config.tracker_config, false);
-    let cond = limits.cond_frames.unwrap_or(0) * config.recondition_every_nth_frame.max(1);
-    cond.max(limits.recent_pointers) + 2
+    model.tracker.warm_up_frames(model.config.recondition_every_nth_frame)
 }
 
-/// Every stage of a frame with one prompt and `n_objects` objects whose memory banks are full. Stages of
-/// objects are left out when there are none.
+/// Measures every stage of a frame with one prompt and `n_objects` tracks whose memory is full. Without objects, the
+/// tracker's stages are left out.
 ///
 /// # Errors
 /// [`crate::Error::Tensor`] if the device fails.
@@ -155,17 +153,17 @@ pub fn frame_stages(model: &Model, n_objects: usize, repeats: usize) -> Result<V
         values.map_err(candle_core::Error::wrap)
     })?;
     let detector = &model.detector;
-    let picture = watch.time("vision encoder", || detector.backbone.forward(&pixels))?;
-    let pyramid = watch.time("detector neck", || detector.neck.forward(&picture))?;
+    let image = watch.time("vision encoder", || detector.backbone.forward(&pixels))?;
+    let pyramid = watch.time("detector neck", || detector.neck.forward(&image))?;
     let n_masks = n_objects.max(1);
     watch.time("detector", || {
-        let seen = detector.look(&pyramid, &prompt)?;
-        let best: Vec<usize> = (0..n_masks.min(seen.n_queries()?)).collect();
-        detector.masks(&pyramid, &prompt, &seen, &best)
+        let queries = detector.run(&pyramid, &prompt)?;
+        let first: Vec<usize> = (0..n_masks.min(queries.len()?)).collect();
+        detector.masks(&pyramid, &prompt, &queries, &first)
     })?;
-    let features = watch.time("tracker neck", || model.tracker.features(&picture))?;
+    let features = watch.time("tracker neck", || model.tracker.features(&image))?;
     if n_objects > 0 {
-        object_stages(model, &mut watch, &features, n_objects)?;
+        model.tracker.time_stages(&features, n_objects, &mut |name, run| watch.time(name, run))?;
     }
     Ok(watch.stages)
 }
@@ -175,54 +173,9 @@ fn prompt(model: &Model) -> Result<PromptFeatures> {
     Ok(model.detector.text_encoder.forward(&tokens.ids, &tokens.is_word)?)
 }
 
-fn object_stages(
-    model: &Model,
-    watch: &mut Stopwatch<'_>,
-    features: &FrameFeatures,
-    n_objects: usize,
-) -> Result<()> {
-    const FRAME: usize = 10_000;
-    let cfg = &model.config.tracker_config;
-    let limits = BankLimits::new(cfg, false);
-    let bank = full_bank(model, &limits, FRAME)?;
-    let banks = vec![&bank; n_objects];
-    let tracker = &model.tracker;
-    let max_pointers = cfg.max_object_pointers_in_encoder;
-    let conditioned = watch
-        .time("memory attention", || tracker.condition(features, &banks, FRAME, max_pointers, &limits))?;
-    let read = watch.time("SAM head", || tracker.read_masks(features, &conditioned))?;
-    let visible = vec![true; n_objects];
-    watch.time("memory encoder", || {
-        tracker.encode_memory(features, MemoryMask::Soft(&read.masks), &visible, n_objects)
-    })?;
-    Ok(())
-}
-
-/// A bank as it is at `frame_idx` for a track that has been seen for long.
-fn full_bank(model: &Model, limits: &BankLimits, frame_idx: usize) -> Result<Bank> {
-    let cfg = &model.config.tracker_config;
-    let grid = model.config.grid();
-    let (m, c) = (cfg.memory_encoder_output_channels, cfg.vision_config.fpn_hidden_size);
-    let memory = Tensor::randn(0f32, 1.0, (grid * grid, m), &model.device)?.to_dtype(DType::BF16)?;
-    let pointer = Tensor::randn(0f32, 1.0, c, &model.device)?.to_dtype(model.precision.activations())?;
-    let n_cond = limits.cond_frames.unwrap_or(4);
-    let cond_frames = (1..=n_cond).rev().map(|i| frame_idx - 100 * i);
-    let recent = |n: usize| (1..=n).rev().map(|i| frame_idx - i);
-    let at = |value: &Tensor| {
-        let value = value.clone();
-        move |frame_idx| At { frame_idx, value: value.clone() }
-    };
-    Ok(Bank {
-        cond_memories: cond_frames.clone().map(at(&memory)).collect(),
-        memories: recent(limits.recent_memories).map(at(&memory)).collect(),
-        cond_pointers: cond_frames.map(at(&pointer)).collect(),
-        pointers: recent(limits.recent_pointers).map(at(&pointer)).collect(),
-    })
-}
-
-/// Single layers at the real configuration, for comparison with other implementations: a window and a
-/// global layer of the vision encoder, and a memory-attention layer of one object at 7 memory frames with
-/// 16 pointers and at 10 frames with 20.
+/// Measures single layers at the real configuration, for comparison with other implementations: a window layer and a
+/// global layer of the vision encoder, and a memory-attention layer of one object with 7 memory frames and 16
+/// pointers, and with 10 and 20.
 ///
 /// # Errors
 /// [`crate::Error::Tensor`] if the device fails.
@@ -265,22 +218,22 @@ fn memory_batch(
     Ok(MemoryBatch { values, keys, key_lens: vec![n_keys], n_rotated: vec![n_rotated] })
 }
 
-/// The clip of a parity fixture.
+/// The video of a parity fixture, with its prompts.
 pub struct Clip {
-    /// Pictures, `height · width · 3` bytes each.
+    /// RGB frames of `height · width · 3` bytes each.
     pub frames: Vec<Vec<u8>>,
-    /// Height and width.
+    /// Height and width of the frames, in pixels.
     pub frame_size: (usize, usize),
-    /// What to track.
+    /// Prompts that the fixture was made with.
     pub prompts: Vec<String>,
 }
 
 /// Reads the clip of a parity fixture: `video` in `reference.safetensors`, `prompts` in `reference.json`.
 ///
 /// # Errors
-/// [`crate::Error::Checkpoint`] if the folder is not such a fixture.
+/// [`crate::Error::Model`] if the folder is not such a fixture.
 pub fn read_clip(folder: &Path) -> Result<Clip> {
-    let wrong = |what: String| Error::Checkpoint { path: folder.to_owned(), what };
+    let wrong = |what: String| Error::Model { path: folder.to_owned(), what };
     let text = std::fs::read_to_string(folder.join("reference.json")).map_err(|e| wrong(e.to_string()))?;
     let json: serde_json::Value = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
     let prompts = serde_json::from_value(json["prompts"].clone()).map_err(|e| wrong(e.to_string()))?;

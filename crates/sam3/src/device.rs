@@ -5,9 +5,10 @@ use std::str::FromStr;
 
 use candle_core::Device;
 
+pub use crate::device_memory::DeviceMemory;
 use crate::error::{Error, Result};
-use crate::model::Precision;
 use crate::ops;
+use crate::precision::Precision;
 
 /// A device selected by name: `auto`, `cpu`, `cuda`, `cuda:1`, `metal`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -142,19 +143,6 @@ pub fn use_kernels(kernels: Kernels, device: &Device) -> Result<()> {
 /// The kernels that this process uses.
 pub fn kernels() -> Kernels {
     if ops::is_fused() { Kernels::Fused } else { Kernels::Library }
-}
-
-/// Memory of a device in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DeviceMemory {
-    /// Free for this and other programs.
-    pub free: u64,
-    /// In all.
-    pub total: u64,
-    /// What this program's tensors take now.
-    pub used: u64,
-    /// The most that they took since the start.
-    pub peak: u64,
 }
 
 /// Memory of an NVIDIA GPU; `None` for other devices, or if the driver does not report it.

@@ -1,90 +1,82 @@
-//! What can go wrong in the engine, one variant for each thing a caller does differently.
+//! Errors of the engine. A variant exists only if a caller handles it in its own way.
 
 use std::path::PathBuf;
 
-/// Errors of this crate.
+/// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file of the checkpoint folder is missing or cannot be read.
-    #[error("checkpoint {path}: {what}")]
-    Checkpoint {
-        /// The file or folder.
+    /// A file of the model folder is missing, damaged, or of another family of models.
+    #[error("model {path}: {what}")]
+    Model {
+        /// Path of the file, or of the folder if no file can be named.
         path: PathBuf,
-        /// What is wrong with it and what to do.
+        /// The problem, and how to fix it.
         what: String,
     },
-    /// `config.json` asks for something that this code does not implement, or contradicts itself.
+    /// A value of `config.json` is not implemented or contradicts another value.
     #[error("config.json: {key} = {value} is not supported: {why}")]
     Config {
-        /// Path of the key inside `config.json`, dots between levels.
+        /// Path of the key inside `config.json`, with dots between levels.
         key: String,
-        /// The value found there.
+        /// The value of the key.
         value: String,
-        /// What is supported instead.
+        /// Which values are supported.
         why: String,
     },
-    /// Tensors of the checkpoint do not fit the config; every problem on its own line.
-    #[error("the checkpoint does not fit its config.json:\n  {}", .problems.join("\n  "))]
+    /// The model's tensors do not match its config.
+    #[error("the tensors do not match config.json:\n  {}", .problems.join("\n  "))]
     Tensors {
-        /// One sentence per tensor: its key and both shapes.
+        /// One line for each tensor, with its key and both shapes.
         problems: Vec<String>,
     },
     /// A prompt cannot be encoded.
     #[error("prompt {prompt:?}: {why}")]
     Prompt {
-        /// The prompt as given.
+        /// The prompt as it was passed in; empty if there was none.
         prompt: String,
-        /// Why it was refused and what to do.
+        /// The reason, and how to fix it.
         why: String,
     },
-    /// A frame does not have the shape that it claims or that the session expects.
+    /// A frame does not have the session's frame size, or exceeds the number of frames of offline mode.
     #[error("frame {frame_idx}: {what}")]
     Frame {
         /// Index of the frame within the session, from 0.
         frame_idx: usize,
-        /// What is wrong.
+        /// The expected and the actual value.
         what: String,
     },
-    /// A saved session cannot be continued here.
+    /// A saved session is damaged, or belongs to another model, other prompts or other options.
     #[error("saved session {path}: {what}")]
     SavedSession {
-        /// The file.
+        /// Where the saved session came from.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem, and how to fix it.
         what: String,
-    },
-    /// An operating-system error on a named file.
-    #[error("{path}: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        source: std::io::Error,
     },
     /// A device cannot be used.
     #[error("device {device}: {what}")]
     Device {
-        /// As it was named.
+        /// Name of the device, such as `cuda:0`.
         device: String,
-        /// What is missing and what to do.
+        /// What is missing, and how to fix it.
         what: String,
     },
-    /// The tensor library refused an operation: a bug here, or the device is out of memory.
+    /// An operation of the tensor library failed: an internal error, or the device is out of memory (see
+    /// [`Error::is_out_of_memory`]).
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
 }
 
 impl Error {
-    /// Whether the device ran out of memory: less work at a time may succeed.
+    /// Whether the device ran out of memory. Smaller batches may succeed.
     pub fn is_out_of_memory(&self) -> bool {
         let Self::Tensor(error) = self else { return false };
-        // The library wraps the driver's and cuBLAS's codes, and Metal's refusals, in errors of its own.
-        const SAYS_SO: [&str; 4] =
-            ["OUT_OF_MEMORY", "ALLOC_FAILED", "out of memory", "FailedToCreateResource"];
+        // The library wraps the error codes of the driver, of cuBLAS and of Metal in errors of its own.
+        const CODES: [&str; 4] = ["OUT_OF_MEMORY", "ALLOC_FAILED", "out of memory", "FailedToCreateResource"];
         let text = format!("{error:?}");
-        SAYS_SO.iter().any(|code| text.contains(code))
+        CODES.iter().any(|code| text.contains(code))
     }
 }
 
-/// Result with this crate's [`Error`].
+/// A result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;

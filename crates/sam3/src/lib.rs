@@ -1,8 +1,7 @@
-//! SAM3 video in Rust: text-prompted detection, segmentation and tracking, exact, streaming and bounded in
-//! memory.
+//! SAM3 video in Rust: text-prompted detection, segmentation and tracking, frame by frame and in bounded memory.
 //!
-//! A native implementation of Hugging Face's `Sam3VideoModel` (transformers 5.23). [`Model`] is a loaded
-//! checkpoint, immutable and shared; [`Session`] is one video: push frames, take tracks.
+//! A native implementation of Hugging Face's `Sam3VideoModel` (transformers 5.23). [`Model`] is a loaded model,
+//! immutable and shared; a [`Session`] tracks one video: push frames, get tracks.
 //!
 //! ```no_run
 //! # use std::sync::Arc;
@@ -23,40 +22,41 @@
 //! # Ok(()) }
 //! ```
 //!
-//! This crate knows tensors and plain structs. It knows no video files, buckets, databases or result
-//! formats, and no path but "a folder with a checkpoint".
+//! The crate deals in tensors and plain structs. It knows nothing about video files, buckets, databases or result
+//! formats, and the only path it takes is that of a model folder.
 
 pub mod bench;
-mod config;
 mod detector;
 pub mod device;
+mod device_memory;
 mod error;
 mod fnv;
 mod footprint;
 mod mask;
 mod model;
+mod model_files;
 mod nn;
 mod ops;
+mod options;
 #[cfg(test)]
 mod parity;
 mod position;
+mod precision;
 mod preprocess;
 mod session;
 mod tokenizer;
 mod trace;
 mod tracker;
-mod vision_batch;
-mod weights;
+mod vision;
 
 pub use candle_core::{Device, Tensor};
-pub use config::{
+pub use error::{Error, Result};
+pub use footprint::Footprint;
+pub use model::Model;
+pub use model_files::config::{
     DetectorConfig, DetrDecoderConfig, DetrEncoderConfig, MaskDecoderConfig, PromptEncoderConfig,
     RopeParameters, SamHeadConfig, TextConfig, TrackerConfig, ViTConfig, VideoConfig, VisionConfig,
 };
-pub use error::{Error, Result};
-pub use footprint::Footprint;
-pub use model::{Model, Precision};
-pub use session::{
-    Compat, Concession, DEFAULT_RETIRE_AFTER, Frame, FrameOutput, LowResMask, Mask, Mode, Prepared, Session,
-    SessionOptions, TrackedObject,
-};
+pub use options::{Compat, DEFAULT_RETIRE_AFTER, Mode, SessionOptions};
+pub use precision::Precision;
+pub use session::{Frame, FrameOutput, LowResMask, Mask, MemoryFallback, Prepared, Session, TrackedObject};

@@ -1,49 +1,18 @@
-//! A loaded checkpoint: weights, tokenizer and the shape of pictures. Immutable; sessions share it.
+//! A loaded model: weights, tokenizer and image preprocessing. Immutable; sessions share it.
 
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 
-use crate::config::VideoConfig;
 use crate::detector::Detector;
 use crate::error::Result;
+use crate::model_files::Weights;
+use crate::model_files::config::VideoConfig;
+use crate::precision::Precision;
 use crate::preprocess::Preprocess;
 use crate::tokenizer::PromptTokenizer;
 use crate::tracker::Tracker;
-use crate::vision_batch::VisionBatch;
-use crate::weights::Weights;
-
-/// The numbers that a model is made of and computes in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Precision {
-    /// Weights and activations in f32.
-    #[default]
-    F32,
-    /// Weights rounded to bfloat16 and widened where they are used; activations in f32. Half the memory on a
-    /// CPU.
-    Bf16Weights,
-    /// Weights and activations in bfloat16; sums, softmax, norms, rotary angles, boxes, scores and mask
-    /// logits in f32. What GPUs run; a CPU does the same arithmetic, slowly.
-    Bf16,
-}
-
-impl Precision {
-    /// Of large weights.
-    pub(crate) fn weights(self) -> DType {
-        match self {
-            Self::F32 => DType::F32,
-            Self::Bf16Weights | Self::Bf16 => DType::BF16,
-        }
-    }
-
-    /// Of activations and of the small parameters that are added to them.
-    pub(crate) fn activations(self) -> DType {
-        match self {
-            Self::F32 | Self::Bf16Weights => DType::F32,
-            Self::Bf16 => DType::BF16,
-        }
-    }
-}
+use crate::vision::batch::VisionBatch;
 
 /// `Sam3VideoModel` with its processor.
 pub struct Model {
@@ -55,39 +24,38 @@ pub struct Model {
     pub(crate) preprocess: Preprocess,
     pub(crate) device: Device,
     vision_batch: VisionBatch,
-    /// Tells one checkpoint and its precision from another when a saved session is read.
+    /// Distinguishes models and precisions; a saved session can only be restored with an equal one.
     pub(crate) fingerprint: String,
 }
 
 impl Model {
-    /// Loads a checkpoint folder as Hugging Face lays it out: `config.json`, `model.safetensors` or shards
-    /// with their index, `tokenizer.json`, `processor_config.json`. Weight files are memory-mapped.
+    /// Loads a model folder in Hugging Face's layout: `config.json`, `model.safetensors` or shards with their index,
+    /// `tokenizer.json`, `processor_config.json`. Weight files are memory-mapped.
     ///
     /// # Errors
-    /// [`crate::Error::Checkpoint`] for a missing or unreadable file, [`crate::Error::Config`] for a value
-    /// that is not implemented, [`crate::Error::Tensors`] listing every missing, unused or misshapen tensor.
+    /// [`crate::Error::Model`] for a missing or unreadable file, [`crate::Error::Config`] for a value that is not
+    /// implemented, [`crate::Error::Tensors`] with every missing, unused or misshapen tensor.
     pub fn load(folder: &Path, precision: Precision, device: &Device) -> Result<Self> {
         Self::open(folder, precision, device, false)
     }
 
-    /// Everything [`Self::load`] verifies, without reading the weights' data.
+    /// Runs all checks of [`Self::load`] without reading the data of the weights.
     ///
     /// # Errors
-    /// As [`Self::load`].
+    /// Same as [`Self::load`].
     pub fn check(folder: &Path) -> Result<VideoConfig> {
         Ok(Self::open(folder, Precision::F32, &Device::Cpu, true)?.config)
     }
 
     fn open(folder: &Path, precision: Precision, device: &Device, check_only: bool) -> Result<Self> {
-        let config_path = folder.join("config.json");
-        let config = VideoConfig::from_file(&config_path)?;
+        let config = VideoConfig::from_file(&folder.join("config.json"))?;
         let tokenizer = PromptTokenizer::open(folder)?;
         let preprocess = Preprocess::open(folder, config.image_size())?;
-        let weights = Weights::open(folder, precision, device, check_only)?;
+        let weights = Weights::open(folder, config.family(), precision, device, check_only)?;
         Self::build(config, precision, tokenizer, preprocess, &weights)
     }
 
-    /// A model of random numbers: the same arithmetic as a real one, for benchmarks.
+    /// A model of random weights, for benchmarks: it computes what a real one does.
     ///
     /// # Errors
     /// [`crate::Error::Config`] for a config that is not implemented.
@@ -109,6 +77,7 @@ impl Model {
         let detector = Detector::new(&config.detector_config, &weights.pp("detector_model"))?;
         let tracker = Tracker::new(&config, weights)?;
         weights.finish()?;
+        // `Debug` output: renaming a type or field in it makes saved sessions unreadable.
         let settings = format!("{config:?} {precision:?} {preprocess:?}");
         let fingerprint = format!("{:016x}", weights.digest().add(settings.as_bytes()).value());
         let device = weights.device().clone();
@@ -126,11 +95,11 @@ impl Model {
         })
     }
 
-    /// The vision encoder on a picture `[1, size, size, 3]` of one of the model's sessions → `[1, g, g, c]`. On a
-    /// GPU, sessions of several threads go through it together.
-    pub(crate) fn encode_picture(&self, pixel_values: &Tensor) -> candle_core::Result<Tensor> {
-        let encode = |pictures: &Tensor| self.detector.backbone.forward(pictures);
-        // On a CPU nothing is gained, and results stay the same whoever else is at work.
+    /// Runs the vision encoder on an image `[1, size, size, 3]` → `[1, g, g, c]`. On a GPU, the images of concurrent
+    /// sessions are encoded as one batch.
+    pub(crate) fn encode_image(&self, pixel_values: &Tensor) -> candle_core::Result<Tensor> {
+        let encode = |images: &Tensor| self.detector.backbone.forward(images);
+        // On a CPU a batch is not faster, and without batches results do not depend on other sessions.
         if self.device.is_cpu() {
             encode(pixel_values)
         } else {
@@ -138,17 +107,17 @@ impl Model {
         }
     }
 
-    /// How many sessions there are.
+    /// Where sessions register while they are alive, so that their images can be batched.
     pub(crate) fn vision_batch(&self) -> &VisionBatch {
         &self.vision_batch
     }
 
-    /// The checkpoint's configuration.
+    /// The configuration that the model was loaded with.
     pub fn config(&self) -> &VideoConfig {
         &self.config
     }
 
-    /// The numbers that it computes in.
+    /// Number types of the weights and activations.
     pub fn precision(&self) -> Precision {
         self.precision
     }

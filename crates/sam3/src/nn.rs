@@ -3,9 +3,9 @@
 use candle_core::{Result as TensorResult, Tensor};
 
 use crate::error::Result;
+use crate::model_files::Weights;
 use crate::ops::{self, Activation, ConvGeometry};
 use crate::position::RopeTable;
-use crate::weights::Weights;
 
 /// `torch.nn.Linear`, also used for 1×1 convolutions over channels-last images.
 #[derive(Debug, Clone)]

@@ -53,7 +53,7 @@ impl Preprocess {
         let current = folder.join("processor_config.json");
         let older = folder.join("preprocessor_config.json");
         let (path, nested) = if current.is_file() { (current, true) } else { (older, false) };
-        let wrong = |what: String| Error::Checkpoint { path: path.clone(), what };
+        let wrong = |what: String| Error::Model { path: path.clone(), what };
         let text = std::fs::read_to_string(&path).map_err(|e| wrong(e.to_string()))?;
         let parsed = if nested {
             serde_json::from_str::<ProcessorFile>(&text).map(|f| f.video_processor.or(f.image_processor))

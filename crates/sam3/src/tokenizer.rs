@@ -29,7 +29,7 @@ impl PromptTokenizer {
     /// Reads `tokenizer.json`, and the padding token from `tokenizer_config.json`.
     pub(crate) fn open(folder: &Path) -> Result<Self> {
         let path = folder.join("tokenizer.json");
-        let wrong = |what: String| Error::Checkpoint { path: path.clone(), what };
+        let wrong = |what: String| Error::Model { path: path.clone(), what };
         if !path.is_file() {
             return Err(wrong("missing; it is part of the model".into()));
         }

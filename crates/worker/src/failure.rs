@@ -21,11 +21,11 @@ impl<T> EngineResult<T> for sam3::Result<T> {
 pub fn engine_failure(error: sam3::Error) -> Failure {
     use sam3::Error as E;
     let kind = match &error {
-        E::Checkpoint { .. } | E::Config { .. } | E::Tensors { .. } | E::Device { .. } => Kind::Config,
-        E::Prompt { .. } | E::SavedSession { .. } | E::Io { .. } => Kind::Failed,
+        E::Model { .. } | E::Config { .. } | E::Tensors { .. } | E::Device { .. } => Kind::Config,
+        E::Prompt { .. } | E::SavedSession { .. } => Kind::Failed,
         E::Frame { .. } | E::Tensor(_) => Kind::Job,
     };
-    let is_model = matches!(&error, E::Checkpoint { .. } | E::Config { .. } | E::Tensors { .. });
+    let is_model = matches!(&error, E::Model { .. } | E::Config { .. } | E::Tensors { .. });
     let is_out_of_memory = error.is_out_of_memory();
     let failure = Failure::new(kind, error);
     if is_model {

@@ -28,7 +28,7 @@ fn a_checkpoint_of_another_run() {
     refused(&place, &with(&["--to", "20"]), "--to");
     refused(&place, &with(&["--mode", "streaming"]), "other options");
     refused(&place, &with(&["--max-objects", "2"]), "other options");
-    refused(&place, &args(&narrow().model()), "another checkpoint");
+    refused(&place, &args(&narrow().model()), "another model");
     wide().video(&place, 30, "game.mkv");
     refused(&place, &same, "another video");
 }
@@ -46,7 +46,7 @@ fn a_damaged_checkpoint() {
     let mut flipped = whole.clone();
     *flipped.last_mut().unwrap() ^= 1;
     place.write(FILES[0], &flipped);
-    refused(&place, &args(&model), "not a whole session");
+    refused(&place, &args(&model), "not a complete session");
     place.write(FILES[0], b"PNG\r\n\x1a\n\x00\x01 something else");
     refused(&place, &args(&model), "not one of this program's checkpoints");
 }

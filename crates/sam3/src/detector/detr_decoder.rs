@@ -1,31 +1,31 @@
-//! The DETR decoder: object queries and one presence token attend to each other, to the prompt and to the
-//! picture, with boxes refined layer by layer (reference: `Sam3DetrDecoder`).
+//! The DETR decoder: object queries and a presence token attend to each other, to the prompt and to the image, and boxes
+//! are refined layer by layer (reference: `Sam3DetrDecoder`).
 //!
-//! Boxes steer only where queries look; the video model takes masks, so the boxes themselves go nowhere.
+//! Boxes only influence where queries attend to. The video model uses masks, so the boxes are not returned.
 
 use candle_core::{DType, Result as TensorResult, Tensor};
 
 use super::text::PromptFeatures;
-use crate::config::{DetrDecoderConfig, activation};
 use crate::error::Result;
+use crate::model_files::Weights;
+use crate::model_files::config::{DetrDecoderConfig, activation};
 use crate::nn::{Attention, DEFAULT_EPS, LayerNorm, Mlp, ReluStack};
 use crate::ops::{self, Activation};
 use crate::position::BoxSine;
 use crate::trace;
-use crate::weights::Weights;
 
-/// Largest presence logit either way.
+/// Largest magnitude of the presence logit.
 const PRESENCE_CLAMP: f64 = 10.0;
 
-/// What the decoder found.
+/// The decoder's output for one prompt.
 pub(crate) struct Decoded {
-    /// Normed queries of the last layer, `[1, n, c]`.
+    /// Normalised queries of the last layer, `[1, n, c]`.
     pub queries: Tensor,
-    /// Logit of "what the prompt names is in the picture at all", one number in f32.
+    /// Logit of "the image contains what the prompt describes", one number in f32.
     pub presence_logit: Tensor,
 }
 
-/// `Sam3DetrDecoder`.
+/// `Sam3DetrDecoder`: layers, and heads for boxes and presence.
 pub(crate) struct DetrDecoder {
     layers: Vec<Layer>,
     output_layer_norm: LayerNorm,
@@ -63,21 +63,21 @@ impl DetrDecoder {
         })
     }
 
-    /// encoded picture and its positions `[1, grid·grid, c]`.
+    /// The encoded image and its positions, both `[1, grid·grid, c]`.
     pub(crate) fn forward(
         &self,
-        picture: &Tensor,
+        image: &Tensor,
         positions: &Tensor,
         grid: usize,
         prompt: &PromptFeatures,
     ) -> TensorResult<Decoded> {
         let mut boxes = self.first_boxes()?;
         let mut x = Tensor::cat(&[&self.presence_token, &self.query_embed], 0)?.unsqueeze(0)?;
-        let keys = ops::add(picture, positions)?;
+        let keys = ops::add(image, positions)?;
         let n_layers = self.layers.len();
         for (i, layer) in self.layers.iter().enumerate() {
-            let bias = self.box_bias(&boxes, grid, picture.dtype())?;
-            let memory = Memory { keys: &keys, values: picture, bias: &bias };
+            let bias = self.box_bias(&boxes, grid, image.dtype())?;
+            let memory = Memory { keys: &keys, values: image, bias: &bias };
             x = layer.forward(&x, &self.query_positions(&boxes)?, &memory, prompt)?;
             trace::note("detr_decoder.layer", &x);
             if i + 1 < n_layers {
@@ -87,12 +87,12 @@ impl DetrDecoder {
         self.decode(&x)
     }
 
-    /// Boxes (cx, cy, w, h in 0..1) that the first layer starts from, `[n, 4]` in f32.
+    /// The boxes (cx, cy, w, h from 0 to 1) that the first layer starts with, `[n, 4]` in f32.
     pub(crate) fn first_boxes(&self) -> TensorResult<Tensor> {
         ops::activate(&self.reference_points, Activation::Sigmoid)
     }
 
-    /// The heads on a layer's output `[1, 1 + n, c]`.
+    /// Applies the heads to a layer's output `[1, 1 + n, c]`.
     pub(crate) fn decode(&self, x: &Tensor) -> TensorResult<Decoded> {
         let n = x.dim(1)? - 1;
         let presence = self.presence_layer_norm.forward(&x.narrow(1, 0, 1)?)?;
@@ -105,7 +105,8 @@ impl DetrDecoder {
         })
     }
 
-    /// `[1, 1 + n, c]`: sine embedding of the boxes through an MLP, zero for the presence token.
+    /// Positions of the queries, `[1, 1 + n, c]`: sine embedding of their boxes through an MLP; zero for the presence
+    /// token.
     fn query_positions(&self, boxes: &Tensor) -> TensorResult<Tensor> {
         let sine = ops::box_sine(boxes, &self.sine, self.query_embed.dtype())?;
         let positions = self.ref_point_head.forward(&sine)?;
@@ -113,7 +114,7 @@ impl DetrDecoder {
         positions.pad_with_zeros(0, 1, 0)?.unsqueeze(0)
     }
 
-    /// Moves every box of `[n, 4]` by what its query says, in logit space.
+    /// Moves every box of `[n, 4]` by its query's offset, in logit space.
     pub(crate) fn refine(&self, boxes: &Tensor, x: &Tensor) -> TensorResult<Tensor> {
         let queries = x.narrow(1, 1, boxes.dim(0)?)?;
         let delta = self.box_head.forward(&self.output_layer_norm.forward(&queries)?)?;
@@ -121,8 +122,8 @@ impl DetrDecoder {
         ops::refine_boxes(boxes, &delta.squeeze(0)?)
     }
 
-    /// Box-relative position bias `[1, heads, 1 + n, grid·grid]`: how far each cell lies from each side of
-    /// each box, on a log scale through two MLPs; zero for the presence token (`_get_rpb_matrix`).
+    /// Box-relative position bias `[1, heads, 1 + n, grid·grid]`: the distance of each cell from each side of each box,
+    /// on a log scale, through two MLPs; zero for the presence token (`_get_rpb_matrix`).
     fn box_bias(&self, boxes: &Tensor, grid: usize, dtype: DType) -> TensorResult<Tensor> {
         let distances = ops::box_distances(boxes, grid, dtype)?;
         let x = self.box_rpb_embed_x.forward(&distances.get(0)?)?;
@@ -133,13 +134,13 @@ impl DetrDecoder {
     }
 }
 
-/// What queries look at in the picture.
+/// The image as queries attend to it.
 pub(crate) struct Memory<'a> {
-    /// Features with positions, `[1, l, c]`.
+    /// Features plus their positions, `[1, l, c]`.
     pub keys: &'a Tensor,
-    /// Features, `[1, l, c]`.
+    /// Features without positions, `[1, l, c]`.
     pub values: &'a Tensor,
-    /// `[1, heads, q, l]`.
+    /// Additive bias of the attention scores, `[1, heads, q, l]`.
     pub bias: &'a Tensor,
 }
 
@@ -173,7 +174,7 @@ impl Layer {
         })
     }
 
-    /// queries and their positions `[1, q, c]` → `[1, q, c]`.
+    /// Queries and their positions, both `[1, q, c]` → `[1, q, c]`.
     pub(crate) fn forward(
         &self,
         x: &Tensor,
@@ -181,18 +182,18 @@ impl Layer {
         memory: &Memory<'_>,
         prompt: &PromptFeatures,
     ) -> TensorResult<Tensor> {
-        let placed = ops::add(x, query_pos)?;
-        let x = self.self_attn.forward_onto(x, (&placed, &placed, x), None)?;
+        let positioned = ops::add(x, query_pos)?;
+        let x = self.self_attn.forward_onto(x, (&positioned, &positioned, x), None)?;
         let x = self.self_attn_layer_norm.forward(&x)?;
 
-        let placed = ops::add(&x, query_pos)?;
+        let positioned = ops::add(&x, query_pos)?;
         let text = &prompt.tokens;
-        let x = self.text_cross_attn.forward_onto(&x, (&placed, text, text), Some(&prompt.mask))?;
+        let x = self.text_cross_attn.forward_onto(&x, (&positioned, text, text), Some(&prompt.mask))?;
         let x = self.text_cross_attn_layer_norm.forward(&x)?;
 
-        let placed = ops::add(&x, query_pos)?;
-        let seen = (&placed, memory.keys, memory.values);
-        let x = self.vision_cross_attn.forward_onto(&x, seen, Some(memory.bias))?;
+        let positioned = ops::add(&x, query_pos)?;
+        let attended = (&positioned, memory.keys, memory.values);
+        let x = self.vision_cross_attn.forward_onto(&x, attended, Some(memory.bias))?;
         let x = self.vision_cross_attn_layer_norm.forward(&x)?;
 
         self.mlp_layer_norm.forward(&self.mlp.forward_onto(&x, &x)?)

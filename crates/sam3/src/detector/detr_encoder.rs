@@ -1,17 +1,16 @@
-//! The DETR encoder: picture features attend to themselves and to the prompt (reference:
-//! `Sam3DetrEncoder`).
+//! The DETR encoder: image features attend to each other and to the prompt (reference: `Sam3DetrEncoder`).
 
 use candle_core::{Result as TensorResult, Tensor};
 
 use super::text::PromptFeatures;
-use crate::config::{DetrEncoderConfig, activation};
 use crate::error::Result;
+use crate::model_files::Weights;
+use crate::model_files::config::{DetrEncoderConfig, activation};
 use crate::nn::{Attention, DEFAULT_EPS, LayerNorm, Mlp};
 use crate::ops;
 use crate::trace;
-use crate::weights::Weights;
 
-/// `Sam3DetrEncoder`.
+/// `Sam3DetrEncoder`: a stack of layers.
 pub(crate) struct DetrEncoder {
     pub(crate) layers: Vec<Layer>,
 }
@@ -23,7 +22,7 @@ impl DetrEncoder {
         Ok(Self { layers })
     }
 
-    /// picture features and their positions `[1, g·g, c]` → `[1, g·g, c]`.
+    /// Image features and their positions, both `[1, g·g, c]` → `[1, g·g, c]`.
     pub(crate) fn forward(
         &self,
         features: &Tensor,
@@ -70,8 +69,8 @@ impl Layer {
         prompt: &PromptFeatures,
     ) -> TensorResult<Tensor> {
         let normed = self.layer_norm1.forward(x)?;
-        let placed = ops::add(&normed, positions)?;
-        let x = self.self_attn.forward_onto(x, (&placed, &placed, &normed), None)?;
+        let positioned = ops::add(&normed, positions)?;
+        let x = self.self_attn.forward_onto(x, (&positioned, &positioned, &normed), None)?;
         let normed = self.layer_norm2.forward(&x)?;
         let text = &prompt.tokens;
         let x = self.cross_attn.forward_onto(&x, (&normed, text, text), Some(&prompt.mask))?;

@@ -1,21 +1,21 @@
-//! Masks of the detector's queries: a pixel decoder over the pyramid, and a dot product of each query with
-//! every pixel (reference: `Sam3MaskDecoder`; MaskFormer, arXiv:2107.06278).
+//! The masks of the detector's queries: a pixel decoder over the pyramid, and a dot product of each query with every
+//! pixel (reference: `Sam3MaskDecoder`; MaskFormer, arXiv:2107.06278).
 
 use candle_core::{DType, Result as TensorResult, Tensor};
 
-use super::neck::Pyramid;
 use super::text::PromptFeatures;
-use crate::config::MaskDecoderConfig;
 use crate::error::Result;
+use crate::model_files::Weights;
+use crate::model_files::config::MaskDecoderConfig;
 use crate::nn::{Attention, Conv2d, DEFAULT_EPS, LayerNorm, Linear, ReluStack};
 use crate::ops::{self, ConvGeometry};
 use crate::trace;
-use crate::weights::Weights;
+use crate::vision::neck::Pyramid;
 
-/// Groups of the pixel decoder's norms.
+/// Number of groups of the pixel decoder's norms.
 const GROUPS: usize = 8;
 
-/// `Sam3MaskDecoder`.
+/// `Sam3MaskDecoder`: pixel decoder and projections.
 pub(crate) struct MaskDecoder {
     pixel_decoder: PixelDecoder,
     mask_embedder: ReluStack,
@@ -37,7 +37,7 @@ impl MaskDecoder {
         })
     }
 
-    /// Pixel embeddings `[4g, 4g, c]` of a picture encoded as `[1, g·g, c]`.
+    /// Pixel embeddings `[4g, 4g, c]` of an image encoded as `[1, g·g, c]`.
     pub(crate) fn embed_pixels(
         &self,
         encoded: &Tensor,
@@ -67,7 +67,7 @@ impl MaskDecoder {
     }
 }
 
-/// `Sam3PixelDecoder`: from the coarsest level up, doubling and adding.
+/// `Sam3PixelDecoder`: from the coarsest level to the finest, doubles the size and adds the next level.
 struct PixelDecoder {
     stages: Vec<(Conv2d, Tensor, Tensor)>,
 }
@@ -76,7 +76,7 @@ impl PixelDecoder {
     fn new(cfg: &MaskDecoderConfig, w: &Weights) -> Result<Self> {
         let c = cfg.hidden_size;
         let same = ConvGeometry { kernel: 3, stride: 1, padding: 1 };
-        // The checkpoint holds num_upsampling_stages of them; a pyramid of three levels uses two.
+        // The model has num_upsampling_stages of them; a pyramid of three levels uses two.
         const USED: usize = 2;
         for unused in USED..cfg.num_upsampling_stages {
             w.pp("conv_layers").ignore(unused);

@@ -1,30 +1,28 @@
-//! The detector: pictures and a phrase in, masks with probabilities out (reference: `Sam3Model` with text
-//! prompts only).
+//! The detector: finds the objects that a text prompt describes, as masks with probabilities (reference: `Sam3Model`
+//! with text prompts only).
 
 pub(crate) mod detr_decoder;
 pub(crate) mod detr_encoder;
 pub(crate) mod mask_decoder;
-pub(crate) mod neck;
 pub(crate) mod scoring;
 pub(crate) mod text;
-pub(crate) mod vit;
 
 use candle_core::{Result as TensorResult, Tensor};
 
-use crate::config::DetectorConfig;
 use crate::error::Result;
+use crate::model_files::Weights;
+use crate::model_files::config::DetectorConfig;
 use crate::ops::{self, Download};
 use crate::position::sine_2d;
-use crate::weights::Weights;
+use crate::vision::neck::{Neck, Pyramid};
+use crate::vision::vit::ViT;
 use detr_decoder::DetrDecoder;
 use detr_encoder::DetrEncoder;
 use mask_decoder::MaskDecoder;
-use neck::{Neck, Pyramid};
 use scoring::DotProductScoring;
 use text::{PromptFeatures, TextEncoder};
-use vit::ViT;
 
-/// `Sam3Model`.
+/// `Sam3Model`: everything from the image and the prompts to masks.
 pub(crate) struct Detector {
     pub(crate) backbone: ViT,
     pub(crate) neck: Neck,
@@ -38,18 +36,18 @@ pub(crate) struct Detector {
     grid: usize,
 }
 
-/// What one prompt made of one picture.
-pub(crate) struct Seen {
-    /// The encoded picture, `[1, g·g, c]`.
+/// The detector's output for one prompt on one frame: n queries, of which few are detections.
+pub(crate) struct PromptQueries {
+    /// The image as the prompt encoded it, `[1, g·g, c]`.
     encoded: Tensor,
-    /// `[1, n, c]`.
+    /// Embeddings of the queries, `[1, n, c]`.
     queries: Tensor,
-    /// Probabilities of the n queries, on their way.
+    /// Probability of each query, being downloaded.
     pub scores: Download,
 }
 
-impl Seen {
-    pub(crate) fn n_queries(&self) -> TensorResult<usize> {
+impl PromptQueries {
+    pub(crate) fn len(&self) -> TensorResult<usize> {
         self.queries.dim(1)
     }
 }
@@ -72,8 +70,8 @@ impl Detector {
         })
     }
 
-    /// One prompt on one picture, as far as it goes without knowing what was found. Waits for nothing.
-    pub(crate) fn look(&self, pyramid: &Pyramid, prompt: &PromptFeatures) -> TensorResult<Seen> {
+    /// Queues the detection of one prompt on one frame, up to the scores of its queries. Does not wait for the device.
+    pub(crate) fn run(&self, pyramid: &Pyramid, prompt: &PromptFeatures) -> TensorResult<PromptQueries> {
         let coarse = &pyramid.0[2];
         let features = coarse.reshape((1, self.grid * self.grid, coarse.dim(3)?))?;
         let encoded = self.detr_encoder.forward(&features, &self.positions, prompt)?;
@@ -81,26 +79,21 @@ impl Detector {
         let probability = |logits: &Tensor| ops::activate(logits, ops::Activation::Sigmoid);
         let scores = probability(&self.dot_product_scoring.forward(&decoded.queries, prompt)?)?;
         let scores = scores.broadcast_mul(&probability(&decoded.presence_logit)?)?;
-        Ok(Seen { encoded, queries: decoded.queries, scores: Download::of(&scores)? })
+        Ok(PromptQueries { encoded, queries: decoded.queries, scores: Download::of(&scores)? })
     }
 
-    /// Mask logits `[n, 4g, 4g]` in f32 of some queries.
+    /// Mask logits `[n, 4g, 4g]` in f32 of the queries with the given indices.
     pub(crate) fn masks(
         &self,
         pyramid: &Pyramid,
         prompt: &PromptFeatures,
-        seen: &Seen,
+        output: &PromptQueries,
         which: &[usize],
     ) -> TensorResult<Tensor> {
         let which: Vec<u32> = which.iter().map(|&i| i as u32).collect();
-        let which = Tensor::new(which, seen.queries.device())?;
-        let queries = seen.queries.squeeze(0)?.index_select(&which, 0)?;
-        let pixels = self.mask_decoder.embed_pixels(&seen.encoded, pyramid, prompt)?;
+        let which = Tensor::new(which, output.queries.device())?;
+        let queries = output.queries.squeeze(0)?.index_select(&which, 0)?;
+        let pixels = self.mask_decoder.embed_pixels(&output.encoded, pyramid, prompt)?;
         self.mask_decoder.masks(&queries, &pixels)
     }
-}
-
-/// Logistic function of one number.
-pub(crate) fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
 }

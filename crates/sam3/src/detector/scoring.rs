@@ -1,18 +1,18 @@
-//! How well a query fits the prompt: a dot product with the mean word (reference:
+//! How well a query matches the prompt: its dot product with the mean of the prompt's tokens (reference:
 //! `Sam3DotProductScoring`).
 
 use candle_core::{DType, Result as TensorResult, Tensor};
 
 use super::text::PromptFeatures;
-use crate::config::DetectorConfig;
 use crate::error::Result;
+use crate::model_files::Weights;
+use crate::model_files::config::DetectorConfig;
 use crate::nn::{DEFAULT_EPS, LayerNorm, Linear, ReluStack};
-use crate::weights::Weights;
 
-/// Largest logit either way.
+/// Largest magnitude of a logit.
 const CLAMP: f64 = 12.0;
 
-/// `Sam3DotProductScoring`.
+/// `Sam3DotProductScoring`: projections of queries and prompt.
 pub(crate) struct DotProductScoring {
     text_mlp: ReluStack,
     text_mlp_out_norm: LayerNorm,
@@ -34,7 +34,7 @@ impl DotProductScoring {
         })
     }
 
-    /// queries `[1, n, c]` → logits `[n]` in f32.
+    /// Queries `[1, n, c]` → logits `[n]` in f32.
     pub(crate) fn forward(&self, queries: &Tensor, prompt: &PromptFeatures) -> TensorResult<Tensor> {
         let words = (self.text_mlp.forward(&prompt.tokens)? + &prompt.tokens)?;
         let words = self.text_mlp_out_norm.forward(&words)?;

@@ -1,26 +1,26 @@
 //! The prompt encoder: a CLIP text tower and a projection to the detector's width (reference:
-//! `CLIPTextModelWithProjection`, `Sam3Model.get_text_features`). It runs once for each prompt.
+//! `CLIPTextModelWithProjection`, `Sam3Model.get_text_features`). It runs once for each prompt of a session.
 
 use candle_core::{Device, Result as TensorResult, Tensor};
 
-use crate::config::{DetectorConfig, TextConfig, activation};
 use crate::error::Result;
+use crate::model_files::Weights;
+use crate::model_files::config::{DetectorConfig, TextConfig, activation};
 use crate::nn::{Attention, LayerNorm, Linear, Mlp};
 use crate::trace;
-use crate::weights::Weights;
 
-/// An encoded prompt.
+/// A prompt as the detector reads it.
 #[derive(Debug, Clone)]
 pub(crate) struct PromptFeatures {
-    /// `[1, tokens, c]`.
+    /// Embeddings of the tokens, `[1, tokens, c]`.
     pub tokens: Tensor,
     /// Additive mask `[1, 1, 1, tokens]`: 0 for words, negative infinity for padding.
     pub mask: Tensor,
-    /// Weights `[1, tokens]` in f32 of the mean over words: the same for each word, 0 for padding.
+    /// Weights of the mean over tokens, `[1, tokens]` in f32: equal for all words, 0 for padding.
     pub shares: Tensor,
 }
 
-/// `text_encoder` and `text_projection`.
+/// The modules `text_encoder` and `text_projection` of the detector.
 pub(crate) struct TextEncoder {
     token_embedding: Tensor,
     position_embedding: Tensor,
@@ -30,7 +30,7 @@ pub(crate) struct TextEncoder {
 }
 
 impl TextEncoder {
-    /// `w` is the detector's root.
+    /// `w` is the root of the detector's parameters.
     pub(crate) fn new(cfg: &DetectorConfig, w: &Weights) -> Result<Self> {
         let text = &cfg.text_config;
         let model = w.pp("text_encoder").pp("text_model");
@@ -56,7 +56,7 @@ impl TextEncoder {
         })
     }
 
-    /// Token ids, padded, and which of them are words.
+    /// Encodes padded token ids; `is_word` is false for padding.
     pub(crate) fn forward(&self, ids: &[u32], is_word: &[bool]) -> TensorResult<PromptFeatures> {
         let (n, device) = (ids.len(), self.position_embedding.device());
         let embedded = self.token_embedding.index_select(&Tensor::new(ids, device)?, 0)?;
@@ -76,7 +76,7 @@ impl TextEncoder {
     }
 }
 
-/// `[1, n]`: each word's share of the mean word.
+/// Weights `[1, n]` of the mean over words.
 pub(crate) fn shares(is_word: &[bool], device: &Device) -> TensorResult<Tensor> {
     let n_words = is_word.iter().filter(|&&w| w).count();
     let share = |&w: &bool| if w { 1.0 / n_words.max(1) as f32 } else { 0.0 };
@@ -84,7 +84,7 @@ pub(crate) fn shares(is_word: &[bool], device: &Device) -> TensorResult<Tensor> 
     Tensor::from_vec(shares, (1, is_word.len()), device)
 }
 
-/// `[1, 1, n, n]`: a token sees words up to itself.
+/// Additive mask `[1, 1, n, n]`: a token attends to the words up to itself.
 fn causal_mask(is_word: &[bool], device: &Device) -> TensorResult<Tensor> {
     let n = is_word.len();
     let data: Vec<f32> =

@@ -44,7 +44,7 @@ pub(crate) use without_cuda::{cuda_memory, describe_cuda, is_fused, open_cuda, u
 mod without_cuda {
     use candle_core::Device;
 
-    use crate::device::DeviceMemory;
+    use crate::device_memory::DeviceMemory;
 
     pub(crate) fn open_cuda(_ordinal: usize) -> Result<Device, String> {
         Err("this build does not support CUDA".to_owned())

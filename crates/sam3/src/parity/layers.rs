@@ -11,8 +11,9 @@ use super::{
 };
 use crate::detector::detr_decoder::Decoded;
 use crate::detector::text::PromptFeatures;
+use crate::options::{Compat, Mode, SessionOptions};
 use crate::position::sine_2d;
-use crate::session::{Compat, Frame, Mode, Session, SessionOptions};
+use crate::session::{Frame, Session};
 use crate::trace::{Recorded, record};
 
 /// Number of frames of the stored run.
@@ -100,9 +101,9 @@ impl Run {
 
     /// Masks, IoUs and tokens of the multimask output, and the object score, for the first object of a frame.
     fn sam_head(&self, frame: usize) -> [Tensor; 4] {
-        let tracker = &self.checkpoint.model.tracker;
+        let tracker = self.checkpoint.model.tracker.per_object();
         let head = &tracker.sam_head;
-        let pictures = self.first_object(frame, "sam_head.pictures");
+        let pictures = self.first_object(frame, "sam_head.images");
         let no_points = &tracker.prompt_encoder.no_points;
         let tokens = head.read(&pictures, &tracker.head_positions, no_points).unwrap();
         let (s0, s1) = (&self.noted(frame, "conv_s0")[0], &self.noted(frame, "conv_s1")[0]);
@@ -216,7 +217,7 @@ fn tracker(run: &Run, path: &str, part: &str, frame: usize) -> Option<Tensor> {
             Some(Tensor::cat(&[oldest, rest], 0).unwrap())
         }
         ("mask_decoder.transformer", "") => Some(first("sam_head.tokens")),
-        ("mask_decoder.transformer", "1") => Some(first("sam_head.picture")),
+        ("mask_decoder.transformer", "1") => Some(first("sam_head.image")),
         ("mask_decoder", field) => {
             let field = if field.is_empty() { 0 } else { field.parse().unwrap() };
             run.sam_head(frame).into_iter().nth(field)

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::model::{Model, Precision};
+use crate::model::Model;
+use crate::precision::Precision;
 
 /// Largest difference of any element of a module's output, relative to the output's largest magnitude or to 1. Both
 /// compute in f32 but sum in a different order; the difference between PyTorch in f32 and in f64 is 1e-5.

@@ -9,24 +9,24 @@ use candle_core::{Device, Tensor};
 use serde::Deserialize;
 
 use super::{Arithmetic, arithmetic, channels_first, channels_last, folder, numbers, read_json};
-use crate::config::{
-    DetectorConfig, DetrDecoderConfig, DetrEncoderConfig, TextConfig, TrackerConfig, VideoConfig,
-};
 use crate::detector::detr_decoder::DetrDecoder;
 use crate::detector::detr_encoder::DetrEncoder;
 use crate::detector::mask_decoder::MaskDecoder;
-use crate::detector::neck::{FpnLayer, Pyramid};
 use crate::detector::scoring::DotProductScoring;
 use crate::detector::text::{PromptFeatures, TextEncoder, shares};
-use crate::detector::vit;
 use crate::fnv::Fnv;
+use crate::model_files::Weights;
+use crate::model_files::config::{
+    DetectorConfig, DetrDecoderConfig, DetrEncoderConfig, TextConfig, TrackerConfig, VideoConfig,
+};
 use crate::position::sine_2d;
 use crate::trace::record;
-use crate::tracker::image_wide_positions;
-use crate::tracker::memory_attention::{MemoryAttention, MemoryBatch};
-use crate::tracker::memory_encoder::MemoryEncoder;
-use crate::tracker::sam_head::SamHead;
-use crate::weights::Weights;
+use crate::tracker::parts::memory_attention::{MemoryAttention, MemoryBatch};
+use crate::tracker::parts::memory_encoder::MemoryEncoder;
+use crate::tracker::parts::sam_head::SamHead;
+use crate::tracker::per_object::image_wide_positions;
+use crate::vision::neck::{FpnLayer, Pyramid};
+use crate::vision::vit;
 
 /// Side of the grid of patches.
 const GRID: usize = 72;
@@ -106,7 +106,7 @@ impl Case {
         let (module, used) = (self.facts.module.clone(), self.used.clone());
         let parameters = self.facts.parameters.clone();
         let Arithmetic { precision, device, .. } = arithmetic();
-        Weights::by(precision, &device, move |key, shape| {
+        Weights::from_fn(precision, &device, move |key, shape| {
             let Some(name) = key.strip_prefix(&module) else {
                 return Some(vec![0.0; shape.iter().product()]);
             };

@@ -1,5 +1,5 @@
-//! Withdrawal of young tracks that turn out wrong, hiding of old ones that nothing confirms, and retirement
-//! (reference: `_process_hotstart`; retirement is ours).
+//! Step 6: which tracks are removed and which are hidden (reference: `_process_hotstart`); and which are retired, which
+//! the reference does not do.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,103 +7,100 @@ use serde::{Deserialize, Serialize};
 
 use super::association::Association;
 use super::track::Track;
-use crate::config::VideoConfig;
+use crate::tracker::Rules;
 
-/// How often two tracks were matched by one detection: (older, younger) → times. Kept only while the
-/// younger one can still be withdrawn.
+/// How many detections matched two tracks at once: ((older id, younger id), count). A pair is kept only while the
+/// younger track can still be removed.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct Overlaps(Vec<((u64, u64), usize)>);
+pub(super) struct DuplicateCounts(Vec<((u64, u64), usize)>);
 
-/// What a frame decides about the lives of tracks.
+/// The tracks that are removed or hidden on a frame.
 #[derive(Debug, Default)]
-pub(crate) struct Verdict {
-    /// Ids withdrawn on this frame.
+pub(super) struct Verdict {
+    /// Ids removed on this frame.
     pub removed: BTreeSet<u64>,
     /// Ids hidden on this frame.
-    pub suppressed: BTreeSet<u64>,
+    pub hidden: BTreeSet<u64>,
 }
 
-/// Updates keep-alive and match counts of `tracks`, and in offline mode decides who is withdrawn or hidden.
-/// New tracks of this frame are not among `tracks`.
-pub(crate) fn judge(
+/// Updates the counters of `tracks`, which do not include those born on this frame, and in offline mode decides which
+/// are removed or hidden.
+pub(super) fn judge(
     tracks: &mut [Track],
-    overlaps: &mut Overlaps,
+    duplicates: &mut DuplicateCounts,
     association: &Association,
     frame_idx: usize,
-    offline: bool,
-    cfg: &VideoConfig,
+    is_offline: bool,
+    rules: &Rules,
 ) -> Verdict {
-    update_counts(tracks, association, frame_idx, cfg);
-    if !offline {
-        // Without frames in hand there is nothing to withdraw.
+    update_counters(tracks, association, frame_idx, rules);
+    if !is_offline {
+        // No frame is pending, so that nothing can be removed from the past.
         return Verdict::default();
     }
     let mut verdict = Verdict::default();
-    let is_young = |t: &Track| t.facts.first_frame + cfg.hotstart_delay > frame_idx;
-    for track in tracks.iter().filter(|t| t.facts.n_unmatched > 0) {
-        let facts = &track.facts;
-        if facts.n_unmatched >= cfg.hotstart_unmatch_thresh && is_young(track) {
-            verdict.removed.insert(facts.id);
-        } else if facts.keep_alive <= 0 && !cfg.suppress_unmatched_only_within_hotstart {
-            verdict.suppressed.insert(facts.id);
+    let is_young = |t: &Track| t.first_frame + rules.hotstart_delay > frame_idx;
+    for track in tracks.iter().filter(|t| t.n_unmatched > 0) {
+        if track.n_unmatched >= rules.hotstart_unmatched && is_young(track) {
+            verdict.removed.insert(track.id);
+        } else if track.keep_alive <= 0 && rules.hides_unmatched {
+            verdict.hidden.insert(track.id);
         }
     }
-    overlaps.count(tracks, &association.matched);
-    let by_id: BTreeMap<u64, &Track> = tracks.iter().map(|t| (t.facts.id, t)).collect();
-    overlaps.0.retain(|((_, younger), times)| {
+    duplicates.count(tracks, &association.matched);
+    let by_id: BTreeMap<u64, &Track> = tracks.iter().map(|t| (t.id, t)).collect();
+    duplicates.0.retain(|((_, younger), count)| {
         let Some(track) = by_id.get(younger).filter(|t| is_young(t)) else { return false };
-        if *times >= cfg.hotstart_dup_thresh {
-            verdict.removed.insert(track.facts.id);
+        if *count >= rules.hotstart_duplicates {
+            verdict.removed.insert(track.id);
         }
         !verdict.removed.contains(younger)
     });
     verdict
 }
 
-fn update_counts(tracks: &mut [Track], association: &Association, frame_idx: usize, cfg: &VideoConfig) {
+fn update_counters(tracks: &mut [Track], association: &Association, frame_idx: usize, rules: &Rules) {
     let matched: BTreeSet<usize> = association.matched.iter().flatten().copied().collect();
     for &t in &matched {
-        let facts = &mut tracks[t].facts;
-        facts.keep_alive = (facts.keep_alive + 1).min(cfg.max_trk_keep_alive);
-        // A track that only brushes a detection of another object is not confirmed by it.
+        let track = &mut tracks[t];
+        track.keep_alive = (track.keep_alive + 1).min(*rules.keep_alive.end());
+        // A track may match a detection of another object, which does not confirm it.
         if !association.unmatched.contains(&t) {
-            facts.last_matched = frame_idx;
+            track.last_matched = frame_idx;
         }
     }
-    let lose = |facts: &mut super::track::Facts| {
-        facts.keep_alive = (facts.keep_alive - 1).max(cfg.min_trk_keep_alive);
+    let decrease = |track: &mut Track| {
+        track.keep_alive = (track.keep_alive - 1).max(*rules.keep_alive.start());
     };
     for &t in &association.unmatched {
-        tracks[t].facts.n_unmatched += 1;
-        lose(&mut tracks[t].facts);
+        tracks[t].n_unmatched += 1;
+        decrease(&mut tracks[t]);
     }
-    if cfg.decrease_trk_keep_alive_for_empty_masklets {
-        association.empty.iter().for_each(|&t| lose(&mut tracks[t].facts));
+    if rules.empty_mask_costs_keep_alive {
+        association.empty.iter().for_each(|&t| decrease(&mut tracks[t]));
     }
 }
 
-impl Overlaps {
-    /// Counts one for every pair of each detection that matched several tracks, so that two detections on a
-    /// frame count twice, as in the reference.
+impl DuplicateCounts {
+    /// Adds one to the pairs of every detection that matched several tracks: the oldest of them with each other one. A
+    /// pair that two detections match on one frame counts twice, as in the reference.
     fn count(&mut self, tracks: &[Track], matched: &[Vec<usize>]) {
         for group in matched.iter().filter(|group| group.len() >= 2) {
-            let first = group
-                .iter()
-                .copied()
-                .reduce(|a, b| if tracks[b].facts.first_frame < tracks[a].facts.first_frame { b } else { a });
-            let Some(first) = first else { continue };
-            for &other in group.iter().filter(|&&t| t != first) {
-                let key = (tracks[first].facts.id, tracks[other].facts.id);
-                match self.0.iter_mut().find(|(k, _)| *k == key) {
-                    Some((_, times)) => *times += 1,
-                    None => self.0.push((key, 1)),
+            let older =
+                |a: usize, b: usize| if tracks[b].first_frame < tracks[a].first_frame { b } else { a };
+            let Some(oldest) = group.iter().copied().reduce(older) else { continue };
+            for &other in group.iter().filter(|&&t| t != oldest) {
+                let pair = (tracks[oldest].id, tracks[other].id);
+                match self.0.iter_mut().find(|(known, _)| *known == pair) {
+                    Some((_, count)) => *count += 1,
+                    None => self.0.push((pair, 1)),
                 }
             }
         }
     }
 }
 
-/// Whether nothing has confirmed a track for so long that it is gone for good.
-pub(crate) fn is_gone(track: &Track, frame_idx: usize, retire_after: Option<usize>) -> bool {
-    retire_after.is_some_and(|limit| frame_idx - track.facts.last_matched >= limit)
+/// Whether nothing has confirmed a track for `retire_after` frames.
+pub(super) fn is_retired(track: &Track, frame_idx: usize, retire_after: Option<usize>) -> bool {
+    retire_after.is_some_and(|limit| frame_idx - track.last_matched >= limit)
 }

@@ -1,247 +1,96 @@
-//! From low-resolution masks to boxes and masks in source pixels (reference:
-//! `Sam3VideoProcessor.postprocess_outputs`).
+//! What a session reports.
 
-use crate::ops::{Taps, bilinear_taps};
+use serde::{Deserialize, Serialize};
 
-/// What a session says about one frame.
+/// The tracks of one frame.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FrameOutput {
     /// Index of the frame within the session, from 0.
     pub frame_idx: usize,
-    /// Visible objects, by id.
+    /// Tracks that are visible on this frame, by id.
     pub objects: Vec<TrackedObject>,
-    /// Every mask of the frame before anything was hidden or withdrawn, by id.
+    /// The masks of all tracks of the frame, hidden and removed ones included, by id.
     pub low_res: Vec<LowResMask>,
-    /// Ids withdrawn on this frame: they appear on no frame.
+    /// Ids removed on this frame; they are in the `objects` of no frame.
     pub removed: Vec<u64>,
-    /// Ids hidden on this frame because nothing has confirmed them for long.
-    pub suppressed: Vec<u64>,
+    /// Ids hidden on this frame because nothing has confirmed them recently.
+    pub hidden: Vec<u64>,
 }
 
-/// One visible object on one frame.
+/// A visible track on one frame.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrackedObject {
-    /// Identity over the whole session.
+    /// Id of the track, unique within the session.
     pub id: u64,
-    /// Which prompt it belongs to, in the order they were given.
+    /// Index of the prompt that found it, in [`crate::Session::prompts`].
     pub prompt: usize,
-    /// Confidence in 0..1, see [`crate::Compat`].
+    /// Confidence from 0 to 1; see [`crate::Compat`] for what it is.
     pub score: f32,
-    /// Left, top, right, bottom in source pixels.
+    /// Left, top, right and bottom edge, in source pixels.
     pub bbox: [f32; 4],
-    /// Its pixels; where objects of a prompt overlap, only the most confident one's.
+    /// The track's pixels. A pixel where tracks of a prompt overlap belongs to the most confident one.
     pub mask: Mask,
 }
 
 /// A mask of logits at the model's resolution.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LowResMask {
-    /// The object.
+    /// Id of the track, as in [`TrackedObject::id`].
     pub id: u64,
-    /// Which prompt it belongs to.
+    /// Index of the prompt that found it.
     pub prompt: usize,
     /// `low_res_mask_size`² logits, row by row.
     pub logits: Vec<f32>,
     /// Confidence, as in [`TrackedObject::score`].
     pub score: f32,
-    /// The tracker's confidence on this frame, 0 if it has none.
+    /// The tracker's confidence on this frame; on the frame of its birth, that of the detection.
     pub tracker_score: f32,
 }
 
-/// A binary mask: a rectangle of source pixels, nothing outside it.
+/// A binary mask in source pixels, stored as the smallest rectangle that contains it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mask {
-    /// Left edge of the rectangle in the frame.
+    /// Left edge of the rectangle in the frame, in pixels.
     pub x: usize,
-    /// Top edge.
+    /// Top edge of the rectangle in the frame, in pixels.
     pub y: usize,
-    /// Width of the rectangle.
+    /// Width of the rectangle, in pixels.
     pub width: usize,
-    /// Height of the rectangle.
+    /// Height of the rectangle, in pixels.
     pub height: usize,
     /// `width · height` pixels, row by row.
     pub pixels: Vec<bool>,
 }
 
 impl Mask {
-    /// Number of set pixels.
+    /// The number of pixels that are set.
     pub fn area(&self) -> usize {
         self.pixels.iter().filter(|&&p| p).count()
     }
 
-    /// Whether a pixel of the frame is set.
+    /// Whether the pixel at `x`, `y` of the frame is set.
     pub fn contains(&self, x: usize, y: usize) -> bool {
         let (Some(dx), Some(dy)) = (x.checked_sub(self.x), y.checked_sub(self.y)) else { return false };
         dx < self.width && dy < self.height && self.pixels[dy * self.width + dx]
     }
 }
 
-/// Enlarges masks of one size to frames of another.
-#[derive(Debug, Clone)]
-pub(crate) struct Enlarger {
-    side: usize,
-    columns: Vec<Taps>,
-    rows: Vec<Taps>,
-}
-
-impl Enlarger {
-    /// From `side` × `side` to `height` × `width`.
-    pub(crate) fn new(side: usize, (height, width): (usize, usize)) -> Self {
-        Self { side, columns: bilinear_taps(side, width), rows: bilinear_taps(side, height) }
-    }
-
-    /// Pixels above 0 of the bilinearly enlarged mask; `None` if there are none. Only the part that can be
-    /// positive is computed.
-    pub(crate) fn enlarge(&self, logits: &[f32]) -> Option<Mask> {
-        let Rectangle { top, bottom, left, right } = Rectangle::of(logits, self.side, |x| x > 0.0)?;
-        let (y0, y1) = span(&self.rows, top, bottom);
-        let (x0, x1) = span(&self.columns, left, right);
-        let (rows, columns, width) = (&self.rows[y0..y1], &self.columns[x0..x1], x1 - x0);
-        if width == 0 {
-            return None; // a frame so small that no pixel of it falls there
-        }
-        let (first, last) = (rows.first()?.first(), rows.last()?);
-        let sources = logits[first * self.side..].chunks_exact(self.side);
-        let sources = sources.take(last.first() + last.weights().len() - first);
-        let widened: Vec<f32> = sources.flat_map(|row| columns.iter().map(|taps| taps.apply(row))).collect();
-        let mut pixels = Vec::with_capacity(rows.len() * width);
-        let mut line = vec![0.0; width];
-        for taps in rows {
-            line.fill(0.0);
-            let sources = widened[(taps.first() - first) * width..].chunks_exact(width);
-            for (source, weight) in sources.zip(taps.weights()) {
-                line.iter_mut().zip(source).for_each(|(sum, x)| *sum += x * weight);
-            }
-            pixels.extend(line.iter().map(|&x| x > 0.0));
-        }
-        let mask = Mask { x: x0, y: y0, width, height: y1 - y0, pixels };
-        tight(&mask)
-    }
-}
-
-/// The smallest rectangle around what is set, its last row and column included.
-struct Rectangle {
-    top: usize,
-    bottom: usize,
-    left: usize,
-    right: usize,
-}
-
-impl Rectangle {
-    /// `None` if nothing is set.
-    fn of<T: Copy>(picture: &[T], width: usize, is_set: impl Fn(T) -> bool) -> Option<Self> {
-        let set = |x: &T| is_set(*x);
-        let mut rows = picture.chunks_exact(width);
-        let top = rows.position(|row| row.iter().any(set))?;
-        let bottom = picture.chunks_exact(width).rposition(|row| row.iter().any(set))?;
-        let rows = || picture[top * width..(bottom + 1) * width].chunks_exact(width);
-        let left = rows().filter_map(|row| row.iter().position(set)).min()?;
-        let right = rows().filter_map(|row| row.iter().rposition(set)).max()?;
-        Some(Self { top, bottom, left, right })
-    }
-}
-
-/// Outputs whose taps touch the inputs `from..=to`.
-fn span(taps: &[Taps], from: usize, to: usize) -> (usize, usize) {
-    let start = taps.partition_point(|t| t.first() + t.weights().len() <= from);
-    let end = taps.partition_point(|t| t.first() <= to);
-    (start, end.max(start))
-}
-
-/// The same mask in the smallest rectangle; `None` if it is empty.
-fn tight(mask: &Mask) -> Option<Mask> {
-    let Rectangle { top, bottom, left, right } = Rectangle::of(&mask.pixels, mask.width, |pixel| pixel)?;
-    let rows = (top..=bottom).flat_map(|y| &mask.pixels[y * mask.width + left..=y * mask.width + right]);
-    Some(Mask {
-        x: mask.x + left,
-        y: mask.y + top,
-        width: right - left + 1,
-        height: bottom - top + 1,
-        pixels: rows.copied().collect(),
-    })
-}
-
-/// Gives every pixel that several objects of a prompt claim to the one with the highest tracker score, the
-/// first of equals (reference: `_apply_object_wise_non_overlapping_constraints`).
-pub(crate) fn resolve_overlaps(masks: &mut [Mask], prompts: &[usize], scores: &[f32]) {
-    if masks.len() < 2 {
-        return;
-    }
-    let original = masks.to_vec();
-    for i in 0..masks.len() {
-        if scores[i] <= 0.0 {
-            masks[i].pixels.fill(false);
-            continue;
-        }
-        for j in (0..original.len()).filter(|&j| j != i && prompts[j] == prompts[i]) {
-            let stronger = scores[j] > scores[i] || (scores[j] == scores[i] && j < i);
-            if stronger {
-                subtract(&mut masks[i], &original[j]);
-            }
-        }
-    }
-}
-
-/// Clears the pixels of `mask` that `other` holds.
-fn subtract(mask: &mut Mask, other: &Mask) {
-    let (x0, x1) = (mask.x.max(other.x), (mask.x + mask.width).min(other.x + other.width));
-    let (y0, y1) = (mask.y.max(other.y), (mask.y + mask.height).min(other.y + other.height));
-    for y in y0..y1 {
-        for x in x0..x1 {
-            if other.pixels[(y - other.y) * other.width + x - other.x] {
-                mask.pixels[(y - mask.y) * mask.width + x - mask.x] = false;
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mask_is_enlarged_in_its_own_rectangle_only() {
-        let mut logits = vec![-1.0; 64];
-        logits[8 * 3 + 5] = 1.0;
-        let mask = Enlarger::new(8, (80, 160)).enlarge(&logits).unwrap();
-        // The pixel's centre is at (110, 35) and the logit is 2·wx·wy - 1: it crosses 0 a little less than
-        // half a low-resolution pixel away.
-        assert_eq!((mask.x, mask.y, mask.width, mask.height), (101, 30, 18, 10));
-        assert!(mask.contains(110, 35) && !mask.contains(99, 35));
-        assert!(Enlarger::new(8, (80, 160)).enlarge(&[-1.0; 64]).is_none());
-    }
-
-    #[test]
-    fn any_mask_is_enlarged_and_made_smaller_as_pixel_by_pixel() {
-        let mut random = 7u32;
-        let mut number = move || {
-            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (random >> 8) as f32 / (1u32 << 23) as f32 - 1.0
-        };
-        for (side, height, width) in [(8, 20, 33), (8, 3, 2), (12, 12, 12), (9, 1, 40), (16, 2, 1)] {
-            let enlarger = Enlarger::new(side, (height, width));
-            for threshold in [0.0, 0.5, 0.9, 0.99] {
-                let logits: Vec<f32> = (0..side * side).map(|_| number() - threshold).collect();
-                let value = |y: usize, x: usize| {
-                    let (rows, columns) = (&enlarger.rows[y], &enlarger.columns[x]);
-                    let row = |k: usize| columns.apply(&logits[(rows.first() + k) * side..][..side]);
-                    rows.weights().iter().enumerate().map(|(k, w)| row(k) * w).sum::<f32>()
-                };
-                let mask = enlarger.enlarge(&logits);
-                let contains = |x, y| mask.as_ref().is_some_and(|mask| mask.contains(x, y));
-                for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
-                    assert_eq!(contains(x, y), value(y, x) > 0.0, "{side} to {height} x {width} at {x}, {y}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn overlaps_go_to_the_more_confident() {
-        let mask = |x: usize| Mask { x, y: 0, width: 4, height: 1, pixels: vec![true; 4] };
-        let mut masks = [mask(0), mask(2), mask(2)];
-        resolve_overlaps(&mut masks, &[0, 0, 1], &[0.5, 0.9, 0.1]);
-        assert_eq!(masks[0].pixels, [true, true, false, false]);
-        assert_eq!((masks[1].area(), masks[2].area()), (4, 4));
-    }
+/// A restriction that the device's memory made necessary, in force from a frame on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemoryFallback {
+    /// At most `n` objects are computed together. Slower, with the same results.
+    ObjectsAtOnce {
+        /// Index of the first frame that it applies to.
+        frame_idx: usize,
+        /// Number of objects that are computed together.
+        n: usize,
+    },
+    /// At most `n` tracks are followed. The tracks that had been unconfirmed for longest were dropped.
+    MaxObjects {
+        /// Index of the first frame that it applies to.
+        frame_idx: usize,
+        /// Maximum number of simultaneous tracks.
+        n: usize,
+    },
 }

@@ -1,30 +1,34 @@
-//! A session in a file: safetensors, with the numbers as JSON in its metadata.
+//! Saved sessions: a safetensors file, with the numbers as JSON in its metadata.
 //!
-//! A session that was written and read goes on bit for bit as if it had never stopped. The file names the
-//! checkpoint, the prompts and the options it belongs to, and is refused with any others. A digest over the
-//! numbers and the tensors tells a damaged file.
+//! A session that was saved and loaded continues bit for bit as if it had not been interrupted. The file names the
+//! model, the prompts and the options it belongs to and is rejected with any others. A digest over the numbers and the
+//! tensors detects damage. The field names are those of the first version of the format, and old files stay readable.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::lifecycle::Overlaps;
-use super::track::{Facts, Track};
-use super::{Concession, LowResMask, Session, SessionOptions, State, Unreported};
+use super::lifecycle::DuplicateCounts;
+use super::output::{LowResMask, MemoryFallback};
+use super::state::{PendingFrame, Session, State};
+use super::track::Track;
 use crate::error::{Error, Result};
 use crate::fnv::Fnv;
 use crate::model::Model;
-use crate::tracker::bank::{At, Bank};
+use crate::options::SessionOptions;
+use crate::tracker::SavedRow;
 
 /// Version of the file's layout.
 const VERSION: u32 = 1;
 /// Key of the digest and the JSON in the file's metadata.
 const KEY: &str = "courtside.session";
-/// Stands where the digest will be: 16 hexadecimal digits.
+/// Placeholder for the digest: 16 hexadecimal digits.
 const NO_DIGEST: &str = "0000000000000000";
+/// Bytes of the header's length at the start of a safetensors file.
+const LEN_BYTES: usize = size_of::<u64>();
 
 #[derive(Serialize, Deserialize)]
 struct Saved {
@@ -34,88 +38,74 @@ struct Saved {
     options: SessionOptions,
     n_frames: usize,
     next_id: u64,
-    overlaps: Overlaps,
-    withdrawn: Vec<(u64, usize)>,
-    n_turned_away: u64,
-    #[serde(default)]
-    concessions: Vec<Concession>,
+    #[serde(rename = "overlaps")]
+    duplicates: DuplicateCounts,
+    #[serde(rename = "withdrawn")]
+    removed: Vec<(u64, usize)>,
+    #[serde(rename = "n_turned_away")]
+    n_rejected: u64,
+    #[serde(default, rename = "concessions")]
+    memory_fallbacks: Vec<MemoryFallback>,
     tracks: Vec<SavedTrack>,
-    waiting: Vec<SavedFrame>,
+    #[serde(rename = "waiting")]
+    pending: Vec<SavedFrame>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct SavedTrack {
-    facts: Facts,
-    /// Frames of the four lists of the bank, in the order of [`lists`].
-    frames: [Vec<usize>; 4],
+    #[serde(rename = "facts")]
+    track: Track,
+    /// The tracker's row of memory.
+    #[serde(rename = "frames")]
+    row: SavedRow,
 }
 
 #[derive(Serialize, Deserialize)]
 struct SavedFrame {
     frame_idx: usize,
     removed: Vec<u64>,
-    suppressed: Vec<u64>,
+    #[serde(rename = "suppressed")]
+    hidden: Vec<u64>,
     /// Id, prompt, score and tracker score of each mask.
     masks: Vec<(u64, usize, f32, f32)>,
 }
 
-/// Names of a bank's lists in the file.
-const LISTS: [&str; 4] = ["cond_memories", "memories", "cond_pointers", "pointers"];
-
-fn lists(bank: &Bank) -> [&Vec<At<Tensor>>; 4] {
-    [&bank.cond_memories, &bank.memories, &bank.cond_pointers, &bank.pointers]
+/// Name of the tensor with the logits of a pending frame's mask.
+fn mask_name(frame_idx: usize, mask: usize) -> String {
+    format!("waiting.{frame_idx}.{mask}")
 }
 
 impl Session {
-    /// Writes the session to a file, whole or not at all (temporary name, fsync, rename).
-    ///
-    /// # Errors
-    /// [`Error::Io`] with the file's name.
-    pub fn save(&self, path: &Path) -> Result<()> {
-        let io = |source: std::io::Error| Error::Io { path: path.to_owned(), source };
-        let bytes = self.to_bytes()?;
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        // Removed again if anything fails before it has its name.
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
-        std::io::Write::write_all(&mut file, &bytes).map_err(io)?;
-        file.as_file().sync_all().map_err(io)?;
-        file.persist(path).map_err(|e| io(e.error))?;
-        Ok(())
-    }
-
-    /// The session as the bytes of a safetensors file.
+    /// Saves the session as the bytes of a safetensors file. Frames that were prepared but not pushed are not part of
+    /// it.
     ///
     /// # Errors
     /// [`Error::Tensor`] if the device fails.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let mut tensors: Vec<(String, Tensor)> = Vec::new();
-        for (i, track) in self.state.tracks.iter().enumerate() {
-            for (name, list) in LISTS.iter().zip(lists(&track.bank)) {
-                if list.is_empty() {
-                    continue;
-                }
-                let rows: Vec<&Tensor> = list.iter().map(|at| &at.value).collect();
-                tensors.push((format!("tracks.{i}.{name}"), Tensor::stack(&rows, 0)?));
+        let memory = self.state.memory.save()?;
+        let mut tensors = memory.tensors;
+        for frame in &self.state.pending {
+            for (i, mask) in frame.masks.iter().enumerate() {
+                let logits = Tensor::new(mask.logits.as_slice(), &Device::Cpu)?;
+                tensors.push((mask_name(frame.frame_idx, i), logits));
             }
         }
-        for frame in &self.state.waiting {
-            for (k, mask) in frame.masks.iter().enumerate() {
-                let name = format!("waiting.{}.{k}", frame.frame_idx);
-                tensors.push((name, Tensor::new(mask.logits.as_slice(), &Device::Cpu)?));
-            }
-        }
-        let json = serde_json::to_string(&self.saved()).map_err(std::io::Error::from);
-        let json = json.map_err(|source| Error::Io { path: KEY.into(), source })?;
+        let json = serde_json::to_string(&self.saved(memory.rows)).map_err(candle_core::Error::wrap)?;
         let metadata = HashMap::from([(KEY.to_owned(), format!("{NO_DIGEST}{json}"))]);
-        let bytes = safetensors::serialize(tensors, Some(metadata));
-        let bytes = bytes.map_err(|e| Error::Tensor(candle_core::Error::wrap(e)))?;
+        let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(candle_core::Error::wrap)?;
         Ok(with_digest(bytes, &json))
     }
 
-    fn saved(&self) -> Saved {
+    fn saved(&self, rows: Vec<SavedRow>) -> Saved {
         let state = &self.state;
-        let frames = |list: &Vec<At<Tensor>>| list.iter().map(|at| at.frame_idx).collect();
+        let track = |(track, row): (&Track, SavedRow)| SavedTrack { track: track.clone(), row };
         let mask = |m: &LowResMask| (m.id, m.prompt, m.score, m.tracker_score);
+        let frame = |frame: &PendingFrame| SavedFrame {
+            frame_idx: frame.frame_idx,
+            removed: frame.removed.clone(),
+            hidden: frame.hidden.clone(),
+            masks: frame.masks.iter().map(mask).collect(),
+        };
         Saved {
             version: VERSION,
             fingerprint: self.model.fingerprint.clone(),
@@ -123,41 +113,21 @@ impl Session {
             options: self.options.clone(),
             n_frames: state.n_frames,
             next_id: state.next_id,
-            overlaps: state.overlaps.clone(),
-            withdrawn: state.withdrawn.clone(),
-            n_turned_away: state.n_turned_away,
-            concessions: state.concessions.clone(),
-            tracks: state
-                .tracks
-                .iter()
-                .map(|t| SavedTrack { facts: t.facts.clone(), frames: lists(&t.bank).map(frames) })
-                .collect(),
-            waiting: state
-                .waiting
-                .iter()
-                .map(|w| SavedFrame {
-                    frame_idx: w.frame_idx,
-                    removed: w.removed.clone(),
-                    suppressed: w.suppressed.clone(),
-                    masks: w.masks.iter().map(mask).collect(),
-                })
-                .collect(),
+            duplicates: state.duplicates.clone(),
+            removed: state.removed.clone(),
+            n_rejected: state.n_rejected,
+            memory_fallbacks: state.memory_fallbacks.clone(),
+            tracks: state.tracks.iter().zip(rows).map(track).collect(),
+            pending: state.pending.iter().map(frame).collect(),
         }
     }
 
-    /// Continues a session that [`Self::save`] wrote. Prompts and options must be those it was started with.
+    /// Continues a session that [`Self::to_bytes`] saved, with the model, prompts and options that it was started
+    /// with. `path` is where the bytes came from, for error messages.
     ///
     /// # Errors
-    /// [`Error::SavedSession`] if the file is damaged or belongs to another checkpoint, prompts or options.
-    pub fn load(model: Arc<Model>, prompts: &[&str], options: SessionOptions, path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
-        Self::from_bytes(model, prompts, options, &bytes, path)
-    }
-
-    /// Like [`Self::load`], from bytes that came from `path`.
-    ///
-    /// # Errors
-    /// As [`Self::load`].
+    /// [`Error::SavedSession`] if the bytes are damaged or belong to another model, other prompts or other options;
+    /// the errors of [`Self::new`].
     pub fn from_bytes(
         model: Arc<Model>,
         prompts: &[&str],
@@ -166,7 +136,7 @@ impl Session {
         path: &Path,
     ) -> Result<Self> {
         let wrong = |what: &str| Error::SavedSession { path: path.to_owned(), what: what.to_owned() };
-        let damaged = || wrong("not a whole session file; delete it to start from the beginning");
+        let damaged = || wrong("not a complete session file; delete it to start from the beginning");
         let (header_len, header) = safetensors::SafeTensors::read_metadata(bytes).map_err(|_| damaged())?;
         let value = header.metadata().as_ref().and_then(|m| m.get(KEY)).ok_or_else(damaged)?;
         let (stored, json) = value.split_at_checked(NO_DIGEST.len()).ok_or_else(damaged)?;
@@ -175,15 +145,16 @@ impl Session {
         }
         let saved: Saved = serde_json::from_str(json).map_err(|_| damaged())?;
         if saved.version != VERSION {
-            return Err(wrong(&format!("layout {}, this program reads {VERSION}", saved.version)));
+            let found = saved.version;
+            return Err(wrong(&format!("has layout {found}, but this program reads layout {VERSION}")));
         }
         let mut session = Self::new(model, prompts, options)?;
-        for (same, what) in [
-            (saved.fingerprint == session.model.fingerprint, "of another checkpoint"),
+        for (is_same, what) in [
+            (saved.fingerprint == session.model.fingerprint, "of another model"),
             (saved.prompts == session.prompts, "of other prompts"),
             (saved.options == session.options, "of other options or another video"),
         ] {
-            if !same {
+            if !is_same {
                 return Err(wrong(&format!("{what}; use the same ones, or delete it to start again")));
             }
         }
@@ -192,94 +163,49 @@ impl Session {
         Ok(session)
     }
 
-    /// The state of a file whose header was accepted; `None` if its tensors do not fit the header.
+    /// The state of a file whose header was accepted; `None` if its tensors do not match the header.
     fn restore(&self, saved: Saved, tensors: &HashMap<String, Tensor>) -> Option<State> {
-        let config = &self.model.config;
-        let m = config.tracker_config.memory_encoder_output_channels;
-        let memory = (vec![config.grid() * config.grid(), m], DType::BF16);
-        let pointer =
-            (vec![config.detector_config.vision_config.fpn_hidden_size], self.model.precision.activations());
-        let shapes = [&memory, &memory, &pointer, &pointer];
-        let mut tracks = Vec::with_capacity(saved.tracks.len());
-        for (i, track) in saved.tracks.into_iter().enumerate() {
-            let mut read = Vec::with_capacity(LISTS.len());
-            for ((name, frames), shape) in LISTS.iter().zip(&track.frames).zip(shapes) {
-                read.push(read_list(
-                    tensors.get(&format!("tracks.{i}.{name}")),
-                    frames,
-                    shape,
-                    &self.model.device,
-                )?);
-            }
-            let mut read = read.into_iter();
-            let mut next = || read.next();
-            let bank =
-                Bank { cond_memories: next()?, memories: next()?, cond_pointers: next()?, pointers: next()? };
-            tracks.push(Track { facts: track.facts, bank });
-        }
-        let n_logits = config.low_res_mask_size * config.low_res_mask_size;
-        let mut waiting = VecDeque::with_capacity(saved.waiting.len());
-        for frame in saved.waiting {
-            let mut masks = Vec::with_capacity(frame.masks.len());
-            for (k, (id, prompt, score, tracker_score)) in frame.masks.into_iter().enumerate() {
-                let stored = tensors.get(&format!("waiting.{}.{k}", frame.frame_idx))?;
-                let logits = stored.to_vec1::<f32>().ok().filter(|l| l.len() == n_logits)?;
-                masks.push(LowResMask { id, prompt, logits, score, tracker_score });
-            }
-            let (removed, suppressed) = (frame.removed, frame.suppressed);
-            waiting.push_back(Unreported { frame_idx: frame.frame_idx, masks, removed, suppressed });
-        }
+        let (tracks, rows): (Vec<Track>, Vec<SavedRow>) =
+            saved.tracks.into_iter().map(|saved| (saved.track, saved.row)).unzip();
+        let side = self.model.config.low_res_mask_size;
+        let frame = |frame: SavedFrame| {
+            let mask = |(i, (id, prompt, score, tracker_score))| {
+                let stored = tensors.get(&mask_name(frame.frame_idx, i))?;
+                let logits = stored.to_vec1::<f32>().ok().filter(|l| l.len() == side * side)?;
+                Some(LowResMask { id, prompt, logits, score, tracker_score })
+            };
+            let masks = frame.masks.into_iter().enumerate().map(mask).collect::<Option<_>>()?;
+            let (removed, hidden) = (frame.removed, frame.hidden);
+            Some(PendingFrame { frame_idx: frame.frame_idx, masks, removed, hidden })
+        };
         Some(State {
             n_frames: saved.n_frames,
             next_id: saved.next_id,
             tracks,
-            overlaps: saved.overlaps,
-            waiting,
-            withdrawn: saved.withdrawn,
-            n_turned_away: saved.n_turned_away,
-            concessions: saved.concessions,
+            memory: self.model.tracker.load(&self.options, rows, tensors)?,
+            duplicates: saved.duplicates,
+            pending: saved.pending.into_iter().map(frame).collect::<Option<VecDeque<_>>>()?,
+            n_rejected: saved.n_rejected,
+            removed: saved.removed,
+            memory_fallbacks: saved.memory_fallbacks,
         })
     }
 }
 
-/// Bytes of the header's length at the start of a safetensors file.
-const LEN_BYTES: usize = size_of::<u64>();
-
-/// Puts the digest where [`NO_DIGEST`] stands in a file whose JSON is `json`.
+/// Replaces [`NO_DIGEST`] by the digest in a file whose JSON is `json`.
 fn with_digest(mut bytes: Vec<u8>, json: &str) -> Vec<u8> {
-    let place = format!("\"{KEY}\":\"{NO_DIGEST}");
-    let found = bytes.windows(place.len()).position(|w| w == place.as_bytes());
+    let placeholder = format!("\"{KEY}\":\"{NO_DIGEST}");
+    let found = bytes.windows(placeholder.len()).position(|w| w == placeholder.as_bytes());
     let header_len = bytes.first_chunk().map_or(0, |len| u64::from_le_bytes(*len)) as usize;
     if let Some(start) = found {
         let digest = digest(json, &bytes[LEN_BYTES + header_len..]);
-        bytes[start + place.len() - digest.len()..start + place.len()].copy_from_slice(digest.as_bytes());
+        let end = start + placeholder.len();
+        bytes[end - digest.len()..end].copy_from_slice(digest.as_bytes());
     }
     bytes
 }
 
-/// Over the JSON and the tensors' bytes: tells a damaged file, not a forged one.
+/// A digest of the JSON and of the tensors' bytes. It detects damage, not forgery.
 fn digest(json: &str, data: &[u8]) -> String {
     format!("{:016x}", Fnv::default().add_words(json.as_bytes()).add_words(data).value())
-}
-
-/// One list of a bank: a row of the stacked tensor for each frame.
-fn read_list(
-    stacked: Option<&Tensor>,
-    frames: &[usize],
-    (shape, dtype): &(Vec<usize>, DType),
-    device: &Device,
-) -> Option<Vec<At<Tensor>>> {
-    if frames.is_empty() {
-        return Some(Vec::new());
-    }
-    let stacked = stacked?;
-    if stacked.dim(0).ok()? != frames.len() || stacked.dims()[1..] != shape[..] || stacked.dtype() != *dtype {
-        return None;
-    }
-    let row = |(i, &frame_idx): (usize, &usize)| {
-        let value =
-            stacked.get(i).and_then(|t| t.force_contiguous()).and_then(|t| t.to_device(device)).ok()?;
-        Some(At { frame_idx, value })
-    };
-    frames.iter().enumerate().map(row).collect()
 }

@@ -1,38 +1,30 @@
-//! The state of one tracked object between frames.
+//! What a session knows of one track between frames. The track's tensors are in the tracker's memory.
 
 use serde::{Deserialize, Serialize};
 
-use crate::tracker::bank::Bank;
-
-/// Everything that is remembered of an object: numbers here, tensors in its bank.
-#[derive(Debug, Clone)]
-pub(crate) struct Track {
-    pub facts: Facts,
-    pub bank: Bank,
-}
-
-/// The numbers.
+/// The numbers of a track. Field names are part of the format of saved sessions.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Facts {
+pub(crate) struct Track {
     pub id: u64,
-    /// Which prompt found it.
+    /// Index of the prompt that found it.
     pub prompt: usize,
-    /// Frame of its birth.
+    /// Index of the frame on which it was born.
     pub first_frame: usize,
-    /// Probability of the detection that it was born of.
+    /// Probability of the detection that started it.
     pub birth_score: f32,
-    /// Frames it may stay unmatched before it is hidden; matches earn it back.
+    /// Falls on unmatched frames and rises on matched ones; at 0 or less the track may be hidden.
     pub keep_alive: i64,
-    /// Frames on which its mask was there and no detection matched.
+    /// Number of frames on which it had a mask that no detection confirmed.
     pub n_unmatched: usize,
     /// Last frame on which a detection confirmed it.
     pub last_matched: usize,
-    /// Last frame on which it was empty or hidden by another, or [`NEVER_OCCLUDED`]; `None` on its first
+    /// Last frame on which it was empty or hidden behind another track, or [`NEVER_OCCLUDED`]; `None` on its first
     /// frame.
     pub last_occluded: Option<i64>,
 }
 
-/// No occlusion yet.
+/// Value of [`Track::last_occluded`] before any occlusion.
 pub(crate) const NEVER_OCCLUDED: i64 = -1;
-/// Later than any frame: withdrawn objects lose against every other.
+
+/// Later than any frame, so that a removed track loses against every other.
 pub(crate) const ALWAYS_OCCLUDED: i64 = i64::MAX;

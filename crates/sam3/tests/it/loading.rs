@@ -31,7 +31,7 @@ fn assert_problem(copy: &Copy, parts: &[&str]) {
 
 fn assert_checkpoint_error(copy: &Copy, file: &str, part: &str) {
     let error = refusal(copy);
-    let Error::Checkpoint { path, what } = &error else { panic!("{error}") };
+    let Error::Model { path, what } = &error else { panic!("{error}") };
     assert!(path.ends_with(file) && what.contains(part), "{error}");
 }
 
@@ -82,7 +82,7 @@ fn a_truncated_file_is_refused() {
     let whole = std::fs::read(&path).unwrap();
     for len in [0, 4, 100, whole.len() / 2, whole.len() - 1] {
         std::fs::write(&path, &whole[..len]).unwrap();
-        assert_checkpoint_error(&copy, "model.safetensors", "not a whole safetensors file");
+        assert_checkpoint_error(&copy, "model.safetensors", "not a complete safetensors file");
     }
 }
 
@@ -98,12 +98,12 @@ fn missing_files_are_named() {
         std::fs::remove_file(copy.path(file)).unwrap();
         let named = if file == "model.safetensors" { "" } else { file };
         let error = refusal(&copy);
-        let Error::Checkpoint { path, what } = &error else { panic!("{error}") };
+        let Error::Model { path, what } = &error else { panic!("{error}") };
         assert!(path.to_str().unwrap().ends_with(named) && what.contains(part), "{error}");
     }
     let copy = Copy::of("wide");
     std::fs::remove_file(copy.path("processor_config.json")).unwrap();
-    assert!(matches!(refusal(&copy), Error::Checkpoint { .. }));
+    assert!(matches!(refusal(&copy), Error::Model { .. }));
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn an_unsupported_config_value_is_named() {
 fn a_config_of_another_model_type_is_refused() {
     let copy = Copy::of("wide");
     copy.edit_json("config.json", |json| *json = serde_json::json!({"model_type": "bert"}));
-    assert_checkpoint_error(&copy, "config.json", "not a SAM3 video checkpoint");
+    assert_checkpoint_error(&copy, "config.json", "not a SAM 3 video model");
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn compare(fixture: &Fixture, tag: &str, outputs: &[FrameOutput], tolerances: &T
         };
         removed.extend(output.removed.iter().copied());
         assert_eq!(compared(&removed), compared(&facts.removed), "{at}: removed");
-        let suppressed: BTreeSet<u64> = output.suppressed.iter().copied().collect();
+        let suppressed: BTreeSet<u64> = output.hidden.iter().copied().collect();
         assert_eq!(compared(&suppressed), compared(&facts.suppressed), "{at}: suppressed");
         let known: BTreeSet<u64> = output.low_res.iter().map(|mask| mask.id).collect();
         let wanted = frame.ids("ids").into_iter().collect();

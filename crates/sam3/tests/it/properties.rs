@@ -164,7 +164,7 @@ fn detections_beyond_the_limit_are_counted() {
         let options = SessionOptions { max_objects, ..fixture.options(Mode::Streaming, Compat::Fixed) };
         let mut session = Session::new(model.clone(), &fixture.prompts(), options).unwrap();
         session.push(Frame::PixelValues(&fixture.pixel_values(0))).unwrap();
-        (session.n_tracked() as u64, session.n_turned_away())
+        (session.n_tracked() as u64, session.n_rejected())
     };
     let (all, none) = turned_away(None);
     assert_eq!(none, 0);

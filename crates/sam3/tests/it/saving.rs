@@ -51,30 +51,6 @@ fn saving_and_loading_before_every_frame_changes_nothing() {
     }
 }
 
-#[test]
-fn a_session_goes_through_files() {
-    let fixture = Fixture::open("narrow");
-    let model = fixture.model(Precision::F32);
-    let options = fixture.options(fixture.offline(), Compat::Fixed);
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("kept").with_extension("session");
-    let reload = |session: Session| {
-        session.save(&path).unwrap();
-        Session::load(model.clone(), &fixture.prompts(), options.clone(), &path).unwrap()
-    };
-    let (want, _) = run(&fixture, &model, &options, |session| session);
-    assert!(run(&fixture, &model, &options, reload).0 == want);
-    // Nothing partial is left beside it.
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-
-    let nowhere = folder.path().join("no/such/folder/session");
-    let session = Session::new(model.clone(), &fixture.prompts(), options.clone()).unwrap();
-    let error = session.save(&nowhere).unwrap_err();
-    assert!(matches!(&error, Error::Io { .. }), "{error}");
-    let error = Session::load(model, &fixture.prompts(), options, &nowhere).err().expect("loads");
-    assert!(matches!(&error, Error::Io { path, .. } if *path == nowhere), "{error}");
-}
-
 /// A session after four frames, saved.
 fn saved(fixture: &Fixture, model: &Arc<Model>, options: &SessionOptions) -> Vec<u8> {
     let mut session = Session::new(model.clone(), &fixture.prompts(), options.clone()).unwrap();
@@ -96,7 +72,7 @@ fn a_session_is_refused_with_other_prompts_options_or_models() {
     let longer = SessionOptions { mode: Mode::Offline { n_frames: 5 }, ..options.clone() };
     let retiring = SessionOptions { retire_after: None, ..options.clone() };
     for (model, prompts, options, part) in [
-        (other.model(Precision::F32), &prompts[..], &options, "of another checkpoint"),
+        (other.model(Precision::F32), &prompts[..], &options, "of another model"),
         (model.clone(), &prompts[1..], &options, "of other prompts"),
         (model.clone(), &[prompts[1], prompts[0], prompts[2]], &options, "of other prompts"),
         (model.clone(), &prompts[..], &size, "of other options or another video"),
@@ -117,7 +93,7 @@ fn assert_damaged(fixture: &Fixture, model: &Arc<Model>, options: &SessionOption
     let loaded = Session::from_bytes(model.clone(), &fixture.prompts(), options.clone(), bytes, path);
     let error = loaded.err().unwrap_or_else(|| panic!("{how}: the session is accepted"));
     let Error::SavedSession { what, .. } = &error else { panic!("{how}: {error}") };
-    assert!(what.contains("not a whole session file"), "{how}: {error}");
+    assert!(what.contains("not a complete session file"), "{how}: {error}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jobs::results::{ResultsHead, ResultsSummary, ResultsWriter, WriteError};
 
-use sam3::Concession;
+use sam3::MemoryFallback;
 
 use super::spool::Spool;
 use client::atomic_file::AtomicFile;
@@ -13,7 +13,7 @@ use client::failure::{Failure, Kind, Outcome};
 /// What a results file says beside the contract's fields.
 pub fn extra_fields(
     prompts: &[String],
-    concessions: &[Concession],
+    concessions: &[MemoryFallback],
 ) -> serde_json::Map<String, serde_json::Value> {
     let mut extra = serde_json::Map::from_iter([("prompts".to_owned(), prompts.into())]);
     if !concessions.is_empty() {
@@ -71,7 +71,7 @@ mod tests {
             video_id: 0,
             completed_at: Some("2026-01-02T03:04:05Z".into()),
             frames_processed: Some(5),
-            extra: extra_fields(&["player".to_owned()], &[Concession::MaxObjects { frame_idx: 7, n: 3 }]),
+            extra: extra_fields(&["player".to_owned()], &[MemoryFallback::MaxObjects { frame_idx: 7, n: 3 }]),
         };
         write_results(&path, &head, false, 0.0, &mut spool).unwrap();
         let json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jobs::results::ResultsHead;
-use sam3::{Concession, Frame, FrameOutput, Mode, Model, Prepared, Session, SessionOptions};
+use sam3::{Frame, FrameOutput, MemoryFallback, Mode, Model, Prepared, Session, SessionOptions};
 use video::{Damage, Frame as Picture};
 
 use super::checkpoint::{self, Head, Labels, Position};
@@ -50,7 +50,7 @@ pub struct Tracked {
     /// What was wrong.
     pub warnings: Vec<String>,
     /// What was given up for lack of GPU memory.
-    pub concessions: Vec<Concession>,
+    pub concessions: Vec<MemoryFallback>,
 }
 
 /// Tracks a video and hands the detections out; writes nothing but the checkpoint that the request names. With
@@ -72,7 +72,7 @@ pub fn detect(
     tracking.record(rest)?;
     tracking.progress.finish();
     let warnings = tracking.warnings(&damage);
-    let concessions = tracking.session.concessions().to_vec();
+    let concessions = tracking.session.memory_fallbacks().to_vec();
     Ok(Some(Tracked { spool: tracking.spool, n_frames: tracking.position.n_frames, warnings, concessions }))
 }
 
@@ -307,13 +307,13 @@ impl<'a> Tracking<'a> {
             warnings
                 .push(format!("the video is damaged: {missing} of {expected} frames could not be decoded"));
         }
-        let turned_away = self.session.n_turned_away();
+        let turned_away = self.session.n_rejected();
         if turned_away > 0 {
             warnings.push(format!(
                 "the limit of objects was reached: {turned_away} detections were not followed; see --max-objects"
             ));
         }
-        if let Some(last) = self.session.concessions().last() {
+        if let Some(last) = self.session.memory_fallbacks().last() {
             warnings.push(format!("the GPU's memory did not suffice: {}", message(last)));
         }
         if damage.n_messages > 0 && !self.interrupted {
@@ -331,7 +331,7 @@ impl<'a> Tracking<'a> {
             video_id: 0,
             completed_at: Some(self.labels.completed_at.clone()),
             frames_processed: Some(self.position.n_frames),
-            extra: extra_fields(&prompts, self.session.concessions()),
+            extra: extra_fields(&prompts, self.session.memory_fallbacks()),
         };
         write_results(&request.out, &head, prompts.len() > 1, 0.0, &mut self.spool)?;
         let mut outputs = vec![request.out.clone()];
@@ -362,12 +362,12 @@ impl<'a> Tracking<'a> {
     }
 }
 
-fn message(concession: &Concession) -> String {
+fn message(concession: &MemoryFallback) -> String {
     match concession {
-        Concession::ObjectsAtOnce { frame_idx, n } => {
+        MemoryFallback::ObjectsAtOnce { frame_idx, n } => {
             format!("from tracked frame {frame_idx} on, {n} objects at a time (slower, nothing is lost)")
         }
-        Concession::MaxObjects { frame_idx, n } => {
+        MemoryFallback::MaxObjects { frame_idx, n } => {
             format!("from tracked frame {frame_idx} on, at most {n} objects; see --max-objects")
         }
     }

@@ -6,7 +6,7 @@ use candle_core::Device;
 use candle_core::cuda_backend::cudarc::driver::{CudaContext, result, sys};
 
 use super::libraries;
-use crate::device::DeviceMemory;
+use crate::device_memory::DeviceMemory;
 
 /// The CUDA version that the kernels are compiled for, in the format of `cuDriverGetVersion`.
 const REQUIRED_VERSION: i32 = 13_000;

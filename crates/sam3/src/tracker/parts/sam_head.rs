@@ -1,19 +1,19 @@
-//! The SAM head: mask, object score and pointer tokens read from a picture (reference:
+//! The SAM head: reads an object's mask, score and pointer token from conditioned features (reference:
 //! `Sam3TrackerVideoMaskDecoder`, `Sam3TrackerVideoTwoWayTransformer`; Segment Anything, arXiv:2304.02643).
 
 use candle_core::{D, DType, Result as TensorResult, Tensor};
 
-use crate::config::SamHeadConfig;
 use crate::error::Result;
+use crate::model_files::Weights;
+use crate::model_files::config::SamHeadConfig;
 use crate::nn::{Attention, ConvTranspose2x2, DEFAULT_EPS, LayerNorm, Linear, ReluStack};
 use crate::ops;
 use crate::trace;
-use crate::weights::Weights;
 
-/// ε of the reference's own `Sam3TrackerVideoLayerNorm`.
+/// ε of `Sam3TrackerVideoLayerNorm`, the reference's norm over channels.
 pub(crate) const CHANNEL_EPS: f64 = 1e-6;
 
-/// `Sam3TrackerVideoMaskDecoder`.
+/// `Sam3TrackerVideoMaskDecoder`: a two-way transformer and heads for masks, IoU and object score.
 pub(crate) struct SamHead {
     transformer: TwoWayTransformer,
     /// Object score, IoU and mask tokens, `[2 + masks, c]`.
@@ -27,16 +27,16 @@ pub(crate) struct SamHead {
     pub(crate) conv_s0: Linear,
     pub(crate) conv_s1: Linear,
     stability: Option<(f32, f32)>,
-    /// `[k, k]` in f32 with ones above the diagonal: a product with it sums what comes before.
+    /// `[k, k]` in f32 with ones above the diagonal: multiplying by it gives, for each entry, the sum of those before it.
     before: Tensor,
 }
 
-/// What the transformer made of n objects.
+/// The transformer's output for n objects.
 pub(crate) struct Tokens {
-    /// Mask tokens, `[n, masks, c]`; the first stands for a single mask, the rest for several.
+    /// Mask tokens, `[n, masks, c]`: the first is for the single mask, the others are for several.
     masks: Tensor,
-    /// The picture as the tokens left it, `[n, l, c]`.
-    picture: Tensor,
+    /// The image features after the transformer, `[n, l, c]`.
+    image: Tensor,
     /// Predicted IoU of every mask, `[n, masks]` in f32.
     iou: Tensor,
     /// Logit of "the object is visible", `[n]` in f32.
@@ -45,9 +45,9 @@ pub(crate) struct Tokens {
 
 /// Masks chosen for n objects.
 pub(crate) struct Chosen {
-    /// Logits, `[n, 4g, 4g]` in f32.
+    /// Mask logits, `[n, 4g, 4g]` in f32.
     pub masks: Tensor,
-    /// The token behind each object's pointer, `[n, c]`.
+    /// The token that each object's pointer is computed from, `[n, c]`.
     pub tokens: Tensor,
 }
 
@@ -91,28 +91,28 @@ impl SamHead {
         })
     }
 
-    /// pictures `[n, l, c]` with their dense prompt already added, positions `[l, c]`, and sparse prompt
-    /// tokens `[p, c]`.
+    /// Runs the transformer on image features `[n, l, c]`, to which the dense prompt has been added, their positions
+    /// `[l, c]`, and sparse prompt tokens `[p, c]`.
     pub(crate) fn read(
         &self,
-        pictures: &Tensor,
+        images: &Tensor,
         positions: &Tensor,
         sparse_prompt: &Tensor,
     ) -> TensorResult<Tokens> {
-        let n = pictures.dim(0)?;
-        trace::note("sam_head.pictures", pictures);
+        let n = images.dim(0)?;
+        trace::note("sam_head.images", images);
         let tokens = Tensor::cat(&[&self.output_tokens, sparse_prompt], 0)?;
         let (n_tokens, c) = tokens.dims2()?;
         let tokens = tokens.unsqueeze(0)?.broadcast_as((n, n_tokens, c))?.contiguous()?;
-        let (tokens, picture) = self.transformer.forward(&tokens, pictures, positions)?;
+        let (tokens, image) = self.transformer.forward(&tokens, images, positions)?;
         trace::note("sam_head.tokens", &tokens);
-        trace::note("sam_head.picture", &picture);
+        trace::note("sam_head.image", &image);
         let row = |i: usize| tokens.narrow(1, i, 1)?.squeeze(1)?.contiguous();
         let iou = self.iou_prediction_head.forward(&row(1)?)?;
         Ok(Tokens {
             masks: tokens.narrow(1, 2, self.output_hypernetworks_mlps.len())?.contiguous()?,
-            picture,
-            // The reference's sigmoid does not change which is largest.
+            image,
+            // The reference applies a sigmoid, which does not change which one is largest.
             iou: iou.to_dtype(DType::F32)?,
             object_score: self.pred_obj_score_head.forward(&row(0)?)?.flatten_all()?.to_dtype(DType::F32)?,
         })
@@ -123,8 +123,8 @@ impl SamHead {
         pick(&tokens.masks, &self.best_of_several(tokens)?)
     }
 
-    /// Masks, the best of several or the single one. `s0` `[1, 4g, 4g, c/8]` and `s1` `[1, 2g, 2g, c/4]` are
-    /// the finer levels of the picture.
+    /// Masks: the best of several, or the single one. `s0` `[1, 4g, 4g, c/8]` and `s1` `[1, 2g, 2g, c/4]` are the
+    /// finer levels of the image features.
     pub(crate) fn choose(
         &self,
         tokens: &Tokens,
@@ -132,7 +132,7 @@ impl SamHead {
         s1: &Tensor,
         multimask: bool,
     ) -> TensorResult<Chosen> {
-        let pixels = self.upscale(&tokens.picture, s0, s1)?;
+        let pixels = self.upscale(&tokens.image, s0, s1)?;
         let best = self.best_of_several(tokens)?;
         if multimask {
             let masks = self.masks(tokens, &best, &pixels)?;
@@ -147,8 +147,8 @@ impl SamHead {
         Ok(Chosen { masks, tokens: pick(&tokens.masks, &single)? })
     }
 
-    /// Which token has the highest predicted IoU, the single mask's left out: ones and zeros `[n, masks]`.
-    /// Ties go to the first.
+    /// The token with the highest predicted IoU, of equals the first, as a one-hot row for each object,
+    /// `[n, masks]`. The token of the single mask is left out.
     fn best_of_several(&self, tokens: &Tokens) -> TensorResult<Tensor> {
         let k = tokens.iou.dim(1)?;
         if k < 2 {
@@ -161,11 +161,11 @@ impl SamHead {
         largest * is_first
     }
 
-    /// What the reference gives out of several masks for each of n objects, and we only of the best: logits
+    /// All of the several masks for each of n objects, as the reference returns them: logits
     /// `[n, masks − 1, 4g, 4g]`, predicted IoUs `[n, masks − 1]` and tokens `[n, masks − 1, c]`.
     #[cfg(test)]
     pub(crate) fn several(&self, tokens: &Tokens, s0: &Tensor, s1: &Tensor) -> TensorResult<[Tensor; 3]> {
-        let pixels = self.upscale(&tokens.picture, s0, s1)?;
+        let pixels = self.upscale(&tokens.image, s0, s1)?;
         let n_masks = tokens.masks.dim(1)?;
         let masks = (1..n_masks).map(|k| self.masks(tokens, &one_hot(tokens, k)?, &pixels));
         let masks = Tensor::stack(&masks.collect::<TensorResult<Vec<_>>>()?, 1)?;
@@ -175,18 +175,19 @@ impl SamHead {
     }
 
     /// `[n, g·g, c]` → `[n, 4g, 4g, c/8]`.
-    fn upscale(&self, picture: &Tensor, s0: &Tensor, s1: &Tensor) -> TensorResult<Tensor> {
-        let (n, _, c) = picture.dims3()?;
+    fn upscale(&self, image: &Tensor, s0: &Tensor, s1: &Tensor) -> TensorResult<Tensor> {
+        let (n, _, c) = image.dims3()?;
         let g = s0.dim(1)? / 4;
-        let x = ops::add(&self.upscale_conv1.forward(&picture.reshape((n, g, g, c))?)?, s1)?;
+        let x = ops::add(&self.upscale_conv1.forward(&image.reshape((n, g, g, c))?)?, s1)?;
         let x = ops::gelu(&self.upscale_layer_norm.forward(&x)?)?;
         ops::gelu(&ops::add(&self.upscale_conv2.forward(&x)?, s0)?)
     }
 
-    /// For each object, the mask of one of its tokens, told by ones and zeros `[n, masks]`: `[n, 4g, 4g]`.
+    /// For each object, the mask of one of its tokens, which a one-hot row of `which` `[n, masks]` selects:
+    /// `[n, 4g, 4g]`.
     fn masks(&self, tokens: &Tokens, which: &Tensor, pixels: &Tensor) -> TensorResult<Tensor> {
         let (n, h, w, c) = pixels.dims4()?;
-        // All tokens go through their networks, so that nobody has to know which was chosen.
+        // All tokens go through their networks, so that the host need not wait for the choice.
         let hyper =
             self.output_hypernetworks_mlps.iter().enumerate().map(|(token, mlp)| {
                 mlp.forward(&tokens.masks.narrow(1, token, 1)?.squeeze(1)?.contiguous()?)
@@ -203,37 +204,37 @@ fn above_diagonal(k: usize, w: &Weights) -> TensorResult<Tensor> {
     Tensor::from_vec(ones, (k, k), w.device())
 }
 
-/// The same token for every object: ones and zeros `[n, masks]`.
+/// One-hot rows `[n, masks]` that select the same token for every object.
 fn one_hot(tokens: &Tokens, token: usize) -> TensorResult<Tensor> {
     let (n, k) = tokens.iou.dims2()?;
     let row: Vec<f32> = (0..k).map(|i| if i == token { 1.0 } else { 0.0 }).collect();
     Tensor::from_vec(row, (1, k), tokens.iou.device())?.repeat((n, 1))
 }
 
-/// One row of each `[n, k, c]`, told by ones and zeros `[n, k]` → `[n, c]`. A sum with zeros is exact.
+/// Selects a row of `[n, k, c]` for each object by one-hot rows `[n, k]` → `[n, c]`. Adding zeros is exact.
 fn pick(rows: &Tensor, which: &Tensor) -> TensorResult<Tensor> {
     rows.broadcast_mul(&which.to_dtype(rows.dtype())?.unsqueeze(2)?)?.sum(1)
 }
 
 /// For each object, `yes` where the condition `[n]` is 1 and `no` where it is 0, both `[n, ..]`.
-pub(super) fn select(condition: &Tensor, yes: &Tensor, no: &Tensor) -> TensorResult<Tensor> {
+pub(crate) fn select(condition: &Tensor, yes: &Tensor, no: &Tensor) -> TensorResult<Tensor> {
     let mut shape = vec![1; yes.rank()];
     shape[0] = condition.dim(0)?;
     let condition = condition.to_dtype(yes.dtype())?.reshape(shape)?;
     yes.broadcast_mul(&condition)? + no.broadcast_mul(&condition.affine(-1.0, 1.0)?)?
 }
 
-/// Which masks `[n, ..]` hardly change when their threshold moves by `delta`: ones and zeros `[n]`
+/// 1 for masks of `[n, ..]` that hardly change when their threshold moves by `delta`, else 0: `[n]`
 /// (`_get_stability_scores`).
 fn is_stable(masks: &Tensor, delta: f32, threshold: f32) -> TensorResult<Tensor> {
     let above = |x: f32| masks.flatten_from(1)?.gt(x)?.to_dtype(DType::F32)?.sum(D::Minus1);
     let (inner, outer) = (above(delta)?, above(-delta)?);
-    // An empty mask is stable: 0 of at least 1 would not be.
+    // An empty mask is stable, although its share is 0.
     let share = (&inner / outer.maximum(1f32)?)?;
     share.ge(threshold)?.to_dtype(DType::F32)?.maximum(&outer.eq(0f32)?.to_dtype(DType::F32)?)
 }
 
-/// `Sam3TrackerVideoTwoWayTransformer`.
+/// `Sam3TrackerVideoTwoWayTransformer`: blocks, and a final attention of the tokens to the image.
 pub(crate) struct TwoWayTransformer {
     layers: Vec<TwoWayBlock>,
     final_attn_token_to_image: Attention,
@@ -253,14 +254,14 @@ impl TwoWayTransformer {
         })
     }
 
-    /// tokens `[n, t, c]`, pictures `[n, l, c]`, positions of the picture `[l, c]`.
+    /// Tokens `[n, t, c]` and image features `[n, l, c]` with positions `[l, c]` → both, updated.
     fn forward(
         &self,
         tokens: &Tensor,
-        pictures: &Tensor,
+        images: &Tensor,
         positions: &Tensor,
     ) -> TensorResult<(Tensor, Tensor)> {
-        let (mut queries, mut keys) = (tokens.clone(), pictures.clone());
+        let (mut queries, mut keys) = (tokens.clone(), images.clone());
         for layer in &self.layers {
             (queries, keys) = layer.forward(&queries, &keys, tokens, positions)?;
         }
@@ -271,7 +272,7 @@ impl TwoWayTransformer {
     }
 }
 
-/// Attention between tokens and picture, in a reduced width.
+/// Attention between tokens and image features, in a reduced width.
 fn cross(cfg: &SamHeadConfig, w: &Weights) -> Result<Attention> {
     let inner = cfg.hidden_size / cfg.attention_downsample_rate;
     Attention::new(cfg.hidden_size, inner, cfg.num_attention_heads, w)
@@ -287,7 +288,7 @@ struct TwoWayBlock {
     layer_norm3: LayerNorm,
     layer_norm4: LayerNorm,
     cross_attn_image_to_token: Attention,
-    /// In the first block, tokens are their own positions.
+    /// In the first block, self-attention adds no positions to the tokens.
     is_first: bool,
 }
 

@@ -1,21 +1,21 @@
 //! The feature pyramid above the ViT: three levels at 4, 2 and 1 times the patch grid (reference:
-//! `Sam3VisionNeck`, `Sam3FPNLayer`). The reference's fourth level, at half the grid, is never used.
+//! `Sam3VisionNeck`, `Sam3FPNLayer`). The reference's fourth level, at half the grid, is not used and not computed.
 
 use candle_core::{Result as TensorResult, Tensor};
 
-use crate::config::VisionConfig;
 use crate::error::Result;
+use crate::model_files::Weights;
+use crate::model_files::config::VisionConfig;
 use crate::nn::{Conv2d, ConvTranspose2x2, Linear};
 use crate::ops::ConvGeometry;
 use crate::trace;
-use crate::weights::Weights;
 
-/// `Sam3VisionNeck`.
+/// `Sam3VisionNeck`: one layer for each level.
 pub(crate) struct Neck {
     fpn_layers: [FpnLayer; 3],
 }
 
-/// Pyramid levels of one picture, finest first: `[1, 4g, 4g, c]`, `[1, 2g, 2g, c]`, `[1, g, g, c]`.
+/// Pyramid levels of one image, finest first: `[1, 4g, 4g, c]`, `[1, 2g, 2g, c]`, `[1, g, g, c]`.
 pub(crate) struct Pyramid(pub [Tensor; 3]);
 
 impl Neck {
@@ -37,7 +37,7 @@ impl Neck {
     }
 }
 
-/// `Sam3FPNLayer`: doublings, a projection and a 3×3 convolution.
+/// `Sam3FPNLayer`: upsampling, a projection and a 3×3 convolution.
 pub(crate) struct FpnLayer {
     scale_layers: Vec<ConvTranspose2x2>,
     proj1: Linear,
@@ -45,10 +45,10 @@ pub(crate) struct FpnLayer {
 }
 
 impl FpnLayer {
-    /// `doublings` transposed convolutions, each halving the channels.
+    /// With `doublings` transposed convolutions, each of which doubles the size and halves the channels.
     pub(crate) fn new(cfg: &VisionConfig, doublings: usize, w: &Weights) -> Result<Self> {
         let (c, out) = (cfg.backbone_config.hidden_size, cfg.fpn_hidden_size);
-        // A GELU stands between two of them, at odd places of the reference's list.
+        // In the reference's list, every second entry is the GELU between two of them.
         let scale_layers = (0..doublings)
             .map(|i| ConvTranspose2x2::new(c >> i, c >> (i + 1), &w.pp("scale_layers").pp(2 * i)))
             .collect::<Result<_>>()?;

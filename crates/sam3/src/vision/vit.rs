@@ -1,17 +1,17 @@
-//! The picture encoder: a windowed ViT with rotary positions (reference: `Sam3ViTModel`; Perception
+//! The image encoder: a windowed ViT with rotary positions (reference: `Sam3ViTModel`; Perception
 //! Encoder, arXiv:2504.13181).
 
 use candle_core::{Result as TensorResult, Tensor};
 
-use crate::config::{ViTConfig, activation};
 use crate::error::Result;
+use crate::model_files::Weights;
+use crate::model_files::config::{ViTConfig, activation};
 use crate::nn::{Conv2d, LayerNorm, Mlp, RotarySelfAttention};
 use crate::ops::{self, ConvGeometry};
 use crate::position::RopeTable;
 use crate::trace;
-use crate::weights::Weights;
 
-/// `Sam3ViTModel`.
+/// `Sam3ViTModel`: patch embeddings and layers.
 pub(crate) struct ViT {
     embeddings: Embeddings,
     layer_norm: LayerNorm,
@@ -32,7 +32,7 @@ impl ViT {
         })
     }
 
-    /// pixel values `[n, size, size, 3]` → `[n, grid, grid, c]`.
+    /// Pixel values `[n, size, size, 3]` → `[n, grid, grid, c]`.
     pub(crate) fn forward(&self, pixel_values: &Tensor) -> TensorResult<Tensor> {
         let x = self.embeddings.forward(pixel_values)?;
         trace::note("vit.embeddings", &x);
@@ -49,7 +49,7 @@ impl ViT {
 /// `Sam3ViTEmbeddings`: patches, and position embeddings tiled over the grid.
 pub(crate) struct Embeddings {
     projection: Conv2d,
-    /// `[grid·grid, c]`.
+    /// Position embeddings of the grid, `[grid·grid, c]`.
     positions: Tensor,
 }
 
@@ -72,7 +72,7 @@ impl Embeddings {
     }
 }
 
-/// Repeats a table `[t, t, c]` over a `grid` × `grid` area and cuts what is too much.
+/// Repeats a table `[t, t, c]` over a `grid` × `grid` area and cuts off the rest.
 fn tile(table: &Tensor, grid: usize) -> TensorResult<Tensor> {
     let (t, _, c) = table.dims3()?;
     let repeats = grid.div_ceil(t);
@@ -80,14 +80,14 @@ fn tile(table: &Tensor, grid: usize) -> TensorResult<Tensor> {
     tiled.narrow(0, 0, grid)?.narrow(1, 0, grid)?.contiguous()?.reshape((grid * grid, c))
 }
 
-/// `Sam3ViTLayer`: pre-norm attention, in windows or over everything, and MLP.
+/// `Sam3ViTLayer`: pre-norm attention, in windows or global, and an MLP.
 pub(crate) struct Layer {
     layer_norm1: LayerNorm,
     attention: RotarySelfAttention,
     layer_norm2: LayerNorm,
     mlp: Mlp,
     rope: RopeTable,
-    /// Side of the windows; `None` attends over the whole grid.
+    /// Side of the attention windows, in patches; `None`: attention over the complete grid.
     window: Option<usize>,
 }
 
@@ -108,7 +108,7 @@ impl Layer {
         })
     }
 
-    /// `[n, h, w, c]` → the same.
+    /// `[n, h, w, c]` → `[n, h, w, c]`.
     pub(crate) fn forward(&self, x: &Tensor) -> TensorResult<Tensor> {
         let x = self.attention.forward_onto(x, &self.layer_norm1.forward(x)?, &self.rope, self.window)?;
         self.mlp.forward_onto(&x, &self.layer_norm2.forward(&x)?)

@@ -2,22 +2,22 @@
 
 use serde::Deserialize;
 
-use super::{RopeParameters, activation, require, require_heads};
+use super::shared::{RopeParameters, activation, require, require_heads};
 use crate::error::Result;
 
 /// `Sam3Config`: vision, text, DETR and mask decoder.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct DetectorConfig {
-    /// Picture encoder.
+    /// The image encoder: a ViT and a feature pyramid.
     pub vision_config: VisionConfig,
-    /// Prompt encoder.
+    /// The prompt encoder, a CLIP text tower.
     pub text_config: TextConfig,
-    /// DETR encoder.
+    /// The encoder that combines image and prompt.
     pub detr_encoder_config: DetrEncoderConfig,
-    /// DETR decoder.
+    /// The decoder that turns queries into detections.
     pub detr_decoder_config: DetrDecoderConfig,
-    /// Mask head.
+    /// The decoder that computes masks of queries.
     pub mask_decoder_config: MaskDecoderConfig,
 }
 
@@ -25,13 +25,13 @@ pub struct DetectorConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
 pub struct VisionConfig {
-    /// The ViT.
+    /// The ViT below the pyramid.
     pub backbone_config: ViTConfig,
-    /// Channels of every pyramid level.
+    /// Channels of every pyramid level; also the width of detector and tracker.
     pub fpn_hidden_size: usize,
-    /// Height and width of the levels, finest first.
+    /// Height and width of the levels in use, finest first.
     pub backbone_feature_sizes: Vec<[usize; 2]>,
-    /// Scale of every level relative to the patch grid; the last level is never used.
+    /// Scale of every level relative to the patch grid; the last level is not used.
     pub scale_factors: Vec<f64>,
 }
 
@@ -46,37 +46,37 @@ impl Default for VisionConfig {
     }
 }
 
-/// `Sam3ViTConfig`.
+/// `Sam3ViTConfig`: the image encoder.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
 pub struct ViTConfig {
-    /// Width.
+    /// Width of the layers, in channels.
     pub hidden_size: usize,
-    /// Width of the MLP.
+    /// Width of the MLP, in channels.
     pub intermediate_size: usize,
-    /// Layers.
+    /// Number of layers in the encoder.
     pub num_hidden_layers: usize,
-    /// Heads.
+    /// Number of attention heads, which divides the width.
     pub num_attention_heads: usize,
-    /// Colour channels.
+    /// Number of colour channels; only 3 is implemented.
     pub num_channels: usize,
-    /// Height and width of the picture, in pixels.
+    /// Height and width of the input image, in pixels.
     pub image_size: usize,
     /// Height and width of a patch, in pixels.
     pub patch_size: usize,
-    /// Activation of the MLP.
+    /// Activation of the MLP: `gelu` or `relu`.
     pub hidden_act: String,
     /// ε of the layer norms.
     pub layer_norm_eps: f64,
     /// Height and width of an attention window, in patches.
     pub window_size: usize,
-    /// Layers that attend over the whole picture.
+    /// Indices of the layers that attend to the complete image rather than to windows.
     pub global_attn_indexes: Vec<usize>,
-    /// Not implemented: must be absent.
+    /// Not implemented; must be absent.
     pub layer_scale_init_value: Option<f64>,
-    /// Picture size that the position embeddings were trained at, in pixels.
+    /// Image size that the position embeddings were trained with, in pixels.
     pub pretrain_image_size: usize,
-    /// Rotary base.
+    /// Base of the rotary position embedding.
     pub rope_parameters: RopeParameters,
 }
 
@@ -102,29 +102,29 @@ impl Default for ViTConfig {
 }
 
 impl ViTConfig {
-    /// Patches along a side of the picture.
+    /// Number of patches along a side of the image.
     pub fn grid(&self) -> usize {
         self.image_size / self.patch_size.max(1)
     }
 }
 
-/// `CLIPTextConfig`, what of it the prompt encoder uses.
+/// `CLIPTextConfig`: the part that the prompt encoder uses.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
 pub struct TextConfig {
-    /// Number of token ids.
+    /// Number of token ids in the vocabulary.
     pub vocab_size: usize,
-    /// Width.
+    /// Width of the layers, in channels.
     pub hidden_size: usize,
-    /// Width of the MLP.
+    /// Width of the MLP, in channels.
     pub intermediate_size: usize,
-    /// Layers.
+    /// Number of layers in the tower.
     pub num_hidden_layers: usize,
-    /// Heads.
+    /// Number of attention heads, which divides the width.
     pub num_attention_heads: usize,
-    /// Longest prompt, in tokens.
+    /// Maximum length of a prompt, in tokens.
     pub max_position_embeddings: usize,
-    /// Activation of the MLP.
+    /// Activation of the MLP: `gelu` or `relu`.
     pub hidden_act: String,
     /// ε of the layer norms.
     pub layer_norm_eps: f64,
@@ -145,19 +145,19 @@ impl Default for TextConfig {
     }
 }
 
-/// `Sam3DETREncoderConfig`.
+/// `Sam3DETREncoderConfig`: the encoder of the detector.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
 pub struct DetrEncoderConfig {
-    /// Width.
+    /// Width of the layers, equal to that of the pyramid.
     pub hidden_size: usize,
-    /// Layers.
+    /// Number of layers in the encoder.
     pub num_layers: usize,
-    /// Heads.
+    /// Number of attention heads, which divides the width.
     pub num_attention_heads: usize,
-    /// Width of the MLP.
+    /// Width of the MLP, in channels.
     pub intermediate_size: usize,
-    /// Activation of the MLP.
+    /// Activation of the MLP: `gelu` or `relu`.
     pub hidden_act: String,
 }
 
@@ -173,21 +173,21 @@ impl Default for DetrEncoderConfig {
     }
 }
 
-/// `Sam3DETRDecoderConfig`.
+/// `Sam3DETRDecoderConfig`: the decoder of the detector.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
 pub struct DetrDecoderConfig {
-    /// Width.
+    /// Width of the layers, equal to that of the pyramid.
     pub hidden_size: usize,
-    /// Layers.
+    /// Number of layers in the decoder.
     pub num_layers: usize,
-    /// Object queries.
+    /// Number of object queries: the maximum number of detections of a prompt.
     pub num_queries: usize,
-    /// Heads.
+    /// Number of attention heads, which divides the width.
     pub num_attention_heads: usize,
-    /// Width of the MLP.
+    /// Width of the MLP, in channels.
     pub intermediate_size: usize,
-    /// Activation of the MLP.
+    /// Activation of the MLP: `gelu` or `relu`.
     pub hidden_act: String,
 }
 
@@ -204,15 +204,15 @@ impl Default for DetrDecoderConfig {
     }
 }
 
-/// `Sam3MaskDecoderConfig`.
+/// `Sam3MaskDecoderConfig`: the detector's mask head.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
 pub struct MaskDecoderConfig {
-    /// Width.
+    /// Width of the decoder, equal to that of the pyramid.
     pub hidden_size: usize,
-    /// Heads of the attention to the prompt.
+    /// Number of heads of the attention to the prompt.
     pub num_attention_heads: usize,
-    /// Convolutions in the checkpoint; one for each pyramid level above the coarsest is used.
+    /// Number of convolutions that the model has; one for each pyramid level above the coarsest is used.
     pub num_upsampling_stages: usize,
 }
 

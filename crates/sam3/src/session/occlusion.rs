@@ -1,5 +1,5 @@
-//! Tracks that claim the same pixels (reference: `_suppress_overlapping_based_on_recent_occlusion`,
-//! `_suppress_object_pw_area_shrinkage`).
+//! Tracks that overlap each other: which of them are hidden (step 9) and what they remember (step 10). Reference:
+//! `_suppress_overlapping_based_on_recent_occlusion`, `_suppress_object_pw_area_shrinkage`.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -8,13 +8,13 @@ use super::track::{ALWAYS_OCCLUDED, NEVER_OCCLUDED, Track};
 use crate::mask::Bitmap;
 
 /// Mask logit of a hidden track.
-pub(crate) const HIDDEN_LOGIT: f32 = -10.0;
-/// Share of its pixels that a mask must win back from its rivals to be remembered.
+const HIDDEN_LOGIT: f32 = -10.0;
+/// A mask is remembered if it wins at least this share of its pixels.
 const KEPT_SHARE: f32 = 0.3;
 
-/// Empties the mask of the more recently occluded of two tracks that overlap by `threshold`, and notes on
-/// every track whether it is occluded on this frame. Returns which were emptied.
-pub(crate) fn hide_recently_occluded(
+/// Of two tracks with a mask IoU of at least `threshold`, empties the mask of the one that was occluded more recently.
+/// Updates every track's `last_occluded`. Returns the rows whose masks were emptied.
+pub(super) fn hide_recently_occluded(
     masks: &mut [Vec<f32>],
     tracks: &mut [Track],
     frame_idx: usize,
@@ -25,25 +25,25 @@ pub(crate) fn hide_recently_occluded(
     let occluded: Vec<i64> = tracks
         .iter()
         .map(|t| {
-            let unknown = if is_removed(t.facts.id) { ALWAYS_OCCLUDED } else { NEVER_OCCLUDED };
-            t.facts.last_occluded.unwrap_or(unknown)
+            let unknown = if is_removed(t.id) { ALWAYS_OCCLUDED } else { NEVER_OCCLUDED };
+            t.last_occluded.unwrap_or(unknown)
         })
         .collect();
     let mut hidden = vec![false; tracks.len()];
     for i in 0..tracks.len() {
         for j in i + 1..tracks.len() {
-            let same_prompt = tracks[i].facts.prompt == tracks[j].facts.prompt;
+            let same_prompt = tracks[i].prompt == tracks[j].prompt;
             if !same_prompt || bits[i].iou(&bits[j]) < threshold {
                 continue;
             }
-            // One hides the other only if that other was occluded later, and it was itself seen occluded.
+            // The other one must have been occluded before, too.
             hidden[i] |= occluded[i] > occluded[j] && occluded[j] > NEVER_OCCLUDED;
             hidden[j] |= occluded[j] > occluded[i] && occluded[i] > NEVER_OCCLUDED;
         }
     }
     for (i, track) in tracks.iter_mut().enumerate() {
         let now = hidden[i] || bits[i].is_empty();
-        track.facts.last_occluded = Some(if now { frame_idx as i64 } else { occluded[i] });
+        track.last_occluded = Some(if now { frame_idx as i64 } else { occluded[i] });
         if hidden[i] {
             masks[i].fill(HIDDEN_LOGIT);
         }
@@ -51,9 +51,9 @@ pub(crate) fn hide_recently_occluded(
     (0..hidden.len()).filter(|&i| hidden[i]).collect()
 }
 
-/// Masks as memory sees them: where tracks of a prompt overlap, the highest logit wins a pixel, and a track
-/// left with less than 0.3 of its pixels is emptied; the others keep their masks whole.
-pub(crate) fn suppress_shrunk<'a>(masks: &'a [Vec<f32>], prompts: &[usize]) -> Vec<Cow<'a, [f32]>> {
+/// Masks as the tracker remembers them. Where tracks of a prompt overlap, the highest logit wins a pixel. A track that
+/// wins less than [`KEPT_SHARE`] of its pixels is emptied; the others keep their complete masks.
+pub(super) fn suppress_shrunk<'a>(masks: &'a [Vec<f32>], prompts: &[usize]) -> Vec<Cow<'a, [f32]>> {
     let mut out: Vec<Cow<[f32]>> = masks.iter().map(Cow::from).collect();
     let mut groups: Vec<usize> = prompts.to_vec();
     groups.sort_unstable();
@@ -74,7 +74,7 @@ pub(crate) fn suppress_shrunk<'a>(masks: &'a [Vec<f32>], prompts: &[usize]) -> V
     out
 }
 
-/// Positive pixels of each member, and those of them that it wins.
+/// For each member, the number of its positive pixels and how many of them it wins.
 fn areas(masks: &[Vec<f32>], members: &[usize]) -> (Vec<u32>, Vec<u32>) {
     let masks: Vec<&[f32]> = members.iter().map(|&i| masks[i].as_slice()).collect();
     let before = masks.iter().map(|mask| mask.iter().map(|&x| u32::from(x > 0.0)).sum()).collect();
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mask_that_loses_most_pixels_is_emptied_and_the_winner_stays_whole() {
+    fn empties_a_mask_that_loses_most_of_its_pixels_and_keeps_the_winner() {
         let strong = vec![5.0, 5.0, 5.0, 5.0, -3.0, -3.0];
         let weak = vec![1.0, 1.0, 1.0, 1.0, 1.0, -3.0];
         let masks = [strong.clone(), weak.clone()];

@@ -1,8 +1,8 @@
-//! Where parameters come from: a checkpoint folder as Hugging Face lays it out, memory-mapped, or random
-//! numbers of the right shape.
+//! The source of a model's parameters: safetensors files in a model folder, memory-mapped, or random numbers of the
+//! requested shapes.
 //!
-//! Loading never stops at the first bad tensor: every missing, misshapen or unused one is collected and
-//! reported together by [`Weights::finish`].
+//! Loading does not stop at the first bad tensor. Missing, misshapen and unused tensors are collected, and
+//! [`Weights::finish`] reports all of them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -12,26 +12,14 @@ use std::rc::Rc;
 use candle_core::safetensors::MmapedSafetensors;
 use candle_core::{DType, Device, Shape, Tensor};
 
+use super::family::Family;
 use crate::error::{Error, Result};
 use crate::fnv::Fnv;
-use crate::model::Precision;
-
-/// Modules of the checkpoint that text-prompted tracking never runs. Their tensors may be present or not.
-const NOT_RUN: &[&str] = &[
-    "detector_model.geometry_encoder.",
-    "detector_model.mask_decoder.semantic_projection.",
-    "detector_model.text_encoder.text_projection.",
-    "tracker_model.prompt_encoder.point_embed.",
-    "tracker_model.prompt_encoder.shared_embedding.",
-    "tracker_model.no_memory_embedding",
-    "tracker_model.no_memory_positional_encoding",
-];
-
-/// Tables that older exports store and that are computed here.
-const RECOMPUTED: &[&str] = &[".position_ids", ".inv_freq", ".original_inv_freq"];
+use crate::precision::Precision;
 
 enum Source {
     Files {
+        family: Family,
         tensors: MmapedSafetensors,
         names: BTreeSet<String>,
         check_only: bool,
@@ -39,11 +27,11 @@ enum Source {
     Random {
         state: u64,
     },
-    /// Only what tensors there would be.
+    /// Zeros; counts the bytes that are requested.
     Shapes {
         n_bytes: u64,
     },
-    /// Values by key and shape; `None` where there is no such tensor.
+    /// Values computed from key and shape; `None` for a missing tensor.
     #[cfg(test)]
     Function(Box<Function>),
 }
@@ -56,13 +44,13 @@ struct Shared {
     used: RefCell<BTreeSet<String>>,
     problems: RefCell<Vec<String>>,
     ignored: RefCell<Vec<String>>,
-    /// Digest of the small tensors that were loaded.
+    /// Digest of the small tensors, in the order in which they were loaded.
     digest: Cell<Fnv>,
     precision: Precision,
     device: Device,
 }
 
-/// A place in the tree of parameters, like `detector_model.detr_encoder.layers.0`.
+/// A node in the tree of parameters, such as `detector_model.detr_encoder.layers.0`. Clones share the source.
 #[derive(Clone)]
 pub(crate) struct Weights {
     shared: Rc<Shared>,
@@ -70,39 +58,43 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    /// Maps `model.safetensors`, or the shards that `model.safetensors.index.json` lists. With `check_only`,
-    /// shapes are compared and no data is read.
+    /// Maps `model.safetensors`, or the shards that `model.safetensors.index.json` lists. With `check_only`, shapes
+    /// are compared but no data is read, and every parameter is zero.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for a missing or damaged file.
     pub(crate) fn open(
         folder: &Path,
+        family: Family,
         precision: Precision,
         device: &Device,
         check_only: bool,
     ) -> Result<Self> {
         let files = weight_files(folder)?;
-        let wrong = |path: &Path, error: candle_core::Error| Error::Checkpoint {
+        let damaged = |path: &Path, error: candle_core::Error| Error::Model {
             path: path.to_owned(),
-            what: format!("not a whole safetensors file ({error}); download it again"),
+            what: format!("not a complete safetensors file ({error}); download it again"),
         };
-        // One by one first, so that the error names the damaged one.
+        // Each file on its own first, so that the error names the damaged one.
         for file in &files {
-            map(std::slice::from_ref(file)).map_err(|e| wrong(file, e))?;
+            map(std::slice::from_ref(file)).map_err(|e| damaged(file, e))?;
         }
-        let tensors = map(&files).map_err(|e| wrong(folder, e))?;
+        let tensors = map(&files).map_err(|e| damaged(folder, e))?;
         let names = tensors.tensors().into_iter().map(|(name, _)| name).collect();
-        Ok(Self::new(Source::Files { tensors, names, check_only }, precision, device))
+        Ok(Self::new(Source::Files { family, tensors, names, check_only }, precision, device))
     }
 
-    /// Random parameters for benchmarks: any shape that is asked for exists.
+    /// Random parameters of any requested shape, for benchmarks.
     pub(crate) fn random(seed: u64, precision: Precision, device: &Device) -> Self {
         Self::new(Source::Random { state: seed | 1 }, precision, device)
     }
 
-    /// No parameters but zeros, to learn how much memory they would take; see [`Self::n_bytes`].
+    /// Zeros of any requested shape, to find out how much memory the parameters take; see [`Self::n_bytes`].
     pub(crate) fn shapes(precision: Precision) -> Self {
         Self::new(Source::Shapes { n_bytes: 0 }, precision, &Device::Cpu)
     }
 
-    /// Bytes of all parameters that were asked for, where only their shapes are known.
+    /// Bytes of the parameters requested so far from [`Self::shapes`]; 0 for other sources.
     pub(crate) fn n_bytes(&self) -> u64 {
         match &*self.shared.source.borrow() {
             Source::Shapes { n_bytes } => *n_bytes,
@@ -110,9 +102,9 @@ impl Weights {
         }
     }
 
-    /// Parameters that a function computes.
+    /// Parameters computed by a function of key and shape.
     #[cfg(test)]
-    pub(crate) fn by(
+    pub(crate) fn from_fn(
         precision: Precision,
         device: &Device,
         function: impl Fn(&str, &[usize]) -> Option<Vec<f32>> + 'static,
@@ -133,40 +125,40 @@ impl Weights {
         Self { shared: Rc::new(shared), prefix: String::new() }
     }
 
-    /// The place `name` below this one.
+    /// The child `name` of this node.
     pub(crate) fn pp(&self, name: impl std::fmt::Display) -> Self {
         let prefix =
             if self.prefix.is_empty() { name.to_string() } else { format!("{}.{name}", self.prefix) };
         Self { shared: self.shared.clone(), prefix }
     }
 
-    /// Says that the tensors below `name` belong to the model but are not run.
+    /// Accepts tensors below `name` that the model has but the engine does not use.
     pub(crate) fn ignore(&self, name: impl std::fmt::Display) {
         self.shared.ignored.borrow_mut().push(format!("{}.", self.pp(name).prefix));
     }
 
-    /// The device that parameters live on.
+    /// The device that parameters are loaded to.
     pub(crate) fn device(&self) -> &Device {
         &self.shared.device
     }
 
-    /// The type of activations.
+    /// The number type of activations.
     pub(crate) fn activations(&self) -> DType {
         self.shared.precision.activations()
     }
 
-    /// The parameter `name` of exactly this shape, in the type of large weights. A problem is recorded and zeros are
-    /// returned, so that one load reports them all.
+    /// The parameter `name`, which must have exactly this shape, in the type of large weights. If it is missing or
+    /// has another shape, the problem is recorded for [`Self::finish`] and zeros are returned.
     pub(crate) fn get(&self, shape: impl Into<Shape>, name: &str) -> Result<Tensor> {
         self.get_as(shape, name, self.shared.precision.weights())
     }
 
-    /// Like [`Self::get`], in the type of activations: for what is added to them.
+    /// Like [`Self::get`], in the type of activations: for parameters that are added to activations.
     pub(crate) fn get_added(&self, shape: impl Into<Shape>, name: &str) -> Result<Tensor> {
         self.get_as(shape, name, self.activations())
     }
 
-    /// Like [`Self::get`], always f32: for norms, and for what tables are computed from.
+    /// Like [`Self::get`], always in f32: for norms, and for parameters that tables are computed from.
     pub(crate) fn get_f32(&self, shape: impl Into<Shape>, name: &str) -> Result<Tensor> {
         self.get_as(shape, name, DType::F32)
     }
@@ -195,54 +187,70 @@ impl Weights {
                     zeros()
                 }
             },
-            Source::Files { tensors, names, check_only } => {
-                let problem = |text: String| self.shared.problems.borrow_mut().push(text);
-                let Some(stored) = spellings(&key).find(|k| names.contains(k)) else {
-                    problem(format!("{key}: missing, expected shape {:?}", shape.dims()));
-                    return zeros();
-                };
-                self.shared.used.borrow_mut().insert(stored.clone());
-                let view = tensors.get(&stored)?;
-                if view.shape() != shape.dims() {
-                    problem(format!(
-                        "{stored}: has shape {:?}, the config needs {:?}",
-                        view.shape(),
-                        shape.dims()
-                    ));
-                    return zeros();
+            Source::Files { family, tensors, names, check_only } => {
+                match self.find_stored(&key, &shape, *family, tensors, names)? {
+                    Some(stored) if !*check_only => {
+                        self.add_to_digest(tensors.get(&stored)?.data());
+                        Ok(tensors.load(&stored, &self.shared.device)?.to_dtype(dtype)?)
+                    }
+                    _ => zeros(),
                 }
-                if *check_only {
-                    return zeros();
-                }
-                // Norms and biases of every module: whatever is trained changes some of them.
-                const SMALL: usize = 1 << 14;
-                if view.data().len() <= SMALL {
-                    self.shared.digest.set(self.shared.digest.get().add(view.data()));
-                }
-                Ok(tensors.load(&stored, &self.shared.device)?.to_dtype(dtype)?)
             }
         }
     }
 
-    /// Tells the weights of one checkpoint from those of another, after loading.
+    /// The name under which a tensor is stored; `None`, with the problem recorded, if it is missing or has another
+    /// shape.
+    fn find_stored(
+        &self,
+        key: &str,
+        shape: &Shape,
+        family: Family,
+        tensors: &MmapedSafetensors,
+        names: &BTreeSet<String>,
+    ) -> Result<Option<String>> {
+        let problem = |text: String| self.shared.problems.borrow_mut().push(text);
+        let Some(stored) = family.stored_names(key).find(|name| names.contains(name)) else {
+            problem(format!("{key}: missing, expected shape {:?}", shape.dims()));
+            return Ok(None);
+        };
+        self.shared.used.borrow_mut().insert(stored.clone());
+        let view = tensors.get(&stored)?;
+        if view.shape() != shape.dims() {
+            problem(format!("{stored}: has shape {:?}, the config needs {:?}", view.shape(), shape.dims()));
+            return Ok(None);
+        }
+        Ok(Some(stored))
+    }
+
+    /// Adds a tensor to the digest if it is small: norms and biases of every module, some of which any training
+    /// changes.
+    fn add_to_digest(&self, data: &[u8]) {
+        const SMALL: usize = 1 << 14;
+        if data.len() <= SMALL {
+            self.shared.digest.set(self.shared.digest.get().add(data));
+        }
+    }
+
+    /// Distinguishes the weights of one model from another's. Complete once everything is loaded.
     pub(crate) fn digest(&self) -> Fnv {
         self.shared.digest.get()
     }
 
-    /// Ends loading.
+    /// Reports the problems of loading.
     ///
     /// # Errors
     /// [`Error::Tensors`] with every missing, misshapen or unused tensor.
     pub(crate) fn finish(&self) -> Result<()> {
         let mut problems = self.shared.problems.borrow().clone();
-        if let Source::Files { tensors, names, .. } = &*self.shared.source.borrow() {
+        if let Source::Files { family, tensors, names, .. } = &*self.shared.source.borrow() {
             let used = self.shared.used.borrow();
             let ignored = self.shared.ignored.borrow();
             for name in names.difference(&used) {
-                let key = name.replacen("tracker_model.tracker_model.", "tracker_model.", 1);
-                let known = NOT_RUN.iter().any(|p| key.starts_with(p))
+                let key = family.engine_name(name);
+                let known = family.unused_prefixes().iter().any(|p| key.starts_with(p))
                     || ignored.iter().any(|p| key.starts_with(p.as_str()))
-                    || RECOMPUTED.iter().any(|s| key.ends_with(s));
+                    || family.computed_suffixes().iter().any(|s| key.ends_with(s));
                 if !known {
                     let shape = tensors.get(name)?.shape().to_vec();
                     problems.push(format!("{name}: shape {shape:?}, and nothing in the config uses it"));
@@ -259,22 +267,15 @@ impl Weights {
     }
 }
 
-/// The spellings of a key: as on the hub, and as transformers' `save_pretrained` writes the tracker's.
-fn spellings(key: &str) -> impl Iterator<Item = String> {
-    let doubled =
-        key.strip_prefix("tracker_model.").map(|rest| format!("tracker_model.tracker_model.{rest}"));
-    std::iter::once(key.to_owned()).chain(doubled)
-}
-
 /// Maps safetensors files and reads their headers.
 fn map(files: &[PathBuf]) -> candle_core::Result<MmapedSafetensors> {
-    #[expect(unsafe_code, reason = "a memory map; the checkpoint must not be rewritten while it is loaded")]
+    #[expect(unsafe_code, reason = "a memory map: the files must not change while they are loaded")]
     unsafe {
         MmapedSafetensors::multi(files)
     }
 }
 
-/// Uniform numbers in `offset ± scale` (xorshift64).
+/// Uniform random numbers in `offset ± scale` (xorshift64).
 fn random(state: &mut u64, n: usize, scale: f32, offset: f32) -> Vec<f32> {
     (0..n)
         .map(|_| {
@@ -286,18 +287,18 @@ fn random(state: &mut u64, n: usize, scale: f32, offset: f32) -> Vec<f32> {
         .collect()
 }
 
-/// The safetensors files of a checkpoint folder.
+/// The safetensors files of a model folder.
 fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let single = folder.join("model.safetensors");
     if single.is_file() {
         return Ok(vec![single]);
     }
     let index = folder.join("model.safetensors.index.json");
-    let wrong = |what: String| Error::Checkpoint { path: index.clone(), what };
+    let wrong = |what: String| Error::Model { path: index.clone(), what };
     if !index.is_file() {
-        return Err(Error::Checkpoint {
+        return Err(Error::Model {
             path: folder.to_owned(),
-            what: "holds neither model.safetensors nor model.safetensors.index.json".into(),
+            what: "contains neither model.safetensors nor model.safetensors.index.json".into(),
         });
     }
     let text = std::fs::read_to_string(&index).map_err(|e| wrong(e.to_string()))?;
@@ -307,13 +308,13 @@ fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let names: BTreeSet<&str> = map.values().filter_map(|v| v.as_str()).collect();
     let mut files = Vec::new();
     for name in names {
-        // A shard is a file beside the index: anything else would read outside the folder.
+        // A shard is a file next to the index; anything else would read outside the folder.
         if name.contains(['/', '\\']) || name.starts_with('.') {
             return Err(wrong(format!("names a shard outside its folder: {name}")));
         }
         let path = folder.join(name);
         if !path.is_file() {
-            return Err(Error::Checkpoint { path, what: "a shard that the index lists is missing".into() });
+            return Err(Error::Model { path, what: "this shard is listed in the index but missing".into() });
         }
         files.push(path);
     }

@@ -1,37 +1,36 @@
-//! Memory attention: the current picture, once for each object, attends to what that object looked like
-//! (reference: `Sam3TrackerVideoMemoryAttention`; SAM 2, arXiv:2408.00714, section 4).
+//! Memory attention: the features of the current frame attend to the memory of each object (reference: `Sam3TrackerVideoMemoryAttention`; SAM 2, arXiv:2408.00714, section 4).
 //!
-//! Two exact savings over the reference. Values are not rotated and memories have few channels, so
-//! `softmax(QKᵀ)(M W_v + b) = (softmax(QKᵀ) M) W_v + b`: attention runs in the memory's channels and `W_v`
-//! comes after. And all objects enter the first layer with the same picture, so its self-attention and the
-//! queries of its cross-attention are computed once.
+//! It saves computation in two ways, with exact results. Values are not rotated and memories have few channels, and
+//! `softmax(QKᵀ)(M W_v + b) = (softmax(QKᵀ) M) W_v + b`, so attention runs in the memory's channels and `W_v` is applied
+//! afterwards. And all objects enter the first layer with the same features, so its self-attention and the queries of its
+//! cross-attention are computed once.
 
 use candle_core::{Result as TensorResult, Tensor};
 
-use crate::config::{TrackerConfig, activation};
 use crate::error::Result;
+use crate::model_files::Weights;
+use crate::model_files::config::{TrackerConfig, activation};
 use crate::nn::{LayerNorm, Linear, RotarySelfAttention};
 use crate::ops::{self, Activation};
 use crate::position::RopeTable;
 use crate::trace;
-use crate::weights::Weights;
 
-/// ε of its norms: `torch.nn.LayerNorm`'s own.
+/// ε of the norms: the default of `torch.nn.LayerNorm`.
 const EPS: f64 = crate::nn::DEFAULT_EPS;
 
-/// What objects remember, ready to be attended to.
+/// The memories of several objects, ready to be attended to.
 pub(crate) struct MemoryBatch {
-    /// All objects' memories one after the other, `[Σ lk, m]`; of each object frames first and then pointers.
+    /// The memories of all objects concatenated, `[Σ lk, m]`; for each object first frames, then pointers.
     pub values: Tensor,
-    /// The same with their positions.
+    /// The values plus their position embeddings, `[Σ lk, m]`.
     pub keys: Tensor,
-    /// For each object, how many rows it has.
+    /// The number of rows of each object.
     pub key_lens: Vec<usize>,
-    /// For each object, how many of its rows lie on the grid and are rotated; the rest are pointers.
+    /// The number of rows of each object that are cells of the grid and get rotary positions; the others are pointers.
     pub n_rotated: Vec<usize>,
 }
 
-/// `Sam3TrackerVideoMemoryAttention`.
+/// `Sam3TrackerVideoMemoryAttention`: layers and a final norm.
 pub(crate) struct MemoryAttention {
     pub(crate) layers: Vec<Layer>,
     layer_norm: LayerNorm,
@@ -54,14 +53,14 @@ impl MemoryAttention {
         })
     }
 
-    /// The picture `[1, l, c]` and its positions `[l, c]`, seen with the memories of n objects → `[n, l, c]`.
+    /// Features `[1, l, c]` with positions `[l, c]`, attending to the memories of n objects → `[n, l, c]`.
     pub(crate) fn forward(
         &self,
-        picture: &Tensor,
+        features: &Tensor,
         positions: &Tensor,
         memory: &MemoryBatch,
     ) -> TensorResult<Tensor> {
-        let mut x = ops::add(picture, &(positions * 0.1)?)?;
+        let mut x = ops::add(features, &(positions * 0.1)?)?;
         for layer in &self.layers {
             x = layer.forward(&x, memory, &self.rope)?;
             trace::note("memory_attention.layer", &x);
@@ -103,7 +102,7 @@ impl Layer {
         })
     }
 
-    /// x `[n, l, c]`, or `[1, l, c]` while it is the same for all n objects → `[n, l, c]`.
+    /// x `[n, l, c]`, or `[1, l, c]` if it is the same for all n objects → `[n, l, c]`.
     pub(crate) fn forward(&self, x: &Tensor, memory: &MemoryBatch, rope: &RopeTable) -> TensorResult<Tensor> {
         let x = self.self_attn.forward_onto(x, &self.layer_norm1.forward(x)?, rope, None)?;
         let x = self.cross_attn_image.forward_onto(&x, &self.layer_norm2.forward(&x)?, memory, rope)?;
@@ -134,7 +133,7 @@ impl CrossAttention {
         })
     }
 
-    /// `residual` `[n or 1, l, c]` and what x `[n or 1, l, c]` sees in the memories of n objects → `[n, l, c]`.
+    /// `residual` plus the attention of x to the memories of n objects; both `[n or 1, l, c]` → `[n, l, c]`.
     fn forward_onto(
         &self,
         residual: &Tensor,
@@ -152,7 +151,7 @@ impl CrossAttention {
         self.o_proj.forward_onto(residual, &self.project_values(&mean)?)
     }
 
-    /// `W_v` on averaged memories: `[n, l, heads·m]` → `[n, l, inner]`, each head its own rows of `W_v`.
+    /// Applies `W_v` to averaged memories: `[n, l, heads·m]` → `[n, l, inner]`, each head with its own rows of `W_v`.
     fn project_values(&self, mean: &Tensor) -> TensorResult<Tensor> {
         if self.heads == 1 {
             return self.v_proj.forward(mean);

@@ -2,84 +2,85 @@
 
 use serde::Deserialize;
 
-use super::{DetectorConfig, RopeParameters, VisionConfig, activation, require, require_heads};
+use super::detector::{DetectorConfig, VisionConfig};
+use super::shared::{RopeParameters, activation, require, require_heads};
 use crate::error::Result;
 
-/// `Sam3TrackerVideoConfig`.
+/// `Sam3TrackerVideoConfig`: memory attention, memory encoder and SAM head.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
 pub struct TrackerConfig {
     /// Shapes of the features that the tracker reads; equal to the detector's.
     pub vision_config: VisionConfig,
-    /// Embedding of mask prompts.
+    /// The encoder of mask prompts.
     pub prompt_encoder_config: PromptEncoderConfig,
-    /// SAM head.
+    /// The SAM head, which reads masks from features.
     pub mask_decoder_config: SamHeadConfig,
-    /// Memory frames an object attends to, the current one counted.
+    /// Number of memory frames that an object attends to, the current frame included.
     pub num_maskmem: usize,
-    /// Scale of the mask's probabilities before the memory encoder.
+    /// Scale applied to a mask's probabilities before the memory encoder.
     pub sigmoid_scale_for_mem_enc: f64,
-    /// Offset of the mask's probabilities before the memory encoder.
+    /// Offset added to a mask's scaled probabilities before the memory encoder.
     pub sigmoid_bias_for_mem_enc: f64,
-    /// Whether an absent object's memory is marked.
+    /// Whether the memory of an object that is not visible is marked.
     pub enable_occlusion_spatial_embedding: bool,
     /// Whether the SAM head proposes several masks.
     pub multimask_output_in_sam: bool,
-    /// Fewest points for several masks.
+    /// Minimum number of points in a prompt for several masks.
     pub multimask_min_pt_num: i64,
-    /// Most points for several masks.
+    /// Maximum number of points in a prompt for several masks.
     pub multimask_max_pt_num: i64,
-    /// Whether it does so while tracking.
+    /// Whether the SAM head also proposes several masks on frames without a prompt.
     pub multimask_output_for_tracking: bool,
-    /// Object pointers an object attends to, the current one counted.
+    /// Number of object pointers that an object attends to, the current frame's included.
     pub max_object_pointers_in_encoder: usize,
-    /// Conditioning frames an object attends to; -1 for all.
+    /// Number of conditioning frames that an object attends to; -1: all.
     pub max_cond_frame_num: i64,
-    /// Whether pointers carry their age.
+    /// Whether pointers get an embedding of their age.
     pub enable_temporal_pos_encoding_for_object_pointers: bool,
-    /// Width of memory attention.
+    /// Width of memory attention, in channels.
     pub memory_attention_hidden_size: usize,
-    /// Layers of memory attention.
+    /// Number of layers of memory attention.
     pub memory_attention_num_layers: usize,
-    /// Heads of memory attention.
+    /// Number of heads of memory attention.
     pub memory_attention_num_attention_heads: usize,
-    /// Reduction of the width inside memory attention.
+    /// Factor by which the width is reduced inside the attention.
     pub memory_attention_downsample_rate: usize,
-    /// Width of its MLP.
+    /// Width of memory attention's MLP, in channels.
     pub memory_attention_feed_forward_hidden_size: usize,
-    /// Activation of its MLP.
+    /// Activation of memory attention's MLP: `gelu` or `relu`.
     pub memory_attention_feed_forward_hidden_act: String,
-    /// Grid of its rotary embedding.
+    /// Grid of the rotary position embedding; absent: 72 × 72.
     pub memory_attention_rope_feat_sizes: Option<[usize; 2]>,
-    /// Width of the memory encoder.
+    /// Width of the memory encoder, in channels.
     pub memory_encoder_hidden_size: usize,
-    /// Channels of a memory.
+    /// Channels of a memory; a pointer is split into tokens of this width.
     pub memory_encoder_output_channels: usize,
-    /// Rotary base.
+    /// Base of the rotary position embedding.
     pub rope_parameters: RopeParameters,
     /// Channels of the downsampled mask.
     pub mask_downsampler_embed_dim: usize,
-    /// Kernel of its convolutions.
+    /// Kernel size of the mask downsampler's convolutions.
     pub mask_downsampler_kernel_size: usize,
-    /// Stride of its convolutions.
+    /// Stride of the mask downsampler's convolutions.
     pub mask_downsampler_stride: usize,
-    /// Padding of its convolutions.
+    /// Padding of the mask downsampler's convolutions.
     pub mask_downsampler_padding: usize,
-    /// Reduction of the mask over all convolutions.
+    /// Factor by which all its convolutions together reduce the mask.
     pub mask_downsampler_total_stride: usize,
-    /// Activation between them.
+    /// Activation between the mask downsampler's convolutions.
     pub mask_downsampler_hidden_act: String,
-    /// Blocks of the memory fuser.
+    /// Number of blocks of the memory fuser.
     pub memory_fuser_num_layers: usize,
-    /// Its channels.
+    /// Channels of the memory fuser.
     pub memory_fuser_embed_dim: usize,
-    /// Width of its MLPs.
+    /// Width of the MLPs in the memory fuser's blocks.
     pub memory_fuser_intermediate_dim: usize,
-    /// Its depthwise kernel.
+    /// Kernel size of the memory fuser's depthwise convolutions.
     pub memory_fuser_kernel_size: usize,
-    /// Its padding.
+    /// Padding of the memory fuser's depthwise convolutions.
     pub memory_fuser_padding: usize,
-    /// Its activation.
+    /// Activation in the memory fuser's blocks.
     pub memory_fuser_hidden_act: String,
 }
 
@@ -126,13 +127,13 @@ impl Default for TrackerConfig {
     }
 }
 
-/// `Sam3TrackerVideoPromptEncoderConfig`.
+/// `Sam3TrackerVideoPromptEncoderConfig`: the encoder of mask prompts.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
 pub struct PromptEncoderConfig {
-    /// Width.
+    /// Width of the embedding, in channels.
     pub hidden_size: usize,
-    /// Height and width of the model's picture, in pixels.
+    /// Height and width of the model's input image, in pixels.
     pub image_size: usize,
     /// Height and width of a patch, in pixels.
     pub patch_size: usize,
@@ -140,7 +141,7 @@ pub struct PromptEncoderConfig {
     pub mask_input_channels: usize,
     /// Activation of the mask embedding.
     pub hidden_act: String,
-    /// ε of its layer norms.
+    /// ε of the mask embedding's layer norms.
     pub layer_norm_eps: f64,
 }
 
@@ -157,31 +158,31 @@ impl Default for PromptEncoderConfig {
     }
 }
 
-/// `Sam3TrackerVideoMaskDecoderConfig`.
+/// `Sam3TrackerVideoMaskDecoderConfig`: the SAM head.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
 pub struct SamHeadConfig {
-    /// Width.
+    /// Width of the tokens, in channels.
     pub hidden_size: usize,
-    /// Width of the MLPs.
+    /// Width of the MLPs, in channels.
     pub mlp_dim: usize,
-    /// Two-way layers.
+    /// Number of two-way attention layers.
     pub num_hidden_layers: usize,
-    /// Heads.
+    /// Number of heads of every attention.
     pub num_attention_heads: usize,
-    /// Reduction of the width inside cross-attention.
+    /// Factor by which cross-attention reduces the width.
     pub attention_downsample_rate: usize,
-    /// Masks proposed beside the first.
+    /// Number of masks proposed in addition to the single one.
     pub num_multimask_outputs: usize,
-    /// Layers of the head that predicts IoU.
+    /// Number of layers of the head that predicts the IoU of each mask.
     pub iou_head_depth: usize,
-    /// Its width.
+    /// Width of the head that predicts the IoU, in channels.
     pub iou_head_hidden_dim: usize,
-    /// Whether a single mask falls back to the best of several when it is unstable.
+    /// Whether an unstable single mask is replaced by the best of several.
     pub dynamic_multimask_via_stability: bool,
-    /// Logit offset of the stability score.
+    /// Offset of the logit threshold in the stability score.
     pub dynamic_multimask_stability_delta: f32,
-    /// Stability from which the single mask is kept.
+    /// Stability score from which the single mask is kept.
     pub dynamic_multimask_stability_thresh: f32,
 }
 
@@ -204,19 +205,19 @@ impl Default for SamHeadConfig {
 }
 
 impl TrackerConfig {
-    /// Height and width of the rotary grid.
+    /// Height and width of the grid of the rotary position embedding.
     pub fn rope_grid(&self) -> [usize; 2] {
         self.memory_attention_rope_feat_sizes.unwrap_or([72, 72])
     }
 
-    /// Whether the SAM head proposes several masks for an object without point prompts.
+    /// Whether the SAM head proposes several masks for an object that has no point prompts.
     pub fn multimask(&self, is_conditioning_frame: bool) -> bool {
         self.multimask_output_in_sam
             && (is_conditioning_frame || self.multimask_output_for_tracking)
             && (self.multimask_min_pt_num..=self.multimask_max_pt_num).contains(&0)
     }
 
-    /// Strided convolutions of the mask downsampler.
+    /// Number of strided convolutions of the mask downsampler.
     pub fn mask_downsampler_layers(&self) -> usize {
         let log2 = |x: usize| x.max(1).ilog2();
         (log2(self.mask_downsampler_total_stride) / log2(self.mask_downsampler_stride).max(1)) as usize

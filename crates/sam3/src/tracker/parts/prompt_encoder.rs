@@ -1,20 +1,20 @@
-//! Prompts of the SAM head, what of them tracking needs: masks, the absence of a mask, and the points that
-//! are not points (reference: `Sam3TrackerVideoPromptEncoder`).
+//! The prompts of the SAM head that tracking needs: a mask, no mask, and no points (reference:
+//! `Sam3TrackerVideoPromptEncoder`).
 
 use candle_core::{Result as TensorResult, Tensor};
 
-use crate::config::{PromptEncoderConfig, activation};
 use crate::error::Result;
+use crate::model_files::Weights;
+use crate::model_files::config::{PromptEncoderConfig, activation};
 use crate::nn::{Conv2d, LayerNorm, Linear};
 use crate::ops::{self, Activation, ConvGeometry};
-use crate::weights::Weights;
 
-/// `Sam3TrackerVideoPromptEncoder`.
+/// `Sam3TrackerVideoPromptEncoder`, without points and boxes.
 pub(crate) struct PromptEncoder {
     mask_embed: MaskEmbedding,
     /// Dense prompt of an object without a mask, `[1, c]`.
     pub no_mask: Tensor,
-    /// Two padding tokens `[2, c]`: the reference always adds an empty point, and pads it with another.
+    /// Two tokens `[2, c]` for "no point": the reference adds an empty point and pads it with another.
     pub no_points: Tensor,
 }
 
@@ -35,7 +35,7 @@ impl PromptEncoder {
     }
 }
 
-/// `Sam3TrackerVideoMaskEmbedding`.
+/// `Sam3TrackerVideoMaskEmbedding`: two halving convolutions and a projection.
 struct MaskEmbedding {
     conv1: Conv2d,
     layer_norm1: LayerNorm,

@@ -1,17 +1,17 @@
-//! The memory encoder: a mask and the picture under it become a memory (reference:
+//! The memory encoder: combines a mask with the features under it into a memory (reference:
 //! `Sam3TrackerVideoMemoryEncoder`).
 
 use candle_core::{Result as TensorResult, Tensor};
 
 use super::sam_head::CHANNEL_EPS;
-use crate::config::{TrackerConfig, activation};
 use crate::error::Result;
+use crate::model_files::Weights;
+use crate::model_files::config::{TrackerConfig, activation};
 use crate::nn::{Conv2d, LayerNorm, Linear};
 use crate::ops::{self, Activation, ConvGeometry};
 use crate::trace;
-use crate::weights::Weights;
 
-/// `Sam3TrackerVideoMemoryEncoder`.
+/// `Sam3TrackerVideoMemoryEncoder`: mask downsampler, fuser and projection.
 pub(crate) struct MemoryEncoder {
     mask_downsampler: MaskDownsampler,
     feature_projection: Linear,
@@ -33,11 +33,11 @@ impl MemoryEncoder {
         })
     }
 
-    /// the picture `[1, g, g, c]` and n masks `[n, 16g, 16g]` → `[n, g, g, m]`.
-    pub(crate) fn forward(&self, picture: &Tensor, masks: &Tensor) -> TensorResult<Tensor> {
+    /// Features `[1, g, g, c]` and n masks `[n, 16g, 16g]` → `[n, g, g, m]`.
+    pub(crate) fn forward(&self, features: &Tensor, masks: &Tensor) -> TensorResult<Tensor> {
         let masks = self.mask_downsampler.forward(&masks.unsqueeze(3)?)?;
         trace::note("mask_downsampler", &masks);
-        let mut x = ops::add(&masks, &self.feature_projection.forward(picture)?)?;
+        let mut x = ops::add(&masks, &self.feature_projection.forward(features)?)?;
         for block in &self.memory_fuser {
             x = block.forward(&x)?;
         }
@@ -48,7 +48,7 @@ impl MemoryEncoder {
     }
 }
 
-/// `Sam3TrackerVideoMaskDownSampler`: strided convolutions, each with stride² times the channels.
+/// `Sam3TrackerVideoMaskDownSampler`: strided convolutions, each of which multiplies the channels by stride².
 struct MaskDownsampler {
     layers: Vec<(Conv2d, LayerNorm)>,
     final_conv: Linear,
