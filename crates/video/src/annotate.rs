@@ -1,34 +1,43 @@
-//! A copy of a video with boxes drawn into it: one child decodes, the planes are drawn on here, a
-//! second child encodes and copies the sound. Every picture keeps the time it had.
+//! An annotated copy of a video: one child decodes, boxes are drawn into the planes here, and a
+//! second child encodes and copies the sound. Every frame keeps its timestamp.
+
+mod draw;
+mod encoder;
+mod font;
+mod matroska;
+mod partial;
+mod sound;
 
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
-use crate::decode::{Layout, Plan, Stream};
-use crate::draw::{Canvas, Overlay};
-use crate::encoder::Encoder;
+pub use draw::Overlay;
+
+use crate::annotate::draw::Canvas;
+use crate::annotate::encoder::Encoder;
+use crate::annotate::partial::PartialFile;
+use crate::decode::plan::{DecodePlan, PixelLayout};
+use crate::decode::stream::FrameStream;
 use crate::error::VideoError;
-use crate::frames::DecodeOptions;
-use crate::partial::Partial;
-use crate::sound;
+use crate::options::DecodeOptions;
 use crate::tools::Tools;
 use crate::video::Video;
 
-/// Pictures decoded ahead of the drawing.
+/// Frames decoded ahead of the drawing.
 const READ_AHEAD: usize = 2;
 
-/// Writes the frames `range` of `video` to `out` as an mp4 (H.264) with what `overlays` returns for
-/// each frame drawn into it, in source pixels. Timestamps are the source's, shifted so that a part
-/// from the middle begins at zero; sound is copied, or converted to AAC where mp4 cannot hold it.
-/// Frames lost to damage are absent.
+/// Writes the frames `range` of `video` to `out` as an MP4 (H.264), with the boxes that `overlays`
+/// returns for each frame drawn into it, in source pixels. Timestamps are those of the source,
+/// shifted so that a range from the middle begins at zero. Sound is copied, or converted to AAC
+/// where MP4 cannot hold it. Frames lost to damage are left out.
 ///
-/// `progress` is called after each frame with the number done and the number expected; breaking
-/// cancels. `out` appears whole or not at all, and replaces a file of that name.
+/// `progress` is called after each frame with the number of frames done and expected; breaking
+/// cancels. `out` is written atomically and replaces an existing file of that name.
 ///
 /// # Errors
 ///
-/// [`VideoError::Cancelled`] when `progress` broke, [`VideoError::Encode`] when `out` cannot be
-/// written, and what decoding can meet. No temporary file remains.
+/// [`VideoError::Cancelled`] when `progress` breaks, [`VideoError::Encode`] when `out` cannot be
+/// written, and all errors of decoding. No temporary file is left behind.
 pub fn annotate(
     tools: &Tools,
     video: &Video,
@@ -38,33 +47,33 @@ pub fn annotate(
     progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
 ) -> Result<(), VideoError> {
     let options = DecodeOptions { range, ..DecodeOptions::default() };
-    let plan = Plan::new(video, Layout::I420, &options);
-    let total = plan.expected();
+    let plan = DecodePlan::new(video, PixelLayout::I420, &options);
+    let total = plan.n_requested();
     if total == 0 {
-        return Err(VideoError::encode(out, "the range holds no frames"));
+        return Err(VideoError::encode(out, "the range contains no frames"));
     }
-    let partial = Partial::create(out).map_err(|source| VideoError::io(out, "cannot create", source))?;
+    let partial = PartialFile::create(out).map_err(|source| VideoError::io(out, "cannot create", source))?;
     if partial.target() == video.path() {
-        return Err(VideoError::encode(out, "it is the video itself; choose another name"));
+        return Err(VideoError::encode(out, "it is the source video; choose another name"));
     }
     let sound = sound::streams(tools, video)?;
-    let (width, height) = plan.size();
+    let (width, height) = plan.frame_size();
     let mut encoder = Encoder::start(tools, video, &plan, &sound, &partial)?;
     let mut done = 0;
-    for picture in Stream::start(plan, READ_AHEAD)? {
-        let mut picture = picture?;
-        let mut canvas = Canvas::new(&mut picture.bytes, width as usize, height as usize);
-        for overlay in overlays(picture.frame_idx) {
+    for frame in FrameStream::start(plan, READ_AHEAD)? {
+        let mut frame = frame?;
+        let mut canvas = Canvas::new(&mut frame.bytes, width as usize, height as usize);
+        for overlay in overlays(frame.frame_idx) {
             canvas.overlay(&overlay);
         }
-        encoder.write(picture)?;
+        encoder.write(frame)?;
         done += 1;
         if progress(done, total).is_break() {
             return Err(VideoError::Cancelled);
         }
     }
     if done == 0 {
-        return Err(VideoError::decode(video.path(), "none of the frames asked for could be decoded"));
+        return Err(VideoError::decode(video.path(), "none of the requested frames could be decoded"));
     }
     encoder.finish()?;
     partial.keep().map_err(|source| VideoError::io(out, "cannot write", source))

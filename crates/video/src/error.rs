@@ -1,95 +1,94 @@
-//! The crate's one error type. A variant exists where a caller acts on the difference: install a
-//! tool, refuse the upload, try again, or stop quietly. Each message names the file, what is wrong
-//! with it and the way out.
+//! The crate's error type. Each variant is handled differently by some caller: install a tool,
+//! reject the upload, retry, or stop quietly. Messages name the file, the problem and the fix.
 
 use std::path::{Path, PathBuf};
 
 /// Why a video could not be opened, read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum VideoError {
-    /// `ffmpeg` or `ffprobe` is missing, too old or does not run: the machine needs setting up.
+    /// `ffmpeg` or `ffprobe` is missing, too old, or does not run. Install it or fix the setup.
     #[error(
-        "{0}. Install ffmpeg 5.1 or newer (`apt-get install ffmpeg` or `brew install ffmpeg`), or name the \
-         programs in COURTSIDE_FFMPEG and COURTSIDE_FFPROBE"
+        "{0}. Install ffmpeg 5.1 or newer (`apt-get install ffmpeg` or `brew install ffmpeg`), or set \
+         COURTSIDE_FFMPEG and COURTSIDE_FFPROBE to the paths of the programs"
     )]
     Tools(String),
 
-    /// The operating system refused something; another attempt may work.
+    /// A system call failed. A retry may succeed.
     #[error("{action} {}: {source}", path.display())]
     Io {
-        /// The file or program concerned.
+        /// The file or program that the operation was about.
         path: PathBuf,
-        /// What was being done, as in "cannot open".
+        /// The failed operation, such as "cannot open".
         action: &'static str,
-        /// The system's own error.
+        /// The error from the operating system.
         source: std::io::Error,
     },
 
-    /// The file is not a video that can be read; another attempt will not help.
+    /// The file is not a readable video. A retry does not help.
     #[error("{} is not a readable video: {detail}", path.display())]
     NotVideo {
-        /// The file.
+        /// Path of the video file.
         path: PathBuf,
-        /// What is wrong with it, and the way out where there is one.
+        /// What is wrong with the file, and how to fix it if that is known.
         detail: String,
     },
 
-    /// A video, but of a codec that is not taken; converting it helps.
+    /// The file is a video with an unsupported codec. Converting it helps.
     #[error(
         "{} is encoded as {codec}, which is not supported. Convert it first: \
          ffmpeg -i INPUT -c:v libx264 -c:a aac OUTPUT.mp4",
         path.display()
     )]
     UnsupportedCodec {
-        /// The file.
+        /// Path of the video file.
         path: PathBuf,
-        /// ffmpeg's name of the codec.
+        /// The codec, as ffmpeg names it.
         codec: String,
     },
 
-    /// The video is beyond one of the [`Limits`](crate::Limits).
+    /// The video exceeds one of the [`Limits`](crate::Limits).
     #[error("{} is too large: {detail}", path.display())]
     TooLarge {
-        /// The file.
+        /// Path of the video file.
         path: PathBuf,
-        /// Which limit it breaks, with both numbers.
+        /// The limit that is exceeded, and by how much.
         detail: String,
     },
 
-    /// The child process gave no sign of life for [`Limits::stall_timeout`](crate::Limits) and was killed.
+    /// The child process made no progress for [`Limits::stall_timeout`](crate::Limits) and was killed.
     #[error(
-        "{} {action} without progress for {seconds} s; the process was killed. Try again, and check the disk that \
-         holds it",
+        "{} {action} without progress for {seconds} s, and the process was killed. Check the disk that the file \
+         is on, then try again",
         path.display()
     )]
     Stalled {
-        /// The file.
+        /// Path of the video file.
         path: PathBuf,
-        /// What was being done, as in "was being decoded".
+        /// The operation that stalled, such as "was being decoded".
         action: &'static str,
-        /// How long nothing happened, in seconds.
+        /// Time without progress, in seconds.
         seconds: u64,
     },
 
-    /// Decoding failed as a whole (damage to parts is counted in [`Damage`](crate::Damage) instead).
+    /// Decoding failed completely. Partial damage is counted in [`Damage`](crate::Damage) instead.
     #[error("{} could not be decoded: {detail}", path.display())]
     Decode {
-        /// The file.
+        /// Path of the video file.
         path: PathBuf,
-        /// The decoder's last words.
+        /// The error messages of the decoder.
         detail: String,
     },
 
-    /// Writing the annotated video failed; nothing is left behind.
+    /// Writing the annotated video failed. No file is left behind.
     #[error("{} could not be written: {detail}", path.display())]
     Encode {
-        /// The file that was to be written.
+        /// Path of the output file.
         path: PathBuf,
-        /// The encoder's last words.
+        /// The error messages of the encoder.
         detail: String,
     },
 
-    /// The caller's progress callback asked to stop; nothing is left behind.
+    /// The caller's progress callback cancelled the operation. No file is left behind.
     #[error("cancelled")]
     Cancelled,
 }

@@ -1,38 +1,37 @@
-//! What a file says about itself: codec, size, rotation, time base, colour. Cheap, and to be
-//! believed only as far as the packet index confirms it.
+//! The header of a video file: codec, size, rotation, time base, colour. Cheap to read, but not
+//! reliable: the packet index has the true frame count.
 
-use std::ops::ControlFlow;
 use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::args::{self, CODECS};
+use crate::args::CODECS;
 use crate::error::VideoError;
+use crate::ffprobe::ffprobe;
 use crate::limits::Limits;
-use crate::process::{self, Finished, RunError};
 use crate::tools::Tools;
 
 const ENTRIES: &str = "stream=codec_name,width,height,time_base,nb_frames,avg_frame_rate,field_order,\
      color_space,color_transfer,color_primaries:stream_side_data=rotation:format=start_time";
 
-/// The header of the first video stream (cover art aside).
+/// The header of the first video stream, ignoring cover art.
 #[derive(Clone, Debug)]
 pub(crate) struct Header {
     pub(crate) codec: String,
-    /// Size before rotation.
+    /// Width and height before rotation.
     pub(crate) stored_size: (u32, u32),
-    /// Degrees by which a player turns the picture.
+    /// Rotation that a player applies, in degrees.
     pub(crate) rotation: i32,
     /// Seconds per tick of a timestamp, as a fraction.
     pub(crate) time_base: (i64, i64),
-    /// Frames per second, as a fraction, if the file says.
+    /// Average frames per second, as a fraction, if the file has it.
     pub(crate) frame_rate: Option<(i64, i64)>,
-    /// Where the file's clock starts (its earliest stream), in microseconds.
+    /// Start time of the file (of its earliest stream), in microseconds.
     pub(crate) start_us: i64,
-    /// How many frames the header announces. Often wrong.
-    pub(crate) announced: Option<u64>,
+    /// Frame count according to the header. Often wrong.
+    pub(crate) declared_frames: Option<u64>,
     pub(crate) interlaced: bool,
-    /// Matrix, transfer and primaries by ffmpeg's names.
+    /// Matrix, transfer and primaries, as ffmpeg names them.
     pub(crate) colour: [Option<String>; 3],
 }
 
@@ -71,7 +70,11 @@ struct SideData {
 }
 
 impl Header {
-    /// Asks ffprobe, and refuses what is no video, of another codec or too large.
+    /// Reads the header with ffprobe.
+    ///
+    /// # Errors
+    ///
+    /// For files that are not videos, use an unsupported codec, or exceed `limits.max_pixels`.
     pub(crate) fn read(tools: &Tools, path: &Path, limits: &Limits) -> Result<Header, VideoError> {
         let json = ffprobe(
             tools,
@@ -83,8 +86,8 @@ impl Header {
         let (width, height) = header.stored_size;
         let pixels = u64::from(width) * u64::from(height);
         if pixels > limits.max_pixels {
-            let most = limits.max_pixels;
-            let detail = format!("{width}x{height} is {pixels} pixels per picture, the limit is {most}");
+            let max = limits.max_pixels;
+            let detail = format!("{width}x{height} is {pixels} pixels per frame; the limit is {max}");
             return Err(VideoError::too_large(path, detail));
         }
         Ok(header)
@@ -92,7 +95,7 @@ impl Header {
 
     fn parse(json: &str, path: &Path) -> Result<Header, VideoError> {
         let document: Document = serde_json::from_str(json).map_err(|error| {
-            VideoError::not_video(path, format!("ffprobe's answer cannot be read: {error}"))
+            VideoError::not_video(path, format!("cannot parse the output of ffprobe: {error}"))
         })?;
         let format = document.format;
         let Some(stream) = document.streams.into_iter().next() else {
@@ -103,7 +106,7 @@ impl Header {
             return Err(VideoError::UnsupportedCodec { path: path.to_owned(), codec });
         }
         let (Some(width @ 1..), Some(height @ 1..)) = (stream.width, stream.height) else {
-            return Err(VideoError::not_video(path, "its pictures have no size; the file may be cut short"));
+            return Err(VideoError::not_video(path, "its frames have no size; the file may be truncated"));
         };
         let Some(time_base) = stream.time_base.as_deref().and_then(|text| fraction(text, '/')) else {
             return Err(VideoError::not_video(path, "it has no time base"));
@@ -117,85 +120,30 @@ impl Header {
             time_base,
             frame_rate: stream.avg_frame_rate.as_deref().and_then(|text| fraction(text, '/')),
             start_us: (start_s * 1e6).round() as i64,
-            announced: stream.nb_frames.and_then(|text| text.parse().ok()),
+            declared_frames: stream.nb_frames.and_then(|text| text.parse().ok()),
             interlaced: stream.field_order.is_some_and(|order| order != "progressive" && order != "unknown"),
             colour: [stream.color_space, stream.color_transfer, stream.color_primaries],
         })
     }
 
-    /// Width and height after rotation, as the decoder hands pictures out.
+    /// Width and height after rotation, which is the size of decoded frames.
     pub(crate) fn size(&self) -> (u32, u32) {
         let (width, height) = self.stored_size;
         if self.rotation.rem_euclid(180) == 90 { (height, width) } else { (width, height) }
     }
 }
 
-/// The codecs in ffprobe's answer about streams, in order; unknown ones have an empty name.
+/// The codec of each stream in ffprobe's JSON output, in order. Unknown codecs have an empty name.
 pub(crate) fn codecs(json: &str) -> Vec<String> {
     let streams = serde_json::from_str::<Document>(json).map(|document| document.streams).unwrap_or_default();
     streams.into_iter().map(|stream| stream.codec_name.unwrap_or_default()).collect()
 }
 
-/// `30000/1001` with both parts above zero.
-pub(crate) fn fraction(text: &str, separator: char) -> Option<(i64, i64)> {
-    let (above, below) = text.split_once(separator)?;
-    let (above, below) = (above.parse().ok()?, below.parse().ok()?);
-    (above > 0 && below > 0).then_some((above, below))
-}
-
-/// Runs ffprobe on a file and returns what it prints, which has to be short.
-pub(crate) fn ffprobe(
-    tools: &Tools,
-    path: &Path,
-    limits: &Limits,
-    what: &[&str],
-) -> Result<String, VideoError> {
-    let mut answer = Vec::new();
-    ffprobe_streaming(tools, path, limits, what, &mut |chunk| {
-        answer.extend_from_slice(chunk);
-        if answer.len() > 1 << 20 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
-}
-
-/// Runs ffprobe on a file and hands out what it prints as it comes.
-pub(crate) fn ffprobe_streaming(
-    tools: &Tools,
-    path: &Path,
-    limits: &Limits,
-    what: &[&str],
-    on_chunk: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
-) -> Result<Finished, VideoError> {
-    let mut command = Tools::command(tools.ffprobe());
-    args::quiet(&mut command);
-    // ffprobe takes the size limit for every stream it looks into.
-    args::whitelist(&mut command, limits.max_pixels).args(what).arg("-i").arg(path);
-    let sandbox = tools.sandbox(Some(path), limits, 8);
-    let finished =
-        process::run(command, &sandbox, limits.stall_timeout, on_chunk).map_err(|error| match error {
-            RunError::Io(source) => VideoError::io(path, "cannot run ffprobe on", source),
-            RunError::Stalled => VideoError::stalled(path, "was being read", limits.stall_timeout),
-        })?;
-    match finished.status {
-        Some(status) if !status.success() => {
-            Err(refusal(path, limits, &finished.log.words("ffprobe failed")))
-        }
-        _ => Ok(finished),
-    }
-}
-
-/// ffprobe's last words in ours.
-fn refusal(path: &Path, limits: &Limits, words: &str) -> VideoError {
-    let words = words.replace(&format!("{}: ", path.display()), "");
-    if words.contains("not on whitelist") {
-        let detail = "its format is not one of mp4, mov, mkv, webm, avi and ts (playlists, which point at other \
-                      files, are refused); submit the video file itself";
-        return VideoError::not_video(path, detail);
-    }
-    if words.contains("max_pixels") || words.contains("Picture size") {
-        return VideoError::too_large(path, format!("{words}; the limit is {} pixels", limits.max_pixels));
-    }
-    VideoError::not_video(path, format!("{words}; it is damaged, cut short or no video"))
+/// Parses a fraction such as `30000/1001`; both parts must be positive.
+fn fraction(text: &str, separator: char) -> Option<(i64, i64)> {
+    let (numerator, denominator) = text.split_once(separator)?;
+    let (numerator, denominator) = (numerator.parse().ok()?, denominator.parse().ok()?);
+    (numerator > 0 && denominator > 0).then_some((numerator, denominator))
 }
 
 #[cfg(test)]
@@ -210,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rotated_header_swaps_the_sides() {
+    fn rotation_swaps_width_and_height() {
         let header = parse(
             r#"{"codec_name":"h264","width":1920,"height":1080,"time_base":"1/15360","avg_frame_rate":"30000/1001",
                 "nb_frames":"600","side_data_list":[{"side_data_type":"x"},{"rotation":-90}]}"#,
@@ -219,17 +167,17 @@ mod tests {
         assert_eq!(header.size(), (1080, 1920));
         assert_eq!(header.frame_rate, Some((30000, 1001)));
         assert_eq!(header.start_us, 1_400_000);
-        assert_eq!(header.announced, Some(600));
+        assert_eq!(header.declared_frames, Some(600));
     }
 
     #[test]
-    fn what_is_missing_is_named() {
-        let refused = |stream: &str| parse(stream).unwrap_err().to_string();
-        assert!(refused("").contains("no video stream"));
-        assert!(refused(r#"{"codec_name":"prores"}"#).contains("prores"));
-        assert!(refused(r#"{"codec_name":"h264","width":0,"height":0}"#).contains("no size"));
+    fn errors_name_the_missing_field() {
+        let message = |stream: &str| parse(stream).unwrap_err().to_string();
+        assert!(message("").contains("no video stream"));
+        assert!(message(r#"{"codec_name":"prores"}"#).contains("prores"));
+        assert!(message(r#"{"codec_name":"h264","width":0,"height":0}"#).contains("no size"));
         assert!(
-            refused(r#"{"codec_name":"h264","width":2,"height":2,"time_base":"1/0"}"#)
+            message(r#"{"codec_name":"h264","width":2,"height":2,"time_base":"1/0"}"#)
                 .contains("no time base")
         );
     }

@@ -1,115 +1,123 @@
-//! The packet index: the timestamp of every frame in the file, sorted. A frame's number is the
-//! rank of its timestamp, which stays right across gaps, damage, seeking and reordering. Files
-//! whose timestamps are missing or repeat (AVI with B-frames, joined transport streams) are
-//! *ordinal*: their frames are counted from the start instead, and reading cannot seek.
+//! The packet index: the sorted timestamps of all frames in the file. A frame's number is the rank
+//! of its timestamp, which is correct across gaps, damage, seeking and reordering. Files with
+//! missing or repeated timestamps (AVI with B-frames, concatenated transport streams) are
+//! *ordinal*: their frames are counted from the start instead, and seeking is impossible.
 
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use crate::error::VideoError;
-use crate::header::{Header, ffprobe_streaming};
+use crate::ffprobe::ffprobe_streaming;
 use crate::limits::Limits;
 use crate::tools::Tools;
 
-/// Where each packet ends in the file, with its timestamp.
-pub(crate) type Ends = Vec<(i64, u64)>;
+/// Timestamp and end offset in the file of each packet.
+pub(crate) type PacketEnds = Vec<(i64, u64)>;
 
-/// Every frame's timestamp, in ticks of the stream's time base.
+/// The timestamps of all frames, in ticks of the stream's time base.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
-    /// Sorted and without repeats, unless `ordinal`.
+    /// Sorted and unique; empty if `ordinal`.
     pts: Vec<i64>,
     /// Sorted timestamps of keyframes.
     keys: Vec<i64>,
-    /// Frames are known by count only.
+    /// Whether frames are numbered by counting instead of by timestamp.
     pub(crate) ordinal: bool,
-    /// Packets of all kinds, those that an edit list hides included.
+    /// Number of video packets, including those that an edit list hides.
     pub(crate) n_packets: u64,
-    /// Complaints of the demuxer on its way through the file.
-    pub(crate) complaint: Option<String>,
+    /// Errors that the demuxer reported while reading the file.
+    pub(crate) demuxer_errors: Option<String>,
     n_frames: u64,
 }
 
 impl Index {
-    /// Reads the whole file once through ffprobe.
+    /// Reads the complete file once through ffprobe. Appends the end of each packet to `ends`.
     pub(crate) fn read(
         tools: &Tools,
         path: &Path,
         limits: &Limits,
-        ends: Option<&mut Ends>,
+        ends: Option<&mut PacketEnds>,
     ) -> Result<Index, VideoError> {
-        let mut builder = Builder { most: limits.max_frames, ends, ..Builder::default() };
-        let what = ["-select_streams", "V:0", "-show_entries", "packet=pts,size,pos,flags", "-of", "csv=p=0"];
-        let finished = ffprobe_streaming(tools, path, limits, &what, &mut |chunk| builder.take(chunk))?;
+        let mut builder = IndexBuilder { max_packets: limits.max_frames, ends, ..IndexBuilder::default() };
+        let options =
+            ["-select_streams", "V:0", "-show_entries", "packet=pts,size,pos,flags", "-of", "csv=p=0"];
+        let finished = ffprobe_streaming(tools, path, limits, &options, &mut |chunk| builder.push(chunk))?;
         if builder.index.n_packets > limits.max_frames {
-            let detail = format!("it has more than {} frames, which is the limit", limits.max_frames);
+            let detail = format!("it has more than {} frames, the limit", limits.max_frames);
             return Err(VideoError::too_large(path, detail));
         }
         let mut index = builder.finish();
         if index.n_frames == 0 {
-            return Err(VideoError::not_video(path, "it holds no frames; it is damaged or cut short"));
+            return Err(VideoError::not_video(path, "it contains no frames; it is damaged or truncated"));
         }
         if finished.log.n_lines > 0 {
-            index.complaint = Some(finished.log.words(""));
+            index.demuxer_errors = Some(finished.log.summary(""));
         }
         Ok(index)
     }
 
-    /// How many frames the file holds.
+    /// Number of frames in the file.
     pub(crate) fn n_frames(&self) -> u64 {
         self.n_frames
     }
 
-    /// Whether another index has the same frames; keyframes may differ.
+    /// Whether both indexes have the same frames. Keyframes may differ.
     pub(crate) fn same_frames(&self, other: &Index) -> bool {
         self.ordinal == other.ordinal && self.n_frames == other.n_frames && self.pts == other.pts
     }
 
-    /// The timestamp of a frame; `None` beyond the end and in ordinal files.
+    /// The timestamp of a frame; `None` past the end and in ordinal files.
     pub(crate) fn pts(&self, frame_idx: u64) -> Option<i64> {
         if self.ordinal { None } else { self.pts.get(usize::try_from(frame_idx).ok()?).copied() }
     }
 
-    /// The number of the frame with this timestamp.
+    /// The number of the frame with this timestamp, if there is one.
     pub(crate) fn rank(&self, pts: i64) -> Option<u64> {
         self.pts.binary_search(&pts).ok().map(|rank| rank as u64)
     }
 
-    /// The timestamp of the keyframe `back` before the last one at or before `pts`. `None` means
-    /// that there is no such keyframe, so that reading has to begin at the start.
-    pub(crate) fn key_before(&self, pts: i64, back: usize) -> Option<i64> {
+    /// The timestamp of the keyframe `back` keyframes before the last one at or before `pts`. `None`
+    /// means that reading must begin at the start of the file.
+    pub(crate) fn keyframe_before(&self, pts: i64, back: usize) -> Option<i64> {
         let at_or_before = self.keys.partition_point(|&key| key <= pts);
-        // The first keyframe is the start of the file: no seeking needed.
+        // The first keyframe is the start of the file, which needs no seek.
         let which = at_or_before.checked_sub(back.checked_add(1)?)?;
         if which == 0 { None } else { self.keys.get(which).copied() }
     }
 }
 
-/// Turns ffprobe's lines, cut anywhere, into an [`Index`].
+/// Builds an [`Index`] from ffprobe's output, which arrives in arbitrary chunks.
 #[derive(Default)]
-struct Builder<'a> {
+struct IndexBuilder<'a> {
     index: Index,
+    /// The beginning of a line whose end has not arrived yet.
     rest: Vec<u8>,
-    untimed: u64,
-    most: u64,
-    ends: Option<&'a mut Ends>,
+    /// Frames without a timestamp.
+    n_untimed: u64,
+    /// Reading stops after this many packets.
+    max_packets: u64,
+    ends: Option<&'a mut PacketEnds>,
 }
 
-impl Builder<'_> {
-    fn take(&mut self, chunk: &[u8]) -> ControlFlow<()> {
+impl IndexBuilder<'_> {
+    fn push(&mut self, chunk: &[u8]) -> ControlFlow<()> {
         for &byte in chunk {
             if byte == b'\n' {
-                self.line();
+                self.parse_line();
                 self.rest.clear();
             } else if self.rest.len() < 256 {
                 self.rest.push(byte);
             }
         }
-        if self.index.n_packets > self.most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if self.index.n_packets > self.max_packets {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     }
 
-    /// `pts,size,pos,flags`, with `N/A` for what is unknown.
-    fn line(&mut self) {
+    /// Parses the line `pts,size,pos,flags`, in which unknown values are `N/A`.
+    fn parse_line(&mut self) {
         let line = String::from_utf8_lossy(&self.rest);
         let mut fields = line.trim().split(',');
         let (Some(pts), Some(size), Some(pos), Some(flags)) =
@@ -123,30 +131,30 @@ impl Builder<'_> {
             self.index.keys.push(pts);
         }
         if let Some(ends) = &mut self.ends {
-            // One that is nowhere is beyond any file.
+            // A packet without a position is treated as past the end of the file.
             let end = pos.parse().ok().zip(size.parse::<u64>().ok());
             ends.push((
                 pts.unwrap_or(i64::MIN),
                 end.map_or(u64::MAX, |(pos, size): (u64, u64)| pos.saturating_add(size)),
             ));
         }
-        // Hidden by an edit list, or a filler that repeats the frame before it.
+        // Hidden by an edit list, or an empty packet that repeats the previous frame.
         if flags.contains('D') || size == "0" {
             return;
         }
         match pts {
             Some(pts) => self.index.pts.push(pts),
-            None => self.untimed += 1,
+            None => self.n_untimed += 1,
         }
     }
 
     fn finish(mut self) -> Index {
-        self.line();
+        self.parse_line();
         let mut index = self.index;
         index.pts.sort_unstable();
         index.keys.sort_unstable();
-        index.n_frames = index.pts.len() as u64 + self.untimed;
-        index.ordinal = self.untimed > 0 || index.pts.windows(2).any(|pair| pair[0] == pair[1]);
+        index.n_frames = index.pts.len() as u64 + self.n_untimed;
+        index.ordinal = self.n_untimed > 0 || index.pts.windows(2).any(|pair| pair[0] == pair[1]);
         if index.ordinal {
             index.pts = Vec::new();
         }
@@ -155,78 +163,24 @@ impl Builder<'_> {
     }
 }
 
-/// The clock of a video: frame numbers to microseconds since the file's start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Clock {
-    time_base: (i64, i64),
-    start_us: i64,
-    frame_rate: (i64, i64),
-}
-
-impl Clock {
-    pub(crate) fn new(header: &Header, index: &Index) -> Clock {
-        let mut clock = Clock { time_base: header.time_base, start_us: header.start_us, frame_rate: (25, 1) };
-        clock.frame_rate = header.frame_rate.or_else(|| clock.measured_rate(index)).unwrap_or((25, 1));
-        clock
-    }
-
-    fn measured_rate(&self, index: &Index) -> Option<(i64, i64)> {
-        let (first, last) = (index.pts.first()?, index.pts.last()?);
-        let span_us = self.us(*last) - self.us(*first);
-        let n = i64::try_from(index.pts.len()).ok()? - 1;
-        (n > 0 && span_us > 0).then_some((n.saturating_mul(1_000_000), span_us))
-    }
-
-    /// Frames per second.
-    pub(crate) fn fps(&self) -> f64 {
-        self.frame_rate.0 as f64 / self.frame_rate.1 as f64
-    }
-
-    /// A timestamp in microseconds, on the stream's own clock.
-    fn us(&self, pts: i64) -> i64 {
-        scale(pts, self.time_base.0, self.time_base.1)
-    }
-
-    /// When frame `frame_idx` is shown, in microseconds since the file's start.
-    pub(crate) fn frame_us(&self, index: &Index, frame_idx: u64) -> i64 {
-        match index.pts(frame_idx) {
-            Some(pts) => self.us(pts).saturating_sub(self.start_us),
-            None => scale(i64::try_from(frame_idx).unwrap_or(i64::MAX), self.frame_rate.1, self.frame_rate.0),
-        }
-    }
-
-    /// A timestamp as a position for seeking, in microseconds since the file's start, rounded up
-    /// so that the keyframe at this very timestamp is found.
-    pub(crate) fn seek_us(&self, pts: i64) -> i64 {
-        self.us(pts).saturating_add(1).saturating_sub(self.start_us).max(0)
-    }
-}
-
-/// `ticks * above / below` in microseconds, rounded, without overflow.
-fn scale(ticks: i64, above: i64, below: i64) -> i64 {
-    let (numerator, below) = (i128::from(ticks) * i128::from(above) * 1_000_000, i128::from(below));
-    let rounded = (numerator + below / 2).div_euclid(below);
-    rounded.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn index(text: &str, piece: usize) -> Index {
-        let mut builder = Builder { most: 1000, ..Builder::default() };
-        for chunk in text.as_bytes().chunks(piece) {
-            assert!(builder.take(chunk).is_continue());
+    fn index(text: &str, chunk_bytes: usize) -> Index {
+        let mut builder = IndexBuilder { max_packets: 1000, ..IndexBuilder::default() };
+        for chunk in text.as_bytes().chunks(chunk_bytes) {
+            assert!(builder.push(chunk).is_continue());
         }
         builder.finish()
     }
 
     #[test]
-    fn lines_may_be_cut_anywhere() {
+    fn output_may_be_split_anywhere() {
         let text = "0,90,7,K__\n1024,9,7,_D_\n512,9,7,___\n2048,9,7,K__\n1536,0,7,___\n";
-        for piece in 1..text.len() {
-            let index = index(text, piece);
-            assert_eq!(index.pts, [0, 512, 2048], "pieces of {piece}");
+        for chunk_bytes in 1..text.len() {
+            let index = index(text, chunk_bytes);
+            assert_eq!(index.pts, [0, 512, 2048], "chunks of {chunk_bytes} bytes");
             assert_eq!(index.keys, [0, 2048]);
             assert!(!index.ordinal);
             assert_eq!(index.n_packets, 5);
@@ -234,34 +188,27 @@ mod tests {
     }
 
     #[test]
-    fn missing_or_repeated_timestamps_make_it_ordinal() {
+    fn missing_or_repeated_timestamps_make_an_index_ordinal() {
         assert!(index("0,9,7,K_\nN/A,9,7,__\n", 99).ordinal);
         assert!(index("0,9,7,K_\n0,9,7,__\n", 99).ordinal);
         assert_eq!(index("0,9,7,K_\nN/A,9,7,__\n", 99).n_frames(), 2);
     }
 
     #[test]
-    fn too_many_packets_end_the_reading() {
-        let mut builder = Builder { most: 2, ..Builder::default() };
-        assert!(builder.take(b"0,9,7,K_\n1,9,7,__\n").is_continue());
-        assert!(builder.take(b"2,9,7,__\n").is_break());
+    fn reading_stops_after_too_many_packets() {
+        let mut builder = IndexBuilder { max_packets: 2, ..IndexBuilder::default() };
+        assert!(builder.push(b"0,9,7,K_\n1,9,7,__\n").is_continue());
+        assert!(builder.push(b"2,9,7,__\n").is_break());
     }
 
     #[test]
     fn the_first_keyframe_needs_no_seek() {
         let index = index("0,9,7,K_\n1,9,7,__\n2,9,7,K_\n3,9,7,__\n4,9,7,K_\n", 99);
-        assert_eq!(index.key_before(3, 0), Some(2));
-        assert_eq!(index.key_before(4, 0), Some(4));
-        assert_eq!(index.key_before(4, 1), Some(2));
-        assert_eq!(index.key_before(4, 2), None);
-        assert_eq!(index.key_before(1, 0), None);
-        assert_eq!(index.key_before(4, usize::MAX), None);
-    }
-
-    #[test]
-    fn absurd_timestamps_do_not_overflow() {
-        assert_eq!(scale(i64::MAX, 1000, 1), i64::MAX);
-        assert_eq!(scale(1, 1, 3), 333_333);
-        assert_eq!(scale(-1, 1, 90_000), -11);
+        assert_eq!(index.keyframe_before(3, 0), Some(2));
+        assert_eq!(index.keyframe_before(4, 0), Some(4));
+        assert_eq!(index.keyframe_before(4, 1), Some(2));
+        assert_eq!(index.keyframe_before(4, 2), None);
+        assert_eq!(index.keyframe_before(1, 0), None);
+        assert_eq!(index.keyframe_before(4, usize::MAX), None);
     }
 }

@@ -1,20 +1,21 @@
-//! Frames out of a video file and pictures into one.
+//! Read frames from a video file and write annotated copies.
 //!
-//! Everything is done by `ffprobe` and `ffmpeg` child processes: a decoder that crashes, hangs or
-//! is exploited takes a confined child with it and never the caller. What the crate promises:
+//! All decoding and encoding happens in `ffprobe` and `ffmpeg` child processes, so a decoder that
+//! crashes, hangs or is exploited takes down a sandboxed child and never the caller. The crate
+//! guarantees:
 //!
 //! * **Frame numbers are exact.** A frame's number is its 0-based ordinal in the source, whatever
-//!   the container, however the frames are sampled and wherever reading starts. It is the rank of
-//!   the frame's timestamp among the timestamps of the file's packets, read once by [`Video::open`].
-//! * **Input is not trusted.** A file is decoded by a child that may read that file and the
-//!   system's libraries and nothing else; formats that can name other files or addresses are
-//!   refused; size, frame count, memory and silence are limited by [`Limits`].
-//! * **Memory is bounded** by [`DecodeOptions::read_ahead`] pictures, whatever the length.
-//! * **Blocking.** No async runtime; threads live as long as the iterator they feed.
+//!   the container, the sampling interval and the first frame read. It is the rank of the frame's
+//!   timestamp among the packet timestamps of the file, which [`Video::open`] reads once.
+//! * **Input is untrusted.** The decoding child can read that file and the system's libraries and
+//!   nothing else. Formats that can reference other files or addresses are refused. [`Limits`]
+//!   bounds image size, frame count, memory and time without progress.
+//! * **Memory is bounded** by [`DecodeOptions::read_ahead`] frames, whatever the length.
+//! * **Calls block.** There is no async runtime. Decoding threads end with the iterator they feed.
 //!
-//! An MP4 that is still being written to disk can be read along: see [`Arriving`].
+//! [`GrowingFile`] reads an MP4 that is still being downloaded.
 //!
-//! It knows nothing of models, buckets or databases.
+//! The crate knows nothing of models, buckets or databases.
 //!
 //! ```no_run
 //! use video::{DecodeOptions, Limits, Tools, Video};
@@ -32,31 +33,31 @@
 
 mod annotate;
 mod args;
-mod arriving;
+mod child_log;
+mod clock;
+mod damage;
 mod decode;
-mod draw;
-mod encoder;
 mod error;
-mod font;
+mod ffprobe;
 mod frames;
+mod growing_file;
 mod header;
 mod index;
 mod limits;
-mod matroska;
-mod partial;
-mod pass;
+mod options;
 mod process;
 mod sandbox;
-mod side;
-mod sound;
 mod tools;
 mod video;
 
-pub use annotate::annotate;
-pub use arriving::Arriving;
-pub use draw::Overlay;
+pub use annotate::{Overlay, annotate};
+pub use damage::Damage;
 pub use error::VideoError;
-pub use frames::{Damage, DecodeOptions, Frame, Frames};
+pub use frames::{Frame, Frames};
+pub use growing_file::GrowingFile;
+// The name that other crates still use.
+pub use growing_file::GrowingFile as Arriving;
 pub use limits::Limits;
+pub use options::DecodeOptions;
 pub use tools::Tools;
 pub use video::Video;

@@ -1,18 +1,18 @@
-//! How much one file may ask of the machine. Files come from strangers: a few kilobytes can
-//! announce a picture of a gigabyte, a million frames, or nothing at all for ever.
+//! Bounds on the resources that one file may use. Files are untrusted: a few kilobytes can declare
+//! a gigabyte-sized image or a million frames, or make the decoder hang.
 
 use std::time::Duration;
 
-/// Bounds on what a file may cost. [`Default`] suits hour-long games up to 8K.
+/// Bounds on one file. [`Default`] suits hour-long games up to 8K.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Most pixels in one picture. Default 8192 x 4320.
+    /// Maximum number of pixels in one frame. Default 8192 x 4320.
     pub max_pixels: u64,
-    /// Most frames in one file. Default 1,000,000 (over nine hours at 30 frames per second).
+    /// Maximum number of frames in one file. Default 1,000,000 (over nine hours at 30 frames per second).
     pub max_frames: u64,
-    /// A child process that shows no progress for this long is killed. Default 60 s.
+    /// How long a child process may run without progress before it is killed. Default 60 s.
     pub stall_timeout: Duration,
-    /// Address space of a child process in bytes, besides 256 MiB for each of its threads
+    /// Address space of a child process in bytes, in addition to 256 MiB for each of its threads
     /// (Linux only). Default 4 GiB.
     pub memory_bytes: u64,
 }

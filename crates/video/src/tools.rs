@@ -1,4 +1,4 @@
-//! Finding `ffmpeg` and `ffprobe`, once, and refusing versions that would number frames wrongly.
+//! Finding `ffmpeg` and `ffprobe`, and refusing versions that would number frames incorrectly.
 
 use std::ffi::OsString;
 use std::ops::ControlFlow;
@@ -10,15 +10,16 @@ use std::time::Duration;
 use crate::error::VideoError;
 use crate::limits::Limits;
 use crate::process;
-use crate::sandbox::Sandbox;
+use crate::sandbox::policy::Sandbox;
 
-/// Older versions lack `-fps_mode`, without which frames are dropped and doubled.
-const OLDEST: (u32, u32) = (5, 1);
-/// The libavutil of that version, for builds that carry no version number.
-const OLDEST_AVUTIL: (u32, u32) = (57, 28);
+/// The oldest supported version. Older ones lack `-fps_mode`, without which frames are dropped and
+/// duplicated.
+const MIN_VERSION: (u32, u32) = (5, 1);
+/// The libavutil of [`MIN_VERSION`], for builds without a version number.
+const MIN_AVUTIL_VERSION: (u32, u32) = (57, 28);
 
-/// Where programs and libraries live: readable by every child.
-const SYSTEM: [&str; 8] = [
+/// System folders with programs and libraries, which every child may read.
+const SYSTEM_PATHS: [&str; 8] = [
     "/usr",
     "/lib",
     "/lib64",
@@ -29,7 +30,7 @@ const SYSTEM: [&str; 8] = [
     "/dev/urandom",
 ];
 
-/// The two programs, found and checked.
+/// The paths of `ffmpeg` and `ffprobe`, whose versions were checked.
 #[derive(Clone, Debug)]
 pub struct Tools {
     ffmpeg: PathBuf,
@@ -39,54 +40,54 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Finds both programs: `COURTSIDE_FFMPEG` and `COURTSIDE_FFPROBE` if set, else the first on
-    /// `PATH`. Blocks for two short runs of them.
+    /// Finds both programs: those named by `COURTSIDE_FFMPEG` and `COURTSIDE_FFPROBE` if set, else the
+    /// first on `PATH`. Blocks while both print their version.
     ///
     /// # Errors
     ///
-    /// [`VideoError::Tools`] when one is missing, does not run or is older than 5.1.
+    /// [`VideoError::Tools`] if one is missing, does not run, or is older than 5.1.
     pub fn find() -> Result<Tools, VideoError> {
         Tools::at(&locate("ffmpeg", "COURTSIDE_FFMPEG")?, &locate("ffprobe", "COURTSIDE_FFPROBE")?)
     }
 
-    /// Takes these two programs, which have to be files.
+    /// Uses the programs at these paths.
     ///
     /// # Errors
     ///
-    /// As [`Tools::find`].
+    /// As for [`Tools::find`].
     pub fn at(ffmpeg: &Path, ffprobe: &Path) -> Result<Tools, VideoError> {
         let absolute = |tool: &Path| {
             let found = tool.canonicalize();
-            found.map_err(|error| VideoError::Tools(format!("{} cannot be used: {error}", tool.display())))
+            found.map_err(|error| VideoError::Tools(format!("cannot use {}: {error}", tool.display())))
         };
         let (ffmpeg, ffprobe) = (absolute(ffmpeg)?, absolute(ffprobe)?);
-        let mut readable: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
+        let mut readable: Vec<PathBuf> = SYSTEM_PATHS.iter().map(PathBuf::from).collect();
         for tool in [&ffmpeg, &ffprobe] {
             readable.push(tool.clone());
             readable.extend(own_libraries(tool));
         }
         let mut tools = Tools { ffmpeg, ffprobe, readable, landlock: true };
-        if let Err(confined) = tools.check() {
-            // Libraries in a place of their own are out of reach of a confined child.
+        if let Err(sandboxed) = tools.check() {
+            // A sandboxed child cannot read libraries in unusual folders.
             tools.landlock = false;
             tools.check()?;
-            tracing::warn!("ffmpeg does not run confined by Landlock and is run without it ({confined})");
+            tracing::warn!("ffmpeg does not run under Landlock and will run without it ({sandboxed})");
         }
         Ok(tools)
     }
 
-    /// The ffmpeg program.
+    /// The absolute path of ffmpeg.
     pub fn ffmpeg(&self) -> &Path {
         &self.ffmpeg
     }
 
-    /// The ffprobe program.
+    /// The absolute path of ffprobe.
     pub fn ffprobe(&self) -> &Path {
         &self.ffprobe
     }
 
-    /// A command for one of the two, without this process's environment: it holds secrets, and
-    /// variables that change what ffmpeg does.
+    /// A command that runs `program` without this process's environment, which contains secrets and
+    /// variables that change the behaviour of ffmpeg.
     pub(crate) fn command(program: &Path) -> Command {
         let mut command = Command::new(program);
         command.env_clear().env("LC_ALL", "C");
@@ -95,12 +96,12 @@ impl Tools {
                 command.env(name, value);
             }
         }
-        // An interrupt from the keyboard is the parent's to handle.
+        // A keyboard interrupt must reach only the parent, which handles it.
         command.process_group(0);
         command
     }
 
-    /// A sandbox in which a child with `threads` threads may read `input`.
+    /// The sandbox of a child with `threads` threads that reads `input`.
     pub(crate) fn sandbox(&self, input: Option<&Path>, limits: &Limits, threads: usize) -> Sandbox {
         let mut read = self.readable.clone();
         read.extend(input.map(Path::to_owned));
@@ -133,11 +134,11 @@ impl Tools {
             Ok(finished) if finished.status.is_some_and(|status| status.success()) => {
                 return Ok(String::from_utf8_lossy(&banner).into_owned());
             }
-            Ok(finished) => finished.log.words("it failed without a word"),
+            Ok(finished) => finished.log.summary("it failed without a message"),
             Err(process::RunError::Io(error)) => error.to_string(),
-            Err(process::RunError::Stalled) => String::from("it does not answer"),
+            Err(process::RunError::Stalled) => String::from("it does not respond"),
         };
-        Err(VideoError::Tools(format!("{} -version does not run: {why}", tool.display())))
+        Err(VideoError::Tools(format!("cannot run {} -version: {why}", tool.display())))
     }
 }
 
@@ -164,7 +165,7 @@ fn locate_in(
         .ok_or_else(|| VideoError::Tools(format!("{name} was not found on PATH")))
 }
 
-/// The folders beside a program in which an installation of its own keeps its libraries.
+/// The library folders of a program that is installed under its own prefix.
 fn own_libraries(tool: &Path) -> Vec<PathBuf> {
     let Some(folder) = tool.parent() else { return Vec::new() };
     let prefix = folder.parent().filter(|prefix| prefix.parent().is_some());
@@ -174,26 +175,27 @@ fn own_libraries(tool: &Path) -> Vec<PathBuf> {
 fn check_version(tool: &Path, banner: &str) -> Result<(), VideoError> {
     let first = banner.lines().next().unwrap_or_default();
     let word = first.split_whitespace().nth(2).unwrap_or_default();
-    let found = match numbers(word.trim_start_matches('n')) {
-        Some(version) => version >= OLDEST,
-        None => avutil(banner).is_some_and(|version| version >= OLDEST_AVUTIL),
+    let found = match parse_version(word.trim_start_matches('n')) {
+        Some(version) => version >= MIN_VERSION,
+        None => parse_avutil_version(banner).is_some_and(|version| version >= MIN_AVUTIL_VERSION),
     };
     if found {
         return Ok(());
     }
-    Err(VideoError::Tools(format!("{} is too old or of an unknown version ({first:?})", tool.display())))
+    Err(VideoError::Tools(format!("{} is too old or has an unknown version ({first:?})", tool.display())))
 }
 
-/// `5.1.9-0+deb12u1` is (5, 1); `7` is (7, 0); a build from git, `N-110000-gabc`, is none.
-fn numbers(word: &str) -> Option<(u32, u32)> {
+/// Parses a version: `5.1.9-0+deb12u1` is (5, 1), `7` is (7, 0), and the git build `N-110000-gabc`
+/// is `None`.
+fn parse_version(word: &str) -> Option<(u32, u32)> {
     let word = word.split(['-', '+', '~']).next()?;
     let mut parts = word.split('.');
     let major = parts.next()?.parse().ok()?;
     Some((major, parts.next().and_then(|minor| minor.parse().ok()).unwrap_or(0)))
 }
 
-/// The version in the line `libavutil      57. 28.100 / 57. 28.100`.
-fn avutil(banner: &str) -> Option<(u32, u32)> {
+/// Parses the version in the line `libavutil      57. 28.100 / 57. 28.100`.
+fn parse_avutil_version(banner: &str) -> Option<(u32, u32)> {
     let line = banner.lines().find_map(|line| line.trim_start().strip_prefix("libavutil"))?;
     let mut parts = line.split('.').map(str::trim);
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
@@ -204,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_compared() {
+    fn old_and_unknown_versions_are_rejected() {
         let tool = Path::new("ffmpeg");
         for good in [
             "ffmpeg version 5.1.9-0+deb12u1 Copyright",
@@ -227,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_tool_is_named_with_the_way_out() {
+    fn error_for_a_missing_tool_explains_the_fix() {
         let none = locate_in("ffmpeg", "COURTSIDE_FFMPEG", None, Some("/nonexistent".into()));
         let error = none.unwrap_err().to_string();
         assert!(error.contains("ffmpeg was not found on PATH"), "{error}");

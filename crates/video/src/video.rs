@@ -1,24 +1,24 @@
-//! A probed file: what it holds, and the way to its frames.
+//! A probed video file: its properties, frame count and frame times.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::clock::Clock;
 use crate::error::VideoError;
-use crate::frames::{DecodeOptions, Frames};
 use crate::header::Header;
-use crate::index::{Clock, Ends, Index};
+use crate::index::{Index, PacketEnds};
 use crate::limits::Limits;
 use crate::tools::Tools;
 
-/// A video file that was read through once, so that every frame in it has a number and a time.
-/// Cheap to clone.
+/// A video file whose packets were indexed, so that every frame has a number and a time. Cheap to
+/// clone.
 #[derive(Clone, Debug)]
 pub struct Video {
-    pub(crate) inner: Arc<Inner>,
+    pub(crate) inner: Arc<VideoInner>,
 }
 
 #[derive(Debug)]
-pub(crate) struct Inner {
+pub(crate) struct VideoInner {
     pub(crate) tools: Tools,
     pub(crate) limits: Limits,
     pub(crate) path: PathBuf,
@@ -30,12 +30,12 @@ pub(crate) struct Inner {
 
 impl Video {
     /// Reads the header and the timestamp of every packet. Blocks for about a second per hour of
-    /// 1080p once the file is in memory; the disk sets the pace otherwise.
+    /// 1080p if the file is in the page cache, and for as long as it takes to read it otherwise.
     ///
     /// # Errors
     ///
-    /// Says what is wrong with a file that is missing, no video, too large for `limits`, of a
-    /// codec or format that is not taken, or that cannot be read without stalling.
+    /// When the file is missing, is not a video, exceeds `limits`, uses an unsupported codec or
+    /// format, or when reading it stalls.
     pub fn open(tools: &Tools, path: &Path, limits: &Limits) -> Result<Video, VideoError> {
         let video = Video::read(tools, path, limits, None)?;
         for warning in video.warnings() {
@@ -44,14 +44,14 @@ impl Video {
         Ok(video)
     }
 
-    /// As [`Video::open`], and notes where packets end, if anybody wants to know.
+    /// Like [`Video::open`], without logging warnings; also appends the end of each packet to `ends`.
     pub(crate) fn read(
         tools: &Tools,
         path: &Path,
         limits: &Limits,
-        ends: Option<&mut Ends>,
+        ends: Option<&mut PacketEnds>,
     ) -> Result<Video, VideoError> {
-        // ffmpeg takes other names for options and protocols; an absolute path is just a file.
+        // ffmpeg can interpret other names as options or protocols.
         let path = path.canonicalize().map_err(|source| VideoError::io(path, "cannot open", source))?;
         let metadata = path.metadata().map_err(|source| VideoError::io(&path, "cannot open", source))?;
         if !metadata.is_file() {
@@ -65,91 +65,83 @@ impl Video {
         let clock = Clock::new(&header, &index);
         let warnings = warnings(&header, &index);
         let (tools, limits) = (tools.clone(), limits.clone());
-        Ok(Video { inner: Arc::new(Inner { tools, limits, path, header, index, clock, warnings }) })
+        Ok(Video { inner: Arc::new(VideoInner { tools, limits, path, header, index, clock, warnings }) })
     }
 
-    /// The file, as an absolute path without links.
+    /// The file, as an absolute path without symbolic links.
     pub fn path(&self) -> &Path {
         &self.inner.path
     }
 
-    /// Width of a picture in pixels, after rotation.
+    /// Width of a frame in pixels, after rotation.
     pub fn width(&self) -> u32 {
         self.inner.header.size().0
     }
 
-    /// Height of a picture in pixels, after rotation.
+    /// Height of a frame in pixels, after rotation.
     pub fn height(&self) -> u32 {
         self.inner.header.size().1
     }
 
-    /// How many frames the file holds, whatever its header says. In an [ordinal](Self::is_ordinal)
-    /// file the number of packets, which a decoder may turn into a few frames less.
+    /// Number of frames according to the packet index; the header's number may differ. In an
+    /// [ordinal](Self::is_ordinal) file this is the number of packets, and decoding may produce a few
+    /// frames less.
     pub fn n_frames(&self) -> u64 {
         self.inner.index.n_frames()
     }
 
-    /// Average frames per second.
+    /// Average number of frames per second.
     pub fn fps(&self) -> f64 {
         self.inner.clock.fps()
     }
 
-    /// From the first frame's beginning to the last one's end, in seconds.
+    /// Time from the start of the first frame to the end of the last one, in seconds.
     pub fn duration_s(&self) -> f64 {
         self.time_s(self.n_frames() - 1) - self.time_s(0) + 1.0 / self.fps()
     }
 
-    /// The codec, by ffmpeg's name: `h264`, `hevc`, `vp8`, `vp9`, `av1`, `mpeg4` or `msmpeg4v3`.
+    /// The codec, as ffmpeg names it: `h264`, `hevc`, `vp8`, `vp9`, `av1`, `mpeg4` or `msmpeg4v3`.
     pub fn codec(&self) -> &str {
         &self.inner.header.codec
     }
 
-    /// When a frame is shown, in seconds since the file's start, as a player's clock has it. Exact
-    /// for variable frame rates too. Beyond the last frame it goes on at the average rate.
+    /// Presentation time of a frame, in seconds since the file's start, as a player shows it. Exact
+    /// also for variable frame rates. Past the last frame, times continue at the average rate.
     pub fn time_s(&self, frame_idx: u64) -> f64 {
         let last = self.n_frames() - 1;
         let time_us = self.inner.clock.frame_us(&self.inner.index, frame_idx.min(last));
         time_us as f64 / 1e6 + frame_idx.saturating_sub(last) as f64 / self.fps()
     }
 
-    /// Whether the file's timestamps are missing or repeat, so that frames are counted from the
-    /// start: reading from frame k then decodes everything before it, and times are `k / fps`.
+    /// Whether timestamps are missing or repeated, so that frames are counted from the start. Reading
+    /// from frame k then decodes all frames before it, and its time is `k / fps`.
     pub fn is_ordinal(&self) -> bool {
         self.inner.index.ordinal
     }
 
-    /// What is odd about the file, in words for people; empty for a sound one.
+    /// Messages about irregularities of the file, for the user; empty if there are none.
     pub fn warnings(&self) -> &[String] {
         &self.inner.warnings
-    }
-
-    /// Starts to decode. Decoding runs ahead of the iterator on threads of its own, by at most
-    /// [`DecodeOptions::read_ahead`] pictures.
-    ///
-    /// # Errors
-    ///
-    /// When the threads cannot be started. What goes wrong later comes out of the iterator.
-    pub fn frames(&self, options: &DecodeOptions) -> Result<Frames, VideoError> {
-        Frames::start(self, options)
     }
 }
 
 fn warnings(header: &Header, index: &Index) -> Vec<String> {
     let mut warnings = Vec::new();
     let n_packets = index.n_packets;
-    if let Some(announced) = header.announced.filter(|&announced| announced != n_packets) {
-        warnings.push(format!("the header announces {announced} frames, the file holds {n_packets}"));
+    if let Some(declared) = header.declared_frames.filter(|&declared| declared != n_packets) {
+        warnings.push(format!("the header declares {declared} frames, but the file contains {n_packets}"));
     }
-    if let Some(complaint) = &index.complaint {
-        warnings.push(format!("the file is damaged: {complaint}"));
+    if let Some(errors) = &index.demuxer_errors {
+        warnings.push(format!("the file is damaged: {errors}"));
     }
     if index.ordinal {
         warnings.push(String::from(
-            "timestamps are missing or repeat: frames are counted from the start, and resuming decodes all before",
+            "timestamps are missing or repeated: frames are counted from the start, and resuming decodes all \
+             earlier frames again",
         ));
     }
     if header.interlaced {
-        warnings.push(String::from("the video is interlaced: moving edges look like combs"));
+        warnings.push(String::from("the video is interlaced: moving edges show comb artifacts"));
     }
     warnings
 }

@@ -1,5 +1,5 @@
-//! Landlock, resource limits and the parent-death signal. Everything that allocates or opens is
-//! done before the fork; the hook that runs in the child makes system calls and nothing else.
+//! Landlock, resource limits and the parent-death signal. Everything that allocates or opens files
+//! happens before the fork; the hook that runs in the child only makes system calls.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -13,20 +13,20 @@ use landlock::{
     RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError,
 };
 
-use super::Sandbox;
+use crate::sandbox::policy::Sandbox;
 
-/// Landlock's rules as of this version are asked for; an older kernel enforces those it knows.
+/// The Landlock version whose rules are requested. An older kernel enforces the rules that it supports.
 const RULES: ABI = ABI::V5;
 
-/// Makes `command` start its program inside `sandbox`. The program dies with the thread that
-/// spawns it, so that thread has to live as long as the child.
+/// Makes `command` start its program inside `sandbox`. The program is killed when the thread that
+/// spawned it ends, so that thread must live as long as the child.
 pub(crate) fn apply(command: &mut Command, sandbox: &Sandbox) -> io::Result<()> {
     let ruleset = if sandbox.landlock { prepare(sandbox) } else { None };
     let parent = std::process::id();
     let memory = sandbox.memory_bytes;
     let may_write = sandbox.write.is_some();
     let hook = move || {
-        die_with(parent)?;
+        kill_with_parent(parent)?;
         limit(libc::RLIMIT_AS, memory)?;
         limit(libc::RLIMIT_CORE, 0)?;
         limit(libc::RLIMIT_NOFILE, 64)?;
@@ -50,14 +50,12 @@ pub(crate) fn apply(command: &mut Command, sandbox: &Sandbox) -> io::Result<()> 
 fn prepare(sandbox: &Sandbox) -> Option<OwnedFd> {
     static NOTE: Once = Once::new();
     let (fd, why) = match build(sandbox) {
-        Ok(ruleset) => (Option::<OwnedFd>::from(ruleset), String::from("the kernel has none")),
+        Ok(ruleset) => (Option::<OwnedFd>::from(ruleset), String::from("not supported by the kernel")),
         Err(error) => (None, error.to_string()),
     };
     if fd.is_none() {
         NOTE.call_once(|| {
-            tracing::warn!(
-                "decoding without Landlock ({why}): only ffmpeg's whitelists keep it from other files"
-            );
+            tracing::warn!("decoding without Landlock ({why}): only ffmpeg's whitelists protect other files");
         });
     }
     fd
@@ -78,7 +76,7 @@ fn build(sandbox: &Sandbox) -> Result<RulesetCreated, RulesetError> {
     Ok(ruleset)
 }
 
-/// A path that does not exist needs no rule.
+/// Adds a rule for a path. A path that does not exist needs none.
 fn allow(
     ruleset: RulesetCreated,
     path: &Path,
@@ -93,8 +91,8 @@ fn check(result: libc::c_int) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Asks for SIGKILL when the spawning thread ends, and notices if it already has.
-fn die_with(parent: u32) -> io::Result<()> {
+/// Requests SIGKILL for when the spawning thread ends; fails if it has already ended.
+fn kill_with_parent(parent: u32) -> io::Result<()> {
     #[expect(unsafe_code, reason = "system call without pointers")]
     // SAFETY: PR_SET_PDEATHSIG takes an integer; getppid takes nothing and cannot fail.
     let now = unsafe {
@@ -110,20 +108,20 @@ type Resource = libc::__rlimit_resource_t;
 #[cfg(not(target_env = "gnu"))]
 type Resource = libc::c_int;
 
-/// Lowers a limit, to no more than what is allowed already.
-fn limit(resource: Resource, most: u64) -> io::Result<()> {
+/// Lowers a resource limit to `max`, or leaves the current hard limit if that is lower.
+fn limit(resource: Resource, max: u64) -> io::Result<()> {
     let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     #[expect(unsafe_code, reason = "system call with a pointer to a local")]
     // SAFETY: the pointer is to a live, initialised local of the right type.
     check(unsafe { libc::getrlimit(resource, &raw mut now) })?;
-    let most = (most as libc::rlim_t).min(now.rlim_max);
-    let wanted = libc::rlimit { rlim_cur: most, rlim_max: most };
+    let max = (max as libc::rlim_t).min(now.rlim_max);
+    let requested = libc::rlimit { rlim_cur: max, rlim_max: max };
     #[expect(unsafe_code, reason = "system call with a pointer to a local")]
     // SAFETY: the pointer is to a live, initialised local of the right type.
-    check(unsafe { libc::setrlimit(resource, &raw const wanted) })
+    check(unsafe { libc::setrlimit(resource, &raw const requested) })
 }
 
-/// Enforces a prepared ruleset on this process for good.
+/// Enforces a prepared ruleset on this process, permanently.
 fn restrict(ruleset: &OwnedFd) -> io::Result<()> {
     #[expect(unsafe_code, reason = "system calls without pointers")]
     // SAFETY: integers only; the descriptor is open because `ruleset` is alive.

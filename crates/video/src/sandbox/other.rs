@@ -1,18 +1,16 @@
-//! Systems without Landlock: the child runs with the whitelists of its command line only.
+//! Systems without Landlock: the child is restricted only by the whitelists on its command line.
 
 use std::io;
 use std::process::Command;
 use std::sync::Once;
 
-use super::Sandbox;
+use crate::sandbox::policy::Sandbox;
 
-/// Nothing to apply here; says so once.
+/// Applies nothing; logs that once.
 pub(crate) fn apply(_command: &mut Command, _sandbox: &Sandbox) -> io::Result<()> {
     static NOTE: Once = Once::new();
     NOTE.call_once(|| {
-        tracing::info!(
-            "no process confinement on this system: videos are decoded with ffmpeg's whitelists only"
-        );
+        tracing::info!("no sandbox on this system: decoding is restricted only by ffmpeg's whitelists");
     });
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The annotated copy: its pictures, its times, its sound, and that it is there whole or not at all.
+//! The annotated copy: its frames, timestamps and sound, and that it is written atomically.
 
 use std::fs;
 use std::ops::ControlFlow;
@@ -22,7 +22,7 @@ fn all(video: &Video) -> Vec<Frame> {
     video.frames(&DecodeOptions::default()).unwrap().map(Result::unwrap).collect()
 }
 
-/// The names in a folder.
+/// The sorted names of the files in a folder.
 fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(folder)
         .unwrap()
@@ -32,7 +32,7 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Times of both videos agree to the ticks of an mp4, and the pictures are the same ones.
+/// Asserts that the copy has the same frames and, within one tick of an MP4, the same timestamps.
 fn check_same(source: &Video, copy: &Video, from: u64) {
     let zero_s = if from == 0 { 0.0 } else { source.time_s(from) };
     for frame in all(copy) {
@@ -44,7 +44,7 @@ fn check_same(source: &Video, copy: &Video, from: u64) {
 }
 
 #[test]
-fn irregular_times_and_sound_are_kept() {
+fn keeps_irregular_timestamps_and_sound() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["a.mp4", "late.mp4"] {
         let late = if name == "late.mp4" { "-af asetpts=PTS-0.7/TB -output_ts_offset 0.7" } else { "" };
@@ -65,7 +65,7 @@ fn irregular_times_and_sound_are_kept() {
 }
 
 #[test]
-fn a_part_from_the_middle_begins_at_zero_with_its_sound() {
+fn a_range_from_the_middle_begins_at_zero_with_its_sound() {
     let folder = tempfile::tempdir().unwrap();
     let options = format!("{IRREGULAR} {H264} -c:a aac");
     let source = open(&make_from(folder.path(), 0..150, "-f lavfi -i sine=d=7", &options, "a.mp4"));
@@ -76,17 +76,17 @@ fn a_part_from_the_middle_begins_at_zero_with_its_sound() {
     check_same(&source, &copied, 40);
     let sound = ffprobe(&out, "-select_streams a -show_entries packet=pts_time -of csv=p=0");
     let times: Vec<f64> = sound.lines().filter_map(|line| line.trim_end_matches(',').parse().ok()).collect();
-    let length_s = source.time_s(100) - source.time_s(40);
+    let duration_s = source.time_s(100) - source.time_s(40);
     assert!(times[0].abs() < 0.05, "sound begins at {}", times[0]);
     assert!(
-        (times[times.len() - 1] - length_s).abs() < 0.1,
-        "sound ends at {:?} of {length_s}",
+        (times[times.len() - 1] - duration_s).abs() < 0.1,
+        "sound ends at {:?} of {duration_s}",
         times.last()
     );
 }
 
 #[test]
-fn boxes_are_where_they_should_be_and_differ_by_track() {
+fn draws_boxes_at_their_position_in_the_colour_of_their_track() {
     let folder = tempfile::tempdir().unwrap();
     let source = open(&make(folder.path(), 40, &format!("-vf lutyuv=y=16:u=128:v=128 {H264}"), "a.mp4"));
     let out = folder.path().join("out.mp4");
@@ -117,20 +117,20 @@ fn boxes_are_where_they_should_be_and_differ_by_track() {
             let light = brightest(&frame, x, y) > 90;
             assert_eq!(light, drawn && edge, "frame {} at {x}, {y}", frame.frame_idx);
         }
-        // The plate of the label stands on the box.
+        // The label is above the box.
         assert_eq!(brightest(&frame, 41, 92) > 90, drawn);
         if drawn {
             let colour = |x: usize| &frame.rgb[(140 * 320 + x) * 3..][..3];
-            let apart: i32 =
+            let distance: i32 =
                 (0..3).map(|i| (i32::from(colour(40)[i]) - i32::from(colour(200)[i])).abs()).sum();
-            assert!(apart > 60, "{:?} and {:?}", colour(40), colour(200));
+            assert!(distance > 60, "{:?} and {:?}", colour(40), colour(200));
         }
     }
 }
 
-/// Sound that mp4 cannot hold, sides of odd length, and no sound at all.
+/// Sound that MP4 does not support, odd frame sizes, and no sound.
 #[test]
-fn other_kinds_of_sources() {
+fn converts_other_sound_codecs_and_frame_sizes() {
     let folder = tempfile::tempdir().unwrap();
     let vp9 = "-vf scale=321:241 -pix_fmt yuv420p -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 30";
     for (name, options, sound) in [
@@ -151,30 +151,33 @@ fn other_kinds_of_sources() {
 }
 
 #[test]
-fn a_cancelled_copy_leaves_nothing() {
+fn a_cancelled_copy_leaves_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let source = open(&make(folder.path(), 60, H264, "a.mp4"));
     let out = folder.path().join("out.mp4");
-    fs::write(&out, "what was there").unwrap();
+    fs::write(&out, "old content").unwrap();
     let mut progress = |done, _| if done == 7 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
     let error = annotate(tools(), &source, &out, 0..60, &mut |_| Vec::new(), &mut progress).unwrap_err();
     assert!(matches!(error, VideoError::Cancelled), "{error}");
     assert_eq!(names(folder.path()), ["a.mp4", "out.mp4"]);
-    assert_eq!(fs::read(&out).unwrap(), b"what was there");
+    assert_eq!(fs::read(&out).unwrap(), b"old content");
 }
 
 #[test]
-fn a_failed_copy_leaves_nothing() {
+fn a_failed_copy_leaves_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = make(folder.path(), 60, H264, "a.mp4");
     let source = open(&path);
     let before = fs::read(&path).unwrap();
     assert!(matches!(copy(&source, &path, 0..60).unwrap_err(), VideoError::Encode { .. }), "over the source");
-    assert!(copy(&source, &folder.path().join("none").join("out.mp4"), 0..60).is_err(), "into no folder");
+    assert!(
+        copy(&source, &folder.path().join("none").join("out.mp4"), 0..60).is_err(),
+        "into a missing folder"
+    );
     assert!(copy(&source, folder.path(), 0..60).is_err(), "over a folder");
-    assert!(copy(&source, &folder.path().join("out.mp4"), 60..90).is_err(), "nothing to copy");
+    assert!(copy(&source, &folder.path().join("out.mp4"), 60..90).is_err(), "an empty range");
     fs::remove_file(&path).unwrap();
-    assert!(copy(&source, &folder.path().join("out.mp4"), 0..60).is_err(), "of a source that is gone");
+    assert!(copy(&source, &folder.path().join("out.mp4"), 0..60).is_err(), "of a deleted source");
     assert_eq!(names(folder.path()), [""; 0]);
     fs::write(&path, before).unwrap();
     copy(&source, &folder.path().join("out.mp4"), 0..60).unwrap();

@@ -1,29 +1,29 @@
-//! A frame's number painted into its pixels, robust against lossy coding: twelve columns in the
-//! upper half are the bits of the number, white for one; in the lower half they are inverted, so
-//! that a picture that is no bar-code cannot pass for one.
+//! A frame's number painted into its pixels, robust against lossy coding: twelve columns in the upper
+//! half are the bits of the number, light for 1; in the lower half they are inverted, so that other
+//! images are not mistaken for a bar code.
 
 use video::Frame;
 
-/// Size of the pictures, in pixels.
+/// Size of the images, in pixels.
 pub(crate) const WIDTH: usize = 320;
 pub(crate) const HEIGHT: usize = 240;
 const BITS: usize = 12;
 const DARK: u8 = 40;
 const LIGHT: u8 = 210;
 
-/// One byte per pixel.
+/// The bar code of a number, one byte per pixel.
 pub(crate) fn paint(number: usize) -> Vec<u8> {
-    let mut picture = Vec::with_capacity(WIDTH * HEIGHT);
+    let mut image = Vec::with_capacity(WIDTH * HEIGHT);
     for y in 0..HEIGHT {
         for x in 0..WIDTH {
             let bit = number >> (x * BITS / WIDTH) & 1 == 1;
-            picture.push(if bit == (y < HEIGHT / 2) { LIGHT } else { DARK });
+            image.push(if bit == (y < HEIGHT / 2) { LIGHT } else { DARK });
         }
     }
-    picture
+    image
 }
 
-/// Which way the picture was turned, clockwise.
+/// How far an image is rotated, clockwise.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Turn {
     No,
@@ -32,11 +32,11 @@ pub(crate) enum Turn {
     ThreeQuarters,
 }
 
-/// The number in a picture that was turned and perhaps scaled.
+/// Reads the number from an image that was rotated and possibly scaled.
 pub(crate) fn read(frame: &Frame, turn: Turn) -> Result<usize, String> {
     let (width, height) = (frame.width as usize, frame.height as usize);
     assert_eq!(frame.rgb.len(), width * height * 3);
-    // A position in the picture as painted, in parts of its sides, to a pixel of the frame.
+    // The green value at a position in the painted image, given as fractions of its width and height.
     let green = |x: f64, y: f64| {
         let (x, y) = match turn {
             Turn::No => (x, y),
@@ -59,7 +59,7 @@ pub(crate) fn read(frame: &Frame, turn: Turn) -> Result<usize, String> {
 }
 
 #[test]
-fn what_was_painted_is_read() {
+fn painted_numbers_are_read_back() {
     for number in [0, 1, 2, 100, 1364, 4095] {
         let rgb = paint(number).into_iter().flat_map(|grey| [grey; 3]).collect();
         let frame = Frame { frame_idx: 0, time_s: 0.0, width: WIDTH as u32, height: HEIGHT as u32, rgb };

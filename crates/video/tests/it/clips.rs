@@ -1,4 +1,4 @@
-//! Making clips with ffmpeg, and checking what comes out of them frame by frame.
+//! Creating clips with ffmpeg, and checking their decoded frames one by one.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -18,13 +18,13 @@ pub(crate) fn open(path: &Path) -> Video {
     Video::open(tools(), path, &Limits::default()).unwrap()
 }
 
-/// Runs ffmpeg in `folder` with bar-codes 0..n_frames at 25 frames per second as its first input.
-/// Words are separated by spaces.
+/// Runs ffmpeg in `folder` with the bar codes `0..n_frames` at 25 frames per second as its first
+/// input. `options` are separated by spaces.
 pub(crate) fn make(folder: &Path, n_frames: usize, options: &str, name: &str) -> PathBuf {
     make_from(folder, 0..n_frames, "", options, name)
 }
 
-/// [`make`] with the numbers given and more inputs.
+/// Like [`make`], with the given numbers and additional inputs.
 pub(crate) fn make_from(
     folder: &Path,
     numbers: std::ops::Range<usize>,
@@ -44,45 +44,45 @@ pub(crate) fn make_from(
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     for number in numbers {
-        // An encoder that is missing ends ffmpeg early; its exit status tells.
+        // Fails if ffmpeg has exited; its exit status is checked below.
         if stdin.write_all(&barcode::paint(number)).is_err() {
             break;
         }
     }
     drop(stdin);
-    assert!(child.wait().unwrap().success(), "this ffmpeg cannot make {name} with {options}");
+    assert!(child.wait().unwrap().success(), "ffmpeg cannot create {name} with {options}");
     folder.join(name)
 }
 
-/// Runs ffmpeg in `folder` with these words.
-pub(crate) fn ffmpeg(folder: &Path, words: &str) {
+/// Runs ffmpeg in `folder` with arguments separated by spaces.
+pub(crate) fn ffmpeg(folder: &Path, args: &str) {
     let mut command = Command::new(tools().ffmpeg());
     command.current_dir(folder).args(["-nostdin", "-hide_banner", "-v", "error", "-y"]);
-    assert!(command.args(words.split_whitespace()).status().unwrap().success(), "ffmpeg {words}");
+    assert!(command.args(args.split_whitespace()).status().unwrap().success(), "ffmpeg {args}");
 }
 
-/// What ffprobe prints about a file.
-pub(crate) fn ffprobe(path: &Path, words: &str) -> String {
+/// The output of ffprobe for a file, with arguments separated by spaces.
+pub(crate) fn ffprobe(path: &Path, args: &str) -> String {
     let mut command = Command::new(tools().ffprobe());
-    let output = command.args(["-v", "error"]).args(words.split_whitespace()).arg(path).output().unwrap();
-    assert!(output.status.success(), "ffprobe {words}: {}", String::from_utf8_lossy(&output.stderr));
+    let output = command.args(["-v", "error"]).args(args.split_whitespace()).arg(path).output().unwrap();
+    assert!(output.status.success(), "ffprobe {args}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What every frame of a clip must be.
-pub(crate) struct Truth<'a> {
+/// The expected frames of a clip.
+pub(crate) struct Expected<'a> {
     pub(crate) n_frames: u64,
-    /// The number painted into frame i.
+    /// Maps a frame index to the number painted into that frame.
     pub(crate) number: &'a dyn Fn(u64) -> usize,
     pub(crate) turn: Turn,
-    /// Frames to begin at.
+    /// Frames to start decoding at.
     pub(crate) resume: &'a [u64],
-    /// Whether the decoder may complain although every frame comes out right.
-    pub(crate) may_complain: bool,
+    /// Whether the decoder may report errors although every frame is correct.
+    pub(crate) may_report_errors: bool,
 }
 
-impl Truth<'_> {
-    /// Decodes all, every n-th and from several frames on; each frame must be what it claims.
+impl Expected<'_> {
+    /// Decodes all frames, every n-th frame, and from several starting points, and checks each frame.
     pub(crate) fn check(&self, video: &Video) {
         assert_eq!(video.n_frames(), self.n_frames);
         let n = self.n_frames;
@@ -99,25 +99,30 @@ impl Truth<'_> {
     }
 
     pub(crate) fn check_range(&self, video: &Video, range: std::ops::Range<u64>, every: u64) {
-        let wanted: Vec<u64> = (range.start..range.end.min(self.n_frames)).step_by(every as usize).collect();
+        let requested: Vec<u64> =
+            (range.start..range.end.min(self.n_frames)).step_by(every as usize).collect();
         let options = DecodeOptions { range: range.clone(), every, ..DecodeOptions::default() };
         let mut frames = video.frames(&options).unwrap();
         let mut found = Vec::new();
         for frame in &mut frames {
             let frame = frame.unwrap();
             let number = barcode::read(&frame, self.turn);
-            let wanted = (self.number)(frame.frame_idx);
-            assert_eq!(number, Ok(wanted), "frame {} of {range:?} by {every}", frame.frame_idx);
+            let expected = (self.number)(frame.frame_idx);
+            assert_eq!(number, Ok(expected), "frame {} of {range:?} by {every}", frame.frame_idx);
             assert_eq!((frame.width, frame.height), (video.width(), video.height()));
             assert_eq!(frame.time_s, video.time_s(frame.frame_idx));
             found.push(frame.frame_idx);
         }
-        assert_eq!(found, wanted, "{range:?} by {every}");
+        assert_eq!(found, requested, "{range:?} by {every}");
         let damage = frames.damage();
-        assert_eq!((damage.expected, damage.decoded), (wanted.len() as u64, wanted.len() as u64));
-        assert!(self.may_complain || !damage.is_damaged(), "{range:?} by {every}: {:?}", damage.messages);
+        assert_eq!((damage.expected, damage.decoded), (requested.len() as u64, requested.len() as u64));
+        assert!(
+            self.may_report_errors || !damage.is_damaged(),
+            "{range:?} by {every}: {:?}",
+            damage.messages
+        );
     }
 }
 
-/// Frames to begin at in a clip with a keyframe every 30 frames: at, before and after them.
+/// Frames to start at in a clip with a keyframe every 30 frames: on, before and after keyframes.
 pub(crate) const RESUME: [u64; 7] = [1, 29, 30, 31, 57, 60, 118];

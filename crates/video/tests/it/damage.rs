@@ -1,4 +1,4 @@
-//! Damaged files: what is left comes out with its right numbers, and what is lost is counted.
+//! Damaged files: intact frames keep their numbers, and lost frames are counted.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ fn decode(path: &Path, from: u64, every: u64) -> (Vec<Frame>, Damage) {
     (decoded, frames.damage())
 }
 
-/// Overwrites bytes inside the pictures of a clip of `N` frames, which is about a third into it.
+/// Creates a clip of `N` frames and overwrites bytes in the middle of it.
 fn corrupt(folder: &Path, name: &str, options: &str, with: &dyn Fn(usize) -> u8) -> PathBuf {
     let path = make(folder, N as usize, options, name);
     let mut bytes = std::fs::read(&path).unwrap();
@@ -31,7 +31,7 @@ fn corrupt(folder: &Path, name: &str, options: &str, with: &dyn Fn(usize) -> u8)
     path
 }
 
-/// Numbers rise, are on the grid, and at the far ends, away from the damage, the pictures are right.
+/// Asserts that frame numbers increase in steps of `every`, and that frames far from the damage are correct.
 fn check(frames: &[Frame], damage: &Damage, from: u64, every: u64, what: &str) {
     assert!(frames.windows(2).all(|pair| pair[0].frame_idx < pair[1].frame_idx), "{what}");
     assert!(
@@ -40,23 +40,23 @@ fn check(frames: &[Frame], damage: &Damage, from: u64, every: u64, what: &str) {
     );
     assert_eq!(damage.decoded, frames.len() as u64, "{what}");
     assert_eq!(damage.expected, (N - from).div_ceil(every), "{what}");
-    let sound = |frame: &&Frame| frame.frame_idx < 30 || frame.frame_idx >= 120;
-    let mut n_sound = 0;
-    for frame in frames.iter().filter(sound) {
+    let intact = |frame: &&Frame| frame.frame_idx < 30 || frame.frame_idx >= 120;
+    let mut n_intact = 0;
+    for frame in frames.iter().filter(intact) {
         assert_eq!(barcode::read(frame, Turn::No), Ok(frame.frame_idx as usize), "{what}");
-        n_sound += 1;
+        n_intact += 1;
     }
     let expected = (from..N).step_by(every as usize).filter(|i| !(30..120).contains(i)).count();
-    assert_eq!(n_sound, expected, "{what}: frames away from the damage");
+    assert_eq!(n_intact, expected, "{what}: frames away from the damage");
 }
 
 fn noise(i: usize) -> u8 {
     (i * i * 31 + i * 7) as u8
 }
 
-/// The tables of an mp4 are apart from its pictures: every frame keeps its number.
+/// An MP4 stores its tables separately from its packets, so every frame keeps its number.
 #[test]
-fn a_corrupt_middle_is_counted_and_the_rest_is_right() {
+fn lost_frames_in_the_middle_are_counted_and_the_rest_is_correct() {
     let folder = tempfile::tempdir().unwrap();
     let kinds: [(&str, &dyn Fn(usize) -> u8); 2] = [("noise", &noise), ("zeros", &|_| 0)];
     for (kind, with) in kinds {
@@ -71,9 +71,9 @@ fn a_corrupt_middle_is_counted_and_the_rest_is_right() {
     }
 }
 
-/// Nothing can land on a frame that is lost: reading goes on with the first one after it.
+/// A lost frame cannot be decoded, so decoding begins with the first one after it.
 #[test]
-fn resuming_at_a_lost_frame_goes_on_with_the_next() {
+fn resuming_at_a_lost_frame_continues_with_the_next() {
     let folder = tempfile::tempdir().unwrap();
     let path = corrupt(folder.path(), "a.mp4", H264, &|_| 0);
     let (frames, _) = decode(&path, 0, 1);
@@ -81,39 +81,39 @@ fn resuming_at_a_lost_frame_goes_on_with_the_next() {
     let lost = (31..N).rfind(|frame_idx| !decoded.contains(frame_idx)).unwrap();
     for every in [1, 3] {
         let (frames, damage) = decode(&path, lost, every);
-        let wanted: Vec<u64> = (lost..N).step_by(every as usize).filter(|i| decoded.contains(i)).collect();
+        let expected: Vec<u64> = (lost..N).step_by(every as usize).filter(|i| decoded.contains(i)).collect();
         assert_eq!(
             frames.iter().map(|frame| frame.frame_idx).collect::<Vec<_>>(),
-            wanted,
+            expected,
             "from {lost} by {every}"
         );
-        assert_eq!(damage.missing(), (N - lost).div_ceil(every) - wanted.len() as u64);
+        assert_eq!(damage.missing(), (N - lost).div_ceil(every) - expected.len() as u64);
     }
 }
 
-/// Other containers mix packets and pictures, and lose both: the frames that are left are numbered
-/// without those, but keep their times.
+/// Other containers store each timestamp with its packet and lose both: the remaining frames are
+/// numbered without the lost ones, but keep their times.
 #[test]
-fn a_corrupt_middle_of_a_stream_keeps_the_times() {
+fn frames_after_damage_in_a_stream_keep_their_times() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["a.mkv", "a.ts"] {
         let path = corrupt(folder.path(), name, H264, &noise);
         let video = open(&path);
         assert!(video.n_frames() <= N, "{name}: {}", video.n_frames());
         let (frames, damage) = decode(&path, 0, 1);
-        assert!(damage.is_damaged() || !video.warnings().is_empty(), "{name}: nobody noticed");
+        assert!(damage.is_damaged() || !video.warnings().is_empty(), "{name}: the damage was not detected");
         let numbers: Vec<u64> =
             frames.iter().map(|frame| ((frame.time_s - video.time_s(0)) * 25.0).round() as u64).collect();
-        for sound in (0..30).chain(130..N) {
-            let at = numbers.iter().position(|&number| number == sound);
-            let frame = &frames[at.unwrap_or_else(|| panic!("{name}: frame {sound} is lost"))];
-            assert_eq!(barcode::read(frame, Turn::No), Ok(sound as usize), "{name}: frame {sound}");
+        for intact in (0..30).chain(130..N) {
+            let at = numbers.iter().position(|&number| number == intact);
+            let frame = &frames[at.unwrap_or_else(|| panic!("{name}: frame {intact} is lost"))];
+            assert_eq!(barcode::read(frame, Turn::No), Ok(intact as usize), "{name}: frame {intact}");
         }
     }
 }
 
 #[test]
-fn a_file_cut_short_yields_what_it_has() {
+fn decodes_the_frames_of_a_truncated_file() {
     let folder = tempfile::tempdir().unwrap();
     for (name, options) in [("a.mp4", format!("{H264} -movflags +faststart")), ("a.mkv", H264.to_owned())] {
         let path = make(folder.path(), N as usize, &options, name);
@@ -128,15 +128,15 @@ fn a_file_cut_short_yields_what_it_has() {
             assert_eq!(barcode::read(frame, Turn::No), Ok(frame.frame_idx as usize));
         }
         if name == "a.mp4" {
-            let warning = format!("announces 150 frames, the file holds {}", video.n_frames());
+            let warning = format!("declares 150 frames, but the file contains {}", video.n_frames());
             assert!(video.warnings()[0].contains(&warning), "{:?}", video.warnings());
         }
     }
 }
 
-/// Nothing at all can be decoded: an error, not an empty success.
+/// If no frame can be decoded, the result is an error and not an empty success.
 #[test]
-fn pictures_of_pure_noise_are_an_error() {
+fn packets_of_noise_are_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = make(folder.path(), N as usize, H264, "a.mp4");
     let mut bytes = std::fs::read(&path).unwrap();

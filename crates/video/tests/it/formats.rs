@@ -1,11 +1,11 @@
-//! Codecs and containers: the number of every frame, read from its pixels.
+//! Codecs and containers: frame numbers are exact, as read from the pixels.
 
 use crate::barcode::Turn;
-use crate::clips::{RESUME, Truth, make, open};
+use crate::clips::{Expected, RESUME, make, open};
 
 const N: usize = 150;
 
-/// Encodes, opens, and checks every promise about frame numbers.
+/// Encodes and opens a clip, and checks all guarantees about frame numbers.
 fn check(codec: &str, name: &str, options: &str) -> video::Video {
     let folder = tempfile::tempdir().unwrap();
     let path = make(folder.path(), N, options, name);
@@ -15,13 +15,18 @@ fn check(codec: &str, name: &str, options: &str) -> video::Video {
     assert!((video.fps() - 25.0).abs() < 0.01, "{}", video.fps());
     assert!((video.duration_s() - 6.0).abs() < 0.05, "{}", video.duration_s());
     let number = |i| i as usize;
-    let truth =
-        Truth { n_frames: N as u64, number: &number, turn: Turn::No, resume: &RESUME, may_complain: false };
-    truth.check(&video);
+    let expected = Expected {
+        n_frames: N as u64,
+        number: &number,
+        turn: Turn::No,
+        resume: &RESUME,
+        may_report_errors: false,
+    };
+    expected.check(&video);
     video
 }
 
-/// Checks that timestamps are exact, with nothing to warn of.
+/// Also checks that timestamps are exact and that there are no warnings.
 fn check_timed(codec: &str, name: &str, options: &str) {
     let video = check(codec, name, options);
     assert!(!video.is_ordinal());
@@ -42,12 +47,12 @@ fn h264_with_b_frames_in_mp4() {
 }
 
 #[test]
-fn h264_with_open_groups_in_mp4() {
+fn h264_with_open_gops_in_mp4() {
     check_timed("h264", "a.mp4", &format!("{H264} -x264-params open-gop=1"));
 }
 
 #[test]
-fn h264_with_ten_bits_in_mov() {
+fn h264_with_10_bits_in_mov() {
     check_timed("h264", "a.mov", &H264.replace("yuv420p", "yuv420p10le"));
 }
 
@@ -66,7 +71,7 @@ fn h264_in_fragmented_mp4() {
     check_timed("h264", "a.mp4", &format!("{H264} -movflags frag_keyframe+empty_moov+default_base_moof"));
 }
 
-/// AVI has no timestamps for reordered frames: they are counted.
+/// AVI has no timestamps for reordered frames, so they are counted.
 #[test]
 fn h264_in_avi() {
     assert!(check("h264", "a.avi", H264).is_ordinal());
@@ -76,12 +81,12 @@ const HEVC: &str = "-c:v libx265 -preset ultrafast -x265-params \
      log-level=error:bframes=4:keyint=30:min-keyint=30:scenecut=0:open-gop=1:pools=2";
 
 #[test]
-fn hevc_with_open_groups_in_mp4() {
+fn hevc_with_open_gops_in_mp4() {
     check_timed("hevc", "a.mp4", &format!("-pix_fmt yuv420p {HEVC}"));
 }
 
 #[test]
-fn hevc_with_ten_bits_in_mkv() {
+fn hevc_with_10_bits_in_mkv() {
     check_timed("hevc", "a.mkv", &format!("-pix_fmt yuv420p10le {HEVC}"));
 }
 
@@ -118,7 +123,7 @@ fn mpeg4_in_avi() {
     check_timed("mpeg4", "a.avi", "-pix_fmt yuv420p -c:v mpeg4 -q:v 4 -g 30");
 }
 
-/// AVI has no timestamps for reordered frames: they are counted.
+/// AVI has no timestamps for reordered frames, so they are counted.
 #[test]
 fn mpeg4_with_b_frames_in_avi() {
     assert!(check("mpeg4", "a.avi", "-pix_fmt yuv420p -c:v mpeg4 -q:v 4 -g 30 -bf 2").is_ordinal());

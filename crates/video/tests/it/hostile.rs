@@ -1,4 +1,4 @@
-//! Files from strangers: each gets a clear error, and none reaches another file or address.
+//! Malicious files: each causes a clear error, and none gives access to another file or address.
 
 use std::fs;
 use std::net::TcpListener;
@@ -11,19 +11,20 @@ use crate::clips::{ffprobe, make, open, tools};
 
 const H264: &str = "-pix_fmt yuv420p -c:v libx264 -preset veryfast -g 30";
 
-fn refused(path: &Path) -> VideoError {
+/// The error of opening a file, which must name the file.
+fn open_error(path: &Path) -> VideoError {
     match Video::open(tools(), path, &Limits::default()) {
         Err(error) => {
             let name = path.file_name().unwrap().to_str().unwrap();
-            assert!(error.to_string().contains(name), "the file is not named: {error}");
+            assert!(error.to_string().contains(name), "the error does not name the file: {error}");
             error
         }
-        Ok(video) => panic!("{} was taken: {video:?}", path.display()),
+        Ok(video) => panic!("{} was accepted: {video:?}", path.display()),
     }
 }
 
 #[test]
-fn files_that_are_no_videos_are_named_with_the_reason() {
+fn errors_for_files_that_are_not_videos_name_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let noise: Vec<u8> =
         (0..200_000_u64).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
@@ -37,47 +38,47 @@ fn files_that_are_no_videos_are_named_with_the_reason() {
     for (name, bytes, reason) in files {
         let path = folder.path().join(name);
         fs::write(&path, bytes).unwrap();
-        let error = refused(&path);
+        let error = open_error(&path);
         assert!(matches!(error, VideoError::NotVideo { .. }), "{error}");
         assert!(error.to_string().contains(reason), "{error}");
     }
-    let missing = refused(&folder.path().join("missing.mp4"));
+    let missing = open_error(&folder.path().join("missing.mp4"));
     assert!(matches!(missing, VideoError::Io { .. }), "{missing}");
-    assert!(matches!(refused(folder.path()), VideoError::NotVideo { .. }));
+    assert!(matches!(open_error(folder.path()), VideoError::NotVideo { .. }));
 }
 
 #[test]
-fn a_pipe_is_not_waited_for() {
+fn a_named_pipe_is_rejected_without_blocking() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pipe.mp4");
     assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
-    assert!(refused(&path).to_string().contains("not a regular file"));
+    assert!(open_error(&path).to_string().contains("not a regular file"));
 }
 
 #[test]
-fn a_video_cut_before_its_index_is_refused() {
+fn a_video_truncated_before_its_index_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let path = make(folder.path(), 60, H264, "a.mp4");
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-    let error = refused(&path);
+    let error = open_error(&path);
     assert!(error.to_string().contains("moov atom not found"), "{error}");
     assert!(matches!(error, VideoError::NotVideo { .. }));
 }
 
 #[test]
-fn sound_alone_and_other_codecs_are_refused() {
+fn audio_files_and_other_codecs_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     crate::clips::ffmpeg(folder.path(), "-f lavfi -i sine=d=1 sound.mp4");
-    assert!(refused(&folder.path().join("sound.mp4")).to_string().contains("no video stream"));
-    let error = refused(&make(folder.path(), 10, "-c:v ffv1", "other.mkv"));
+    assert!(open_error(&folder.path().join("sound.mp4")).to_string().contains("no video stream"));
+    let error = open_error(&make(folder.path(), 10, "-c:v ffv1", "other.mkv"));
     assert!(matches!(&error, VideoError::UnsupportedCodec { codec, .. } if codec == "ffv1"), "{error}");
-    assert!(error.to_string().contains("libx264"), "no way out: {error}");
+    assert!(error.to_string().contains("libx264"), "the error has no hint: {error}");
 }
 
-/// What a naive player would follow: each points at a real video of someone else.
+/// A naive player would follow these playlists, each of which refers to another user's video.
 #[test]
-fn playlists_do_not_lead_to_other_files() {
+fn playlists_do_not_open_other_files() {
     let folder = tempfile::tempdir().unwrap();
     let other = make(folder.path(), 30, H264, "other.ts");
     let other = other.display();
@@ -105,20 +106,20 @@ fn playlists_do_not_lead_to_other_files() {
     for (name, text) in lists {
         let path = folder.path().join(name);
         fs::write(&path, text).unwrap();
-        let error = refused(&path);
+        let error = open_error(&path);
         assert!(matches!(error, VideoError::NotVideo { .. }), "{error}");
     }
-    // The first of them does work where nobody minds, or this test would prove nothing.
+    // An unrestricted ffprobe does follow the playlist; otherwise this test would prove nothing.
     assert!(
         ffprobe(&folder.path().join("near.m3u8"), "-show_entries stream=codec_name -of csv=p=0")
             .contains("h264")
     );
-    let error = refused(&folder.path().join("near.m3u8")).to_string();
+    let error = open_error(&folder.path().join("near.m3u8")).to_string();
     assert!(error.contains("playlists"), "{error}");
 }
 
 #[test]
-fn playlists_do_not_lead_to_addresses() {
+fn playlists_do_not_open_addresses() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
@@ -132,17 +133,17 @@ fn playlists_do_not_lead_to_addresses() {
     ] {
         let path = folder.path().join(name);
         fs::write(&path, text).unwrap();
-        refused(&path);
+        open_error(&path);
     }
-    // An address is no file either.
-    assert!(matches!(refused(Path::new(&format!("http://{address}/a.mp4"))), VideoError::Io { .. }));
-    let nobody = listener.accept().unwrap_err();
-    assert_eq!(nobody.kind(), std::io::ErrorKind::WouldBlock);
+    // A URL is not accepted as a file name either.
+    assert!(matches!(open_error(Path::new(&format!("http://{address}/a.mp4"))), VideoError::Io { .. }));
+    let no_connection = listener.accept().unwrap_err();
+    assert_eq!(no_connection.kind(), std::io::ErrorKind::WouldBlock);
 }
 
-/// A VP8 keyframe says its size in two plain numbers, so that a few bytes make a bomb.
+/// A VP8 keyframe stores its size as two plain numbers, so changing a few bytes declares a huge image.
 #[test]
-fn a_bomb_of_a_picture_is_refused() {
+fn a_frame_that_declares_a_huge_size_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let options = "-pix_fmt yuv420p -c:v libvpx -deadline realtime -cpu-used 8 -g 5";
     let path = make(folder.path(), 20, options, "bomb.webm");
@@ -163,7 +164,7 @@ fn a_bomb_of_a_picture_is_refused() {
 }
 
 #[test]
-fn limits_on_pixels_and_frames_are_kept() {
+fn limits_on_pixels_and_frames_are_enforced() {
     let folder = tempfile::tempdir().unwrap();
     let path = make(folder.path(), 60, H264, "a.mp4");
     let exact = Limits { max_pixels: 320 * 240, max_frames: 60, ..Limits::default() };
@@ -176,16 +177,16 @@ fn limits_on_pixels_and_frames_are_kept() {
     assert!(error.to_string().contains("59"), "{error}");
 }
 
-/// Tables that announce two thousand million entries: refused or read for what they hold.
+/// Tables that declare two billion entries are rejected, or only their actual entries are read.
 #[test]
-fn absurd_counts_in_the_header_are_survived() {
+fn excessive_table_sizes_are_handled() {
     let folder = tempfile::tempdir().unwrap();
     let good = fs::read(make(folder.path(), 60, H264, "a.mp4")).unwrap();
     for (table, offset) in [(b"stsz", 12), (b"stts", 8), (b"ctts", 8), (b"stco", 8), (b"stsc", 8)] {
         let mut bytes = good.clone();
         let at = bytes.windows(4).position(|name| name == table).unwrap() + offset;
         bytes[at..at + 4].copy_from_slice(&[0x7f, 0xff, 0xff, 0xff]);
-        let path = folder.path().join("absurd.mp4");
+        let path = folder.path().join("excessive.mp4");
         fs::write(&path, bytes).unwrap();
         match Video::open(tools(), &path, &Limits::default()) {
             Ok(video) => assert!(video.n_frames() <= 60, "{table:?}: {}", video.n_frames()),
@@ -196,9 +197,9 @@ fn absurd_counts_in_the_header_are_survived() {
     }
 }
 
-/// Names that ffmpeg would take for options, protocols or patterns.
+/// Names that ffmpeg could interpret as options, protocols or patterns.
 #[test]
-fn odd_names_are_just_names() {
+fn unusual_file_names_are_accepted() {
     let folder = tempfile::tempdir().unwrap();
     let path = make(folder.path(), 5, H264, "a.mp4");
     for name in [
@@ -208,9 +209,9 @@ fn odd_names_are_just_names() {
         "with 'quotes' and : = , ; [x].mp4",
         "\u{e9}\u{1f3c0}.mp4",
     ] {
-        let odd = folder.path().join(name);
-        fs::copy(&path, &odd).unwrap();
-        let frames = open(&odd).frames(&DecodeOptions::default()).unwrap();
+        let unusual = folder.path().join(name);
+        fs::copy(&path, &unusual).unwrap();
+        let frames = open(&unusual).frames(&DecodeOptions::default()).unwrap();
         assert_eq!(frames.map(Result::unwrap).count(), 5, "{name}");
     }
 }

@@ -1,5 +1,4 @@
-//! Children: killed when nobody wants their output, killed when they hang, kept from what is not
-//! theirs.
+//! Child processes: killed when their output is no longer used, killed when they hang, and sandboxed.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,12 +11,12 @@ use crate::clips::{make, open, tools};
 
 const H264: &str = "-pix_fmt yuv420p -c:v libx264 -preset veryfast -g 30";
 
-/// Whether a process runs that was started for a file.
+/// Whether a process runs that has this file in its arguments.
 #[cfg(target_os = "linux")]
 fn is_running_for(path: &Path) -> bool {
     let name = path.to_str().unwrap();
     let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-    // What has ended since it was listed has no command line.
+    // A process that has exited since it was listed has no command line.
     processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok()).any(|line| {
         let words: Vec<&str> =
             line.split(|&byte| byte == 0).filter_map(|word| std::str::from_utf8(word).ok()).collect();
@@ -30,7 +29,7 @@ fn is_running_for(path: &Path) -> bool {
 fn dropping_the_frames_kills_the_child() {
     let folder = tempfile::tempdir().unwrap();
     let path = make(folder.path(), 150, H264, "dropped.mp4");
-    // With this much patience, a drop that waits for silence instead of killing never ends.
+    // With this timeout, the test hangs if the drop waits for a stall instead of killing the child.
     let limits = Limits { stall_timeout: Duration::from_secs(86_400), ..Limits::default() };
     let video = Video::open(tools(), &path, &limits).unwrap();
     for taken in [0, 1, 20] {
@@ -40,7 +39,7 @@ fn dropping_the_frames_kills_the_child() {
             frames.next().unwrap().unwrap();
         }
         if taken > 0 {
-            assert!(is_running_for(video.path()), "with most of the video to go, it runs");
+            assert!(is_running_for(video.path()), "the child runs while most frames are still to come");
         }
         drop(frames);
         assert!(!is_running_for(video.path()), "after {taken} frames");
@@ -48,7 +47,7 @@ fn dropping_the_frames_kills_the_child() {
 }
 
 #[test]
-fn decoding_runs_ahead_by_a_bounded_number() {
+fn read_ahead_is_bounded() {
     let folder = tempfile::tempdir().unwrap();
     let video = open(&make(folder.path(), 150, H264, "a.mp4"));
     for read_ahead in [0, 1, 5] {
@@ -76,9 +75,9 @@ fn ranges_are_clamped_and_may_be_empty() {
     }
 }
 
-/// A stand-in for ffmpeg: names the version, then does what `body` says.
-fn stand_in(folder: &Path, body: &str) -> PathBuf {
-    let path = folder.join("stand-in");
+/// Creates a fake ffmpeg, a shell script that prints a version for `-version` and runs `body` otherwise.
+fn fake_ffmpeg(folder: &Path, body: &str) -> PathBuf {
+    let path = folder.join("fake-ffmpeg");
     let script =
         format!("#!/bin/sh\nif [ \"$1\" = -version ]; then echo 'ffmpeg version 7.0'; exit 0; fi\n{body}\n");
     fs::write(&path, script).unwrap();
@@ -86,21 +85,21 @@ fn stand_in(folder: &Path, body: &str) -> PathBuf {
     path
 }
 
-/// The error of decoding a sound video with a stand-in.
+/// The error of decoding an intact video with a fake ffmpeg. A `stall_timeout` of zero means 60 s.
 fn decode_with(body: &str, stall_timeout: Duration) -> VideoError {
     let folder = tempfile::tempdir().unwrap();
     let path = make(folder.path(), 20, H264, "a.mp4");
-    let tools = Tools::at(&stand_in(folder.path(), body), tools().ffprobe()).unwrap();
-    let patient = Limits { stall_timeout: Duration::from_secs(60), ..Limits::default() };
-    // Probing is done by the real one, at its own pace.
+    let tools = Tools::at(&fake_ffmpeg(folder.path(), body), tools().ffprobe()).unwrap();
+    let default_limits = Limits { stall_timeout: Duration::from_secs(60), ..Limits::default() };
+    // The real ffprobe does the probing.
     let video = Video::open(
         &tools,
         &path,
-        &if stall_timeout.is_zero() { patient } else { Limits { stall_timeout, ..patient } },
+        &if stall_timeout.is_zero() { default_limits } else { Limits { stall_timeout, ..default_limits } },
     );
     let mut frames = video.unwrap().frames(&DecodeOptions::default()).unwrap();
     let error = frames.next().unwrap().unwrap_err();
-    assert!(frames.next().is_none(), "after an error, nothing");
+    assert!(frames.next().is_none(), "the iterator ends after an error");
     error
 }
 
@@ -112,23 +111,23 @@ fn a_child_that_hangs_is_killed() {
 }
 
 #[test]
-fn a_child_that_fails_is_quoted() {
-    let error = decode_with("echo first >&2; echo 'the last words' >&2; exit 3", Duration::ZERO);
+fn errors_quote_the_messages_of_a_failed_child() {
+    let error = decode_with("echo first >&2; echo 'the last message' >&2; exit 3", Duration::ZERO);
     assert!(matches!(error, VideoError::Decode { .. }), "{error}");
-    assert!(error.to_string().contains("the last words"), "{error}");
+    assert!(error.to_string().contains("the last message"), "{error}");
 }
 
-/// A decoder taken over by its input can read neither other files nor this process's environment,
-/// and can write nothing. Needs a kernel with Landlock.
+/// A compromised decoder can read neither other files nor this process's environment, and cannot
+/// write files. Needs a kernel with Landlock.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_child_is_kept_from_what_is_not_its_own() {
+fn a_child_cannot_access_other_files_or_the_environment() {
     let secrets = tempfile::tempdir().unwrap();
     let secret = secrets.path().join("secret");
-    fs::write(&secret, "the crown jewels").unwrap();
+    fs::write(&secret, "a secret").unwrap();
     let new = secrets.path().join("new");
     let body = format!(
-        "read line < {0} && echo \"stole $line\" >&2; echo x > {1} && echo 'wrote' >&2; \
+        "read line < {0} && echo \"read $line\" >&2; echo x > {1} && echo 'wrote' >&2; \
          [ -n \"$HOME$PATH_TO_SECRETS$CARGO\" ] && echo 'knows' >&2; echo 'tried' >&2; exit 1",
         secret.display(),
         new.display()
@@ -137,15 +136,15 @@ fn a_child_is_kept_from_what_is_not_its_own() {
     let error = decode_with(&body, Duration::ZERO).to_string();
     assert!(error.contains("tried"), "{error}");
     assert!(!new.exists());
-    // The same with the log in full: nothing was reported on the way.
+    // The same without the last line, so that the error quotes any earlier ones.
     let log = decode_with(&body.replace("echo 'tried' >&2; ", ""), Duration::ZERO).to_string();
-    for word in ["stole", "wrote", "knows"] {
+    for word in ["read a secret", "wrote", "knows"] {
         assert!(!log.contains(word), "{log}");
     }
 }
 
 #[test]
-fn an_old_or_broken_program_is_refused() {
+fn old_and_broken_programs_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("old");
     for (script, reason) in [

@@ -1,14 +1,14 @@
-//! The crate's promises, checked on files that the tests make with ffmpeg. Which frame a picture is
-//! is read from the picture itself: a bar-code of its number is painted into every one.
+//! The crate's guarantees, checked on files that the tests create with ffmpeg. Every frame carries its
+//! number as a bar code in its pixels, so a test can read which frame it received.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking, like the tests themselves")]
+#![expect(clippy::unwrap_used, reason = "test helpers fail by panicking, like the tests themselves")]
 
 mod annotated;
-mod arriving;
 mod barcode;
 mod clips;
 mod damage;
 mod formats;
+mod growing_file;
 mod hostile;
 mod lifecycle;
 mod traps;

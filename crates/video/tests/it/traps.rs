@@ -1,10 +1,10 @@
-//! What real files do to frame numbers: rates that vary, rotation, trims, late pictures, joined
-//! streams, sizes that change.
+//! Properties of real files that make frame numbers difficult: variable frame rates, rotation, trims,
+//! late first frames, concatenated streams, changing sizes.
 
 use std::path::Path;
 
 use crate::barcode::Turn;
-use crate::clips::{RESUME, Truth, ffmpeg, make, make_from, open};
+use crate::clips::{Expected, RESUME, ffmpeg, make, make_from, open};
 
 const N: usize = 150;
 const H264: &str =
@@ -12,17 +12,17 @@ const H264: &str =
 
 fn check(path: &Path, n_frames: u64, number: &dyn Fn(u64) -> usize) -> video::Video {
     let video = open(path);
-    Truth { n_frames, number, turn: Turn::No, resume: &RESUME, may_complain: false }.check(&video);
+    Expected { n_frames, number, turn: Turn::No, resume: &RESUME, may_report_errors: false }.check(&video);
     video
 }
 
-/// When frame `i` of the irregular clip is shown, in milliseconds.
+/// Presentation time of frame `i` of the clip with a variable frame rate, in milliseconds.
 fn irregular_ms(i: u64) -> u64 {
     i * 40 + i * i * 7 % 37 + if i > 70 { 3000 } else { 0 }
 }
 
 #[test]
-fn a_variable_frame_rate() {
+fn variable_frame_rate() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["a.mp4", "a.mkv"] {
         let options = format!(
@@ -41,8 +41,8 @@ fn a_variable_frame_rate() {
     }
 }
 
-/// Writes a turn into an mp4: the matrix of its track header, as ISO/IEC 14496-12 has it.
-fn turn(path: &Path, [a, b, c, d]: [i32; 4]) {
+/// Sets the rotation of an MP4: the matrix in its track header (ISO/IEC 14496-12).
+fn set_rotation(path: &Path, [a, b, c, d]: [i32; 4]) {
     let mut bytes = std::fs::read(path).unwrap();
     let header = bytes.windows(4).position(|name| name == b"tkhd").unwrap();
     let one = 1 << 16;
@@ -62,25 +62,25 @@ fn rotation_is_applied() {
         (Turn::ThreeQuarters, [0, -1, 1, 0], (240, 320)),
         (Turn::No, [1, 0, 0, 1], (320, 240)),
     ];
-    for (expected, matrix, size) in turns {
-        turn(&path, matrix);
+    for (turn, matrix, size) in turns {
+        set_rotation(&path, matrix);
         let video = open(&path);
-        assert_eq!((video.width(), video.height()), size, "{expected:?}");
-        let truth = Truth {
+        assert_eq!((video.width(), video.height()), size, "{turn:?}");
+        let expected = Expected {
             n_frames: N as u64,
             number: &|i| i as usize,
-            turn: expected,
+            turn,
             resume: &[31],
-            may_complain: false,
+            may_report_errors: false,
         };
-        truth.check(&video);
+        expected.check(&video);
     }
 }
 
-/// A trim without encoding keeps the frames from the keyframe on and hides some by an edit list;
-/// the header counts them all.
+/// Trimming without re-encoding keeps all frames from the previous keyframe and hides some with an
+/// edit list; the header counts all of them.
 #[test]
-fn hidden_frames_of_a_trim_do_not_count() {
+fn frames_hidden_by_a_trim_are_not_numbered() {
     let folder = tempfile::tempdir().unwrap();
     make(folder.path(), 200, H264, "a.mp4");
     ffmpeg(folder.path(), "-ss 1.72 -i a.mp4 -c copy b.mp4");
@@ -89,9 +89,9 @@ fn hidden_frames_of_a_trim_do_not_count() {
     assert!(video.time_s(0).abs() < 0.001, "{}", video.time_s(0));
 }
 
-/// The file's clock starts with the sound; seeking is relative to that.
+/// The start time of the file is that of the sound, and seeking is relative to it.
 #[test]
-fn pictures_that_begin_after_the_sound() {
+fn frames_may_begin_after_the_sound() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["a.mp4", "a.mkv", "a.ts"] {
         let inputs = "-f lavfi -i sine=d=8";
@@ -102,9 +102,9 @@ fn pictures_that_begin_after_the_sound() {
     }
 }
 
-/// Joined streams repeat their timestamps, so that these name no frame.
+/// Concatenated streams repeat timestamps, which then do not identify frames.
 #[test]
-fn repeated_timestamps_are_counted_instead() {
+fn frames_with_repeated_timestamps_are_counted() {
     let folder = tempfile::tempdir().unwrap();
     let once = std::fs::read(make(folder.path(), 90, H264, "a.ts")).unwrap();
     let path = folder.path().join("b.ts");
@@ -116,7 +116,7 @@ fn repeated_timestamps_are_counted_instead() {
 }
 
 #[test]
-fn a_size_that_changes_on_the_way() {
+fn the_frame_size_may_change() {
     let folder = tempfile::tempdir().unwrap();
     let first = make(folder.path(), 75, H264, "a.ts");
     let options = format!("-vf scale=480:360 {H264} -output_ts_offset 3.2");
@@ -124,18 +124,23 @@ fn a_size_that_changes_on_the_way() {
     let path = folder.path().join("c.ts");
     std::fs::write(&path, [std::fs::read(first).unwrap(), std::fs::read(second).unwrap()].concat()).unwrap();
     let video = open(&path);
-    // Seeking into the second half meets a decoder prepared for the first.
+    // After a seek into the second half, the decoder is set up for the size of the first.
     let number = |i| i as usize;
-    let truth =
-        Truth { n_frames: N as u64, number: &number, turn: Turn::No, resume: &RESUME, may_complain: true };
-    truth.check(&video);
+    let expected = Expected {
+        n_frames: N as u64,
+        number: &number,
+        turn: Turn::No,
+        resume: &RESUME,
+        may_report_errors: true,
+    };
+    expected.check(&video);
     assert!(!video.is_ordinal());
     assert_eq!((video.width(), video.height()), (320, 240));
 }
 
-/// AVI fills gaps with empty packets, which show nothing new.
+/// AVI fills gaps with empty packets, which are not frames.
 #[test]
-fn gaps_in_an_avi() {
+fn empty_packets_in_an_avi_are_not_frames() {
     let folder = tempfile::tempdir().unwrap();
     let options =
         "-vf select=lt(mod(n\\,5)\\,3) -fps_mode passthrough -pix_fmt yuv420p -c:v mpeg4 -q:v 4 -g 30";
@@ -145,7 +150,7 @@ fn gaps_in_an_avi() {
 }
 
 #[test]
-fn cover_art_is_no_video() {
+fn cover_art_is_not_the_video_stream() {
     let folder = tempfile::tempdir().unwrap();
     ffmpeg(folder.path(), "-f lavfi -i color=red:s=64x64 -frames:v 1 cover.png");
     make(folder.path(), N, H264, "a.mp4");
@@ -154,7 +159,7 @@ fn cover_art_is_no_video() {
 }
 
 #[test]
-fn sides_of_odd_length() {
+fn odd_frame_sizes() {
     let folder = tempfile::tempdir().unwrap();
     let options = "-vf scale=321:241 -pix_fmt yuv420p -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 30";
     let video = check(&make(folder.path(), N, options, "a.webm"), N as u64, &|i| i as usize);

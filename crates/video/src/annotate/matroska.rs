@@ -1,7 +1,7 @@
-//! The least Matroska that carries raw pictures with a timestamp each. It exists because raw video
-//! through a pipe has no timestamps, and a video of variable frame rate needs them.
+//! A minimal Matroska writer for raw frames, each with its own timestamp. Raw video in a pipe has no
+//! timestamps, and a video with a variable frame rate needs them.
 
-/// Extended ids of the elements used.
+/// The ids of the elements that are written (RFC 9559).
 mod id {
     pub(super) const EBML: &[u8] = &[0x1a, 0x45, 0xdf, 0xa3];
     pub(super) const DOC_TYPE: &[u8] = &[0x42, 0x82];
@@ -32,17 +32,17 @@ mod id {
     pub(super) const SIMPLE_BLOCK: &[u8] = &[0xa3];
 }
 
-/// A microsecond, in the nanoseconds that Matroska counts.
+/// The timestamp scale: one microsecond, in nanoseconds.
 const TICK_NS: u64 = 1000;
 
-/// A block's own header: track 1, no offset to its cluster, a keyframe.
+/// The header of a SimpleBlock: track 1, no offset from its cluster, a keyframe.
 const BLOCK_HEADER: [u8; 4] = [0x81, 0, 0, 0x80];
 
-/// What the colours mean: matrix, transfer and primaries as numbered by ITU-T H.273.
+/// Codes of matrix, transfer and primaries from ITU-T H.273; `None` if unknown.
 pub(crate) type ColourCodes = [Option<u64>; 3];
 
-/// Everything before the first picture. Pictures are I420 of this size; a typical one is shown for
-/// `duration_ns`, and without that the encoder would take the last one to be shown for no time.
+/// The part of the file before the first frame. Frames are I420 images of this size. `duration_ns`
+/// is the duration of a typical frame; without it, the encoder would give the last frame none.
 pub(crate) fn header(width: u32, height: u32, duration_ns: u64, colour: ColourCodes) -> Vec<u8> {
     let ebml = [
         element(id::DOC_TYPE, b"matroska"),
@@ -66,28 +66,28 @@ pub(crate) fn header(width: u32, height: u32, duration_ns: u64, colour: ColourCo
     ];
     let mut bytes = element(id::EBML, &ebml.concat());
     bytes.extend_from_slice(id::SEGMENT);
-    // A size of all ones: unknown, up to the end of the stream.
+    // All ones means that the size is unknown and the segment extends to the end of the stream.
     bytes.extend_from_slice(&[0x01, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
     bytes.extend(element(id::INFO, &number(id::TIMESTAMP_SCALE, TICK_NS)));
     bytes.extend(element(id::TRACKS, &element(id::TRACK_ENTRY, &track.concat())));
     bytes
 }
 
-/// What goes before the bytes of one picture shown at `time_us`: a cluster of its own.
-pub(crate) fn picture_header(time_us: u64, picture_bytes: usize) -> Vec<u8> {
+/// The bytes before the pixels of a frame at `time_us`. Each frame gets its own cluster.
+pub(crate) fn frame_header(time_us: u64, frame_bytes: usize) -> Vec<u8> {
     let timestamp = number(id::TIMESTAMP, time_us);
     let mut block = id::SIMPLE_BLOCK.to_vec();
-    block.extend(size((BLOCK_HEADER.len() + picture_bytes) as u64));
+    block.extend(size((BLOCK_HEADER.len() + frame_bytes) as u64));
     block.extend(BLOCK_HEADER);
     let mut bytes = id::CLUSTER.to_vec();
-    bytes.extend(size((timestamp.len() + block.len() + picture_bytes) as u64));
+    bytes.extend(size((timestamp.len() + block.len() + frame_bytes) as u64));
     bytes.extend(timestamp);
     bytes.extend(block);
     bytes
 }
 
 fn colour_element([matrix, transfer, primaries]: ColourCodes) -> Vec<u8> {
-    // Video range always: pictures are converted to it.
+    // Always video range, because frames are converted to it.
     let mut body = number(id::RANGE, 1);
     for (id, code) in [(id::MATRIX, matrix), (id::TRANSFER, transfer), (id::PRIMARIES, primaries)] {
         body.extend(code.map(|code| number(id, code)).unwrap_or_default());
@@ -95,7 +95,7 @@ fn colour_element([matrix, transfer, primaries]: ColourCodes) -> Vec<u8> {
     element(id::COLOUR, &body)
 }
 
-/// The codes of ffmpeg's names for matrix, transfer and primaries; unknown ones are left out.
+/// The codes for ffmpeg's names of matrix, transfer and primaries.
 pub(crate) fn colour_codes([matrix, transfer, primaries]: &[Option<String>; 3]) -> ColourCodes {
     let code = |name: &Option<String>, table: &[(&str, u64)]| {
         table.iter().find(|(known, _)| name.as_deref() == Some(known)).map(|(_, code)| *code)
@@ -127,7 +127,7 @@ pub(crate) fn colour_codes([matrix, transfer, primaries]: &[Option<String>; 3]) 
     ]
 }
 
-/// A length in the eight-byte form.
+/// Encodes a length in eight bytes.
 fn size(length: u64) -> [u8; 8] {
     (length | 1 << 56).to_be_bytes()
 }

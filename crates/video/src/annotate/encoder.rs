@@ -1,5 +1,5 @@
-//! The child that encodes: pictures go in through its standard input as Matroska, each with its
-//! time; sound comes from the source file; the result goes to a temporary file.
+//! The encoding child. It reads frames with their timestamps as Matroska from its standard input and
+//! sound from the source file, and writes to a temporary file.
 
 use std::io::Write;
 use std::path::Path;
@@ -7,44 +7,45 @@ use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread::{self, JoinHandle};
 
+use crate::annotate::matroska;
+use crate::annotate::partial::PartialFile;
+use crate::annotate::sound::SoundStream;
 use crate::args;
-use crate::decode::{Picture, Plan};
+use crate::child_log::ChildLog;
+use crate::decode::plan::{DecodePlan, RawFrame};
 use crate::error::VideoError;
-use crate::matroska;
-use crate::partial::Partial;
-use crate::process::{self, Guard, Log};
-use crate::sound::Sound;
+use crate::process::{self, ChildGuard};
 use crate::tools::Tools;
 use crate::video::Video;
 
-/// Most threads of the encoder: more gain little and cost memory.
+/// Maximum number of encoder threads; more threads cost memory and are hardly faster.
 const MAX_THREADS: usize = 16;
-/// Most pieces that wait to be written; a picture is two, its header and its bytes.
-const WAITING: usize = 4;
+/// Maximum number of chunks waiting to be written. A frame is two chunks: header and pixels.
+const MAX_PENDING: usize = 4;
 
 /// A running encoder. Dropping it kills the child.
 pub(crate) struct Encoder<'a> {
     video: Video,
-    partial: &'a Partial,
-    child: Guard,
-    /// `None` once all is said.
-    pictures: Option<SyncSender<Vec<u8>>>,
-    /// One message for each piece that was written.
+    partial: &'a PartialFile,
+    child: ChildGuard,
+    /// `None` after the last frame.
+    chunks: Option<SyncSender<Vec<u8>>>,
+    /// One message for each chunk that was written.
     written: Receiver<()>,
-    n_under_way: usize,
-    log: Option<JoinHandle<Log>>,
-    /// The time of the first picture, which is zero in the Matroska stream.
+    n_pending: usize,
+    log: Option<JoinHandle<ChildLog>>,
+    /// Time of the first frame, which is zero in the Matroska stream.
     zero_us: i64,
 }
 
 impl<'a> Encoder<'a> {
-    /// Starts the child. The calling thread has to live as long as the encoder.
+    /// Starts the child. The calling thread must live as long as the encoder.
     pub(crate) fn start(
         tools: &Tools,
         video: &Video,
-        plan: &Plan,
-        sound: &[Sound],
-        partial: &'a Partial,
+        plan: &DecodePlan,
+        sound: &[SoundStream],
+        partial: &'a PartialFile,
     ) -> Result<Encoder<'a>, VideoError> {
         let inner = &video.inner;
         let failed = |source| VideoError::io(partial.target(), "cannot run ffmpeg for", source);
@@ -54,22 +55,22 @@ impl<'a> Encoder<'a> {
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut sandbox = tools.sandbox(Some(&inner.path), &inner.limits, 2 * threads);
         sandbox.write = Some(partial.path().to_owned());
-        let mut child = Guard(process::spawn(command, &sandbox).map_err(failed)?);
+        let mut child = ChildGuard(process::spawn(command, &sandbox).map_err(failed)?);
         let (Some(stdin), Some(stderr)) = (child.0.stdin.take(), child.0.stderr.take()) else {
-            return Err(failed(std::io::Error::other("it has no pipes")));
+            return Err(failed(std::io::Error::other("the child has no pipes")));
         };
-        let log = thread::spawn(move || Log::read(stderr, &[") not on whitelist"]));
-        let (pictures, to_write) = mpsc::sync_channel(WAITING);
+        let log = thread::spawn(move || ChildLog::read(stderr, &[") not on whitelist"]));
+        let (chunks, to_write) = mpsc::sync_channel(MAX_PENDING);
         let (acknowledge, written) = mpsc::channel();
         thread::spawn(move || write_all(stdin, &to_write, &acknowledge));
-        let (width, height) = plan.size();
+        let (width, height) = plan.frame_size();
         let mut encoder = Encoder {
             video: video.clone(),
             partial,
             child,
-            pictures: Some(pictures),
+            chunks: Some(chunks),
             written,
-            n_under_way: 0,
+            n_pending: 0,
             log: Some(log),
             zero_us,
         };
@@ -79,24 +80,24 @@ impl<'a> Encoder<'a> {
         Ok(encoder)
     }
 
-    /// Hands over the next picture; blocks while the encoder is behind.
-    pub(crate) fn write(&mut self, picture: Picture) -> Result<(), VideoError> {
+    /// Writes the next frame. Blocks while the encoder is behind.
+    pub(crate) fn write(&mut self, frame: RawFrame) -> Result<(), VideoError> {
         let inner = &self.video.inner;
-        let time_us = inner.clock.frame_us(&inner.index, picture.frame_idx).saturating_sub(self.zero_us);
-        let header = matroska::picture_header(u64::try_from(time_us).unwrap_or(0), picture.bytes.len());
+        let time_us = inner.clock.frame_us(&inner.index, frame.frame_idx).saturating_sub(self.zero_us);
+        let header = matroska::frame_header(u64::try_from(time_us).unwrap_or(0), frame.bytes.len());
         self.send(header)?;
-        self.send(picture.bytes)
+        self.send(frame.bytes)
     }
 
-    /// Waits for the child to write the rest of the file.
+    /// Waits for the child to finish the file.
     pub(crate) fn finish(mut self) -> Result<(), VideoError> {
-        while self.n_under_way > 0 {
-            self.wait_for_one()?;
+        while self.n_pending > 0 {
+            self.wait_for_chunk()?;
         }
-        self.pictures = None;
+        self.chunks = None;
         let stall = self.video.inner.limits.stall_timeout;
         let path = self.partial.path();
-        // The end is rewritten to play while it loads: the file changes as long as that goes on.
+        // ffmpeg moves the tables to the front of the file at the end; and keeps changing it.
         let progress = || path.metadata().ok().map(|file| (file.len(), file.modified().ok()));
         let child = &mut self.child.0;
         match process::wait_for_exit(&mut || child.try_wait(), stall, &progress) {
@@ -108,21 +109,21 @@ impl<'a> Encoder<'a> {
     }
 
     fn send(&mut self, bytes: Vec<u8>) -> Result<(), VideoError> {
-        while self.n_under_way >= WAITING {
-            self.wait_for_one()?;
+        while self.n_pending >= MAX_PENDING {
+            self.wait_for_chunk()?;
         }
-        // With fewer pieces under way than the channel holds, this does not block.
-        if self.pictures.as_ref().is_none_or(|pictures| pictures.send(bytes).is_err()) {
+        // Does not block, because fewer chunks are pending than the channel holds.
+        if self.chunks.as_ref().is_none_or(|chunks| chunks.send(bytes).is_err()) {
             return Err(self.failure());
         }
-        self.n_under_way += 1;
+        self.n_pending += 1;
         Ok(())
     }
 
-    fn wait_for_one(&mut self) -> Result<(), VideoError> {
+    fn wait_for_chunk(&mut self) -> Result<(), VideoError> {
         match self.written.recv_timeout(self.video.inner.limits.stall_timeout) {
             Ok(()) => {
-                self.n_under_way -= 1;
+                self.n_pending -= 1;
                 Ok(())
             }
             Err(RecvTimeoutError::Timeout) => Err(self.stalled()),
@@ -134,11 +135,11 @@ impl<'a> Encoder<'a> {
         VideoError::stalled(self.partial.target(), "was being written", self.video.inner.limits.stall_timeout)
     }
 
-    /// The child's last words; ends it if it still runs.
+    /// The error with the child's messages. Kills the child if it still runs.
     fn failure(&mut self) -> VideoError {
         let _ = self.child.0.kill();
         let log = self.log.take().and_then(|log| log.join().ok()).unwrap_or_default();
-        VideoError::encode(self.partial.target(), log.words("ffmpeg ended without a word"))
+        VideoError::encode(self.partial.target(), log.summary("ffmpeg exited without a message"))
     }
 }
 
@@ -153,8 +154,8 @@ fn write_all(mut stdin: ChildStdin, to_write: &Receiver<Vec<u8>>, acknowledge: &
 fn command(
     tools: &Tools,
     video: &Video,
-    plan: &Plan,
-    sound: &[Sound],
+    plan: &DecodePlan,
+    sound: &[SoundStream],
     threads: usize,
     out: &Path,
 ) -> Command {
@@ -163,7 +164,7 @@ fn command(
     let from_start = plan.range.start == 0;
     let mut command = Tools::command(tools.ffmpeg());
     args::quiet(command.arg("-nostdin")).arg("-y");
-    // A whole video keeps the distance between its sound's beginning and its first picture.
+    // A complete video keeps the delay between the start of its sound and its first frame.
     let offset_us = if from_start { time_us(0) } else { 0 };
     command.args(["-protocol_whitelist", "pipe", "-itsoffset", &format!("{offset_us}us")]);
     command.args(["-f", "matroska", "-i", "pipe:0"]);
@@ -184,9 +185,9 @@ fn command(
     command.args(["-threads", &threads.to_string(), "-fps_mode", "passthrough", "-enc_time_base", "1:90000"]);
     for (i, sound) in sound.iter().enumerate() {
         let codec = if sound.copied { "copy" } else { "aac" };
-        command.args(["-map", &format!("1:a:{}", sound.stream), &format!("-c:a:{i}"), codec]);
+        command.args(["-map", &format!("1:a:{}", sound.index), &format!("-c:a:{i}"), codec]);
         if !from_start {
-            // Seeking lands before the part wanted; what lies between is not copied.
+            // Seeking lands before the requested range; packets before the range are not copied.
             command.args([&format!("-copypriorss:a:{i}"), "0"]);
         }
     }

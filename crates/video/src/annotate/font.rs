@@ -1,11 +1,11 @@
-//! A font of 5 by 7 pixels, enough for ids and short labels.
+//! A bitmap font of 5 by 7 pixels, for ids and short labels.
 
-/// Pixels across and down one letter.
+/// Size of a glyph in pixels.
 pub(crate) const WIDTH: usize = 5;
 pub(crate) const HEIGHT: usize = 7;
 
-/// The rows of a letter from the top; the leftmost pixel is the highest of five bits. Small
-/// letters look like capitals, and what the font lacks like a box.
+/// The rows of a glyph from the top; the leftmost pixel is the highest of five bits. Lower-case
+/// letters are drawn as capitals, and missing characters as a box.
 pub(crate) fn glyph(letter: char) -> [u8; HEIGHT] {
     match letter.to_ascii_uppercase() {
         ' ' => [0; HEIGHT],
@@ -66,12 +66,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn letters_differ_and_fit() {
+    fn glyphs_are_distinct_and_fit() {
         let letters = " 0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ#%+-_/.,:?()\u{e9}";
         let glyphs: Vec<_> = letters.chars().map(glyph).collect();
         for (i, glyph) in glyphs.iter().enumerate() {
             assert!(glyph.iter().all(|row| row >> WIDTH == 0), "letter {i} is too wide");
-            assert!(!glyphs[..i].contains(glyph), "letter {i} looks like another");
+            assert!(!glyphs[..i].contains(glyph), "letter {i} looks like an earlier one");
         }
         assert_eq!(glyph('q'), glyph('Q'));
     }

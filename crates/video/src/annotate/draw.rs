@@ -1,11 +1,11 @@
-//! Boxes and labels, drawn straight into the planes of a picture.
+//! Drawing boxes and labels into the planes of a frame.
 
-use crate::font;
+use crate::annotate::font;
 
-/// A box to draw around something tracked.
+/// A labelled box to draw around a track on one frame.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Overlay {
-    /// Decides the colour, and is written at the box.
+    /// The track. Determines the colour, and is the first part of the label.
     pub track_id: u64,
     /// Left edge in source pixels, after rotation.
     pub x: f32,
@@ -15,14 +15,14 @@ pub struct Overlay {
     pub width: f32,
     /// Height in source pixels.
     pub height: f32,
-    /// Written after the id, up to 24 letters; may be empty.
+    /// Text after the track id, at most 24 characters; may be empty.
     pub label: String,
 }
 
-/// Longest label drawn after the id, in letters.
+/// Maximum length of the text after the track id, in characters.
 const MAX_LABEL: usize = 24;
 
-/// A picture of three planes whose sides are even; U and V have half of them.
+/// An image of three planes. Width and height are even; the U and V planes have half of each.
 pub(crate) struct Canvas<'a> {
     y: &'a mut [u8],
     u: &'a mut [u8],
@@ -31,14 +31,14 @@ pub(crate) struct Canvas<'a> {
     height: usize,
 }
 
-/// Luma and two chroma values, in video range.
+/// A Y, U and V value in video range.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Colour([u8; 3]);
 
 const BLACK: Colour = Colour([16, 128, 128]);
 const WHITE: Colour = Colour([235, 128, 128]);
 
-/// Rows and columns, half open, within the picture.
+/// A rectangle within the image, in pixels, half open.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Area {
     left: usize,
@@ -48,18 +48,18 @@ struct Area {
 }
 
 impl<'a> Canvas<'a> {
-    /// `bytes` holds the planes one after the other: `width * height * 3 / 2` bytes.
+    /// Wraps an I420 image: the three planes in `width * height * 3 / 2` bytes.
     pub(crate) fn new(bytes: &'a mut [u8], width: usize, height: usize) -> Canvas<'a> {
         let (y, chroma) = bytes.split_at_mut(width * height);
         let (u, v) = chroma.split_at_mut(width * height / 4);
         Canvas { y, u, v, width, height }
     }
 
-    /// Draws a box with its id and label.
+    /// Draws a box with its track id and label.
     pub(crate) fn overlay(&mut self, overlay: &Overlay) {
         let colour = track_colour(overlay.track_id);
         let line = (self.height / 240).max(2) as i64;
-        // What is no number lands at 0, what is huge at the ends of the range.
+        // These casts turn NaN into 0 and saturate at the limits of i64.
         let (left, top) = (overlay.x.round() as i64, overlay.y.round() as i64);
         let right = left.saturating_add(overlay.width.max(0.0).round() as i64);
         let bottom = top.saturating_add(overlay.height.max(0.0).round() as i64);
@@ -67,18 +67,19 @@ impl<'a> Canvas<'a> {
         self.fill(left, bottom.saturating_sub(line).max(top), right, bottom, colour);
         self.fill(left, top, left.saturating_add(line).min(right), bottom, colour);
         self.fill(right.saturating_sub(line).max(left), top, right, bottom, colour);
-        self.label(left, top, &text(overlay), colour);
+        self.label(left, top, &label_text(overlay), colour);
     }
 
-    /// Writes on a plate above (`left`, `top`), or below where there is no room above.
+    /// Writes text on a filled rectangle above (`left`, `top`), or below if there is no room above.
     fn label(&mut self, left: i64, top: i64, text: &str, colour: Colour) {
         let dot = (self.height / 360).max(1) as i64;
         let pitch = (font::WIDTH as i64 + 1) * dot;
-        let (wide, tall) = (text.chars().count() as i64 * pitch + 3 * dot, (font::HEIGHT as i64 + 4) * dot);
-        let left = left.clamp(0, (self.width as i64 - wide).max(0));
-        let above = top.saturating_sub(tall);
-        let top = if above < 0 { top.clamp(0, (self.height as i64 - tall).max(0)) } else { above };
-        self.fill(left, top, left + wide, top.saturating_add(tall), colour);
+        let (label_width, label_height) =
+            (text.chars().count() as i64 * pitch + 3 * dot, (font::HEIGHT as i64 + 4) * dot);
+        let left = left.clamp(0, (self.width as i64 - label_width).max(0));
+        let above = top.saturating_sub(label_height);
+        let top = if above < 0 { top.clamp(0, (self.height as i64 - label_height).max(0)) } else { above };
+        self.fill(left, top, left + label_width, top.saturating_add(label_height), colour);
         let ink = if colour.0[0] > 110 { BLACK } else { WHITE };
         for (i, letter) in text.chars().enumerate() {
             let x = left + 2 * dot + i as i64 * pitch;
@@ -92,7 +93,7 @@ impl<'a> Canvas<'a> {
     }
 
     fn clip(&self, left: i64, top: i64, right: i64, bottom: i64) -> Option<Area> {
-        let within = |value: i64, most: usize| value.clamp(0, most as i64) as usize;
+        let within = |value: i64, max: usize| value.clamp(0, max as i64) as usize;
         let (left, right) = (within(left, self.width), within(right, self.width));
         let (top, bottom) = (within(top, self.height), within(bottom, self.height));
         (left < right && top < bottom).then_some(Area { left, top, right, bottom })
@@ -113,7 +114,7 @@ impl<'a> Canvas<'a> {
     }
 }
 
-fn text(overlay: &Overlay) -> String {
+fn label_text(overlay: &Overlay) -> String {
     let mut text = format!("#{}", overlay.track_id);
     if !overlay.label.is_empty() {
         text.push(' ');
@@ -122,7 +123,8 @@ fn text(overlay: &Overlay) -> String {
     text
 }
 
-/// Neighbouring ids get hues far apart: steps of the golden ratio around the circle.
+/// The colour of a track. Consecutive ids get very different hues: steps of the golden ratio around
+/// the colour circle.
 fn track_colour(track_id: u64) -> Colour {
     let hue = (track_id % 10_000) as f64 * 0.618_033_988_75 % 1.0 * 6.0;
     let channel = |shift: f64| {
@@ -133,14 +135,14 @@ fn track_colour(track_id: u64) -> Colour {
     from_rgb(channel(0.0), channel(4.0), channel(2.0))
 }
 
-/// By the matrix of BT.709, from parts of one.
+/// Converts red, green and blue (0 to 1) with the BT.709 matrix.
 fn from_rgb(red: f64, green: f64, blue: f64) -> Colour {
     let luma = 0.2126 * red + 0.7152 * green + 0.0722 * blue;
-    let part = |value: f64, scale: f64, offset: f64| (offset + scale * value).round() as u8;
+    let quantize = |value: f64, scale: f64, offset: f64| (offset + scale * value).round() as u8;
     Colour([
-        part(luma, 219.0, 16.0),
-        part((blue - luma) / 1.8556, 224.0, 128.0),
-        part((red - luma) / 1.5748, 224.0, 128.0),
+        quantize(luma, 219.0, 16.0),
+        quantize((blue - luma) / 1.8556, 224.0, 128.0),
+        quantize((red - luma) / 1.5748, 224.0, 128.0),
     ])
 }
 
@@ -153,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_box_colours_its_edge_and_nothing_else() {
+    fn a_box_colours_only_its_edge() {
         let (width, height) = (64, 48);
         let mut bytes = vec![0; width * height * 3 / 2];
         Canvas::new(&mut bytes, width, height).overlay(&overlay(10.0, 20.0, 30.0, 20.0));
@@ -165,24 +167,24 @@ mod tests {
     }
 
     #[test]
-    fn boxes_outside_or_of_no_size_do_no_harm() {
+    fn boxes_outside_the_image_or_without_size_do_not_panic() {
         let (width, height) = (16, 2);
         let mut bytes = vec![0; width * height * 3 / 2];
         let mut canvas = Canvas::new(&mut bytes, width, height);
-        let odd = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, -5.0, 0.0, 3.0, 1e9];
-        for x in odd {
-            for width in odd {
+        let unusual = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, -5.0, 0.0, 3.0, 1e9];
+        for x in unusual {
+            for width in unusual {
                 canvas.overlay(&overlay(x, width, width, x));
             }
         }
     }
 
     #[test]
-    fn neighbouring_tracks_look_different() {
+    fn consecutive_tracks_have_different_colours() {
         for id in 0..200 {
             let (Colour(a), Colour(b)) = (track_colour(id), track_colour(id + 1));
-            let apart: i32 = (0..3).map(|i| (i32::from(a[i]) - i32::from(b[i])).abs()).sum();
-            assert!(apart > 60, "{id}: {a:?} and {b:?}");
+            let distance: i32 = (0..3).map(|i| (i32::from(a[i]) - i32::from(b[i])).abs()).sum();
+            assert!(distance > 60, "{id}: {a:?} and {b:?}");
         }
     }
 }
