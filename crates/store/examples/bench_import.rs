@@ -1,15 +1,17 @@
-//! How fast an import is: as many made-up detections as a one-hour game has, into a file database.
+//! Measures imports into a database file, with as many synthetic detections as a one-hour game has.
 //!
-//! `cargo run --release -p store --example bench_import [N_DETECTIONS] [FOLDER]` prints, for a first
-//! import, the same again, other results of the same job, and a second job: wall time, processor time
-//! and peak memory so far. Ten players stand on every frame, and each track lasts 900 frames.
+//! `cargo run --release -p store --example bench_import [N_DETECTIONS] [FOLDER]` prints wall time, CPU
+//! time and peak memory so far for a first import, the same import again, other results of the same job,
+//! and a second job. Every frame has ten players, and each track lasts 900 frames.
 
 use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use store::{Detection, DetectionQuery, ImportJob, Library, NewVideo, Produced, Select, StoreError};
+use store::{
+    DetectionQuery, DetectionScope, ImportJob, Library, NewVideo, ResultsSummary, StoreError, StoredDetection,
+};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
@@ -28,16 +30,16 @@ fn run(n_detections: u64, url: &str) -> Result<(), Box<dyn Error>> {
     let video = library.add_video(&NewVideo::at("game.mp4"))?;
     for (what, job_id, sha256) in [
         ("first import", "job-1", "a"),
-        ("the same again", "job-1", "a"),
+        ("same results again", "job-1", "a"),
         ("other results", "job-1", "b"),
-        ("a second job", "job-2", "a"),
+        ("second job", "job-2", "a"),
     ] {
         timed(what, || import(&mut library, video.id, job_id, sha256, n_detections))?;
     }
-    timed("stats of a job", || library.detection_stats(Select::Job("job-1")))?;
+    timed("stats of a job", || library.detection_stats(DetectionScope::Job("job-1")))?;
     timed("totals", || library.detection_totals(video.id, &DetectionQuery::default()))?;
     timed("stream of a job", || {
-        library.for_each_detection(Select::Job("job-1"), |_| std::ops::ControlFlow::Continue(()))
+        library.for_each_detection(DetectionScope::Job("job-1"), |_| std::ops::ControlFlow::Continue(()))
     })?;
     timed("remove a job", || library.remove_job("job-2", false))?;
     Ok(())
@@ -51,53 +53,53 @@ fn import(
     n: u64,
 ) -> Result<(), StoreError> {
     let job = ImportJob::new(job_id, video_id, sha256);
-    library.import(&job, |sink| {
+    library.import(&job, |writer| {
         let mut random = Random(88_172_645_463_325_252);
         let mut batch = Vec::with_capacity(256);
         for i in 0..n {
             batch.push(random.detection((i / 10) as i64, (i % 10) as i64));
             if batch.len() == 256 {
-                sink.push(&batch)?;
+                writer.push(&batch)?;
                 batch.clear();
             }
         }
-        sink.push(&batch)?;
-        Ok(Produced { frames_processed: Some((n / 10) as i64), completed_at: None })
+        writer.push(&batch)?;
+        Ok(ResultsSummary { frames_processed: Some((n / 10) as i64), completed_at: None })
     })?;
     Ok(())
 }
 
 fn timed<T, E>(what: &str, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     let (wall, cpu) = (Instant::now(), cpu_s());
-    let made = work()?;
+    let result = work()?;
     println!(
-        "{what:16} {:6.2} s wall {:6.2} s processor  peak memory {:.0} MB",
+        "{what:18} {:6.2} s wall  {:6.2} s CPU  {:.0} MB peak memory",
         wall.elapsed().as_secs_f64(),
         cpu_s() - cpu,
         peak_mb()
     );
-    Ok(made)
+    Ok(result)
 }
 
-/// Processor time of this process in seconds; 0 where `/proc` is missing.
+/// CPU time of this process in seconds; 0 without `/proc`.
 fn cpu_s() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
     fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
-/// Peak resident memory in MB; 0 where `/proc` is missing.
+/// Peak resident memory of this process in MB; 0 without `/proc`.
 fn peak_mb() -> f64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
     line.split_whitespace().next().and_then(|kb| kb.parse::<f64>().ok()).unwrap_or_default() / 1000.0
 }
 
-/// Xorshift.
+/// A xorshift random number generator.
 struct Random(u64);
 
 impl Random {
-    /// A whole number below `limit`.
+    /// A random integer below `limit`.
     fn below(&mut self, limit: u64) -> f64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -105,9 +107,9 @@ impl Random {
         ((self.0 >> 33) % limit) as f64
     }
 
-    fn detection(&mut self, frame: i64, player: i64) -> Detection {
+    fn detection(&mut self, frame: i64, player: i64) -> StoredDetection {
         let hundredth = 0.01;
-        Detection {
+        StoredDetection {
             frame,
             track_id: frame / 900 * 10 + player,
             bbox: [

@@ -1,72 +1,71 @@
-//! Reading detections: listings, totals, and streams for exports.
+//! Reading detections: lists, totals, and streams for exports.
 
 use std::ops::ControlFlow;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 
-use crate::Result;
-use crate::error::At as _;
+use crate::error::{AtDatabase as _, Result};
 use crate::library::Library;
 
-/// One box of one track on one frame, as an import brings it.
+/// A detection as the database stores it: the box of one track on one frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Detection {
-    /// Frame in the source video, from 0.
+pub struct StoredDetection {
+    /// 0-based frame number in the source video.
     pub frame: i64,
-    /// The track it belongs to.
+    /// Number of the track within its job.
     pub track_id: i64,
     /// Left, top, width and height in source pixels.
     pub bbox: [f64; 4],
-    /// How sure the model is, 0 to 1.
+    /// Confidence of the model, 0 to 1.
     pub confidence: f64,
 }
 
-/// A detection in the library.
+/// A row of the detections table.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DetectionRow {
-    /// Number of the row.
+    /// Primary key of the row.
     pub id: i64,
-    /// Its video.
+    /// The video that it was detected in.
     pub video_id: i64,
-    /// The player, where the app has named one.
+    /// The player that the app assigned, if any.
     pub player_id: Option<i64>,
-    /// Number of the import that brought it ([`ImportRow::id`](crate::ImportRow)); null for the app's own.
+    /// The import that created the row ([`ImportRow::id`](crate::ImportRow)); `None` for the app's own rows.
     pub import_id: Option<i64>,
-    /// The detection itself.
-    pub detection: Detection,
+    /// Frame, track, box and confidence.
+    pub detection: StoredDetection,
 }
 
-/// Whose detections.
+/// The video or the job whose detections to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Select<'a> {
-    /// All of a video: every job's, and the app's own.
+pub enum DetectionScope<'a> {
+    /// All detections of a video: those of every job, and the app's own.
     Video(i64),
-    /// Those of one job.
+    /// The detections of one job.
     Job(&'a str),
 }
 
-/// Which of a video's detections. The default is all of them.
+/// A filter on the detections of a video. The default matches all of them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DetectionQuery {
-    /// From this frame on.
+    /// First frame to include, 0-based.
     pub frame_start: Option<i64>,
-    /// Up to and with this frame.
+    /// Last frame to include, 0-based.
     pub frame_end: Option<i64>,
-    /// At least so sure.
+    /// Minimum confidence, 0 to 1.
     pub min_confidence: Option<f64>,
-    /// Those that this job brought.
+    /// Only detections of this job.
     pub job_id: Option<String>,
-    /// At most so many rows; totals do not heed it.
+    /// Maximum number of rows. Totals ignore it.
     pub limit: Option<u32>,
 }
 
-/// How much a query matches.
+/// Totals of the detections that match a query.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DetectionTotals {
-    /// Detections.
+    /// Number of detections over all frames.
     pub total_detections: i64,
-    /// Frames with at least one.
+    /// Number of frames with at least one detection.
     pub frames_with_detections: i64,
 }
 
@@ -74,7 +73,7 @@ const COLUMNS: &str = "id, video_id, player_id, import_id, frame_number, trackin
      bbox_height, confidence_score";
 
 impl Library {
-    /// Detections of a video, by frame, then track. An unknown video has none.
+    /// The detections of a video, ordered by frame, then track. Empty for an unknown video.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`](crate::StoreError::Sqlite) where the file cannot be read.
@@ -90,13 +89,13 @@ impl Library {
         rows.collect::<rusqlite::Result<_>>().at(conn)
     }
 
-    /// How much a query matches, its limit aside.
+    /// Totals of the detections that match a query, ignoring its limit.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`](crate::StoreError::Sqlite) where the file cannot be read.
     pub fn detection_totals(&self, video_id: i64, query: &DetectionQuery) -> Result<DetectionTotals> {
         let (condition, params) = query.condition(video_id);
-        // Frames come in the order of the index, so counting them needs no memory.
+        // The index yields frames in order, so grouping by frame needs no memory.
         let sql = format!(
             "SELECT coalesce(sum(n), 0), count(*) FROM
                 (SELECT count(*) AS n FROM player_detections WHERE {condition} GROUP BY frame_number)"
@@ -109,21 +108,21 @@ impl Library {
         totals.at(conn)
     }
 
-    /// Hands out detections one by one, by frame, then track, until there are no more or `each` breaks.
-    /// Memory does not grow with their number, and they are those of one moment: what is imported
-    /// meanwhile is not among them. An unknown video or job has none.
+    /// Passes detections to `each` one by one, ordered by frame, then track, until `each` breaks. Memory
+    /// does not grow with their number. They are a snapshot: detections that are imported while this
+    /// runs are not included. An unknown video or job has none.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`](crate::StoreError::Sqlite) where the file cannot be read.
     pub fn for_each_detection(
         &self,
-        of: Select<'_>,
+        scope: DetectionScope<'_>,
         mut each: impl FnMut(&DetectionRow) -> ControlFlow<()>,
     ) -> Result<()> {
         let conn = &self.conn;
-        let (condition, params) = of.condition();
-        // The index gives the frames in order. The few rows of one frame are sorted here: SQLite would
-        // need twice the time.
+        let (condition, params) = scope.condition();
+        // The index yields frames in order. The few rows of each frame are sorted here, because sorting in
+        // SQLite takes twice the time.
         let sql = format!("SELECT {COLUMNS} FROM player_detections WHERE {condition} ORDER BY frame_number");
         let mut statement = conn.prepare_cached(&sql).at(conn)?;
         let mut rows = statement.query(params_from_iter(params)).at(conn)?;
@@ -131,19 +130,19 @@ impl Library {
         while let Some(row) = rows.next().at(conn)? {
             let row = read(row).at(conn)?;
             let is_next = frame.first().is_some_and(|first| first.detection.frame != row.detection.frame);
-            if is_next && hand_out(&mut frame, &mut each).is_break() {
+            if is_next && emit_frame(&mut frame, &mut each).is_break() {
                 return Ok(());
             }
             frame.push(row);
         }
-        // Nothing comes after the last frame that a break could spare.
-        let _ = hand_out(&mut frame, &mut each);
+        // After the last frame, a break has nothing left to stop.
+        let _ = emit_frame(&mut frame, &mut each);
         Ok(())
     }
 }
 
-/// Hands out one frame's rows by track, and forgets them.
-fn hand_out(
+/// Passes the rows of one frame to `each`, ordered by track, and clears them.
+fn emit_frame(
     frame: &mut Vec<DetectionRow>,
     each: &mut impl FnMut(&DetectionRow) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
@@ -154,29 +153,30 @@ fn hand_out(
 }
 
 impl DetectionQuery {
-    /// The `WHERE` clause and its values, in order.
+    /// The `WHERE` condition and its parameters, in order.
     fn condition(&self, video_id: i64) -> (String, Vec<Value>) {
         let mut sql = String::from("video_id = ?");
         let mut params = vec![Value::from(video_id)];
-        let mut also = |clause: &str, value: Option<Value>| {
+        let mut add_clause = |clause: &str, value: Option<Value>| {
             if let Some(value) = value {
                 sql.push_str(" AND ");
                 sql.push_str(clause);
                 params.push(value);
             }
         };
-        also("frame_number >= ?", self.frame_start.map(Value::from));
-        also("frame_number <= ?", self.frame_end.map(Value::from));
-        also("confidence_score >= ?", self.min_confidence.map(Value::from));
-        also(OF_JOB, self.job_id.clone().map(Value::from));
+        add_clause("frame_number >= ?", self.frame_start.map(Value::from));
+        add_clause("frame_number <= ?", self.frame_end.map(Value::from));
+        add_clause("confidence_score >= ?", self.min_confidence.map(Value::from));
+        add_clause(OF_JOB, self.job_id.clone().map(Value::from));
         (sql, params)
     }
 }
 
 const OF_JOB: &str = "import_id = (SELECT id FROM courtside_imports WHERE job_id = ?)";
 
-impl Select<'_> {
-    /// The `WHERE` clause and its values, in order. A job's is by its video first, for the index.
+impl DetectionScope<'_> {
+    /// The `WHERE` condition and its parameters, in order. For a job it also names the video, to use the
+    /// index.
     pub(crate) fn condition(self) -> (String, Vec<Value>) {
         match self {
             Self::Video(id) => ("video_id = ?".into(), vec![id.into()]),
@@ -188,8 +188,8 @@ impl Select<'_> {
     }
 }
 
-/// Removes the rows of one import: by the range of their numbers, so that nothing else is looked at,
-/// and by the import's own number, since the app may have reused what lies in the range.
+/// Deletes the rows of one import. The range of row ids avoids a full scan; the import id is also
+/// needed, because the app may have reused ids in that range.
 pub(crate) fn delete_imported(conn: &Connection, import_id: i64) -> Result<usize> {
     conn.prepare_cached(
         "DELETE FROM player_detections WHERE import_id = ?1
@@ -207,7 +207,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<DetectionRow> {
         video_id: row.get(1)?,
         player_id: row.get(2)?,
         import_id: row.get(3)?,
-        detection: Detection {
+        detection: StoredDetection {
             frame: row.get(4)?,
             track_id: row.get(5)?,
             bbox: [row.get(6)?, row.get(7)?, row.get(8)?, row.get(9)?],

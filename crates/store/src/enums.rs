@@ -1,8 +1,9 @@
-//! The values of the enum columns. SQLAlchemy keeps the names of the members, in upper case.
+//! The values of enum columns. In the app's tables, SQLAlchemy stores the names of the members in
+//! upper case.
 
 use std::fmt;
 
-/// Makes an enum with its stored names.
+/// Defines an enum with the text stored for each value.
 macro_rules! stored_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$member_doc:meta])* $member:ident = $text:literal,)* }) => {
         $(#[$doc])*
@@ -10,15 +11,15 @@ macro_rules! stored_enum {
         pub enum $name { $($(#[$member_doc])* $member,)* }
 
         impl $name {
-            /// Every value.
+            /// All values, in declaration order.
             pub const ALL: &[Self] = &[$(Self::$member,)*];
 
-            /// The name as the database holds it.
+            /// The value as stored in the database.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$member => $text,)* }
             }
 
-            /// The value of a name, whatever its case.
+            /// Parses a stored value, ignoring case. `None` if it is unknown.
             pub fn from_name(name: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|value| value.as_str().eq_ignore_ascii_case(name))
             }
@@ -33,11 +34,11 @@ macro_rules! stored_enum {
 }
 
 stored_enum! {
-    /// How far a video is: `videos.processing_status`.
+    /// Processing state of a video: `videos.processing_status`.
     ProcessingStatus {
-        /// Nobody has asked for its detections yet.
+        /// No job has been submitted for it.
         Pending = "PENDING",
-        /// A job of it runs.
+        /// A job for it is running.
         Processing = "PROCESSING",
         /// Its detections are in the library.
         Completed = "COMPLETED",
@@ -47,47 +48,82 @@ stored_enum! {
 }
 
 stored_enum! {
-    /// How far a job is: `processing_jobs.status`.
+    /// Status of a job: `processing_jobs.status`.
     JobStatus {
-        /// Waits for a worker.
+        /// Waiting for a worker.
         Pending = "PENDING",
-        /// A worker has it.
+        /// Claimed by a worker.
         Processing = "PROCESSING",
-        /// Done.
+        /// Finished successfully; for a job of a bucket, the results may not be imported yet.
         Completed = "COMPLETED",
         /// Ended by an error.
         Failed = "FAILED",
-        /// Ended by request.
+        /// Ended by request of the user.
         Cancelled = "CANCELLED",
     }
 }
 
 impl JobStatus {
-    /// The statuses of a job that is not over.
+    /// The statuses of a job that has not ended.
     pub const OPEN: &[Self] = &[Self::Pending, Self::Processing];
 
-    /// Whether the job is not over.
+    /// Whether a job with this status has not ended.
     pub fn is_open(self) -> bool {
         Self::OPEN.contains(&self)
     }
 }
 
 stored_enum! {
-    /// What a job does: `processing_jobs.job_type`.
+    /// The kind of work of a job: `processing_jobs.job_type`.
     JobType {
-        /// Finds and tracks the players of a video.
+        /// Detects and tracks the players in a video.
         VideoDetection = "VIDEO_DETECTION",
-        /// The app's own: works over tracks that exist.
+        /// Reprocesses existing tracks. Only the app creates these jobs.
         TrackReprocess = "TRACK_REPROCESS",
     }
 }
 
 stored_enum! {
     /// Where a job runs: `processing_jobs.target`.
-    Target {
-        /// On this machine.
+    StoredTarget {
+        /// On this machine, from a local bucket.
         Local = "local",
-        /// By a worker that reads the bucket.
+        /// On a worker that reads the remote bucket.
         Cloud = "cloud",
+    }
+}
+
+/// How far the submission of a job to its bucket has come: `courtside_jobs.submission`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum SubmissionState {
+    /// The video is being uploaded, or the upload was interrupted. The bucket may not have the job yet.
+    Uploading,
+    /// The upload failed and was not retried.
+    UploadFailed,
+    /// The bucket has the job.
+    Submitted,
+    /// A state written by a newer version of courtside.
+    Other(String),
+}
+
+impl SubmissionState {
+    /// The state as stored in the database.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Uploading => "uploading",
+            Self::UploadFailed => "upload_failed",
+            Self::Submitted => "submitted",
+            Self::Other(name) => name,
+        }
+    }
+
+    /// Parses a stored state. Unknown states are kept as [`SubmissionState::Other`].
+    pub fn from_name(name: &str) -> Self {
+        match name {
+            "uploading" => Self::Uploading,
+            "upload_failed" => Self::UploadFailed,
+            "submitted" => Self::Submitted,
+            other => Self::Other(other.to_owned()),
+        }
     }
 }

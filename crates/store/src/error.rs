@@ -1,118 +1,118 @@
-//! The crate's one error type. A variant exists where a caller acts on the difference: another exit
-//! code, another HTTP status, another attempt. Each message names the file, what is wrong and the
-//! way out.
+//! The crate's error type. Each variant is handled differently by some caller: another exit code,
+//! another HTTP status, or a retry. Messages name the file, the problem and the fix.
 
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, ffi};
 
-/// Result of the library.
+/// Result of a call to the library.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
-/// Why the library could not be opened, read or written.
+/// Why the library cannot be opened, read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The address of the database is not one that is understood: a setting to correct.
+    /// The database URL is not supported. The user must correct the setting.
     #[error("DATABASE_URL: {0}. Use sqlite:///./name.db (relative) or sqlite:////folder/name.db (absolute)")]
     Url(String),
 
-    /// The file cannot be opened, made or read: the folder is missing, or permission is.
+    /// The file cannot be opened, created or read: the folder or the permission is missing.
     #[error("cannot open the database {}: {detail}", path.display())]
     Open {
-        /// The database file.
+        /// Absolute path of the database file.
         path: PathBuf,
-        /// What stands in the way, and the way out.
+        /// The cause, and how to fix it.
         detail: String,
     },
 
-    /// The file is no database of ours or of the analyzer app, or is damaged. Nothing was changed.
+    /// The file is not a database of courtside or the analyzer app, or is damaged. It was not changed.
     #[error("{} cannot be used as the library: {detail}", path.display())]
     NotALibrary {
-        /// The database file.
+        /// Absolute path of the database file.
         path: PathBuf,
-        /// What is wrong with it, and the way out.
+        /// What is wrong with it, and how to fix it.
         detail: String,
     },
 
-    /// The file was made by a newer courtside. Nothing was changed.
+    /// The file was written by a newer version of courtside. It was not changed.
     #[error(
-        "{} was made by a newer courtside (schema {found}, this one knows {known}); update courtside",
+        "{} was written by a newer version of courtside (schema {found}, this version supports {known}); update courtside",
         path.display()
     )]
     Newer {
-        /// The database file.
+        /// Absolute path of the database file.
         path: PathBuf,
         /// Version of the schema in the file.
         found: i64,
-        /// Newest version that this program knows.
+        /// Newest version that this program supports.
         known: i64,
     },
 
-    /// The file may not be written.
+    /// The file cannot be written.
     #[error("the database {} is read-only; make it and its folder writable", path.display())]
     ReadOnly {
-        /// The database file.
+        /// Absolute path of the database file.
         path: PathBuf,
     },
 
-    /// Another program kept the database locked for longer than the timeout; trying again may work.
+    /// Another program kept the database locked for longer than the timeout. A retry may succeed.
     #[error(
-        "the database {} is locked: another program (the analyzer app, or another courtside) is in the middle of \
-         a write. Wait for it or close it, then try again",
+        "the database {} is locked: another program (the analyzer app, or another courtside) is writing to it. Wait \
+         for that program or close it, then try again",
         path.display()
     )]
     Busy {
-        /// The database file.
+        /// Absolute path of the database file.
         path: PathBuf,
     },
 
-    /// The disk, or the file's permitted size, is used up. The transaction was undone.
+    /// The disk is full, or the file has reached its maximum size. The transaction was rolled back.
     #[error(
-        "no space left for the database {}; nothing was changed. Free some space, then try again",
+        "no space left for the database {}; nothing was changed. Free some disk space, then try again",
         path.display()
     )]
     Full {
-        /// The database file.
+        /// Absolute path of the database file.
         path: PathBuf,
     },
 
-    /// There is no such video.
+    /// The library has no video with this id.
     #[error("the library has no video {0}")]
     UnknownVideo(i64),
 
-    /// There is no such job.
+    /// The library has no job with this id.
     #[error("the library has no job {0}")]
     UnknownJob(String),
 
-    /// The state of things forbids it, as for a video whose job still runs or an id that is taken.
+    /// The current state does not allow the operation, such as removing a video whose job is running, or adding
+    /// a job with an existing id.
     #[error("{0}")]
     Conflict(String),
 
-    /// A value that was to be stored is not acceptable; nothing of the call was kept.
+    /// A value to store is invalid. Nothing was stored.
     #[error("{0}")]
     BadInput(String),
 
-    /// A value in the database is not what its column should hold.
+    /// A value in the database is invalid for its column.
     #[error("unexpected value in {}: {detail}", path.display())]
     BadValue {
-        /// The database file.
+        /// Absolute path of the database file.
         path: PathBuf,
-        /// Table, row, column and value.
+        /// The table, row, column and value.
         detail: String,
     },
 
-    /// Anything else that SQLite reports.
+    /// Any other error from SQLite.
     #[error("the database {} failed: {source}", path.display())]
     Sqlite {
-        /// The database file.
+        /// Absolute path of the database file.
         path: PathBuf,
-        /// SQLite's own error.
+        /// The error from SQLite.
         source: rusqlite::Error,
     },
 }
 
 impl StoreError {
-    /// Puts SQLite's error into our words.
+    /// Converts an error of SQLite.
     pub(crate) fn from_sqlite(path: &Path, error: rusqlite::Error) -> Self {
         let path = path.to_path_buf();
         match &error {
@@ -125,7 +125,7 @@ impl StoreError {
                 Self::BadValue { path, detail: cause.to_string() }
             }
             rusqlite::Error::InvalidColumnType(_, column, kind) => {
-                Self::BadValue { path, detail: format!("column {column} holds a value of type {kind}") }
+                Self::BadValue { path, detail: format!("column {column} contains a value of type {kind}") }
             }
             _ => Self::Sqlite { path, source: error },
         }
@@ -139,16 +139,16 @@ impl StoreError {
             ErrorCode::ReadOnly => Some(Self::ReadOnly { path }),
             ErrorCode::CannotOpen | ErrorCode::PermissionDenied => Some(Self::Open {
                 path,
-                detail: "it, or the files beside it, cannot be opened; check the permissions of the file and its folder"
+                detail: "it, or a file next to it, cannot be opened; check the permissions of the file and its folder"
                     .into(),
             }),
             ErrorCode::NotADatabase => Some(Self::NotALibrary {
                 path,
-                detail: "it is not a SQLite database; name another file in DATABASE_URL".into(),
+                detail: "it is not a SQLite database; set DATABASE_URL to another file".into(),
             }),
             ErrorCode::DatabaseCorrupt => Some(Self::NotALibrary {
                 path,
-                detail: format!("it is damaged ({message}); restore a copy, or save what is left: sqlite3 FILE .recover"),
+                detail: format!("it is damaged ({message}); restore a backup, or recover the remaining data with: sqlite3 FILE .recover"),
             }),
             ErrorCode::ConstraintViolation => Self::from_constraint(failure.extended_code, message),
             _ => None,
@@ -161,13 +161,13 @@ impl StoreError {
             ffi::SQLITE_CONSTRAINT_NOTNULL => {
                 let column = message.rsplit(": ").next().unwrap_or(message);
                 Some(Self::Conflict(format!(
-                    "the database demands a value in {column}, which courtside does not know; add the row in the app \
-                     that made the database, then use it here"
+                    "the database requires a value in {column}, which courtside does not know; add the row in the app \
+                     that created the database, then use it here"
                 )))
             }
             ffi::SQLITE_CONSTRAINT_FOREIGNKEY => Some(Self::Conflict(
-                "other rows of the database refer to this one, or it refers to one that is not there; nothing was \
-                 changed"
+                "other rows of the database refer to this one, or it refers to a row that does not exist; nothing \
+                 was changed"
                     .into(),
             )),
             _ => None,
@@ -175,13 +175,13 @@ impl StoreError {
     }
 }
 
-/// Gives SQLite's errors the name of the file they concern.
-pub(crate) trait At<T> {
-    /// Turns the error into ours.
+/// Converts errors of SQLite and adds the path of the database.
+pub(crate) trait AtDatabase<T> {
+    /// Converts the error of an operation on `conn`.
     fn at(self, conn: &Connection) -> Result<T>;
 }
 
-impl<T> At<T> for rusqlite::Result<T> {
+impl<T> AtDatabase<T> for rusqlite::Result<T> {
     fn at(self, conn: &Connection) -> Result<T> {
         self.map_err(|error| StoreError::from_sqlite(Path::new(conn.path().unwrap_or_default()), error))
     }

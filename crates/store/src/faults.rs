@@ -1,25 +1,30 @@
-//! Tests of faults that need a hold on the connection itself.
+//! Tests of faults that need access to the connection.
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::{Detection, ImportJob, Library, NewJob, NewVideo, Produced, Select, StoreError};
+use crate::detections::{DetectionScope, StoredDetection};
+use crate::error::StoreError;
+use crate::import::{ImportJob, ResultsSummary};
+use crate::jobs::NewJob;
+use crate::library::Library;
+use crate::videos::NewVideo;
 
-fn box_at(frame: i64) -> Detection {
-    Detection { frame, track_id: 1, bbox: [1.0, 2.0, 3.0, 4.0], confidence: 0.5 }
+fn box_at(frame: i64) -> StoredDetection {
+    StoredDetection { frame, track_id: 1, bbox: [1.0, 2.0, 3.0, 4.0], confidence: 0.5 }
 }
 
 fn import(library: &mut Library, sha256: &str, n: i64) -> Result<i64, StoreError> {
-    let report = library.import(&ImportJob::new("job", 1, sha256), |sink| {
+    let report = library.import(&ImportJob::new("job", 1, sha256), |writer| {
         for frame in 0..n {
-            sink.push(&[box_at(frame)])?;
+            writer.push(&[box_at(frame)])?;
         }
-        Ok::<_, StoreError>(Produced::default())
+        Ok::<_, StoreError>(ResultsSummary::default())
     });
     report.map(|report| report.n_detections)
 }
 
 fn count(library: &Library) -> i64 {
-    library.detection_stats(Select::Video(1)).unwrap().total_detections
+    library.detection_stats(DetectionScope::Video(1)).unwrap().total_detections
 }
 
 fn foreign_keys(library: &Library) -> bool {
@@ -32,7 +37,7 @@ fn limit_pages(library: &Library, n_more: i64) {
 }
 
 #[test]
-fn a_full_disk_is_named_and_what_was_there_stays() {
+fn a_full_disk_is_reported_and_existing_rows_stay() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("library.db");
     let mut library = Library::open(path.to_str().unwrap()).unwrap();
@@ -52,7 +57,7 @@ fn a_full_disk_is_named_and_what_was_there_stays() {
 }
 
 #[test]
-fn a_full_disk_says_so_on_small_writes_too() {
+fn a_full_disk_is_reported_for_small_writes() {
     let folder = tempfile::tempdir().unwrap();
     let mut library = Library::open(folder.path().join("library.db").to_str().unwrap()).unwrap();
     library.add_video(&NewVideo::at("a.mp4")).unwrap();
@@ -62,7 +67,7 @@ fn a_full_disk_says_so_on_small_writes_too() {
 }
 
 #[test]
-fn a_read_only_file_is_named() {
+fn a_read_only_file_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("library.db");
     drop(Library::open(path.to_str().unwrap()).unwrap());
@@ -70,7 +75,7 @@ fn a_read_only_file_is_named() {
     let error = Library::prepare(conn, path.clone()).unwrap_err();
     assert!(matches!(error, StoreError::ReadOnly { .. }), "{error}");
 
-    // One that would have to be migrated first.
+    // Also if it would have to be migrated first.
     let path = folder.path().join("old.db");
     Connection::open(&path)
         .unwrap()
@@ -82,14 +87,14 @@ fn a_read_only_file_is_named() {
 }
 
 #[test]
-fn foreign_keys_come_back_after_a_panic() {
+fn foreign_keys_are_on_again_after_a_panic() {
     let folder = tempfile::tempdir().unwrap();
     let mut library = Library::open(folder.path().join("library.db").to_str().unwrap()).unwrap();
     library.add_video(&NewVideo::at("a.mp4")).unwrap();
     let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        library.import(&ImportJob::new("job", 1, "a"), |sink| -> Result<Produced, StoreError> {
-            sink.push(&[box_at(0)])?;
-            panic!("the producer fell over")
+        library.import(&ImportJob::new("job", 1, "a"), |writer| -> Result<ResultsSummary, StoreError> {
+            writer.push(&[box_at(0)])?;
+            panic!("reading the results panicked")
         })
     }));
     assert!(panic.is_err());
@@ -98,7 +103,7 @@ fn foreign_keys_come_back_after_a_panic() {
 }
 
 #[test]
-fn every_commit_is_synchronised_and_logged_ahead() {
+fn commits_are_flushed_and_use_the_write_ahead_log() {
     let folder = tempfile::tempdir().unwrap();
     let library = Library::open(folder.path().join("library.db").to_str().unwrap()).unwrap();
     let pragma = |name: &str| -> String {

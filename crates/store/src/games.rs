@@ -1,21 +1,21 @@
-//! Games, which every video must have one of. Nobody here asks for them: they are the app's.
+//! Games. Every video must belong to one; games are otherwise managed by the analyzer app.
 
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use time::OffsetDateTime;
 
-use crate::error::At as _;
-use crate::{Result, StoreError, timestamp};
+use crate::error::{AtDatabase as _, Result, StoreError};
+use crate::timestamp;
 
-/// The game of a number, which must be there.
+/// Checks that a game exists and returns its id.
 pub(crate) fn existing(conn: &Connection, id: i64) -> Result<i64> {
     let found =
         conn.query_row("SELECT id FROM games WHERE id = ?1", [id], |row| row.get(0)).optional().at(conn)?;
     found.ok_or_else(|| StoreError::Conflict(format!("the library has no game {id}")))
 }
 
-/// A game named after a file: one that lost its video, or a new one.
+/// Returns the id of a game named after a file: an existing one without videos, or a new one.
 pub(crate) fn for_file(
     conn: &Connection,
     file_path: &str,

@@ -1,149 +1,52 @@
-//! The bulk import: all detections of one job in one transaction.
+//! Bulk import: all detections of one job in one transaction.
 //!
-//! A million rows take about a second on one core (`examples/bench_import.rs`), half of it the two
-//! indexes. What makes it so: 64 rows to a statement; `OR ROLLBACK`, which, since no single statement
-//! has to be undone, saves SQLite a copy of every page a statement touches; and no foreign keys during
-//! the import, for the same reason. The one reference that the rows have, to their video, is checked
-//! once. Dropping the indexes and making them again is hardly faster, so the app's tables need no
-//! other treatment than ours.
+//! A million rows take about a second on one core (`examples/bench_import.rs`), half of that for the
+//! two indexes. Three things make this possible: one statement inserts 64 rows; `OR ROLLBACK` means
+//! that SQLite never undoes a single statement and needs no copy of the pages that it changes; and
+//! foreign keys are off during the import, for the same reason. The only reference that the rows have,
+//! to their video, is checked once. Dropping and recreating the indexes is hardly faster, so the app's
+//! tables are treated like new ones.
 
 mod complete;
+mod types;
+
+pub use types::{ImportJob, ImportOutcome, ImportReport, ImportRow, ResultsSummary};
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
-use serde_json::Value;
 use time::OffsetDateTime;
 
+use crate::detection_writer::DetectionWriter;
 use crate::detections::delete_imported;
-use crate::error::At as _;
+use crate::error::{AtDatabase as _, Result, StoreError};
 use crate::library::Library;
-use crate::sink::Sink;
-use crate::{Result, StoreError, Target, timestamp, values, videos};
-
-/// A job whose results are to be imported. The first three fields say what is imported. The others
-/// describe a job that the library does not know yet, as one submitted from another machine, and fill
-/// what is still null in one that it knows.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ImportJob {
-    /// The job.
-    pub job_id: String,
-    /// Its video, which must be in the library.
-    pub video_id: i64,
-    /// What tells one set of results from another: the SHA-256 of the results file.
-    pub sha256: String,
-    /// What was asked for.
-    pub parameters: Value,
-    /// When it was asked for; now, if that is not known.
-    pub created_at: Option<OffsetDateTime>,
-    /// When a worker began.
-    pub started_at: Option<OffsetDateTime>,
-    /// Who did it.
-    pub worker_id: Option<String>,
-    /// Where it ran.
-    pub target: Option<Target>,
-    /// The video's key in the bucket.
-    pub r2_video_key: Option<String>,
-}
-
-impl ImportJob {
-    /// A job of which no more is known.
-    pub fn new(job_id: impl Into<String>, video_id: i64, sha256: impl Into<String>) -> Self {
-        Self {
-            job_id: job_id.into(),
-            video_id,
-            sha256: sha256.into(),
-            parameters: Value::Object(serde_json::Map::new()),
-            created_at: None,
-            started_at: None,
-            worker_id: None,
-            target: None,
-            r2_video_key: None,
-        }
-    }
-}
-
-/// What the results say beside the detections, known once they are read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Produced {
-    /// Frames that were looked at.
-    pub frames_processed: Option<i64>,
-    /// When the job ended; now, if that is not known.
-    pub completed_at: Option<OffsetDateTime>,
-}
-
-/// What an import did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ImportOutcome {
-    /// The job's first import.
-    Imported,
-    /// The job had other results here, or not all of these: so many rows of it were replaced.
-    Replaced {
-        /// Rows of the job that went.
-        n_removed: i64,
-    },
-    /// These very results were here already; nothing was read.
-    AlreadyImported,
-}
-
-/// An import that was done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImportReport {
-    /// The job.
-    pub job_id: String,
-    /// Its video.
-    pub video_id: i64,
-    /// What was done.
-    pub outcome: ImportOutcome,
-    /// Detections of the job that are in the library now.
-    pub n_detections: i64,
-    /// Frames that were looked at.
-    pub frames_processed: Option<i64>,
-}
-
-/// An import in the library.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImportRow {
-    /// Its number; the rows it brought carry it.
-    pub id: i64,
-    /// The job.
-    pub job_id: String,
-    /// Its video.
-    pub video_id: i64,
-    /// What tells one set of results from another.
-    pub sha256: String,
-    /// Detections it brought.
-    pub n_detections: i64,
-    /// Frames that were looked at.
-    pub frames_processed: Option<i64>,
-    /// When it was done.
-    pub imported_at: Option<OffsetDateTime>,
-}
+use crate::{timestamp, values, videos};
 
 impl Library {
-    /// Imports the detections that `produce` pushes, as one transaction: afterwards the library has
-    /// all of them, or is as it was. The job then counts as completed and its video as processed.
+    /// Imports the detections that `read_results` pushes, in one transaction. On success, the job is marked
+    /// as completed and its video as processed; on failure, nothing is changed.
     ///
-    /// The same results of the same job change nothing and are not even read, unless rows of them are
-    /// missing. Other results of it replace its rows, and no other job's. The file is locked for
-    /// writing meanwhile, so `produce` should read from this machine, not from a network.
+    /// If the library already has the same results of the job, nothing is read or changed, unless rows
+    /// are missing. Other results replace the rows of this job only. The database is locked for writing
+    /// during the import, so `read_results` should read from a local file, not from a network.
     ///
     /// # Errors
-    /// [`StoreError::UnknownVideo`]; [`StoreError::Conflict`] where the job is another video's;
-    /// [`StoreError::BadInput`] for a detection that makes no sense; [`StoreError::Busy`];
-    /// [`StoreError::Full`]; and whatever `produce` returns.
+    /// [`StoreError::UnknownVideo`]; [`StoreError::Conflict`] if the job belongs to another video;
+    /// [`StoreError::BadInput`] for an invalid detection; [`StoreError::Busy`]; [`StoreError::Full`]; and
+    /// all errors of `read_results`.
     pub fn import<E: From<StoreError>>(
         &mut self,
         job: &ImportJob,
-        produce: impl FnOnce(&mut Sink<'_>) -> std::result::Result<Produced, E>,
+        read_results: impl FnOnce(&mut DetectionWriter<'_>) -> std::result::Result<ResultsSummary, E>,
     ) -> std::result::Result<ImportReport, E> {
-        let _unchecked =
-            if needs_foreign_keys(&self.conn)? { None } else { Some(Unchecked::begin(&self.conn)?) };
-        self.write(|conn| run(conn, job, produce))
+        let _foreign_keys_off =
+            if needs_foreign_keys(&self.conn)? { None } else { Some(ForeignKeysOff::new(&self.conn)?) };
+        self.write(|conn| run(conn, job, read_results))
     }
 
     /// The imports of a video, newest first.
     ///
     /// # Errors
-    /// [`StoreError::BadValue`] for a row that cannot be understood.
+    /// [`StoreError::BadValue`] for a row with an invalid value.
     pub fn imports(&self, video_id: i64) -> Result<Vec<ImportRow>> {
         let conn = &self.conn;
         let sql = "SELECT * FROM courtside_imports WHERE video_id = ?1 ORDER BY imported_at DESC, id DESC";
@@ -152,35 +55,35 @@ impl Library {
         rows.collect::<rusqlite::Result<_>>().at(conn)
     }
 
-    /// The import of a job.
+    /// The import of a job; `None` if its results were not imported.
     ///
     /// # Errors
-    /// [`StoreError::BadValue`] for a row that cannot be understood.
+    /// [`StoreError::BadValue`] for a row with an invalid value.
     pub fn import_of(&self, job_id: &str) -> Result<Option<ImportRow>> {
         import_of(&self.conn, job_id)
     }
 }
 
-/// Whether another table refers to detections: rows that go must then be checked one by one.
+/// Whether another table refers to detections. If so, each deleted row must be checked.
 fn needs_foreign_keys(conn: &Connection) -> Result<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema AS t, pragma_foreign_key_list(t.name) AS k
         WHERE t.type = 'table' AND lower(k.\"table\") = 'player_detections')";
     conn.query_row(sql, [], |row| row.get(0)).at(conn)
 }
 
-/// While it lives, foreign keys are not checked.
-struct Unchecked<'a>(&'a Connection);
+/// Switches foreign keys off until it is dropped.
+struct ForeignKeysOff<'a>(&'a Connection);
 
-impl<'a> Unchecked<'a> {
-    fn begin(conn: &'a Connection) -> Result<Self> {
+impl<'a> ForeignKeysOff<'a> {
+    fn new(conn: &'a Connection) -> Result<Self> {
         conn.execute_batch("PRAGMA foreign_keys = OFF").at(conn)?;
         Ok(Self(conn))
     }
 }
 
-impl Drop for Unchecked<'_> {
+impl Drop for ForeignKeysOff<'_> {
     fn drop(&mut self) {
-        // Outside of a transaction this cannot fail, and the transaction has ended before.
+        // Cannot fail, because the transaction has ended.
         let _ = self.0.execute_batch("PRAGMA foreign_keys = ON");
     }
 }
@@ -188,28 +91,28 @@ impl Drop for Unchecked<'_> {
 fn run<E: From<StoreError>>(
     conn: &Connection,
     job: &ImportJob,
-    produce: impl FnOnce(&mut Sink<'_>) -> std::result::Result<Produced, E>,
+    read_results: impl FnOnce(&mut DetectionWriter<'_>) -> std::result::Result<ResultsSummary, E>,
 ) -> std::result::Result<ImportReport, E> {
     let prior = check(conn, job)?;
     if let Some(prior) = &prior
         && prior.sha256 == job.sha256
-        && is_whole(conn, prior)?
+        && is_complete(conn, prior)?
     {
-        let there = Produced { frames_processed: prior.frames_processed, completed_at: None };
-        complete::mend(conn, job, prior.n_detections, there)?;
+        let summary = ResultsSummary { frames_processed: prior.frames_processed, completed_at: None };
+        complete::complete_if_needed(conn, job, prior.n_detections, summary)?;
         return Ok(report(job, ImportOutcome::AlreadyImported, prior.n_detections, prior.frames_processed));
     }
     let outcome = match prior {
         Some(prior) => ImportOutcome::Replaced { n_removed: delete_imported(conn, prior.id)? as i64 },
         None => ImportOutcome::Imported,
     };
-    let import_id = begin(conn, job)?;
-    let mut sink = Sink::new(conn, job.video_id, import_id)?;
-    let produced = produce(&mut sink)?;
-    let (n_detections, range) = sink.close()?;
-    note(conn, import_id, n_detections, produced.frames_processed, range)?;
-    complete::complete(conn, job, n_detections, produced)?;
-    Ok(report(job, outcome, n_detections, produced.frames_processed))
+    let import_id = insert_import(conn, job)?;
+    let mut writer = DetectionWriter::new(conn, job.video_id, import_id)?;
+    let summary = read_results(&mut writer)?;
+    let (n_detections, id_range) = writer.finish()?;
+    finish_import(conn, import_id, n_detections, summary.frames_processed, id_range)?;
+    complete::complete(conn, job, n_detections, summary)?;
+    Ok(report(job, outcome, n_detections, summary.frames_processed))
 }
 
 fn report(
@@ -227,7 +130,7 @@ fn report(
     }
 }
 
-/// The video is there, the job is that video's; gives the job's import so far.
+/// Checks that the video exists and that the job belongs to it. Returns the previous import of the job.
 fn check(conn: &Connection, job: &ImportJob) -> Result<Option<ImportRow>> {
     if videos::video(conn, job.video_id)?.is_none() {
         return Err(StoreError::UnknownVideo(job.video_id));
@@ -239,7 +142,8 @@ fn check(conn: &Connection, job: &ImportJob) -> Result<Option<ImportRow>> {
     for video_id in [known, prior.as_ref().map(|prior| prior.video_id)].into_iter().flatten() {
         if video_id != job.video_id {
             return Err(StoreError::Conflict(format!(
-                "job {} is of video {video_id} here, but its results are of video {}; was it submitted from another library?",
+                "job {} belongs to video {video_id} in this library, but its results are for video {}; it may have been \
+                 submitted from another library",
                 job.job_id, job.video_id
             )));
         }
@@ -247,17 +151,17 @@ fn check(conn: &Connection, job: &ImportJob) -> Result<Option<ImportRow>> {
     Ok(prior)
 }
 
-/// Whether every row that an import brought is still there: the app may have removed some.
-fn is_whole(conn: &Connection, import: &ImportRow) -> Result<bool> {
+/// Whether all rows of an import still exist. The app may have deleted some.
+fn is_complete(conn: &Connection, import: &ImportRow) -> Result<bool> {
     let sql = "SELECT count(*) FROM player_detections WHERE import_id = ?1
         AND id BETWEEN (SELECT first_detection_id FROM courtside_imports WHERE id = ?1)
             AND (SELECT last_detection_id FROM courtside_imports WHERE id = ?1)";
-    let n_there: i64 = conn.query_row(sql, [import.id], |row| row.get(0)).at(conn)?;
-    Ok(n_there == import.n_detections)
+    let n_found: i64 = conn.query_row(sql, [import.id], |row| row.get(0)).at(conn)?;
+    Ok(n_found == import.n_detections)
 }
 
-/// Notes the import, so that its rows can carry its number.
-fn begin(conn: &Connection, job: &ImportJob) -> Result<i64> {
+/// Inserts the row of the import and returns its id, which its detections refer to.
+fn insert_import(conn: &Connection, job: &ImportJob) -> Result<i64> {
     let sql = "INSERT INTO courtside_imports (job_id, video_id, sha256, n_detections, imported_at)
         VALUES (?1, ?2, ?3, 0, ?4)
         ON CONFLICT (job_id) DO UPDATE SET sha256 = excluded.sha256, imported_at = excluded.imported_at
@@ -266,12 +170,18 @@ fn begin(conn: &Connection, job: &ImportJob) -> Result<i64> {
     conn.query_row(sql, params![job.job_id, job.video_id, job.sha256, now], |row| row.get(0)).at(conn)
 }
 
-/// Completes the note of the import.
-fn note(conn: &Connection, id: i64, n: i64, frames: Option<i64>, range: Option<(i64, i64)>) -> Result<()> {
+/// Stores the result of the import in its row.
+fn finish_import(
+    conn: &Connection,
+    id: i64,
+    n: i64,
+    frames: Option<i64>,
+    id_range: Option<(i64, i64)>,
+) -> Result<()> {
     conn.execute(
         "UPDATE courtside_imports SET n_detections = ?2, frames_processed = ?3, first_detection_id = ?4,
             last_detection_id = ?5 WHERE id = ?1",
-        params![id, n, frames, range.map(|(first, _)| first), range.map(|(_, last)| last)],
+        params![id, n, frames, id_range.map(|(first, _)| first), id_range.map(|(_, last)| last)],
     )
     .at(conn)?;
     Ok(())

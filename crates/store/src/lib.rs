@@ -1,38 +1,45 @@
-//! The library in SQLite: games, videos, jobs and detections.
+//! The library database in SQLite: games, videos, jobs and detections.
 //!
-//! It lies below the command line, the worker and the HTTP server, and knows no buckets, no HTTP
-//! and no async runtime: every call blocks. What the crate promises:
+//! The command line, the worker and the HTTP server build on this crate. It knows no buckets, no
+//! HTTP and no async runtime: every call blocks. The crate guarantees:
 //!
-//! * **Somebody else's database stays theirs.** A file made by the analyzer app is used in place.
-//!   Columns and tables are added to it; nothing of its own is rewritten, renamed or dropped, and
-//!   its rows and its own `INSERT`s stay valid. Times, enums, booleans and JSON are written as that
-//!   app writes them. In a new file the same tables are made, so that the app can open ours.
-//! * **An import is one transaction**, whatever its size and however it ends: killed, out of disk
-//!   or fed garbage, it leaves nothing behind. The same job twice changes nothing; other results of
-//!   a job replace that job's detections and nobody else's.
-//! * **What was reported is on the disk.** Every commit is synchronised.
-//! * **Memory is bounded.** An import holds some 20 MB and a listing one row, whatever the length.
-//! * **Several processes may work at once.** Readers never wait; writers wait for each other, and a
-//!   database that stays locked is an error that says so ([`StoreError::Busy`]).
+//! * **The analyzer app's database stays valid for the app.** A file made by that app is used in
+//!   place. Columns and tables are added; none of the app's own are rewritten, renamed or dropped, and
+//!   its rows and `INSERT` statements stay valid. Times, enums, booleans and JSON are written as the
+//!   app writes them. A new file gets the same tables.
+//! * **An import is one transaction**, whatever its size and however it ends. If the process is killed,
+//!   the disk is full or the data is invalid, nothing of the import remains. Importing the same results
+//!   of a job again changes nothing; different results replace the detections of that job only.
+//! * **Committed data is on disk.** Every commit is flushed.
+//! * **Memory is bounded.** An import uses about 20 MB and a stream of detections one frame of rows,
+//!   whatever the length.
+//! * **Several processes can use a database at once.** Readers never wait. Writers wait for each other,
+//!   and fail with [`StoreError::Busy`] if the database stays locked.
 //!
-//! One [`Library`] is one connection: `Send`, cheap to open another for another thread.
+//! A [`Library`] is one connection. It is `Send`; open another one for each additional thread.
 //!
 //! ```
-//! use store::{Detection, ImportJob, Library, NewVideo, Produced, StoreError};
+//! use store::{ImportJob, Library, NewVideo, ResultsSummary, StoreError, StoredDetection};
 //!
 //! # let folder = tempfile::tempdir()?;
 //! # let url = format!("sqlite:///{}/library.db", folder.path().display());
 //! let mut library = Library::open(&url)?;
 //! let video = library.add_video(&NewVideo::at("games/final.mp4"))?;
 //! let job = ImportJob::new("0b8e6c5a-4a5b-9c1d", video.id, "sha256 of the results");
-//! let report = library.import(&job, |sink| {
-//!     sink.push(&[Detection { frame: 0, track_id: 3, bbox: [10.0, 20.0, 40.0, 80.0], confidence: 0.9 }])?;
-//!     Ok::<_, StoreError>(Produced { frames_processed: Some(1), completed_at: None })
+//! let report = library.import(&job, |writer| {
+//!     writer.push(&[StoredDetection {
+//!         frame: 0,
+//!         track_id: 3,
+//!         bbox: [10.0, 20.0, 40.0, 80.0],
+//!         confidence: 0.9,
+//!     }])?;
+//!     Ok::<_, StoreError>(ResultsSummary { frames_processed: Some(1), completed_at: None })
 //! })?;
 //! assert_eq!(report.n_detections, 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod detection_writer;
 mod detections;
 mod enums;
 mod error;
@@ -42,24 +49,30 @@ mod games;
 mod import;
 mod jobs;
 mod library;
-mod remembered;
 mod removal;
 mod schema;
-mod sink;
+mod settings;
 mod stats;
 mod timestamp;
 mod url;
 mod values;
 mod videos;
 
-pub use detections::{Detection, DetectionQuery, DetectionRow, DetectionTotals, Select};
-pub use enums::{JobStatus, JobType, ProcessingStatus, Target};
+pub use detection_writer::DetectionWriter;
+pub use detections::{DetectionQuery, DetectionRow, DetectionScope, DetectionTotals, StoredDetection};
+pub use enums::{JobStatus, JobType, ProcessingStatus, StoredTarget, SubmissionState};
 pub use error::{Result, StoreError};
-pub use import::{ImportJob, ImportOutcome, ImportReport, ImportRow, Produced};
+pub use import::{ImportJob, ImportOutcome, ImportReport, ImportRow, ResultsSummary};
 pub use jobs::{JobFilter, JobRow, JobUpdate, NewJob};
 pub use library::Library;
-pub use removal::Removed;
-pub use sink::Sink;
+pub use removal::RemovalReport;
 pub use stats::{DetectionStats, TrackSummary};
 pub use url::to_path as database_path;
-pub use videos::{FileFacts, NewVideo, Page, Video};
+pub use videos::{FileFingerprint, NewVideo, Page, Video};
+
+// Names that other crates still use.
+pub use detection_writer::DetectionWriter as Sink;
+pub use detections::{DetectionScope as Select, StoredDetection as Detection};
+pub use enums::StoredTarget as Target;
+pub use import::ResultsSummary as Produced;
+pub use videos::FileFingerprint as FileFacts;

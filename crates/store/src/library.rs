@@ -1,22 +1,23 @@
-//! One connection to the library's file: opening, settings of the connection, transactions.
+//! A connection to the database file: opening, connection settings, transactions.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-use crate::error::At as _;
-use crate::{Result, StoreError, schema, url};
+use crate::error::{AtDatabase as _, Result, StoreError};
+use crate::schema::migrate::migrate;
+use crate::url;
 
-/// How long a call waits for another program's write unless told otherwise.
+/// Default time that a call waits while another program writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long opening waits for a moment without other connections, for a setting that can wait too.
-const LOG_TIMEOUT: Duration = Duration::from_millis(250);
+/// How long opening waits for other connections to switch the file to WAL mode, which is optional.
+const WAL_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// The library: one connection to one SQLite file.
+/// The library: a connection to its SQLite file.
 ///
-/// Every call blocks. A connection serves one thread at a time; open another for another thread.
+/// Every call blocks. One thread at a time can use a connection; open another one for each thread.
 #[derive(Debug)]
 pub struct Library {
     pub(crate) conn: Connection,
@@ -24,26 +25,26 @@ pub struct Library {
 }
 
 impl Library {
-    /// Opens the database that `url` names (any form of `DATABASE_URL` for SQLite, or a plain path),
-    /// making the file if there is none, and adds to it what is missing.
+    /// Opens the database at `url` (any form of `DATABASE_URL` for SQLite, or a plain path). Creates the
+    /// file if it does not exist, and adds missing tables and columns.
     ///
     /// # Errors
-    /// [`StoreError::Url`] for an address of another kind; [`StoreError::Open`] where the folder is
-    /// missing; [`StoreError::NotALibrary`], [`StoreError::Newer`] and [`StoreError::ReadOnly`] for a
-    /// file that cannot serve, which is then left as it was.
+    /// [`StoreError::Url`] for an unsupported URL; [`StoreError::Open`] if the folder is missing;
+    /// [`StoreError::NotALibrary`], [`StoreError::Newer`] and [`StoreError::ReadOnly`] for a file that is
+    /// not usable, which is not changed.
     pub fn open(url: &str) -> Result<Self> {
         let path = url::to_path(url)?;
         if let Some(folder) = path.parent().filter(|folder| !folder.is_dir()) {
-            let detail = format!("there is no folder {}; make it first", folder.display());
+            let detail = format!("the folder {} does not exist; create it first", folder.display());
             return Err(StoreError::Open { path, detail });
         }
         Self::open_path(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
     }
 
-    /// As [`Library::open`], but `None` where the file is not there: for commands that only look.
+    /// Like [`Library::open`], but returns `None` if the file does not exist. For commands that only read.
     ///
     /// # Errors
-    /// As [`Library::open`].
+    /// As for [`Library::open`].
     pub fn open_existing(url: &str) -> Result<Option<Self>> {
         let path = url::to_path(url)?;
         match path.try_exists() {
@@ -55,31 +56,34 @@ impl Library {
 
     fn open_path(path: PathBuf, flags: OpenFlags) -> Result<Self> {
         if path.is_dir() {
-            return Err(StoreError::Open { path, detail: "it is a folder; name a file".into() });
+            return Err(StoreError::Open {
+                path,
+                detail: "it is a folder; set DATABASE_URL to a file".into(),
+            });
         }
         let conn = Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .map_err(|error| StoreError::from_sqlite(&path, error))?;
         Self::prepare(conn, path)
     }
 
-    /// Sets the connection up and migrates the file.
+    /// Configures the connection and migrates the file.
     pub(crate) fn prepare(conn: Connection, path: PathBuf) -> Result<Self> {
         conn.busy_timeout(BUSY_TIMEOUT).at(&conn)?;
         conn.set_prepared_statement_cache_capacity(64);
         conn.execute_batch(
             "PRAGMA foreign_keys = ON;
              PRAGMA synchronous = FULL;
-             -- 16 MiB: larger caches made an import no faster.
+             -- 16 MiB; larger caches do not make imports faster.
              PRAGMA cache_size = -16384;
-             -- What an import leaves of the log is cut back to this at the next write.
+             -- The write-ahead log of an import is truncated to this size by the next write.
              PRAGMA journal_size_limit = 4194304;",
         )
         .at(&conn)?;
-        schema::migrate(&conn)?;
+        migrate(&conn)?;
         if conn.is_readonly(rusqlite::MAIN_DB).at(&conn)? {
             return Err(StoreError::ReadOnly { path });
         }
-        use_write_ahead_log(&conn)?;
+        enable_write_ahead_log(&conn)?;
         conn.busy_timeout(BUSY_TIMEOUT).at(&conn)?;
         Ok(Self { conn, path })
     }
@@ -89,33 +93,34 @@ impl Library {
         &self.path
     }
 
-    /// How long a call waits while another program writes, before [`StoreError::Busy`]; 10 s unless set.
+    /// Sets how long a call waits while another program writes, before [`StoreError::Busy`]. Default 10 s.
     ///
     /// # Errors
-    /// [`StoreError::Sqlite`], which is not expected.
+    /// [`StoreError::Sqlite`] (unexpected).
     pub fn set_busy_timeout(&self, timeout: Duration) -> Result<()> {
         self.conn.busy_timeout(timeout).at(&self.conn)
     }
 
-    /// Runs `work` as one transaction that writes: all of it is kept, or none.
+    /// Runs `work` in one write transaction, which is rolled back if `work` fails.
     pub(crate) fn write<T, E: From<StoreError>>(
         &self,
         work: impl FnOnce(&Connection) -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
         let conn = &self.conn;
-        // Locked from the start: two writers wait for each other instead of failing half-way. Callers
-        // hold the library exclusively, so transactions never nest.
+        // IMMEDIATE locks at the start, so two writers wait for each other instead of failing half-way.
+        // No caller runs inside another transaction, so transactions never nest.
         let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate).at(conn)?;
-        let made = work(conn)?;
+        let result = work(conn)?;
         transaction.commit().at(conn)?;
-        Ok(made)
+        Ok(result)
     }
 }
 
-/// Readers and one writer side by side. The setting stays with the file. Where another connection is
-/// in the way just now, the file works in its present mode, and whoever opens it next tries again.
-fn use_write_ahead_log(conn: &Connection) -> Result<()> {
-    conn.busy_timeout(LOG_TIMEOUT).at(conn)?;
+/// Switches the file to WAL mode, in which readers do not wait for the writer. The setting is stored
+/// in the file. If another connection prevents the switch, the file keeps its current mode until it is
+/// opened again.
+fn enable_write_ahead_log(conn: &Connection) -> Result<()> {
+    conn.busy_timeout(WAL_TIMEOUT).at(conn)?;
     let mode: rusqlite::Result<String> = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0));
     match mode.at(conn) {
         Ok(_) | Err(StoreError::Busy { .. }) => Ok(()),

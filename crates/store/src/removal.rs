@@ -1,53 +1,56 @@
-//! Taking videos and jobs out of the library.
+//! Removing videos and jobs from the library.
 
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::detections::delete_imported;
-use crate::error::At as _;
+use crate::enums::ProcessingStatus;
+use crate::error::{AtDatabase as _, Result, StoreError};
 use crate::library::Library;
-use crate::{ProcessingStatus, Result, StoreError};
 
-/// What went with a video or a job.
+/// What was removed along with a video or a job.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Removed {
-    /// Detections.
+pub struct RemovalReport {
+    /// Number of deleted detections.
     pub n_detections: i64,
-    /// Jobs.
+    /// Number of deleted jobs, imported or not.
     pub n_jobs: i64,
 }
 
 impl Library {
-    /// Removes a video with its detections and jobs. The file and the bucket are not touched. With
-    /// `force`, even while a job of it is open.
+    /// Removes a video with its detections and jobs, but not its file or anything in a bucket. `force`
+    /// also removes a video with open jobs.
     ///
     /// # Errors
-    /// [`StoreError::UnknownVideo`]; [`StoreError::Conflict`] while a job of it is open, or where
-    /// other rows of the app refer to what would go.
-    pub fn remove_video(&mut self, id: i64, force: bool) -> Result<Removed> {
+    /// [`StoreError::UnknownVideo`]; [`StoreError::Conflict`] while one of its jobs is open, or if other
+    /// rows of the app refer to the removed ones.
+    pub fn remove_video(&mut self, id: i64, force: bool) -> Result<RemovalReport> {
         self.write(|conn| {
             if !force && let Some(job) = open_job(conn, id)? {
                 return Err(StoreError::Conflict(format!(
-                    "job {job} of video {id} is not over; cancel it first, or remove the video by force"
+                    "job {job} of video {id} has not ended; cancel it first, or force the removal"
                 )));
             }
             let delete = |sql| conn.execute(sql, [id]).at(conn).map(|n| n as i64);
             let n_detections = delete("DELETE FROM player_detections WHERE video_id = ?1")?;
+            delete(
+                "DELETE FROM courtside_jobs WHERE id IN (SELECT id FROM processing_jobs WHERE video_id = ?1)",
+            )?;
             let n_jobs = delete("DELETE FROM processing_jobs WHERE video_id = ?1")?;
             delete("DELETE FROM courtside_imports WHERE video_id = ?1")?;
             if delete("DELETE FROM videos WHERE id = ?1")? == 0 {
                 return Err(StoreError::UnknownVideo(id));
             }
-            Ok(Removed { n_detections, n_jobs })
+            Ok(RemovalReport { n_detections, n_jobs })
         })
     }
 
-    /// Removes a job with the detections that it brought. A video left without any is unprocessed again.
-    /// With `force`, even while the job is open.
+    /// Removes a job with its detections. If its video has no other detections, it becomes unprocessed.
+    /// `force` also removes an open job.
     ///
     /// # Errors
-    /// [`StoreError::UnknownJob`]; [`StoreError::Conflict`] while it is open, or where other rows of
-    /// the app refer to what would go.
-    pub fn remove_job(&mut self, id: &str, force: bool) -> Result<Removed> {
+    /// [`StoreError::UnknownJob`]; [`StoreError::Conflict`] while the job is open, or if other rows of the
+    /// app refer to the removed ones.
+    pub fn remove_job(&mut self, id: &str, force: bool) -> Result<RemovalReport> {
         self.write(|conn| {
             let row = conn.query_row(
                 "SELECT video_id, status IN ('PENDING', 'PROCESSING') FROM processing_jobs WHERE id = ?1",
@@ -58,7 +61,7 @@ impl Library {
                 row.optional().at(conn)?.ok_or_else(|| StoreError::UnknownJob(id.to_owned()))?;
             if is_open && !force {
                 return Err(StoreError::Conflict(format!(
-                    "job {id} is not over; cancel it first, or remove it by force"
+                    "job {id} has not ended; cancel it first, or force the removal"
                 )));
             }
             let import =
@@ -68,11 +71,12 @@ impl Library {
                 None => 0,
             };
             conn.execute("DELETE FROM courtside_imports WHERE job_id = ?1", [id]).at(conn)?;
+            conn.execute("DELETE FROM courtside_jobs WHERE id = ?1", [id]).at(conn)?;
             conn.execute("DELETE FROM processing_jobs WHERE id = ?1", [id]).at(conn)?;
             if let Some(video_id) = video_id.filter(|_| n_detections > 0) {
-                unmark(conn, video_id)?;
+                reset_if_empty(conn, video_id)?;
             }
-            Ok(Removed { n_detections, n_jobs: 1 })
+            Ok(RemovalReport { n_detections, n_jobs: 1 })
         })
     }
 }
@@ -83,8 +87,8 @@ fn open_job(conn: &Connection, video_id: i64) -> Result<Option<String>> {
     conn.query_row(sql, [video_id], |row| row.get(0)).optional().at(conn)
 }
 
-/// A video without detections counts as not processed.
-fn unmark(conn: &Connection, video_id: i64) -> Result<()> {
+/// Marks a video as not processed if it has no detections.
+fn reset_if_empty(conn: &Connection, video_id: i64) -> Result<()> {
     conn.execute(
         "UPDATE videos SET processed = 0, processing_status = ?2 WHERE id = ?1
             AND NOT EXISTS (SELECT 1 FROM player_detections WHERE video_id = ?1)

@@ -1,67 +1,67 @@
-//! Figures about detections: of a video or a job as a whole, and of each track.
+//! Statistics of detections: of a video or a job, and of each track.
 
 use std::collections::BTreeMap;
 
 use rusqlite::params_from_iter;
 
-use crate::error::At as _;
+use crate::detections::DetectionScope;
+use crate::error::{AtDatabase as _, Result};
 use crate::library::Library;
-use crate::{Result, Select};
 
-/// Figures about the detections of a video or a job.
+/// Statistics of the detections of a video or a job.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct DetectionStats {
-    /// Frames that were looked at: what the latest import says, or, where none says it, the frames
-    /// with detections.
+    /// Number of frames that were processed, according to the latest import that reports it, or else the
+    /// number of frames with detections.
     pub total_frames_processed: i64,
-    /// Detections.
+    /// Number of detections over all frames.
     pub total_detections: i64,
-    /// Frames with at least one.
+    /// Number of frames with at least one detection.
     pub frames_with_detections: i64,
-    /// Detections to a frame that was looked at, a frame counting once for each import; 0 where there are none.
+    /// Detections per processed frame; a frame counts once for each import. 0 if there are no frames.
     pub avg_detections_per_frame: f64,
-    /// Tracks. Those of different jobs are different tracks, whatever their numbers.
+    /// Number of tracks. Tracks of different jobs are different, even if they have the same id.
     pub n_tracks: i64,
-    /// First frame with a detection.
+    /// First frame with a detection; `None` if there are none.
     pub first_frame: Option<i64>,
-    /// Last frame with a detection.
+    /// Last frame with a detection; `None` if there are none.
     pub last_frame: Option<i64>,
-    /// Mean of the confidence.
+    /// Mean confidence of the detections; `None` if there are none.
     pub mean_confidence: Option<f64>,
 }
 
-/// Figures about one track.
+/// Statistics of one track.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrackSummary {
-    /// Number of the import that brought it; null for the app's own.
+    /// The import that created the track; `None` for the app's own tracks.
     pub import_id: Option<i64>,
-    /// The track.
+    /// Number of the track within its job.
     pub track_id: i64,
-    /// Detections.
+    /// Number of detections of the track.
     pub n_detections: i64,
-    /// First frame with it.
+    /// First frame on which it was detected.
     pub first_frame: i64,
-    /// Last frame with it.
+    /// Last frame on which it was detected.
     pub last_frame: i64,
-    /// Mean of the confidence.
+    /// Mean confidence of its detections.
     pub mean_confidence: f64,
 }
 
 impl Library {
-    /// Figures about detections; all zero where there are none.
+    /// Statistics of detections; all zero if there are none.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`](crate::StoreError::Sqlite) where the file cannot be read.
-    pub fn detection_stats(&self, of: Select<'_>) -> Result<DetectionStats> {
-        let (tracks, frames_with_detections) = self.gather(of)?;
+    pub fn detection_stats(&self, scope: DetectionScope<'_>) -> Result<DetectionStats> {
+        let (tracks, frames_with_detections) = self.collect_tracks(scope)?;
         let total: i64 = tracks.iter().map(|track| track.n_detections).sum();
         let weighted: f64 =
             tracks.iter().map(|track| track.mean_confidence * track.n_detections as f64).sum();
-        let imports = self.frames_processed(of)?;
-        let looked_at: i64 = imports.iter().map(|(_, n_frames)| n_frames).sum();
-        let counted = |track: &&TrackSummary| imports.iter().any(|(id, _)| track.import_id == Some(*id));
-        let (detections, frames) = match looked_at > 0 {
-            true => (tracks.iter().filter(counted).map(|track| track.n_detections).sum(), looked_at),
+        let imports = self.frames_processed(scope)?;
+        let n_processed: i64 = imports.iter().map(|(_, n_frames)| n_frames).sum();
+        let is_counted = |track: &&TrackSummary| imports.iter().any(|(id, _)| track.import_id == Some(*id));
+        let (detections, frames) = match n_processed > 0 {
+            true => (tracks.iter().filter(is_counted).map(|track| track.n_detections).sum(), n_processed),
             false => (total, frames_with_detections),
         };
         Ok(DetectionStats {
@@ -76,19 +76,19 @@ impl Library {
         })
     }
 
-    /// Figures about each track, by import, then track.
+    /// Statistics of each track, ordered by import, then track.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`](crate::StoreError::Sqlite) where the file cannot be read.
-    pub fn track_summaries(&self, of: Select<'_>) -> Result<Vec<TrackSummary>> {
-        Ok(self.gather(of)?.0)
+    pub fn track_summaries(&self, scope: DetectionScope<'_>) -> Result<Vec<TrackSummary>> {
+        Ok(self.collect_tracks(scope)?.0)
     }
 
-    /// The tracks, and the number of frames with detections: one pass in the order of the index. It
-    /// holds a row for each track; SQL's own grouping would sort every detection, in twice the time.
-    fn gather(&self, of: Select<'_>) -> Result<(Vec<TrackSummary>, i64)> {
+    /// The tracks, and the number of frames with detections, from one pass in index order. Memory grows
+    /// with the number of tracks. Grouping in SQL would sort every detection and take twice the time.
+    fn collect_tracks(&self, scope: DetectionScope<'_>) -> Result<(Vec<TrackSummary>, i64)> {
         let conn = &self.conn;
-        let (condition, params) = of.condition();
+        let (condition, params) = scope.condition();
         let sql = format!(
             "SELECT frame_number, import_id, tracking_id, confidence_score FROM player_detections
              WHERE {condition} ORDER BY frame_number"
@@ -115,7 +115,7 @@ impl Library {
             let track = tracks.entry((import_id, track_id)).or_insert(new);
             track.n_detections += 1;
             track.last_frame = frame;
-            // A sum until the end.
+            // The sum; divided by the count below.
             track.mean_confidence += confidence;
         }
         let mut tracks: Vec<TrackSummary> = tracks.into_values().collect();
@@ -125,11 +125,11 @@ impl Library {
         Ok((tracks, n_frames))
     }
 
-    /// The frames that each import looked at, where it says so, the latest import first.
-    fn frames_processed(&self, of: Select<'_>) -> Result<Vec<(i64, i64)>> {
-        let (column, key): (_, rusqlite::types::Value) = match of {
-            Select::Video(id) => ("video_id", id.into()),
-            Select::Job(id) => ("job_id", id.to_owned().into()),
+    /// Import id and number of processed frames of each import that reports it, latest first.
+    fn frames_processed(&self, scope: DetectionScope<'_>) -> Result<Vec<(i64, i64)>> {
+        let (column, key): (_, rusqlite::types::Value) = match scope {
+            DetectionScope::Video(id) => ("video_id", id.into()),
+            DetectionScope::Job(id) => ("job_id", id.to_owned().into()),
         };
         let sql = format!(
             "SELECT id, frames_processed FROM courtside_imports

@@ -1,9 +1,9 @@
-//! Times as text in the form that SQLAlchemy keeps in SQLite: `2024-05-01 18:30:00.000000`, UTC
-//! without saying so. Any other form makes that app fail, so this one alone is written; more are read.
+//! Times as text in the form that SQLAlchemy stores in SQLite: `2024-05-01 18:30:00.000000`, in UTC
+//! without an offset. The app fails on other forms, so only this one is written; other forms are read.
 
 use time::{Date, Month, OffsetDateTime, Time, UtcOffset};
 
-/// `YYYY-MM-DD HH:MM:SS.ffffff` in UTC.
+/// Formats a time as `YYYY-MM-DD HH:MM:SS.ffffff` in UTC.
 pub(crate) fn to_text(at: OffsetDateTime) -> String {
     let at = in_utc(at);
     format!(
@@ -16,19 +16,19 @@ pub(crate) fn to_text(at: OffsetDateTime) -> String {
     )
 }
 
-/// The same moment in UTC. One that no calendar has there keeps its digits.
+/// Converts a time to UTC. If the result is out of range, keeps the local date and time.
 fn in_utc(at: OffsetDateTime) -> OffsetDateTime {
     at.checked_to_offset(UtcOffset::UTC).unwrap_or_else(|| at.replace_offset(UtcOffset::UTC))
 }
 
-/// `YYYY-MM-DD` in UTC, for columns of type `DATE`.
+/// Formats a date as `YYYY-MM-DD` in UTC, for columns of type `DATE`.
 pub(crate) fn to_date_text(at: OffsetDateTime) -> String {
     let at = in_utc(at);
     format!("{:04}-{:02}-{:02}", at.year(), u8::from(at.month()), at.day())
 }
 
-/// Reads a date, or a date and a time apart by a space or a `T`, with or without seconds, fraction
-/// and offset (`Z`, `+02:00`, `+0200`). Without an offset it is UTC.
+/// Parses a date, or a date and a time separated by a space or a `T`. Seconds, fraction and offset
+/// (`Z`, `+02:00`, `+0200`) are optional; without an offset the time is UTC.
 pub(crate) fn from_text(text: &str) -> Option<OffsetDateTime> {
     let text = text.trim();
     let date = from_date_text(text.get(..10)?)?;
@@ -80,7 +80,7 @@ fn from_offset_text(text: &str) -> Option<UtcOffset> {
     UtcOffset::from_hms(sign * part(0)?, sign * minutes, 0).ok()
 }
 
-/// A number of exactly so many digits.
+/// Parses a number of exactly `n_digits` digits.
 fn number(text: &str, n_digits: usize) -> Option<u32> {
     (text.len() == n_digits && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok())?
 }
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_is_read() {
+    fn parses_all_forms() {
         for (text, canonical) in [
             ("2024-05-01 18:30:05.123456", "2024-05-01 18:30:05.123456"),
             ("2024-05-01 18:30:05", "2024-05-01 18:30:05.000000"),
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_refused() {
+    fn rejects_other_text() {
         for text in [
             "",
             "now",
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn formatted_times_are_parsed_back() {
         for seconds in [0, 1, 951_782_400, 1_714_588_205, 4_102_444_799] {
             let at = OffsetDateTime::from_unix_timestamp(seconds).unwrap() + time::Duration::microseconds(7);
             assert_eq!(from_text(&to_text(at)), Some(at));

@@ -1,41 +1,44 @@
-//! `DATABASE_URL` to a path: the forms that SQLAlchemy takes for SQLite, and plain paths.
+//! Converting `DATABASE_URL` to a path: the forms that SQLAlchemy accepts for SQLite, and plain paths.
 
 use std::path::{Path, PathBuf};
 
-use crate::{Result, StoreError};
+use crate::error::{Result, StoreError};
 
-/// The file that an address means, made absolute against the working folder.
+/// The absolute path of the database file that a URL names; relative paths start at the working folder.
 ///
-/// `sqlite:///x.db` is relative and `sqlite:////x.db` absolute, as SQLAlchemy has it. A driver's name
-/// (`sqlite+aiosqlite`) and a query (`?timeout=20`) are tolerated and ignored. Other schemes are
-/// refused by name alone: the rest of such an address may hold a password.
+/// As in SQLAlchemy, `sqlite:///x.db` is relative and `sqlite:////x.db` absolute. A driver name
+/// (`sqlite+aiosqlite`) and a query (`?timeout=20`) are ignored.
+///
+/// # Errors
+/// [`StoreError::Url`] for other schemes and for databases in memory. The message contains only the
+/// scheme, because the rest of the URL may contain a password.
 pub fn to_path(url: &str) -> Result<PathBuf> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return plain(url);
     };
     let dialect = scheme.split('+').next().unwrap_or(scheme);
     if !dialect.eq_ignore_ascii_case("sqlite") {
-        let shown = scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-._".contains(c));
-        let scheme = if shown { scheme } else { "this kind of address" };
-        return Err(StoreError::Url(format!("{scheme} is not supported, only SQLite is")));
+        let is_printable = scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-._".contains(c));
+        let scheme = if is_printable { scheme } else { "this kind of URL" };
+        return Err(StoreError::Url(format!("{scheme} is not supported, only SQLite")));
     }
     let rest = rest.split('?').next().unwrap_or(rest);
     let Some(path) = rest.strip_prefix('/') else {
-        let what = if rest.is_empty() { "names no file" } else { "has two slashes where three are needed" };
-        return Err(StoreError::Url(format!("the address {what}")));
+        let problem = if rest.is_empty() { "has no file name" } else { "has two slashes instead of three" };
+        return Err(StoreError::Url(format!("the URL {problem}")));
     };
     plain(path)
 }
 
 fn plain(path: &str) -> Result<PathBuf> {
     if path.is_empty() || path == ":memory:" {
-        return Err(StoreError::Url("a database in memory is not supported; a file must be named".into()));
+        return Err(StoreError::Url("a database in memory is not supported; name a file".into()));
     }
     if path.contains('\0') {
-        return Err(StoreError::Url("the path holds a zero byte".into()));
+        return Err(StoreError::Url("the path contains a zero byte".into()));
     }
     std::path::absolute(Path::new(path))
-        .map_err(|error| StoreError::Url(format!("the working folder cannot be found ({error})")))
+        .map_err(|error| StoreError::Url(format!("cannot find the working folder ({error})")))
 }
 
 #[cfg(test)]
@@ -43,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_names_its_file() {
+    fn all_forms_are_converted_to_a_path() {
         let here = std::env::current_dir().unwrap();
         for (url, path) in [
             ("sqlite:///./x.db", here.join("x.db")),
@@ -54,7 +57,7 @@ mod tests {
             ("SQLite:////var/x.db", PathBuf::from("/var/x.db")),
             ("/var/x.db", PathBuf::from("/var/x.db")),
             ("x.db", here.join("x.db")),
-            // A question mark in a plain path is part of the name; a name like an address stays a name.
+            // In a plain path, a question mark or a colon is part of the name.
             ("/var/what?.db", PathBuf::from("/var/what?.db")),
             ("file:x.db", here.join("file:x.db")),
             ("/var/a b/ü.db", PathBuf::from("/var/a b/ü.db")),
@@ -64,12 +67,12 @@ mod tests {
     }
 
     #[test]
-    fn other_addresses_are_refused_without_their_secrets() {
+    fn errors_for_other_urls_do_not_contain_passwords() {
         for (url, named) in [
             ("postgresql+asyncpg://me:hunter2@host/db", "postgresql+asyncpg"),
             ("mysql://me:hunter2@host/db", "mysql"),
-            ("me:hunter2://host", "this kind of address"),
-            ("sqlite://", "names no file"),
+            ("me:hunter2://host", "this kind of URL"),
+            ("sqlite://", "no file name"),
             ("sqlite:///", "memory"),
             ("sqlite:///:memory:", "memory"),
             ("sqlite+aiosqlite:///?cache=shared", "memory"),

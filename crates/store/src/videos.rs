@@ -1,90 +1,91 @@
-//! Videos: added, listed, noted.
+//! Adding, listing and updating videos.
 
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
 use time::OffsetDateTime;
 
-use crate::error::At as _;
+use crate::enums::ProcessingStatus;
+use crate::error::{AtDatabase as _, Result, StoreError};
 use crate::library::Library;
-use crate::{ProcessingStatus, Result, StoreError, games, timestamp, values};
+use crate::{games, timestamp, values};
 
-/// Longest `file_path` and `r2_key`, in characters.
+/// Maximum length of `file_path` and `r2_key`, in characters.
 const MAX_PATH_CHARS: usize = 500;
 
-/// A video of the library.
+/// A row of the videos table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Video {
-    /// Its number.
+    /// Primary key, which is the number that users see.
     pub id: i64,
-    /// The game it shows.
+    /// The game that it belongs to.
     pub game_id: i64,
-    /// The file, as it was given.
+    /// Path of the file, as it was added.
     pub file_path: String,
-    /// Its key in the bucket, where it was uploaded.
+    /// Key in the bucket, if it was uploaded.
     pub r2_key: Option<String>,
-    /// A picture of it, made by the app.
+    /// Path of a thumbnail that the app created.
     pub thumbnail_path: Option<String>,
-    /// Length in seconds.
+    /// Duration of the video in seconds.
     pub duration_seconds: Option<f64>,
-    /// Frames per second.
+    /// Average frames per second.
     pub fps: Option<f64>,
-    /// `1920x1080`.
+    /// Width and height, such as `1920x1080`.
     pub resolution: Option<String>,
-    /// When it came into the library.
+    /// When it was added to the library.
     pub upload_date: Option<OffsetDateTime>,
-    /// Whether detections of it were ever completed.
+    /// Whether a detection job of it was ever completed.
     pub processed: bool,
-    /// How far it is.
+    /// State of its latest job.
     pub processing_status: ProcessingStatus,
-    /// When it was filmed.
+    /// When it was recorded.
     pub recorded_at: Option<OffsetDateTime>,
-    /// Its place among the videos of its game.
+    /// Position among the videos of its game.
     pub sequence_order: Option<i64>,
-    /// Where it begins within its game, in seconds.
+    /// Start time within its game, in seconds.
     pub game_time_offset: Option<f64>,
-    /// Number of frames.
+    /// Number of frames; `None` in rows of the app.
     pub n_frames: Option<i64>,
-    /// What was known of the file when it was last read.
-    pub file: FileFacts,
+    /// Size, modification time and hash of the file when it was last read.
+    pub file: FileFingerprint,
 }
 
-/// What tells whether a file is still the one that was read. All of it is null in rows of the app.
+/// Properties that show whether a file has changed since it was read. All are `None` in rows of the app.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FileFacts {
-    /// Size in bytes.
+pub struct FileFingerprint {
+    /// Size of the file in bytes.
     pub size_bytes: Option<i64>,
-    /// Time of the last change, in nanoseconds since 1970.
+    /// Modification time, in nanoseconds since 1970.
     pub modified_ns: Option<i64>,
-    /// SHA-256 of the content, in hexadecimal.
+    /// SHA-256 of the content, in hexadecimal digits.
     pub sha256: Option<String>,
 }
 
-/// A video to be added.
+/// A video to add.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewVideo {
-    /// The file, stored as given: UTF-8, at most 500 characters.
+    /// Path of the file, stored as given: UTF-8, at most 500 characters.
     pub file_path: PathBuf,
-    /// Its game; without one, a game named after the file is made.
+    /// Its game. `None` creates a game named after the file.
     pub game_id: Option<i64>,
-    /// Its key in the bucket.
+    /// Key in the bucket, if it is uploaded.
     pub r2_key: Option<String>,
-    /// Length in seconds.
+    /// Duration of the video in seconds.
     pub duration_seconds: Option<f64>,
-    /// Frames per second.
+    /// Average frames per second.
     pub fps: Option<f64>,
-    /// Width and height in pixels, as shown.
+    /// Width and height in pixels, after rotation.
     pub resolution: Option<(u32, u32)>,
-    /// When it was filmed.
+    /// When it was recorded.
     pub recorded_at: Option<OffsetDateTime>,
-    /// Number of frames.
+    /// Number of frames; `None` in rows of the app.
     pub n_frames: Option<i64>,
-    /// What tells whether the file is still the same.
-    pub file: FileFacts,
+    /// Size, modification time and hash of the file.
+    pub file: FileFingerprint,
 }
 
 impl NewVideo {
-    /// A video of which nothing is known but where it is.
+    /// A video of which only the path is known.
     pub fn at(file_path: impl Into<PathBuf>) -> Self {
         Self {
             file_path: file_path.into(),
@@ -95,23 +96,23 @@ impl NewVideo {
             resolution: None,
             recorded_at: None,
             n_frames: None,
-            file: FileFacts::default(),
+            file: FileFingerprint::default(),
         }
     }
 }
 
-/// A part of a long list.
+/// One page of a list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page<T> {
     /// The rows of this page.
     pub items: Vec<T>,
-    /// Rows in all.
+    /// Total number of rows.
     pub total: i64,
-    /// Number of this page, from 1.
+    /// 1-based number of this page.
     pub page: i64,
-    /// Rows to a page.
+    /// Maximum number of rows on a page.
     pub page_size: i64,
-    /// Number of pages; 0 where there are no rows.
+    /// Number of pages; 0 if there are no rows.
     pub total_pages: i64,
 }
 
@@ -120,11 +121,11 @@ const COLUMNS: &str = "id, game_id, file_path, r2_key, thumbnail_path, duration_
      sha256";
 
 impl Library {
-    /// Adds a video, with a game named after its file if it has none.
+    /// Adds a video, and a game named after its file if it has none.
     ///
     /// # Errors
-    /// [`StoreError::BadInput`] for a path that is too long or not UTF-8, [`StoreError::Conflict`] for a
-    /// game that is not there, or where the app's tables demand what we do not know.
+    /// [`StoreError::BadInput`] for a path that is too long or not UTF-8; [`StoreError::Conflict`] for an
+    /// unknown game, or if the app's tables require values that are not known.
     pub fn add_video(&mut self, new: &NewVideo) -> Result<Video> {
         let file_path = checked_path(&new.file_path)?;
         let now = OffsetDateTime::now_utc();
@@ -161,31 +162,31 @@ impl Library {
         })
     }
 
-    /// The video of a number.
+    /// The video with this id; `None` if there is none.
     ///
     /// # Errors
-    /// [`StoreError::BadValue`] for a row that cannot be understood.
+    /// [`StoreError::BadValue`] for a row with an invalid value.
     pub fn video(&self, id: i64) -> Result<Option<Video>> {
         video(&self.conn, id)
     }
 
-    /// The video of a file, by its path exactly as stored; the newest where there are several.
+    /// The newest video with exactly this stored path; `None` if there is none.
     ///
     /// # Errors
-    /// [`StoreError::BadValue`] for a row that cannot be understood.
+    /// [`StoreError::BadValue`] for a row with an invalid value.
     pub fn video_by_path(&self, file_path: &str) -> Result<Option<Video>> {
         let sql = format!("SELECT {COLUMNS} FROM videos WHERE file_path = ?1 ORDER BY id DESC LIMIT 1");
         let conn = &self.conn;
         conn.prepare_cached(&sql).at(conn)?.query_row([file_path], read).optional().at(conn)
     }
 
-    /// A page of the videos, newest first. Pages count from 1; a page beyond the last is empty.
+    /// A page of the videos, newest first. Pages are numbered from 1; a page past the last is empty.
     ///
     /// # Errors
-    /// [`StoreError::BadInput`] for a page or a size below 1.
+    /// [`StoreError::BadInput`] for a page or page size below 1.
     pub fn videos(&self, page: i64, page_size: i64) -> Result<Page<Video>> {
         if page < 1 || page_size < 1 {
-            return Err(StoreError::BadInput("page and page_size count from 1".into()));
+            return Err(StoreError::BadInput("page and page_size must be at least 1".into()));
         }
         let conn = &self.conn;
         let total: i64 = conn.query_row("SELECT count(*) FROM videos", [], |row| row.get(0)).at(conn)?;
@@ -197,49 +198,51 @@ impl Library {
         Ok(Page { items, total, page, page_size, total_pages: (total + page_size - 1) / page_size })
     }
 
-    /// Notes where the bucket has the video, or that it has it no longer.
+    /// Sets the key of the video in the bucket; `None` if the bucket no longer has it.
     ///
     /// # Errors
     /// [`StoreError::UnknownVideo`], [`StoreError::BadInput`] for a key of more than 500 characters.
     pub fn set_video_r2_key(&self, id: i64, r2_key: Option<&str>) -> Result<()> {
         if r2_key.is_some_and(|key| key.chars().count() > MAX_PATH_CHARS) {
-            return Err(StoreError::BadInput(format!("the key has more than {MAX_PATH_CHARS} characters")));
+            return Err(StoreError::BadInput(format!(
+                "the bucket key has more than {MAX_PATH_CHARS} characters"
+            )));
         }
-        self.change_video(id, "UPDATE videos SET r2_key = ?2 WHERE id = ?1", params![id, r2_key])
+        self.update_video(id, "UPDATE videos SET r2_key = ?2 WHERE id = ?1", params![id, r2_key])
     }
 
-    /// Sets how far a video is. `Completed` also marks it as processed; nothing takes that mark back.
+    /// Sets the processing status. `Completed` also marks the video as processed, and other statuses keep
+    /// that mark.
     ///
     /// # Errors
     /// [`StoreError::UnknownVideo`].
     pub fn set_processing(&self, id: i64, status: ProcessingStatus) -> Result<()> {
-        self.change_video(
+        self.update_video(
             id,
             "UPDATE videos SET processing_status = ?2, processed = CASE WHEN ?3 THEN 1 ELSE processed END WHERE id = ?1",
             params![id, status.as_str(), status == ProcessingStatus::Completed],
         )
     }
 
-    /// Notes the number of frames and what tells whether the file is still the same. The app's own
-    /// columns are left alone.
+    /// Sets the number of frames and the fingerprint of the file. The app's own columns are not changed.
     ///
     /// # Errors
     /// [`StoreError::UnknownVideo`].
-    pub fn set_video_file(&self, id: i64, n_frames: Option<i64>, file: &FileFacts) -> Result<()> {
-        self.change_video(
+    pub fn set_video_file(&self, id: i64, n_frames: Option<i64>, file: &FileFingerprint) -> Result<()> {
+        self.update_video(
             id,
             "UPDATE videos SET n_frames = ?2, size_bytes = ?3, modified_ns = ?4, sha256 = ?5 WHERE id = ?1",
             params![id, n_frames, file.size_bytes, file.modified_ns, file.sha256],
         )
     }
 
-    fn change_video(&self, id: i64, sql: &str, params: impl rusqlite::Params) -> Result<()> {
+    fn update_video(&self, id: i64, sql: &str, params: impl rusqlite::Params) -> Result<()> {
         let n_changed = self.conn.prepare_cached(sql).at(&self.conn)?.execute(params).at(&self.conn)?;
         if n_changed == 0 { Err(StoreError::UnknownVideo(id)) } else { Ok(()) }
     }
 }
 
-/// The video of a number.
+/// The video with this id; `None` if there is none.
 pub(crate) fn video(conn: &Connection, id: i64) -> Result<Option<Video>> {
     let sql = format!("SELECT {COLUMNS} FROM videos WHERE id = ?1");
     conn.prepare_cached(&sql).at(conn)?.query_row([id], read).optional().at(conn)
@@ -252,7 +255,7 @@ fn checked_path(path: &Path) -> Result<&str> {
     let n_chars = text.chars().count();
     if n_chars == 0 || n_chars > MAX_PATH_CHARS {
         return Err(StoreError::BadInput(format!(
-            "the path of a video has 1 to {MAX_PATH_CHARS} characters, this one {n_chars}: {text}"
+            "the path of a video must have 1 to {MAX_PATH_CHARS} characters, but this one has {n_chars}: {text}"
         )));
     }
     Ok(text)
@@ -270,13 +273,13 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Video> {
         resolution: row.get("resolution")?,
         upload_date: values::time(row, "videos", "upload_date")?,
         processed: row.get::<_, Option<bool>>("processed")?.unwrap_or(false),
-        processing_status: values::name(row, "videos", "processing_status", ProcessingStatus::from_name)?
+        processing_status: values::parsed(row, "videos", "processing_status", ProcessingStatus::from_name)?
             .unwrap_or(ProcessingStatus::Pending),
         recorded_at: values::time(row, "videos", "recorded_at")?,
         sequence_order: row.get("sequence_order")?,
         game_time_offset: row.get("game_time_offset")?,
         n_frames: row.get("n_frames")?,
-        file: FileFacts {
+        file: FileFingerprint {
             size_bytes: row.get("size_bytes")?,
             modified_ns: row.get("modified_ns")?,
             sha256: row.get("sha256")?,

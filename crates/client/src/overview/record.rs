@@ -46,5 +46,6 @@ fn update_from(manifest: &Manifest) -> JobUpdate {
         worker_id: manifest.worker_id.clone(),
         r2_video_key: None,
         result: None,
+        submission: None,
     }
 }

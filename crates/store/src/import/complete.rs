@@ -1,38 +1,44 @@
-//! What an import says of its job and its video: both are completed.
+//! Marking the job and the video of an import as completed.
 
 use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 use serde_json::json;
 use time::OffsetDateTime;
 
-use super::{ImportJob, Produced};
-use crate::error::At as _;
+use crate::enums::{JobStatus, JobType, ProcessingStatus, StoredTarget};
+use crate::error::{AtDatabase as _, Result};
+use crate::import::types::{ImportJob, ResultsSummary};
 use crate::jobs::{self, NewJob};
-use crate::{JobStatus, JobType, ProcessingStatus, Result, Target, timestamp};
+use crate::timestamp;
 
-/// Marks job and video as completed; adds a job that is not known, as one from another machine.
+/// Marks the job and the video as completed. Adds the job if the library does not have it.
 pub(super) fn complete(
     conn: &Connection,
     job: &ImportJob,
     n_detections: i64,
-    produced: Produced,
+    summary: ResultsSummary,
 ) -> Result<()> {
     if status(conn, &job.job_id)?.is_none() {
         insert_job(conn, job)?;
     }
-    update_job(conn, job, n_detections, produced)?;
+    update_job(conn, job, n_detections, summary)?;
     update_video(conn, job.video_id)
 }
 
-/// The same where it is not so yet; where it is, nothing is written.
-pub(super) fn mend(conn: &Connection, job: &ImportJob, n_detections: i64, produced: Produced) -> Result<()> {
+/// Like [`complete`], but writes nothing if the job is already marked as completed.
+pub(super) fn complete_if_needed(
+    conn: &Connection,
+    job: &ImportJob,
+    n_detections: i64,
+    summary: ResultsSummary,
+) -> Result<()> {
     if status(conn, &job.job_id)?.as_deref() == Some(JobStatus::Completed.as_str()) {
         update_video(conn, job.video_id)
     } else {
-        complete(conn, job, n_detections, produced)
+        complete(conn, job, n_detections, summary)
     }
 }
 
-/// The job's status, if there is the job.
+/// The stored status of a job; `None` if the library does not have it.
 fn status(conn: &Connection, job_id: &str) -> Result<Option<String>> {
     let sql = "SELECT status FROM processing_jobs WHERE id = ?1";
     conn.query_row(sql, [job_id], |row| row.get(0)).optional().at(conn)
@@ -49,16 +55,17 @@ fn insert_job(conn: &Connection, job: &ImportJob) -> Result<()> {
         progress_message: String::new(),
         target: job.target,
         r2_video_key: job.r2_video_key.clone(),
+        submission: None,
     };
     jobs::insert(conn, &new)
 }
 
-fn update_job(conn: &Connection, job: &ImportJob, n_detections: i64, produced: Produced) -> Result<()> {
+fn update_job(conn: &Connection, job: &ImportJob, n_detections: i64, summary: ResultsSummary) -> Result<()> {
     let result = json!({
         "video_id": job.video_id,
         "detections": n_detections,
         "total_detections": n_detections,
-        "frames_processed": produced.frames_processed,
+        "frames_processed": summary.frames_processed,
     });
     conn.prepare_cached(
         "UPDATE processing_jobs SET status = :completed, error_message = NULL, result = :result,
@@ -73,13 +80,13 @@ fn update_job(conn: &Connection, job: &ImportJob, n_detections: i64, produced: P
         ":id": job.job_id,
         ":completed": JobStatus::Completed.as_str(),
         ":result": result.to_string(),
-        ":frames": produced.frames_processed,
+        ":frames": summary.frames_processed,
         ":message": format!("Imported {n_detections} detections"),
-        ":completed_at": timestamp::to_text(produced.completed_at.unwrap_or_else(OffsetDateTime::now_utc)),
+        ":completed_at": timestamp::to_text(summary.completed_at.unwrap_or_else(OffsetDateTime::now_utc)),
         ":video_id": job.video_id,
         ":started_at": job.started_at.map(timestamp::to_text),
         ":worker_id": job.worker_id,
-        ":target": job.target.map(Target::as_str),
+        ":target": job.target.map(StoredTarget::as_str),
         ":r2_video_key": job.r2_video_key,
     })
     .at(conn)?;

@@ -1,33 +1,33 @@
-//! From a file to the shape of [`TABLES`]: looks first, then adds what is missing in one transaction.
+//! Brings a file to the schema in [`TABLES`] by adding what is missing, in one transaction.
 //!
-//! The steps are computed from what is there, not from a version: the app's own migrations may remake
-//! its tables at any time and lose our columns, and a database of an older app lacks some of its own.
-//! Nothing is ever altered but by adding, so two processes that come at once do the same thing once.
+//! The steps follow from the tables and columns that exist, not from a version: the app's own
+//! migrations can recreate its tables at any time without courtside's columns, and the database of an
+//! older app lacks some of the app's own columns. The migration only adds, and checks again inside
+//! its transaction, so two processes that start at the same time do not conflict.
 
 use std::collections::BTreeSet;
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 
-use super::{Column, TABLES, Table, VERSION};
-use crate::error::At as _;
-use crate::{Result, StoreError};
+use crate::error::{AtDatabase as _, Result, StoreError};
+use crate::schema::tables::{Column, TABLES, Table, VERSION};
 
-/// What is to be done to a file.
-enum Plan {
-    /// It has all that we need.
-    Ready,
-    /// These statements bring it there.
+/// What to do with a file.
+enum MigrationPlan {
+    /// No table or column is missing.
+    UpToDate,
+    /// The statements that add what is missing.
     Run(Vec<String>),
 }
 
-/// Brings the database to our shape, or refuses it untouched.
+/// Adds missing tables and columns, or rejects the file without changing it.
 pub(crate) fn migrate(conn: &Connection) -> Result<()> {
-    if matches!(plan(conn)?, Plan::Ready) {
+    if matches!(plan(conn)?, MigrationPlan::UpToDate) {
         return Ok(());
     }
     let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate).at(conn)?;
-    // Another process may have done it meanwhile.
-    if let Plan::Run(statements) = plan(conn)? {
+    // Another process may have migrated the file since the first check.
+    if let MigrationPlan::Run(statements) = plan(conn)? {
         for statement in statements {
             conn.execute_batch(&statement).at(conn)?;
         }
@@ -35,28 +35,28 @@ pub(crate) fn migrate(conn: &Connection) -> Result<()> {
     transaction.commit().at(conn)
 }
 
-fn plan(conn: &Connection) -> Result<Plan> {
+fn plan(conn: &Connection) -> Result<MigrationPlan> {
     let tables =
         names(conn, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")?;
     let found = version(conn, &tables)?;
-    refuse_strangers(conn, &tables)?;
+    reject_other_databases(conn, &tables)?;
     let mut statements = Vec::new();
     for table in TABLES {
         if tables.contains(table.name) {
             add_columns(conn, table, &mut statements)?;
         } else {
             statements.push(create(table));
-            statements.extend(table.indexes.iter().map(|index| (*index).to_owned()));
+            statements.extend(table.on_create.iter().map(|statement| (*statement).to_owned()));
         }
     }
     if found != Some(VERSION) {
         statements.push("DELETE FROM courtside_schema".into());
         statements.push(format!("INSERT INTO courtside_schema (version) VALUES ({VERSION})"));
     }
-    Ok(if statements.is_empty() { Plan::Ready } else { Plan::Run(statements) })
+    Ok(if statements.is_empty() { MigrationPlan::UpToDate } else { MigrationPlan::Run(statements) })
 }
 
-/// The version of our additions; a newer one is an error.
+/// The version of courtside's additions in the file; an unsupported newer one is an error.
 fn version(conn: &Connection, tables: &BTreeSet<String>) -> Result<Option<i64>> {
     if !tables.contains("courtside_schema") {
         return Ok(None);
@@ -74,8 +74,8 @@ fn version(conn: &Connection, tables: &BTreeSet<String>) -> Result<Option<i64>> 
     }
 }
 
-/// A file full of other tables is some other program's: a wrong name in the settings, most likely.
-fn refuse_strangers(conn: &Connection, tables: &BTreeSet<String>) -> Result<()> {
+/// Rejects a file with only unknown tables: most likely, DATABASE_URL names the wrong file.
+fn reject_other_databases(conn: &Connection, tables: &BTreeSet<String>) -> Result<()> {
     let known = |name: &String| name == "alembic_version" || TABLES.iter().any(|table| table.name == name);
     if tables.is_empty() || tables.iter().any(known) {
         return Ok(());
@@ -84,7 +84,7 @@ fn refuse_strangers(conn: &Connection, tables: &BTreeSet<String>) -> Result<()> 
     Err(not_a_library(
         conn,
         format!(
-            "it is another program's database (with tables such as {}); name another file in DATABASE_URL",
+            "it is the database of another program (it has tables such as {}); set DATABASE_URL to another file",
             shown.join(", ")
         ),
     ))
@@ -97,7 +97,7 @@ fn add_columns(conn: &Connection, table: &Table, statements: &mut Vec<String>) -
             let Column { name, .. } = column;
             return Err(not_a_library(
                 conn,
-                format!("its table {} has no column {name}; name another file in DATABASE_URL", table.name),
+                format!("its table {} has no column {name}; set DATABASE_URL to another file", table.name),
             ));
         }
         statements.push(format!("ALTER TABLE {} ADD COLUMN {} {}", table.name, column.name, column.kind));
@@ -117,7 +117,7 @@ fn create(table: &Table) -> String {
 fn names(conn: &Connection, sql: &str) -> Result<BTreeSet<String>> {
     let mut statement = conn.prepare(sql).at(conn)?;
     let names = statement.query_map([], |row| row.get::<_, String>(0)).at(conn)?;
-    // Names are compared as SQLite does, whatever their case.
+    // SQLite compares names without case.
     names.map(|name| name.map(|name| name.to_ascii_lowercase())).collect::<rusqlite::Result<_>>().at(conn)
 }
 

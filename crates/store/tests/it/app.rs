@@ -1,11 +1,11 @@
-//! A database as the analyzer app's migrations leave it, and the app's way of using it.
+//! A database as the analyzer app's migrations create it, and the statements that the app runs on it.
 
 use rusqlite::{Connection, params};
 
-use crate::support::Place;
+use crate::support::TestDb;
 
-/// As SQLAlchemy spells tables for SQLite: lengths, `DATETIME`, named constraints, tables of its own
-/// that refer to ours, and no default but the program's.
+/// Tables as SQLAlchemy creates them on SQLite: with lengths, `DATETIME` and named constraints, without
+/// defaults, and with additional tables that refer to the common ones.
 const TABLES: &str = "
 CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num));
 CREATE TABLE games (
@@ -59,24 +59,24 @@ INSERT INTO processing_jobs VALUES ('5b0f8f5e-0000-4000-8000-000000000002', 'TRA
     NULL, 'no tracks', '2024-05-03 08:02:00.000000', NULL, NULL, NULL);
 ";
 
-/// The app's video.
+/// Id of the app's video.
 pub(crate) const VIDEO: i64 = 4;
-/// The app's finished job.
+/// Id of the app's completed job.
 pub(crate) const JOB: &str = "5b0f8f5e-0000-4000-8000-000000000001";
 
-/// A place with the app's database in it; `more` is added to its statements.
-pub(crate) fn database(more: &str) -> Place {
-    let place = Place::new();
-    let conn = place.plain();
-    // As the app's driver leaves it.
+/// The app's database; `more` is run after its tables are created.
+pub(crate) fn database(more: &str) -> TestDb {
+    let db = TestDb::new();
+    let conn = db.plain();
+    // The settings of the app's driver.
     conn.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA journal_mode = DELETE").unwrap();
     conn.execute_batch(TABLES).unwrap();
     conn.execute_batch(more).unwrap();
     conn.execute_batch(ROWS).unwrap();
-    place
+    db
 }
 
-/// The app's columns of its tables, as it selects them.
+/// The queries with which the app reads its tables.
 pub(crate) fn selects() -> [&'static str; 4] {
     [
         "SELECT id, name, date, location, home_team, away_team, created_at, updated_at FROM games ORDER BY id",
@@ -89,7 +89,7 @@ pub(crate) fn selects() -> [&'static str; 4] {
     ]
 }
 
-/// The app adds a detection, a video and a job of its own.
+/// Adds a video, a detection and a job as the app does.
 pub(crate) fn inserts(conn: &Connection) {
     conn.execute(
         "INSERT INTO videos (game_id, file_path, r2_key, thumbnail_path, duration_seconds, fps, resolution, upload_date,

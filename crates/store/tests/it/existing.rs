@@ -1,36 +1,36 @@
-//! Databases that the analyzer app made: used in place, added to, never changed.
+//! Databases that the analyzer app created: used in place, extended, otherwise unchanged.
 
 use std::collections::BTreeSet;
 
 use rusqlite::types::Value;
 use store::{
-    ImportOutcome, JobFilter, JobStatus, JobType, Library, NewJob, NewVideo, ProcessingStatus, Select,
-    StoreError,
+    DetectionScope, ImportOutcome, JobFilter, JobStatus, JobType, Library, NewJob, NewVideo,
+    ProcessingStatus, StoreError,
 };
 
 use crate::app::{self, JOB, VIDEO};
-use crate::support::{Place, import, rows, text, two_tracks};
+use crate::support::{TestDb, import, rows, text, two_tracks};
 
-fn seen_by_the_app(place: &Place) -> Vec<Vec<Vec<Value>>> {
-    let conn = place.plain();
+fn app_view(db: &TestDb) -> Vec<Vec<Vec<Value>>> {
+    let conn = db.plain();
     app::selects().iter().map(|sql| rows(&conn, sql)).collect()
 }
 
 #[test]
-fn opening_adds_and_changes_nothing() {
-    let place = app::database("");
-    let before = seen_by_the_app(&place);
-    let statements = |place: &Place| -> BTreeSet<String> {
-        rows(&place.plain(), "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")
+fn opening_only_adds() {
+    let db = app::database("");
+    let before = app_view(&db);
+    let statements = |db: &TestDb| -> BTreeSet<String> {
+        rows(&db.plain(), "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")
             .iter()
             .map(|row| text(&row[0]))
             .collect()
     };
-    let own = statements(&place);
-    drop(place.library());
-    assert_eq!(seen_by_the_app(&place), before);
-    assert_eq!(rows(&place.plain(), "SELECT version_num FROM alembic_version").len(), 1);
-    // A table's statement is as it was, but for the columns that were added.
+    let own = statements(&db);
+    drop(db.library());
+    assert_eq!(app_view(&db), before);
+    assert_eq!(rows(&db.plain(), "SELECT version_num FROM alembic_version").len(), 1);
+    // The statement of each table is unchanged, except for the added columns.
     const ADDED: [&str; 7] = [
         ", n_frames INTEGER",
         ", size_bytes INTEGER",
@@ -41,23 +41,23 @@ fn opening_adds_and_changes_nothing() {
         ", r2_video_key VARCHAR(500)",
     ];
     let without = |sql: String| ADDED.iter().fold(sql, |sql, column| sql.replace(column, ""));
-    let after: BTreeSet<String> = statements(&place).into_iter().map(without).collect();
+    let after: BTreeSet<String> = statements(&db).into_iter().map(without).collect();
     for statement in own {
         assert!(after.contains(&statement), "{statement}\nis not among\n{after:#?}");
     }
-    // No index is added to the app's tables.
-    let indexes = rows(&place.plain(), "SELECT name FROM pragma_index_list('player_detections')");
+    // The app's tables get no new index.
+    let indexes = rows(&db.plain(), "SELECT name FROM pragma_index_list('player_detections')");
     assert_eq!(indexes.len(), 2);
-    // Opened again, there is nothing to add.
-    let once = place.dump();
-    drop(place.library());
-    assert_eq!(place.dump(), once);
+    // Opening it again adds nothing.
+    let once = db.dump();
+    drop(db.library());
+    assert_eq!(db.dump(), once);
 }
 
 #[test]
-fn its_rows_are_read() {
-    let place = app::database("");
-    let library = place.library();
+fn reads_rows_of_the_app() {
+    let db = app::database("");
+    let library = db.library();
     let video = library.video(VIDEO).unwrap().unwrap();
     assert_eq!((video.processed, video.processing_status), (true, ProcessingStatus::Completed));
     assert_eq!(video.recorded_at.unwrap().unix_timestamp(), 1_714_591_800);
@@ -70,19 +70,19 @@ fn its_rows_are_read() {
     assert_eq!(job.result.unwrap()["total_detections"], 2);
     let jobs = library.jobs(&JobFilter::default()).unwrap();
     assert_eq!((jobs.len(), jobs[0].job_type, &jobs[0].parameters), (2, JobType::TrackReprocess, &None));
-    let stats = library.detection_stats(Select::Video(VIDEO)).unwrap();
-    // No import says how many frames were looked at.
+    let stats = library.detection_stats(DetectionScope::Video(VIDEO)).unwrap();
+    // No import reports the number of processed frames.
     assert_eq!((stats.total_detections, stats.total_frames_processed, stats.n_tracks), (2, 2, 1));
 }
 
 #[test]
-fn an_import_is_valid_for_the_app_and_the_app_goes_on() {
-    let place = app::database("");
-    let mut library = place.library();
-    let before = seen_by_the_app(&place);
+fn the_app_can_use_the_database_after_an_import() {
+    let db = app::database("");
+    let mut library = db.library();
+    let before = app_view(&db);
     import(&mut library, "ours", VIDEO, "a", &two_tracks(100)).unwrap();
-    app::inserts(&place.plain());
-    let after = seen_by_the_app(&place);
+    app::inserts(&db.plain());
+    let after = app_view(&db);
     assert_eq!(after[2].len(), before[2].len() + 200 + 1);
     assert_eq!(&after[2][..2], &before[2][..], "the app's own detections");
     assert_eq!(after[3].len(), before[3].len() + 2);
@@ -90,19 +90,19 @@ fn an_import_is_valid_for_the_app_and_the_app_goes_on() {
         after[3].iter().find(|row| text(&row[0]) == "ours").unwrap().iter().map(text).collect();
     assert_eq!(&ours[1..5], ["VIDEO_DETECTION", "COMPLETED", "4", "{}"]);
 
-    assert_eq!(rows(&place.plain(), "PRAGMA foreign_key_check"), Vec::<Vec<Value>>::new());
-    assert_eq!(rows(&place.plain(), "PRAGMA integrity_check"), [[Value::Text("ok".into())]]);
-    // The app's new rows are ours to read as well.
+    assert_eq!(rows(&db.plain(), "PRAGMA foreign_key_check"), Vec::<Vec<Value>>::new());
+    assert_eq!(rows(&db.plain(), "PRAGMA integrity_check"), [[Value::Text("ok".into())]]);
+    // New rows of the app are visible.
     assert_eq!(library.open_jobs().unwrap()[0].id, "apps");
-    let stats = library.detection_stats(Select::Video(VIDEO)).unwrap();
+    let stats = library.detection_stats(DetectionScope::Video(VIDEO)).unwrap();
     assert_eq!((stats.total_detections, stats.n_tracks), (202, 3));
 }
 
 #[test]
-fn a_video_can_be_added_and_taken_away() {
-    let place = app::database("");
-    let mut library = place.library();
-    let before = seen_by_the_app(&place);
+fn a_video_can_be_added_and_removed() {
+    let db = app::database("");
+    let mut library = db.library();
+    let before = app_view(&db);
     let new = NewVideo {
         duration_seconds: Some(1.0),
         fps: Some(25.0),
@@ -110,79 +110,74 @@ fn a_video_can_be_added_and_taken_away() {
         ..NewVideo::at("videos/new.mp4")
     };
     let video = library.add_video(&new).unwrap();
-    // The app's column is a DATE: a time in it would make the app fail.
-    let date = rows(&place.plain(), "SELECT length(date) FROM games WHERE name = 'new'");
+    // The app's column is a DATE, and the app fails on a time in it.
+    let date = rows(&db.plain(), "SELECT length(date) FROM games WHERE name = 'new'");
     assert_eq!(date, [[Value::Integer(10)]]);
     library.insert_job(&NewJob::new("job", video.id)).unwrap();
     library.remove_video(video.id, true).unwrap();
-    let after = seen_by_the_app(&place);
+    let after = app_view(&db);
     assert_eq!(after[1..], before[1..]);
 }
 
 #[test]
-fn a_column_that_we_cannot_fill_is_named() {
-    let place = app::database("");
-    place
-        .plain()
-        .execute_batch("ALTER TABLE games ADD COLUMN season VARCHAR(9) NOT NULL DEFAULT ''")
-        .unwrap();
-    // With a default it is no obstacle.
+fn error_names_a_required_column_without_a_value() {
+    let db = app::database("");
+    db.plain().execute_batch("ALTER TABLE games ADD COLUMN season VARCHAR(9) NOT NULL DEFAULT ''").unwrap();
+    // A column with a default needs no value.
     let full = NewVideo {
         duration_seconds: Some(1.0),
         fps: Some(25.0),
         resolution: Some((640, 360)),
         ..NewVideo::at("videos/new.mp4")
     };
-    place.library().add_video(&full).unwrap();
+    db.library().add_video(&full).unwrap();
 
-    let before = place.dump();
-    let error = place.library().add_video(&NewVideo { fps: None, ..full }).unwrap_err();
+    let before = db.dump();
+    let error = db.library().add_video(&NewVideo { fps: None, ..full }).unwrap_err();
     assert!(matches!(&error, StoreError::Conflict(text) if text.contains("videos.fps")), "{error}");
-    assert_eq!(place.dump(), before);
+    assert_eq!(db.dump(), before);
 }
 
 #[test]
-fn rows_that_the_app_refers_to_are_not_torn_out() {
-    // A table that refers to detections: then every row that goes is checked.
-    let place = app::database(
+fn rows_that_the_app_refers_to_are_not_removed() {
+    // With a table that refers to detections, every deleted row is checked.
+    let db = app::database(
         "CREATE TABLE highlights (id INTEGER NOT NULL, detection_id INTEGER NOT NULL, PRIMARY KEY (id),
             FOREIGN KEY(detection_id) REFERENCES player_detections (id));",
     );
-    let mut library = place.library();
+    let mut library = db.library();
     import(&mut library, "ours", VIDEO, "a", &two_tracks(100)).unwrap();
-    place
-        .plain()
+    db.plain()
         .execute("INSERT INTO highlights (detection_id) SELECT max(id) FROM player_detections", [])
         .unwrap();
-    let before = place.dump();
+    let before = db.dump();
     for refused in [
         import(&mut library, "ours", VIDEO, "b", &two_tracks(5)).map(|_| ()),
         library.remove_job("ours", true).map(|_| ()),
         library.remove_video(VIDEO, true).map(|_| ()),
     ] {
         assert!(matches!(&refused, Err(StoreError::Conflict(text)) if text.contains("refer")), "{refused:?}");
-        assert_eq!(place.dump(), before);
+        assert_eq!(db.dump(), before);
     }
-    place.plain().execute("DELETE FROM highlights", []).unwrap();
+    db.plain().execute("DELETE FROM highlights", []).unwrap();
     let report = import(&mut library, "ours", VIDEO, "b", &two_tracks(5)).unwrap();
     assert_eq!(report.outcome, ImportOutcome::Replaced { n_removed: 200 });
 }
 
 #[test]
-fn a_video_with_the_apps_annotations_stays() {
-    let place = app::database("");
-    place.plain().execute("INSERT INTO annotations (video_id, note) VALUES (4, 'dunk')", []).unwrap();
-    let before = seen_by_the_app(&place);
-    let error = place.library().remove_video(VIDEO, false).unwrap_err();
+fn a_video_with_annotations_of_the_app_is_not_removed() {
+    let db = app::database("");
+    db.plain().execute("INSERT INTO annotations (video_id, note) VALUES (4, 'dunk')", []).unwrap();
+    let before = app_view(&db);
+    let error = db.library().remove_video(VIDEO, false).unwrap_err();
     assert!(matches!(error, StoreError::Conflict(_)), "{error}");
-    assert_eq!(seen_by_the_app(&place), before);
+    assert_eq!(app_view(&db), before);
 }
 
 #[test]
-fn an_older_database_gets_the_columns_that_it_lacks() {
-    let place = app::database("");
-    place
-        .plain()
+fn an_older_database_gets_missing_columns() {
+    let db = app::database("");
+    db.plain()
         .execute_batch(
             "ALTER TABLE videos DROP COLUMN sequence_order;
              ALTER TABLE videos DROP COLUMN game_time_offset;
@@ -191,44 +186,43 @@ fn an_older_database_gets_the_columns_that_it_lacks() {
              DROP TABLE annotations",
         )
         .unwrap();
-    let mut library = place.library();
+    let mut library = db.library();
     assert_eq!(library.video(VIDEO).unwrap().unwrap().sequence_order, None);
     import(&mut library, "ours", VIDEO, "a", &two_tracks(10)).unwrap();
-    app::inserts(&place.plain());
+    app::inserts(&db.plain());
 }
 
 #[test]
-fn a_database_without_jobs_gets_that_table() {
-    let place = app::database("");
-    place.plain().execute_batch("DROP TABLE processing_jobs").unwrap();
-    let mut library = place.library();
+fn a_database_without_a_jobs_table_gets_one() {
+    let db = app::database("");
+    db.plain().execute_batch("DROP TABLE processing_jobs").unwrap();
+    let mut library = db.library();
     library.insert_job(&NewJob::new("job", VIDEO)).unwrap();
     import(&mut library, "job", VIDEO, "a", &two_tracks(10)).unwrap();
 }
 
 #[test]
-fn columns_that_the_apps_migration_lost_come_back() {
-    let place = app::database("");
-    let mut library = place.library();
+fn columns_lost_in_a_migration_of_the_app_are_added_again() {
+    let db = app::database("");
+    let mut library = db.library();
     import(&mut library, "ours", VIDEO, "a", &two_tracks(10)).unwrap();
     drop(library);
-    // As a migration that remakes a table from the app's own description of it.
-    place.plain().execute_batch("ALTER TABLE player_detections DROP COLUMN import_id").unwrap();
-    let mut library = place.library();
-    // The rows are there, but nobody's; the job's next import brings its own.
-    assert_eq!(library.detection_stats(Select::Job("ours")).unwrap().total_detections, 0);
+    // As in a migration that recreates a table from the app's own description.
+    db.plain().execute_batch("ALTER TABLE player_detections DROP COLUMN import_id").unwrap();
+    let mut library = db.library();
+    // The rows exist but belong to no job; the next import of the job inserts new ones.
+    assert_eq!(library.detection_stats(DetectionScope::Job("ours")).unwrap().total_detections, 0);
     import(&mut library, "ours", VIDEO, "a", &two_tracks(10)).unwrap();
-    assert_eq!(library.detection_stats(Select::Job("ours")).unwrap().total_detections, 20);
+    assert_eq!(library.detection_stats(DetectionScope::Job("ours")).unwrap().total_detections, 20);
 }
 
 #[test]
-fn jobs_of_unknown_types_are_the_apps_alone() {
-    let place = app::database("");
-    place
-        .plain()
+fn jobs_of_unknown_types_are_not_visible() {
+    let db = app::database("");
+    db.plain()
         .execute("UPDATE processing_jobs SET job_type = 'AUDIO_EXTRACT' WHERE id LIKE '%2'", [])
         .unwrap();
-    let mut library = place.library();
+    let mut library = db.library();
     let jobs = library.jobs(&JobFilter::default()).unwrap();
     assert_eq!(jobs.iter().map(|job| job.id.as_str()).collect::<Vec<_>>(), [JOB]);
     let id = "5b0f8f5e-0000-4000-8000-000000000002";
@@ -237,14 +231,11 @@ fn jobs_of_unknown_types_are_the_apps_alone() {
 }
 
 #[test]
-fn a_value_that_makes_no_sense_is_named() {
-    let place = app::database("");
-    place.plain().execute("UPDATE videos SET processing_status = 'LIMBO'", []).unwrap();
-    place
-        .plain()
-        .execute("UPDATE processing_jobs SET created_at = 'yesterday' WHERE id LIKE '%2'", [])
-        .unwrap();
-    let library = Library::open(&place.url()).unwrap();
+fn errors_name_invalid_values() {
+    let db = app::database("");
+    db.plain().execute("UPDATE videos SET processing_status = 'LIMBO'", []).unwrap();
+    db.plain().execute("UPDATE processing_jobs SET created_at = 'yesterday' WHERE id LIKE '%2'", []).unwrap();
+    let library = Library::open(&db.url()).unwrap();
     let error = library.video(VIDEO).unwrap_err().to_string();
     assert!(error.contains("videos 4: processing_status is \"LIMBO\""), "{error}");
     let error = library.open_jobs().map(|jobs| jobs.len());

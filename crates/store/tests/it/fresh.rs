@@ -1,20 +1,20 @@
-//! A database of our own: its tables, videos and games.
+//! A new database: its tables, videos and games.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use rusqlite::types::Value;
-use store::{FileFacts, NewJob, NewVideo, ProcessingStatus, Removed, StoreError};
+use store::{FileFingerprint, NewJob, NewVideo, ProcessingStatus, RemovalReport, StoreError};
 use time::OffsetDateTime;
 
-use crate::support::{Place, add, import, rows, text, two_tracks};
+use crate::support::{TestDb, add, import, rows, text, two_tracks};
 
 #[test]
-fn the_tables_are_those_that_the_app_knows() {
-    let place = Place::new();
-    drop(place.library());
-    let conn = place.plain();
+fn has_the_tables_of_the_app() {
+    let db = TestDb::new();
+    drop(db.library());
+    let conn = db.plain();
     let columns = |table: &str| -> Vec<String> {
         rows(&conn, &format!("SELECT name FROM pragma_table_info('{table}')"))
             .iter()
@@ -54,8 +54,8 @@ fn the_tables_are_those_that_the_app_knows() {
 
 #[test]
 fn a_video_without_a_game_gets_one_named_after_its_file() {
-    let place = Place::new();
-    let mut library = place.library();
+    let db = TestDb::new();
+    let mut library = db.library();
     let recorded_at = OffsetDateTime::from_unix_timestamp(1_714_588_205).unwrap();
     let new = NewVideo {
         duration_seconds: Some(3600.5),
@@ -63,7 +63,7 @@ fn a_video_without_a_game_gets_one_named_after_its_file() {
         resolution: Some((1920, 1080)),
         recorded_at: Some(recorded_at),
         n_frames: Some(107_892),
-        file: FileFacts {
+        file: FileFingerprint {
             size_bytes: Some(1 << 40),
             modified_ns: Some(1_714_588_205_123_456_789),
             sha256: None,
@@ -78,7 +78,7 @@ fn a_video_without_a_game_gets_one_named_after_its_file() {
     assert_eq!((video.processed, video.processing_status), (false, ProcessingStatus::Pending));
     assert_eq!((video.n_frames, &video.file), (new.n_frames, &new.file));
 
-    let games = rows(&place.plain(), "SELECT name, date, home_team, away_team, location FROM games");
+    let games = rows(&db.plain(), "SELECT name, date, home_team, away_team, location FROM games");
     assert_eq!(games.len(), 1);
     let [name, date, home, away, location] = &games[0][..] else { panic!("{games:?}") };
     assert_eq!((text(name), text(date)), ("Final 2024".into(), "2024-05-01 18:30:05.000000".into()));
@@ -92,14 +92,14 @@ fn a_video_without_a_game_gets_one_named_after_its_file() {
 }
 
 #[test]
-fn times_are_written_as_the_app_reads_them() {
-    let place = Place::new();
-    let mut library = place.library();
+fn times_are_stored_in_the_format_of_the_app() {
+    let db = TestDb::new();
+    let mut library = db.library();
     let video = add(&mut library, "a.mp4");
     library.insert_job(&NewJob::new("open", video)).unwrap();
     import(&mut library, "done", video, "a", &two_tracks(1)).unwrap();
     let times = rows(
-        &place.plain(),
+        &db.plain(),
         "SELECT created_at FROM games UNION ALL SELECT updated_at FROM games UNION ALL SELECT upload_date FROM videos
          UNION ALL SELECT created_at FROM processing_jobs UNION ALL SELECT completed_at FROM processing_jobs
             WHERE completed_at IS NOT NULL",
@@ -112,9 +112,9 @@ fn times_are_written_as_the_app_reads_them() {
 }
 
 #[test]
-fn paths_are_stored_as_given_or_refused() {
-    let place = Place::new();
-    let mut library = place.library();
+fn paths_are_stored_as_given_or_rejected() {
+    let db = TestDb::new();
+    let mut library = db.library();
     let longest = format!("{}.mp4", "ü".repeat(496));
     assert_eq!(library.add_video(&NewVideo::at(&longest)).unwrap().file_path, longest);
     for bad in [Path::new(&format!("x{longest}")), Path::new(""), Path::new(OsStr::from_bytes(b"a\xff.mp4"))]
@@ -128,9 +128,9 @@ fn paths_are_stored_as_given_or_refused() {
 }
 
 #[test]
-fn videos_come_in_pages_newest_first() {
-    let place = Place::new();
-    let mut library = place.library();
+fn videos_are_paged_newest_first() {
+    let db = TestDb::new();
+    let mut library = db.library();
     assert_eq!(library.videos(1, 10).unwrap().total_pages, 0);
     let ids: Vec<i64> = (0..5).map(|n| add(&mut library, &format!("{n}.mp4"))).collect();
     let page = |n| library.videos(n, 2).unwrap().items.iter().map(|video| video.id).collect::<Vec<_>>();
@@ -143,11 +143,11 @@ fn videos_come_in_pages_newest_first() {
 }
 
 #[test]
-fn what_is_noted_of_a_video_is_read_back() {
-    let place = Place::new();
-    let mut library = place.library();
+fn updates_of_a_video_are_read_back() {
+    let db = TestDb::new();
+    let mut library = db.library();
     let id = add(&mut library, "a.mp4");
-    let file = FileFacts { size_bytes: Some(7), modified_ns: Some(8), sha256: Some("ab".into()) };
+    let file = FileFingerprint { size_bytes: Some(7), modified_ns: Some(8), sha256: Some("ab".into()) };
     library.set_video_r2_key(id, Some("videos/x.mp4")).unwrap();
     library.set_video_file(id, Some(9), &file).unwrap();
     library.set_processing(id, ProcessingStatus::Completed).unwrap();
@@ -157,7 +157,7 @@ fn what_is_noted_of_a_video_is_read_back() {
         (video.r2_key.as_deref(), video.n_frames, &video.file),
         (Some("videos/x.mp4"), Some(9), &file)
     );
-    // Detections that were completed once are still there after a run that failed.
+    // A failed job does not remove the detections of a completed one.
     assert_eq!((video.processed, video.processing_status), (true, ProcessingStatus::Failed));
     library.set_video_r2_key(id, None).unwrap();
     assert_eq!(library.video(id).unwrap().unwrap().r2_key, None);
@@ -171,40 +171,40 @@ fn what_is_noted_of_a_video_is_read_back() {
 }
 
 #[test]
-fn a_video_goes_with_all_that_is_its_own() {
-    let place = Place::new();
-    let mut library = place.library();
+fn removing_a_video_removes_its_jobs_and_detections() {
+    let db = TestDb::new();
+    let mut library = db.library();
     let (a, b) = (add(&mut library, "a.mp4"), add(&mut library, "b.mp4"));
     import(&mut library, "job-a", a, "1", &two_tracks(10)).unwrap();
     import(&mut library, "job-b", b, "1", &two_tracks(3)).unwrap();
     library.insert_job(&NewJob::new("open", a)).unwrap();
     let refused = library.remove_video(a, false).unwrap_err();
     assert!(matches!(&refused, StoreError::Conflict(text) if text.contains("open")), "{refused}");
-    assert_eq!(library.remove_video(a, true).unwrap(), Removed { n_detections: 20, n_jobs: 2 });
+    assert_eq!(library.remove_video(a, true).unwrap(), RemovalReport { n_detections: 20, n_jobs: 2 });
     assert!(matches!(library.remove_video(a, true), Err(StoreError::UnknownVideo(_))));
-    let left = rows(&place.plain(), "SELECT count(*), min(video_id) FROM player_detections");
+    let left = rows(&db.plain(), "SELECT count(*), min(video_id) FROM player_detections");
     assert_eq!(left[0], [Value::Integer(6), Value::Integer(b)]);
-    assert_eq!(rows(&place.plain(), "SELECT job_id FROM courtside_imports").len(), 1);
-    // Added again, it takes up the game that it left.
+    assert_eq!(rows(&db.plain(), "SELECT job_id FROM courtside_imports").len(), 1);
+    // When added again, it gets the same game.
     let again = add(&mut library, "a.mp4");
-    assert_eq!(rows(&place.plain(), "SELECT id FROM games").len(), 2);
-    assert_eq!(library.detection_stats(store::Select::Video(again)).unwrap().total_detections, 0);
+    assert_eq!(rows(&db.plain(), "SELECT id FROM games").len(), 2);
+    assert_eq!(library.detection_stats(store::DetectionScope::Video(again)).unwrap().total_detections, 0);
 }
 
 #[test]
-fn a_job_goes_with_its_detections_alone() {
-    let place = Place::new();
-    let mut library = place.library();
+fn removing_a_job_removes_only_its_detections() {
+    let db = TestDb::new();
+    let mut library = db.library();
     let video = add(&mut library, "a.mp4");
     import(&mut library, "one", video, "1", &two_tracks(10)).unwrap();
     import(&mut library, "two", video, "2", &two_tracks(4)).unwrap();
-    assert_eq!(library.remove_job("one", false).unwrap(), Removed { n_detections: 20, n_jobs: 1 });
+    assert_eq!(library.remove_job("one", false).unwrap(), RemovalReport { n_detections: 20, n_jobs: 1 });
     assert!(library.video(video).unwrap().unwrap().processed);
-    assert_eq!(library.remove_job("two", false).unwrap(), Removed { n_detections: 8, n_jobs: 1 });
+    assert_eq!(library.remove_job("two", false).unwrap(), RemovalReport { n_detections: 8, n_jobs: 1 });
     let left = library.video(video).unwrap().unwrap();
     assert_eq!((left.processed, left.processing_status), (false, ProcessingStatus::Pending));
     assert!(matches!(library.remove_job("two", false), Err(StoreError::UnknownJob(_))));
     library.insert_job(&NewJob::new("open", video)).unwrap();
     assert!(matches!(library.remove_job("open", false), Err(StoreError::Conflict(_))));
-    assert_eq!(library.remove_job("open", true).unwrap(), Removed { n_detections: 0, n_jobs: 1 });
+    assert_eq!(library.remove_job("open", true).unwrap(), RemovalReport { n_detections: 0, n_jobs: 1 });
 }

@@ -1,10 +1,12 @@
-//! Jobs: added, listed, changed.
+//! Adding, listing and updating jobs.
 
 use serde_json::json;
-use store::{JobFilter, JobRow, JobStatus, JobType, JobUpdate, NewJob, StoreError, Target};
+use store::{
+    JobFilter, JobRow, JobStatus, JobType, JobUpdate, NewJob, StoreError, StoredTarget, SubmissionState,
+};
 use time::{Duration, OffsetDateTime};
 
-use crate::support::{Place, add, import, two_tracks};
+use crate::support::{TestDb, add, import, two_tracks};
 
 fn start() -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(1_714_588_205).unwrap() + Duration::microseconds(123_456)
@@ -15,17 +17,18 @@ fn ids(jobs: Vec<JobRow>) -> Vec<String> {
 }
 
 #[test]
-fn a_job_is_read_back_as_it_was_given() {
-    let place = Place::new();
-    let mut library = place.library();
+fn a_job_is_read_back_as_added() {
+    let db = TestDb::new();
+    let mut library = db.library();
     let video = add(&mut library, "a.mp4");
     let new = NewJob {
         job_type: JobType::TrackReprocess,
         parameters: json!({ "prompt": "player \"7\"", "sample_interval": 2 }),
         created_at: start(),
         progress_total: 900,
-        target: Some(Target::Cloud),
+        target: Some(StoredTarget::Cloud),
         r2_video_key: Some("videos/job.mp4".into()),
+        submission: Some(SubmissionState::Uploading),
         ..NewJob::new("job", video)
     };
     library.insert_job(&new).unwrap();
@@ -45,18 +48,19 @@ fn a_job_is_read_back_as_it_was_given() {
         started_at: None,
         completed_at: None,
         worker_id: None,
-        target: Some(Target::Cloud),
+        target: Some(StoredTarget::Cloud),
         r2_video_key: Some("videos/job.mp4".into()),
         imported: false,
+        submission: Some(SubmissionState::Uploading),
     };
     assert_eq!(job, expected);
     assert_eq!(library.job("none").unwrap(), None);
 }
 
 #[test]
-fn a_job_that_cannot_be_is_refused() {
-    let place = Place::new();
-    let mut library = place.library();
+fn invalid_jobs_are_rejected() {
+    let db = TestDb::new();
+    let mut library = db.library();
     let video = add(&mut library, "a.mp4");
     library.insert_job(&NewJob::new("job", video)).unwrap();
     assert!(matches!(library.insert_job(&NewJob::new("job", video)), Err(StoreError::Conflict(_))));
@@ -68,17 +72,16 @@ fn a_job_that_cannot_be_is_refused() {
 }
 
 #[test]
-fn listings_are_newest_first_and_filtered() {
-    let place = Place::new();
-    let mut library = place.library();
+fn jobs_are_listed_newest_first_and_filtered() {
+    let db = TestDb::new();
+    let mut library = db.library();
     let (a, b) = (add(&mut library, "a.mp4"), add(&mut library, "b.mp4"));
     for (id, video, minutes) in [("oldest", a, 0), ("newest", a, 9), ("middle", b, 5), ("twin", b, 5)] {
         let created_at = start() + Duration::minutes(minutes);
         library.insert_job(&NewJob { created_at, ..NewJob::new(id, video) }).unwrap();
     }
-    // A time as other programs write it counts all the same.
-    place
-        .plain()
+    // Times in the format of other programs are ordered correctly.
+    db.plain()
         .execute("UPDATE processing_jobs SET created_at = '2024-05-01T18:31:05Z' WHERE id = 'oldest'", [])
         .unwrap();
     let status = |status| JobUpdate { status: Some(status), ..JobUpdate::default() };
@@ -101,9 +104,9 @@ fn listings_are_newest_first_and_filtered() {
 }
 
 #[test]
-fn an_update_changes_what_it_names() {
-    let place = Place::new();
-    let mut library = place.library();
+fn an_update_changes_only_its_fields() {
+    let db = TestDb::new();
+    let mut library = db.library();
     let video = add(&mut library, "a.mp4");
     library.insert_job(&NewJob::new("job", video)).unwrap();
     let update = JobUpdate {
@@ -126,9 +129,9 @@ fn an_update_changes_what_it_names() {
 }
 
 #[test]
-fn a_job_that_begins_again_forgets_its_end() {
-    let place = Place::new();
-    let mut library = place.library();
+fn reopening_a_job_clears_its_result() {
+    let db = TestDb::new();
+    let mut library = db.library();
     let video = add(&mut library, "a.mp4");
     library.insert_job(&NewJob::new("job", video)).unwrap();
     let failed = JobUpdate {
@@ -143,8 +146,8 @@ fn a_job_that_begins_again_forgets_its_end() {
     library.update_job("job", &failed).unwrap();
     assert_eq!(library.job("job").unwrap().unwrap().error.as_deref(), Some("no frames"));
 
-    let goes_on = JobUpdate { status: Some(JobStatus::Processing), ..JobUpdate::default() };
-    library.update_job("job", &goes_on).unwrap();
+    let reopened = JobUpdate { status: Some(JobStatus::Processing), ..JobUpdate::default() };
+    library.update_job("job", &reopened).unwrap();
     let job = library.job("job").unwrap().unwrap();
     assert_eq!((job.error, job.completed_at, job.result), (None, None, None));
     assert_eq!((job.started_at, job.worker_id.as_deref()), (Some(start()), Some("w1")));
@@ -159,9 +162,9 @@ fn a_job_that_begins_again_forgets_its_end() {
 }
 
 #[test]
-fn an_update_can_depend_on_the_status() {
-    let place = Place::new();
-    let mut library = place.library();
+fn a_conditional_update_checks_the_status() {
+    let db = TestDb::new();
+    let mut library = db.library();
     let video = add(&mut library, "a.mp4");
     library.insert_job(&NewJob::new("job", video)).unwrap();
     let cancel = JobUpdate { status: Some(JobStatus::Cancelled), ..JobUpdate::default() };

@@ -1,6 +1,6 @@
-//! Integration tests: libraries in files, as their users open them.
+//! Integration tests on library files.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking, like the tests themselves")]
+#![expect(clippy::unwrap_used, reason = "test helpers fail by panicking, like the tests themselves")]
 
 mod app;
 mod concurrency;
@@ -12,4 +12,5 @@ mod jobs;
 mod opening;
 mod properties;
 mod queries;
+mod submissions;
 mod support;

@@ -1,19 +1,19 @@
-//! What the tests share: a library in a folder of its own, imports in a line, dumps to compare.
+//! Test helpers: a library in a temporary folder, short imports, dumps of a database.
 
 use std::path::PathBuf;
 
 use rusqlite::Connection;
 use rusqlite::types::Value;
-use store::{Detection, ImportJob, ImportReport, Library, NewVideo, Produced, StoreError};
+use store::{ImportJob, ImportReport, Library, NewVideo, ResultsSummary, StoreError, StoredDetection};
 use tempfile::TempDir;
 
-/// A folder with the path of a database in it.
-pub(crate) struct Place {
+/// A temporary folder with a path for a database in it.
+pub(crate) struct TestDb {
     pub(crate) folder: TempDir,
     pub(crate) path: PathBuf,
 }
 
-impl Place {
+impl TestDb {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("library.db");
@@ -28,18 +28,18 @@ impl Place {
         Library::open(&self.url()).unwrap()
     }
 
-    /// A connection that knows nothing of us.
+    /// A plain SQLite connection, as another program opens it.
     pub(crate) fn plain(&self) -> Connection {
         Connection::open(&self.path).unwrap()
     }
 
-    /// Every row of every table.
+    /// The statement and rows of every table.
     pub(crate) fn dump(&self) -> Vec<String> {
         dump(&self.plain())
     }
 }
 
-/// Every table's statement and rows.
+/// The statement and rows of every table.
 pub(crate) fn dump(conn: &Connection) -> Vec<String> {
     let tables: Vec<(String, String)> =
         rows(conn, "SELECT name, sql FROM sqlite_schema WHERE type = 'table' ORDER BY name")
@@ -56,7 +56,7 @@ pub(crate) fn dump(conn: &Connection) -> Vec<String> {
     dump
 }
 
-/// All rows of a query.
+/// All rows that a query returns.
 pub(crate) fn rows(conn: &Connection, sql: &str) -> Vec<Vec<Value>> {
     let mut statement = conn.prepare(sql).unwrap();
     let n_columns = statement.column_count();
@@ -75,34 +75,34 @@ pub(crate) fn text(value: &Value) -> String {
     }
 }
 
-/// A detection that differs from others by its frame and track.
-pub(crate) fn detection(frame: i64, track_id: i64) -> Detection {
+/// A detection whose box depends on its frame and track.
+pub(crate) fn detection(frame: i64, track_id: i64) -> StoredDetection {
     let [f, t] = [frame as f64, track_id as f64];
-    Detection { frame, track_id, bbox: [f + 0.25, t + 0.5, 10.0, 20.75], confidence: 0.5 }
+    StoredDetection { frame, track_id, bbox: [f + 0.25, t + 0.5, 10.0, 20.75], confidence: 0.5 }
 }
 
-/// So many frames with two tracks each.
-pub(crate) fn two_tracks(n_frames: i64) -> Vec<Detection> {
+/// Detections of two tracks on each of `n_frames` frames.
+pub(crate) fn two_tracks(n_frames: i64) -> Vec<StoredDetection> {
     (0..n_frames).flat_map(|frame| [detection(frame, 1), detection(frame, 2)]).collect()
 }
 
-/// Adds a video of this name.
+/// Adds a video with this file name and returns its id.
 pub(crate) fn add(library: &mut Library, name: &str) -> i64 {
     library.add_video(&NewVideo::at(name)).unwrap().id
 }
 
-/// Imports these, in batches of an odd size.
+/// Imports detections, pushing 37 at a time.
 pub(crate) fn import(
     library: &mut Library,
     job_id: &str,
     video_id: i64,
     sha256: &str,
-    detections: &[Detection],
+    detections: &[StoredDetection],
 ) -> Result<ImportReport, StoreError> {
-    library.import(&ImportJob::new(job_id, video_id, sha256), |sink| {
+    library.import(&ImportJob::new(job_id, video_id, sha256), |writer| {
         for batch in detections.chunks(37) {
-            sink.push(batch)?;
+            writer.push(batch)?;
         }
-        Ok(Produced { frames_processed: Some(1000), completed_at: None })
+        Ok(ResultsSummary { frames_processed: Some(1000), completed_at: None })
     })
 }
