@@ -54,9 +54,9 @@ impl Estimate {
         let row = videos::find(library, video_id)?;
         let (row, video) = videos::open_unchanged(library, &row)?;
         if let Some(price) = inputs.price_per_hour {
-            library.remember(PRICE_KEY, &price.to_string())?;
+            library.set_setting(PRICE_KEY, &price.to_string())?;
         }
-        let remembered = library.recall(PRICE_KEY)?.and_then(|text| text.parse().ok());
+        let remembered = library.setting(PRICE_KEY)?.and_then(|text| text.parse().ok());
         let price_per_hour = inputs.price_per_hour.or(remembered);
         let gpu_fps = match inputs.fps {
             Some(fps) => Some(fps),

@@ -4,7 +4,7 @@
 
 use jobs::manifest::{Manifest, Status};
 use jobs::{JobId, Refusal};
-use store::{JobRow, JobStatus, JobUpdate, Library};
+use store::{JobRow, JobStatus, JobUpdate, Library, SubmissionState};
 
 use crate::failure::{Failure, Kind, Outcome};
 use crate::submit::{self, Submission, UPLOADING};
@@ -82,6 +82,7 @@ pub async fn retry(client: &Client, library: &mut Library, id: &JobId) -> Outcom
     let reopened = JobUpdate {
         status: Some(JobStatus::Pending),
         progress_message: Some(UPLOADING.to_owned()),
+        submission: Some(SubmissionState::Uploading),
         ..JobUpdate::default()
     };
     library.update_job(id.as_str(), &reopened)?;
@@ -136,7 +137,7 @@ async fn remove_without_manifest(
             true => submit::abandon(client, library, &row).await,
             false => Err(needs_force(id, "is not uploaded yet")),
         },
-        Some(row) if submit::is_failed_upload(&row) => submit::abandon(client, library, &row).await,
+        Some(row) if row.has_failed_upload() => submit::abandon(client, library, &row).await,
         // Only the library knows it: another program wrote the row, or the job was removed before.
         _ => Err(unknown),
     }

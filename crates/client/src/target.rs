@@ -4,18 +4,18 @@
 use jobs::manifest::Target;
 
 /// The value for the library's `target` column.
-pub(crate) fn to_store(target: Target) -> store::Target {
+pub(crate) fn to_store(target: Target) -> store::StoredTarget {
     match target {
-        Target::Local => store::Target::Local,
-        Target::Cloud => store::Target::Cloud,
+        Target::Local => store::StoredTarget::Local,
+        Target::Cloud => store::StoredTarget::Cloud,
     }
 }
 
 /// The target that the library stored.
-pub(crate) fn from_store(target: store::Target) -> Target {
+pub(crate) fn from_store(target: store::StoredTarget) -> Target {
     match target {
-        store::Target::Local => Target::Local,
-        store::Target::Cloud => Target::Cloud,
+        store::StoredTarget::Local => Target::Local,
+        store::StoredTarget::Cloud => Target::Cloud,
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::UNIX_EPOCH;
 
 use jobs::manifest::Manifest;
 use jobs::transfer::FileDigest as Content;
-use store::{FileFacts, JobStatus, Library, NewVideo, ProcessingStatus, Video as Row};
+use store::{FileFingerprint, JobStatus, Library, NewVideo, ProcessingStatus, Video as Row};
 use video::{Limits, Tools, Video};
 
 use crate::atomic_file::cannot;
@@ -88,7 +88,11 @@ fn compare(library: &mut Library, row: &Row, path: &Path) -> Outcome<(Row, Optio
     if !is_unknown && !is_same_content {
         return Ok((row.clone(), None));
     }
-    library.set_video_file(row.id, Some(n_frames), &FileFacts { sha256: row.file.sha256.clone(), ..now })?;
+    library.set_video_fingerprint(
+        row.id,
+        Some(n_frames),
+        &FileFingerprint { sha256: row.file.sha256.clone(), ..now },
+    )?;
     Ok((find(library, row.id)?, Some(video)))
 }
 
@@ -105,7 +109,7 @@ pub(crate) fn record_job_status(library: &mut Library, id: i64, job: JobStatus) 
         JobStatus::Pending | JobStatus::Cancelled => ProcessingStatus::Pending,
     };
     if status != video.processing_status {
-        library.set_processing(id, status)?;
+        library.set_processing_status(id, status)?;
     }
     Ok(())
 }
@@ -134,14 +138,14 @@ fn tools() -> Outcome<&'static Tools> {
     }
 }
 
-fn is_same_file(known: &FileFacts, now: &FileFacts) -> bool {
+fn is_same_file(known: &FileFingerprint, now: &FileFingerprint) -> bool {
     known.size_bytes == now.size_bytes && known.modified_ns == now.modified_ns
 }
 
-fn file_facts(path: &Path) -> Outcome<FileFacts> {
+fn file_facts(path: &Path) -> Outcome<FileFingerprint> {
     let meta = path.metadata().map_err(|e| cannot("read", path, e))?;
     let modified = meta.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
-    Ok(FileFacts {
+    Ok(FileFingerprint {
         size_bytes: Some(meta.len() as i64),
         modified_ns: modified.map(|d| d.as_nanos() as i64),
         sha256: None,

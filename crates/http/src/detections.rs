@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use store::{DetectionQuery, DetectionRow, DetectionTotals, Select};
+use store::{DetectionQuery, DetectionRow, DetectionScope, DetectionTotals};
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::IntoParams;
 
@@ -167,7 +167,7 @@ impl Iterator for Text {
 pub(super) async fn stats(State(app): State<App>, VideoId(id): VideoId) -> Answer<Json<StatsBody>> {
     let stats = app.library(move |_, library| {
         videos::known(library, id)?;
-        Ok(library.detection_stats(Select::Video(id))?)
+        Ok(library.detection_stats(DetectionScope::Video(id))?)
     });
     Ok(Json(StatsBody::of(id, &stats.await?)))
 }
@@ -185,7 +185,7 @@ pub(super) async fn stats(State(app): State<App>, VideoId(id): VideoId) -> Answe
 pub(super) async fn tracks(State(app): State<App>, VideoId(id): VideoId) -> Answer<Json<TracksBody>> {
     let tracks = app.library(move |_, library| {
         videos::known(library, id)?;
-        Ok(library.track_summaries(Select::Video(id))?)
+        Ok(library.track_summaries(DetectionScope::Video(id))?)
     });
     let tracks = tracks.await?.into_iter().map(Into::into).collect();
     Ok(Json(TracksBody { video_id: id, tracks }))

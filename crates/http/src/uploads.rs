@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ::jobs::JobId;
-use store::{JobStatus, JobUpdate};
+use store::{JobStatus, JobUpdate, SubmissionState};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -152,6 +152,7 @@ async fn give_up(app: &App, id: &JobId, failure: &Failure) {
     let update = JobUpdate {
         status: Some(JobStatus::Failed),
         progress_message: Some(submit::UPLOAD_FAILED.to_owned()),
+        submission: Some(SubmissionState::UploadFailed),
         error: Some(failure.message()),
         completed_at: Some(app.client.env.utc()),
         ..JobUpdate::default()

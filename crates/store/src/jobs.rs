@@ -32,7 +32,7 @@ impl Library {
         self.write(|conn| insert(conn, new))
     }
 
-    /// The job with this id; `None` if there is none, or if its type is unknown.
+    /// The job with this id; `None` if it is unknown, or has an unknown type.
     ///
     /// # Errors
     /// [`StoreError::BadValue`] for a row with an invalid value.

@@ -69,10 +69,3 @@ pub use removal::RemovalReport;
 pub use stats::{DetectionStats, TrackSummary};
 pub use url::to_path as database_path;
 pub use videos::{FileFingerprint, NewVideo, Page, Video};
-
-// Names that other crates still use.
-pub use detection_writer::DetectionWriter as Sink;
-pub use detections::{DetectionScope as Select, StoredDetection as Detection};
-pub use enums::StoredTarget as Target;
-pub use import::ResultsSummary as Produced;
-pub use videos::FileFingerprint as FileFacts;

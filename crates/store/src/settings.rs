@@ -10,7 +10,7 @@ impl Library {
     ///
     /// # Errors
     /// [`StoreError::Busy`](crate::StoreError::Busy), [`StoreError::Full`](crate::StoreError::Full).
-    pub fn remember(&self, name: &str, value: &str) -> Result<()> {
+    pub fn set_setting(&self, name: &str, value: &str) -> Result<()> {
         let sql = "INSERT INTO courtside_settings (name, value) VALUES (?1, ?2)
              ON CONFLICT (name) DO UPDATE SET value = excluded.value";
         self.conn.execute(sql, [name, value]).at(&self.conn)?;
@@ -21,7 +21,7 @@ impl Library {
     ///
     /// # Errors
     /// [`StoreError::Sqlite`](crate::StoreError::Sqlite) if the file cannot be read.
-    pub fn recall(&self, name: &str) -> Result<Option<String>> {
+    pub fn setting(&self, name: &str) -> Result<Option<String>> {
         let sql = "SELECT value FROM courtside_settings WHERE name = ?1";
         self.conn.query_row(sql, [name], |row| row.get(0)).optional().at(&self.conn)
     }

@@ -162,7 +162,7 @@ impl Library {
         })
     }
 
-    /// The video with this id; `None` if there is none.
+    /// The video with this id; `None` if it is unknown.
     ///
     /// # Errors
     /// [`StoreError::BadValue`] for a row with an invalid value.
@@ -170,7 +170,7 @@ impl Library {
         video(&self.conn, id)
     }
 
-    /// The newest video with exactly this stored path; `None` if there is none.
+    /// The newest video with exactly this stored path; `None` if no video has it.
     ///
     /// # Errors
     /// [`StoreError::BadValue`] for a row with an invalid value.
@@ -216,7 +216,7 @@ impl Library {
     ///
     /// # Errors
     /// [`StoreError::UnknownVideo`].
-    pub fn set_processing(&self, id: i64, status: ProcessingStatus) -> Result<()> {
+    pub fn set_processing_status(&self, id: i64, status: ProcessingStatus) -> Result<()> {
         self.update_video(
             id,
             "UPDATE videos SET processing_status = ?2, processed = CASE WHEN ?3 THEN 1 ELSE processed END WHERE id = ?1",
@@ -228,7 +228,12 @@ impl Library {
     ///
     /// # Errors
     /// [`StoreError::UnknownVideo`].
-    pub fn set_video_file(&self, id: i64, n_frames: Option<i64>, file: &FileFingerprint) -> Result<()> {
+    pub fn set_video_fingerprint(
+        &self,
+        id: i64,
+        n_frames: Option<i64>,
+        file: &FileFingerprint,
+    ) -> Result<()> {
         self.update_video(
             id,
             "UPDATE videos SET n_frames = ?2, size_bytes = ?3, modified_ns = ?4, sha256 = ?5 WHERE id = ?1",
@@ -242,7 +247,7 @@ impl Library {
     }
 }
 
-/// The video with this id; `None` if there is none.
+/// The video with this id; `None` if it is unknown.
 pub(crate) fn video(conn: &Connection, id: i64) -> Result<Option<Video>> {
     let sql = format!("SELECT {COLUMNS} FROM videos WHERE id = ?1");
     conn.prepare_cached(&sql).at(conn)?.query_row([id], read).optional().at(conn)

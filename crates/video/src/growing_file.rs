@@ -58,7 +58,7 @@ impl GrowingFile {
     }
 
     /// Whether the complete file contains the same frames as the tables declared.
-    pub fn is(&self, complete: &Video) -> bool {
+    pub fn matches(&self, complete: &Video) -> bool {
         let (growing, complete) = (&self.video.inner, &complete.inner);
         let same_size = growing.header.size() == complete.header.size();
         same_size && growing.index.same_frames(&complete.index) && growing.clock == complete.clock

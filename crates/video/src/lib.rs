@@ -55,8 +55,6 @@ pub use damage::Damage;
 pub use error::VideoError;
 pub use frames::{Frame, Frames};
 pub use growing_file::GrowingFile;
-// The name that other crates still use.
-pub use growing_file::GrowingFile as Arriving;
 pub use limits::Limits;
 pub use options::DecodeOptions;
 pub use tools::Tools;

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use store::{DetectionRow, Library, Select};
+use store::{DetectionRow, DetectionScope, Library};
 
 use super::detection::ExportDetection;
 use super::selection::Selection;
@@ -85,8 +85,8 @@ fn read(
     sender: &SyncSender<Vec<ExportDetection>>,
 ) -> Outcome<()> {
     let select = match selection {
-        Selection::Video(id) => Select::Video(*id),
-        Selection::Job(id) => Select::Job(id),
+        Selection::Video(id) => DetectionScope::Video(*id),
+        Selection::Job(id) => DetectionScope::Job(id),
     };
     let mut batch = Vec::with_capacity(BATCH);
     let mut invalid = None;

@@ -14,7 +14,7 @@ use jobs::results::Expected;
 use jobs::transfer::{self, DownloadProgress, OnProgress};
 use jobs::{JobId, Refusal};
 use serde::Serialize;
-use store::{ImportJob, ImportOutcome, JobUpdate, Library, Select};
+use store::{DetectionScope, ImportJob, ImportOutcome, JobUpdate, Library};
 
 use crate::atomic_file::cannot;
 use crate::failure::{Failure, Kind, Outcome};
@@ -101,7 +101,7 @@ fn find_imported(library: &Library, manifest: &Manifest) -> Outcome<Option<Impor
     if !is_same {
         return Ok(None);
     }
-    let stats = library.detection_stats(Select::Job(&row.job_id))?;
+    let stats = library.detection_stats(DetectionScope::Job(&row.job_id))?;
     Ok((stats.total_detections == row.n_detections).then_some(Imported {
         job_id: row.job_id,
         video_id: row.video_id,
@@ -169,7 +169,7 @@ async fn fetch(
     removed?;
     let tracks = match n_tracks {
         Some(n_tracks) => n_tracks as i64,
-        None => library.detection_stats(Select::Job(id.as_str()))?.n_tracks,
+        None => library.detection_stats(DetectionScope::Job(id.as_str()))?.n_tracks,
     };
     let imported = Imported {
         job_id: report.job_id,

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 
 use jobs::manifest::Timestamp;
 use jobs::results::{self, Expected, ReadError, ResultsHead};
-use store::{Detection as DetectionRow, ImportJob, ImportReport, Library, Produced};
+use store::{ImportJob, ImportReport, Library, ResultsSummary, StoredDetection as DetectionRow};
 
 use crate::atomic_file::cannot;
 use crate::failure::{Failure, Kind, Outcome};
@@ -29,14 +29,14 @@ pub(super) fn import_file(
     let mut n_tracks = None;
     std::thread::scope(|scope| {
         let reader = scope.spawn(move || read(BufReader::new(input), expected, &sender));
-        let report = library.import(job, |sink| {
+        let report = library.import(job, |writer| {
             for batch in batches {
-                sink.push(&batch)?;
+                writer.push(&batch)?;
             }
             let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             let (head, n_read) = read.map_err(|e| rejected(e, &expected.job_id))?;
             n_tracks = Some(n_read);
-            Ok(Produced {
+            Ok(ResultsSummary {
                 frames_processed: head.frames_processed.map(|n| n as i64),
                 completed_at: head.completed_at.and_then(|t| Timestamp::parse(&t)).map(|t| t.moment()),
             })

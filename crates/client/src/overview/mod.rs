@@ -16,7 +16,7 @@ use store::{JobFilter, JobStatus, Library};
 
 use crate::Client;
 use crate::failure::{Failure, Outcome};
-use crate::submit::{self, UPLOADING};
+use crate::submit::UPLOADING;
 
 pub use foreign::with_progress;
 pub use record::record_states;
@@ -74,9 +74,9 @@ impl<'a> Watcher<'a> {
         }
         let filter = JobFilter { statuses: &[JobStatus::Pending, JobStatus::Failed], ..JobFilter::default() };
         for row in library.jobs(&filter)?.into_iter().filter(|row| !in_bucket.contains(&row.id)) {
-            if submit::is_uploading(&row) {
+            if row.is_uploading() {
                 overview.jobs.push(view::not_uploaded(&row, UPLOADING, State::Uploading));
-            } else if submit::is_failed_upload(&row) {
+            } else if row.has_failed_upload() {
                 overview.jobs.push(view::not_uploaded(&row, "failed", State::Failed));
             }
         }

@@ -2,7 +2,7 @@
 
 use jobs::JobId;
 use jobs::manifest::{Manifest, Timestamp};
-use store::{JobFilter, JobUpdate, Library};
+use store::{JobFilter, JobUpdate, Library, SubmissionState};
 use time::OffsetDateTime;
 
 use super::state::{State, job_status, n_frames};
@@ -46,6 +46,7 @@ fn update_from(manifest: &Manifest) -> JobUpdate {
         worker_id: manifest.worker_id.clone(),
         r2_video_key: None,
         result: None,
-        submission: None,
+        // The bucket has the manifest.
+        submission: Some(SubmissionState::Submitted),
     }
 }

@@ -14,7 +14,7 @@ use jobs::admin::Admin;
 use jobs::manifest::{Manifest, Parameters, Target, Timestamp, VideoInfo};
 use jobs::transfer::{self, FileDigest, OnProgress};
 use serde::Serialize;
-use store::{JobStatus, JobUpdate, Library, NewJob, Video as Row};
+use store::{JobStatus, JobUpdate, Library, NewJob, SubmissionState, Video as Row};
 use time::OffsetDateTime;
 
 use crate::failure::{Failure, Kind, Outcome};
@@ -24,10 +24,7 @@ use crate::{Client, parse_job_id, target, videos};
 use files::{journal_path, lock_submission, video_key};
 
 pub use abandon::abandon;
-pub(crate) use row::is_uploading;
-pub use row::{
-    Submission, UPLOAD_FAILED, UPLOADING, WAITING, is_failed_upload, submission_of, unfinished_submission,
-};
+pub use row::{Submission, UPLOAD_FAILED, UPLOADING, WAITING, submission_of, unfinished_submission};
 
 /// A job that was created in a bucket.
 #[derive(Debug, Clone, Serialize)]
@@ -93,6 +90,7 @@ pub fn prepare(client: &Client, library: &mut Library, submission: Submission) -
                 progress_total: n_frames as i64,
                 progress_message: UPLOADING.to_owned(),
                 target: Some(target::to_store(target)),
+                submission: Some(SubmissionState::Uploading),
                 ..NewJob::new(id.clone(), row.id)
             };
             library.insert_job(&new)?;
@@ -203,13 +201,14 @@ fn record_submitted(
     content: &FileDigest,
 ) -> Outcome<()> {
     let id = prepared.row.id;
-    let file = store::FileFacts { sha256: Some(content.sha256.clone()), ..prepared.row.file.clone() };
-    library.set_video_file(id, prepared.facts.n_frames.map(|n| n as i64), &file)?;
+    let file = store::FileFingerprint { sha256: Some(content.sha256.clone()), ..prepared.row.file.clone() };
+    library.set_video_fingerprint(id, prepared.facts.n_frames.map(|n| n as i64), &file)?;
     library.set_video_r2_key(id, Some(key))?;
     videos::record_job_status(library, id, JobStatus::Pending)?;
     let waiting = JobUpdate {
         r2_video_key: Some(key.to_owned()),
         progress_message: Some(WAITING.to_owned()),
+        submission: Some(SubmissionState::Submitted),
         ..JobUpdate::default()
     };
     Ok(library.update_job(prepared.job_id.as_str(), &waiting)?)
@@ -220,5 +219,3 @@ fn hyphenated(unique: &str) -> String {
     let part = |range: std::ops::Range<usize>| unique.get(range).unwrap_or_default();
     format!("{}-{}-{}-{}-{}", part(0..8), part(8..12), part(12..16), part(16..20), part(20..32))
 }
-
-pub use is_failed_upload as has_failed_to_upload;

@@ -28,17 +28,7 @@ pub struct Submission {
 
 /// Restores the submission of a job whose video is still to be uploaded; `None` for any other job.
 pub fn unfinished_submission(row: &JobRow) -> Option<Submission> {
-    is_uploading(row).then(|| submission_of(row)).flatten()
-}
-
-/// Whether the video of a job is still to be uploaded.
-pub(crate) fn is_uploading(row: &JobRow) -> bool {
-    row.status == JobStatus::Pending && row.progress_message.as_deref() == Some(UPLOADING)
-}
-
-/// Whether a job failed because its video could not be uploaded.
-pub fn is_failed_upload(row: &JobRow) -> bool {
-    row.status == JobStatus::Failed && row.progress_message.as_deref() == Some(UPLOAD_FAILED)
+    row.is_uploading().then(|| submission_of(row)).flatten()
 }
 
 /// Restores the submission that created a row; `None` if another program wrote the row.
@@ -59,7 +49,7 @@ pub(super) fn find_unfinished(
     let filter =
         JobFilter { video_id: Some(video_id), statuses: &[JobStatus::Pending], ..JobFilter::default() };
     let is_same = |job: &JobRow| {
-        is_uploading(job)
+        job.is_uploading()
             && job.target == Some(target::to_store(target))
             && job.parameters.as_ref() == Some(parameters)
     };

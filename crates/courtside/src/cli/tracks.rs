@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
-use store::{Select, TrackSummary};
+use store::{DetectionScope, TrackSummary};
 
 use super::Context;
 use client::failure::{Failure, Kind, Outcome};
@@ -23,8 +23,8 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, context: &Context) -> Outcome<()> {
     let library = context.client.library()?;
     let select = match args.what.parse() {
-        Ok(id) => Select::Video(videos::known(&library, id)?.id),
-        Err(_) if library.import_of(&args.what)?.is_some() => Select::Job(&args.what),
+        Ok(id) => DetectionScope::Video(videos::known(&library, id)?.id),
+        Err(_) if library.import_of(&args.what)?.is_some() => DetectionScope::Job(&args.what),
         Err(_) => {
             let message = format!("the library has no results of a job {}", args.what);
             return Err(Failure::msg(Kind::Failed, message).hint("`courtside import --all` brings them"));

@@ -37,7 +37,7 @@ pub(crate) fn of_row(row: &JobRow, around: Around) -> JobBody {
     let message = row.progress_message.clone().unwrap_or_default();
     let state = match (row.imported, status) {
         (true, _) => "imported",
-        (_, JobState::Pending) if message == client::submit::UPLOADING => "uploading",
+        (_, JobState::Pending) if row.is_uploading() => "uploading",
         (_, JobState::Pending) => "waiting",
         (_, JobState::Processing) => "tracking",
         (_, JobState::Completed) => "completed",

@@ -1,7 +1,7 @@
 //! Detections and figures about them.
 
 use serde_json::json;
-use store::{Detection, ImportJob, NewVideo, Produced, StoreError};
+use store::{ImportJob, NewVideo, ResultsSummary, StoreError, StoredDetection};
 
 use super::site::Site;
 
@@ -9,21 +9,21 @@ use super::site::Site;
 fn filled(site: &Site, n_frames: i64) -> i64 {
     let mut library = site.library();
     let video = library.add_video(&NewVideo::at("/games/final.mp4")).unwrap();
-    let one = |frame: i64, track_id: i64| Detection {
+    let one = |frame: i64, track_id: i64| StoredDetection {
         frame,
         track_id,
         bbox: [1.5, 2.25, 30.0, 60.5],
         confidence: if track_id == 1 { 0.9 } else { 0.4 },
     };
     let job = ImportJob::new("job-1", video.id, "sha256");
-    let import = library.import(&job, |sink| {
+    let import = library.import(&job, |writer| {
         for frame in 0..n_frames {
-            sink.push(&[one(frame, 1)])?;
+            writer.push(&[one(frame, 1)])?;
             if frame % 2 == 0 {
-                sink.push(&[one(frame, 2)])?;
+                writer.push(&[one(frame, 2)])?;
             }
         }
-        Ok::<_, StoreError>(Produced { frames_processed: Some(n_frames * 2), completed_at: None })
+        Ok::<_, StoreError>(ResultsSummary { frames_processed: Some(n_frames * 2), completed_at: None })
     });
     import.unwrap();
     video.id

@@ -9,7 +9,7 @@ use crate::support::{TestDb, add, import, two_tracks};
 /// Environment variable with the URL of the database whose import aborts the process.
 const ABORT_IN: &str = "COURTSIDE_TEST_ABORT_IN";
 
-/// Imports so many rows that SQLite writes to disk before the commit. Aborts then if [`ABORT_IN`] is set.
+/// Imports enough rows that SQLite writes to disk before the commit. Aborts then if [`ABORT_IN`] is set.
 #[test]
 fn import_that_may_abort() {
     let aborted = std::env::var(ABORT_IN).ok();

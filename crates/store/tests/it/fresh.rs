@@ -149,9 +149,9 @@ fn updates_of_a_video_are_read_back() {
     let id = add(&mut library, "a.mp4");
     let file = FileFingerprint { size_bytes: Some(7), modified_ns: Some(8), sha256: Some("ab".into()) };
     library.set_video_r2_key(id, Some("videos/x.mp4")).unwrap();
-    library.set_video_file(id, Some(9), &file).unwrap();
-    library.set_processing(id, ProcessingStatus::Completed).unwrap();
-    library.set_processing(id, ProcessingStatus::Failed).unwrap();
+    library.set_video_fingerprint(id, Some(9), &file).unwrap();
+    library.set_processing_status(id, ProcessingStatus::Completed).unwrap();
+    library.set_processing_status(id, ProcessingStatus::Failed).unwrap();
     let video = library.video(id).unwrap().unwrap();
     assert_eq!(
         (video.r2_key.as_deref(), video.n_frames, &video.file),
@@ -163,8 +163,8 @@ fn updates_of_a_video_are_read_back() {
     assert_eq!(library.video(id).unwrap().unwrap().r2_key, None);
     for unknown in [
         library.set_video_r2_key(99, None),
-        library.set_video_file(99, None, &file),
-        library.set_processing(99, ProcessingStatus::Failed),
+        library.set_video_fingerprint(99, None, &file),
+        library.set_processing_status(99, ProcessingStatus::Failed),
     ] {
         assert!(matches!(unknown, Err(StoreError::UnknownVideo(99))), "{unknown:?}");
     }

@@ -110,7 +110,7 @@ fn importing_again_completes_a_job_with_another_status() {
     library
         .update_job("job", &JobUpdate { status: Some(JobStatus::Processing), ..JobUpdate::default() })
         .unwrap();
-    library.set_processing(video, ProcessingStatus::Processing).unwrap();
+    library.set_processing_status(video, ProcessingStatus::Processing).unwrap();
     let report = import(&mut library, "job", video, "a", &two_tracks(10)).unwrap();
     assert_eq!(report.outcome, ImportOutcome::AlreadyImported);
     let job = library.job("job").unwrap().unwrap();

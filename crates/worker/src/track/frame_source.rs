@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use video::{Arriving, Damage, DecodeOptions, Frame, Frames, Limits, Tools, Video};
+use video::{Damage, DecodeOptions, Frame, Frames, GrowingFile, Limits, Tools, Video};
 
 use super::checkpoint::UnusableCheckpoint;
 use super::incoming::{IncomingVideo, Waited};
@@ -19,7 +19,7 @@ pub(super) struct FrameSource<'a> {
     tools: &'a Tools,
     stop: &'a Stop,
     video: Video,
-    arriving: Option<(Arc<Arriving>, Arc<IncomingVideo>)>,
+    arriving: Option<(Arc<GrowingFile>, Arc<IncomingVideo>)>,
     options: DecodeOptions,
     /// Frames that were not asked for yet.
     left: Range<u64>,
@@ -99,7 +99,7 @@ impl<'a> FrameSource<'a> {
     fn verify(&mut self) -> Outcome<()> {
         let Some((arriving, arrival)) = self.arriving.take() else { return Ok(()) };
         let whole = Video::open(self.tools, self.video.path(), &Limits::default())?;
-        if arrival.began_anew() || !arriving.is(&whole) {
+        if arrival.began_anew() || !arriving.matches(&whole) {
             return Err(Failure::new(Kind::Failed, UnusableCheckpoint::of_another_video(self.video.path())));
         }
         arrival.verify();

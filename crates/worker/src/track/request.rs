@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jobs::manifest::frames_within;
 use sam3::Compat;
-use video::{Arriving, Limits, Tools, Video};
+use video::{GrowingFile, Limits, Tools, Video};
 
 use super::checkpoint::{RunIdentity, VideoIdentity, spool_path};
 use super::incoming::{IncomingVideo, Waited};
@@ -64,7 +64,7 @@ impl Request {
 pub struct Source {
     pub(super) tools: Tools,
     pub(super) video: Video,
-    pub(super) arriving: Option<(Arc<Arriving>, Arc<IncomingVideo>)>,
+    pub(super) arriving: Option<(Arc<GrowingFile>, Arc<IncomingVideo>)>,
     pub(super) run: RunIdentity,
 }
 
@@ -84,7 +84,7 @@ impl Source {
         stop: &Stop,
     ) -> Outcome<Option<Self>> {
         let tools = Tools::find()?;
-        let open = |partial: PathBuf| Arriving::open(&tools, &partial, &Limits::default());
+        let open = |partial: PathBuf| GrowingFile::open(&tools, &partial, &Limits::default());
         let seen = arrival.wait_for_ends(stop).and_then(open);
         // It says how long it is; so did whoever saw it whole.
         match seen.filter(|arriving| arrival.n_frames() == Some(arriving.video().n_frames())) {
@@ -104,7 +104,7 @@ impl Source {
         request: &Request,
         tools: Tools,
         video: Video,
-        arriving: Option<(Arc<Arriving>, Arc<IncomingVideo>)>,
+        arriving: Option<(Arc<GrowingFile>, Arc<IncomingVideo>)>,
     ) -> Outcome<Self> {
         let n_frames = video.n_frames();
         let to = request.to.map_or(n_frames, |last| last.saturating_add(1).min(n_frames));

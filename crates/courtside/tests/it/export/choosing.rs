@@ -4,7 +4,7 @@ use std::io::Read;
 use std::process::Stdio;
 
 use rusqlite::Connection;
-use store::Detection;
+use store::StoredDetection;
 
 use super::{JOB, a_job, a_place, a_video, import, library, rows, stored};
 use crate::program::Place;
@@ -96,8 +96,8 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     let place = Place::new();
     let mut library = library(&place);
     let video = library.add_video(&a_video("final.mp4")).unwrap();
-    let row = |frame| Detection { frame, track_id: 1, bbox: [0.5; 4], confidence: 0.5 };
-    let rows: Vec<Detection> = (0..20_000).map(row).collect();
+    let row = |frame| StoredDetection { frame, track_id: 1, bbox: [0.5; 4], confidence: 0.5 };
+    let rows: Vec<StoredDetection> = (0..20_000).map(row).collect();
     import(&mut library, &a_job(JOB, video.id), 60, &rows);
     let mut command = place.command(&["export", "1", "--format", "csv", "--out", "-"]);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();

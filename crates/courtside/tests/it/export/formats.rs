@@ -7,7 +7,7 @@ use parquet::record::RowAccessor;
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 use serde_json::Value;
-use store::Detection;
+use store::StoredDetection;
 
 use super::{FORMATS, JOB, a_job, a_place, a_video, import, library, rows, stored};
 use crate::program::Place;
@@ -36,7 +36,7 @@ fn mot_has_ten_columns_and_frames_from_1() {
     let round = |x: f64, by: f64| (x * by).round() / by;
     let numbers = |line: &str| line.split(',').map(|n| n.parse().unwrap()).collect::<Vec<f64>>();
     let got: Vec<Vec<f64>> = text.lines().map(numbers).collect();
-    let line = |d: &Detection| {
+    let line = |d: &StoredDetection| {
         let [x, y, w, h] = d.bbox;
         let [x, y, w, h] = [x + 1.0, y + 1.0, w, h].map(|v| round(v, 100.0));
         let c = round(d.confidence, 10_000.0);
@@ -195,7 +195,7 @@ fn cvat(xml: &str, n_frames: i64) -> (Shown, BTreeSet<String>) {
 }
 
 /// What CVAT is to show.
-fn want(rows: &[Detection]) -> Shown {
+fn want(rows: &[StoredDetection]) -> Shown {
     let mut shown = Shown::new();
     for d in rows {
         let [x, y, w, h] = d.bbox;
@@ -227,7 +227,8 @@ fn between_sampled_frames_cvat_keeps_a_box() {
     let video = library.add_video(&a_video("final.mp4")).unwrap();
     let mut job = a_job(JOB, video.id);
     job.parameters["sample_interval"] = 5.into();
-    let row = |frame| Detection { frame, track_id: 1, bbox: [frame as f64, 2.0, 3.0, 4.0], confidence: 0.5 };
+    let row =
+        |frame| StoredDetection { frame, track_id: 1, bbox: [frame as f64, 2.0, 3.0, 4.0], confidence: 0.5 };
     import(&mut library, &job, 12, &[row(0), row(5), row(20), row(55)]);
     export(&place, &["1", "--format", "cvat"]);
     let (shown, _) = cvat(&String::from_utf8(place.read("final.cvat.xml")).unwrap(), 60);
@@ -309,7 +310,7 @@ fn a_video_of_which_little_is_known() {
     let video = library.add_video(&store::NewVideo::at("/games/final.mp4")).unwrap();
     let job = store::ImportJob::new(JOB, video.id, "sha");
     let bbox = [1.0, 2.0, 3.0, 4.0];
-    import(&mut library, &job, 1, &[Detection { frame: 0, track_id: 1, bbox, confidence: 1.0 }]);
+    import(&mut library, &job, 1, &[StoredDetection { frame: 0, track_id: 1, bbox, confidence: 1.0 }]);
     for format in FORMATS {
         export(&place, &["1", "--format", format]);
     }

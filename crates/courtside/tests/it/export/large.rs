@@ -1,7 +1,7 @@
 //! More detections than any format keeps in memory.
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use store::Detection;
+use store::StoredDetection;
 
 use super::{JOB, a_job, a_video, import, library};
 use crate::program::Place;
@@ -14,9 +14,9 @@ fn what_does_not_fit_into_a_portion_is_written_all_the_same() {
     let video = library.add_video(&a_video("final.mp4")).unwrap();
     let row = |i: i64| {
         let bbox = [(i % 997) as f64 / 4.0, 1.0, 2.0, 3.0];
-        Detection { frame: i / 10, track_id: i % 10, bbox, confidence: 0.5 }
+        StoredDetection { frame: i / 10, track_id: i % 10, bbox, confidence: 0.5 }
     };
-    let rows: Vec<Detection> = (0..10 * N_FRAMES).map(row).collect();
+    let rows: Vec<StoredDetection> = (0..10 * N_FRAMES).map(row).collect();
     import(&mut library, &a_job(JOB, video.id), N_FRAMES, &rows);
     place.run(&["export", "1", "--format", "parquet"]).expect(0, &[]);
     let file = SerializedFileReader::new(std::fs::File::open(place.path("final.parquet")).unwrap()).unwrap();

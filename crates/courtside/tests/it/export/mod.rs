@@ -8,7 +8,7 @@ mod video;
 use std::ops::ControlFlow;
 
 use serde_json::json;
-use store::{Detection, ImportJob, Library, NewVideo, Produced, Select, StoreError};
+use store::{DetectionScope, ImportJob, Library, NewVideo, ResultsSummary, StoreError, StoredDetection};
 
 use crate::program::Place;
 
@@ -38,24 +38,29 @@ pub(crate) fn a_job(id: &str, video_id: i64) -> ImportJob {
     }
 }
 
-pub(crate) fn import(library: &mut Library, job: &ImportJob, frames_processed: i64, rows: &[Detection]) {
-    let report = library.import(job, |sink| {
-        sink.push(rows)?;
-        Ok::<_, StoreError>(Produced { frames_processed: Some(frames_processed), completed_at: None })
+pub(crate) fn import(
+    library: &mut Library,
+    job: &ImportJob,
+    frames_processed: i64,
+    rows: &[StoredDetection],
+) {
+    let report = library.import(job, |writer| {
+        writer.push(rows)?;
+        Ok::<_, StoreError>(ResultsSummary { frames_processed: Some(frames_processed), completed_at: None })
     });
     assert_eq!(report.unwrap().n_detections, rows.len() as i64);
 }
 
 /// Boxes with fractions, off the picture, of no width; tracks with gaps, one that begins late and one that reaches
 /// the last frame of 60.
-pub(crate) fn rows() -> Vec<Detection> {
+pub(crate) fn rows() -> Vec<StoredDetection> {
     let row = |frame: i64, track_id: i64| {
         let (f, t) = (frame as f64, track_id as f64);
         let bbox = [f / 4.0 - 3.25, 100.0 - t * 0.01, 40.13 + t, if track_id == 7 { 0.0 } else { 80.5 }];
-        Detection { frame, track_id, bbox, confidence: 0.5 + (frame % 10) as f64 * 0.0401 }
+        StoredDetection { frame, track_id, bbox, confidence: 0.5 + (frame % 10) as f64 * 0.0401 }
     };
     let frames_of = [(0, vec![0, 1, 2, 3, 10, 11, 20]), (7, vec![3, 4, 5]), (12, (40..60).collect())];
-    let mut rows: Vec<Detection> =
+    let mut rows: Vec<StoredDetection> =
         frames_of.into_iter().flat_map(|(id, frames)| frames.into_iter().map(move |f| row(f, id))).collect();
     rows.sort_by_key(|row| (row.frame, row.track_id));
     rows
@@ -71,10 +76,10 @@ pub(crate) fn a_place() -> Place {
 }
 
 /// What the library has of a job.
-pub(crate) fn stored(place: &Place, job: &str) -> Vec<Detection> {
+pub(crate) fn stored(place: &Place, job: &str) -> Vec<StoredDetection> {
     let mut rows = Vec::new();
     library(place)
-        .for_each_detection(Select::Job(job), |row| {
+        .for_each_detection(DetectionScope::Job(job), |row| {
             rows.push(row.detection);
             ControlFlow::Continue(())
         })

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use store::Detection;
+use store::StoredDetection;
 
 use super::{JOB, a_job, import, library};
 use crate::program::{Place, Running};
@@ -30,7 +30,8 @@ fn place(n_frames: usize, frames: &[i64], sample_interval: u64) -> Place {
     let place = Place::new();
     grey(&place, n_frames);
     place.run(&["videos", "add", "game.mp4"]).expect(0, &[]);
-    let row = |&frame| Detection { frame, track_id: 3, bbox: [10.5, 20.0, 30.0, 20.0], confidence: 0.5 };
+    let row =
+        |&frame| StoredDetection { frame, track_id: 3, bbox: [10.5, 20.0, 30.0, 20.0], confidence: 0.5 };
     let mut job = a_job(JOB, 1);
     job.parameters["sample_interval"] = sample_interval.into();
     import(&mut library(&place), &job, n_frames as i64, &frames.iter().map(row).collect::<Vec<_>>());
