@@ -1,53 +1,53 @@
-//! Who is let in: whoever shows the token, or, on this machine alone and without a token, whoever is on it.
+//! Which requests are authorized: those with the token or, if the server has none, those from this machine.
 
 use std::net::IpAddr;
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use client::failure::{Failure, Kind, Outcome};
 use jobs::bucket::Secret;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use client::failure::{Failure, Kind, Outcome};
-
-/// Who is let in.
+/// Which requests are authorized.
 #[derive(Debug, Clone)]
 pub enum Access {
-    /// Whoever sends `Authorization: Bearer` with this.
+    /// Requests with this token in `Authorization: Bearer`.
     Token(Secret),
-    /// Programs of this machine, and no page of another site.
+    /// Requests from programs on this machine, but not from web pages of other sites.
     Loopback,
 }
 
 impl Access {
-    /// For a server that listens at `address`.
+    /// The access rule for a server that listens on `address`.
     ///
     /// # Errors
-    /// Of kind [`Kind::Config`] for an address that others reach, without a token.
+    /// Of kind [`Kind::Config`] for an address that other machines can reach, if there is no token.
     pub fn at(address: IpAddr, token: Option<Secret>) -> Outcome<Self> {
         match token {
             Some(token) => Ok(Self::Token(token)),
             None if address.is_loopback() => Ok(Self::Loopback),
             None => {
-                let message = format!("{address} can be reached from other machines, and there is no token");
-                Err(Failure::msg(Kind::Config, message)
-                    .hint("set COURTSIDE_TOKEN to a long random text, which clients send as `Authorization: Bearer …`"))
+                let message = format!("other machines can reach {address}, and no token is set");
+                Err(Failure::msg(Kind::Config, message).hint(
+                    "set COURTSIDE_TOKEN to a long random text; clients send it as `Authorization: Bearer …`",
+                ))
             }
         }
     }
 
-    /// Whether a request shows what it must.
-    pub(super) fn admits(&self, headers: &HeaderMap) -> bool {
+    /// Whether the headers carry the token, if one is required.
+    pub(crate) fn is_authorized(&self, headers: &HeaderMap) -> bool {
         let Self::Token(token) = self else { return true };
-        let shown = headers.get(AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
-        // Of hashes, so that not even the length can be measured.
-        let same = |shown: &[u8]| hash(shown).ct_eq(&hash(token.reveal().as_bytes())).into();
-        shown.is_some_and(same)
+        let given = headers.get(AUTHORIZATION).and_then(|value| bearer_token(value.as_bytes()));
+        // Compares hashes, so that timing does not reveal the token's length either.
+        let matches = |given: &[u8]| hash(given).ct_eq(&hash(token.reveal().as_bytes())).into();
+        given.is_some_and(matches)
     }
 }
 
-/// The credentials of the scheme `Bearer` (RFC 6750 §2.1).
-fn bearer(value: &[u8]) -> Option<&[u8]> {
+/// The credentials of the `Bearer` scheme (RFC 6750 §2.1).
+fn bearer_token(value: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = value.split_at_checked(7)?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| rest.trim_ascii())
 }
@@ -60,16 +60,16 @@ fn hash(text: &[u8]) -> [u8; 32] {
 mod tests {
     use super::*;
 
-    fn shows(value: &str) -> bool {
+    fn is_authorized(value: &str) -> bool {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, value.parse().unwrap());
-        Access::Token(Secret::new("open sesame")).admits(&headers)
+        Access::Token(Secret::new("open sesame")).is_authorized(&headers)
     }
 
     #[test]
-    fn only_the_whole_token_opens() {
-        assert!(shows("Bearer open sesame"));
-        assert!(shows("bearer  open sesame "));
+    fn only_the_exact_token_is_accepted() {
+        assert!(is_authorized("Bearer open sesame"));
+        assert!(is_authorized("bearer  open sesame "));
         for wrong in [
             "",
             "Bearer",
@@ -79,13 +79,13 @@ mod tests {
             "Basic open sesame",
             "open sesame",
         ] {
-            assert!(!shows(wrong), "{wrong:?}");
+            assert!(!is_authorized(wrong), "{wrong:?}");
         }
-        assert!(!Access::Token(Secret::new("t")).admits(&HeaderMap::new()));
+        assert!(!Access::Token(Secret::new("t")).is_authorized(&HeaderMap::new()));
     }
 
     #[test]
-    fn an_address_that_others_reach_needs_a_token() {
+    fn reachable_address_requires_a_token() {
         for address in ["0.0.0.0", "::", "192.168.0.3", "2001:db8::1"] {
             let failure = Access::at(address.parse().unwrap(), None).unwrap_err();
             assert_eq!(failure.kind, Kind::Config);

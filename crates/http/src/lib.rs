@@ -1,36 +1,37 @@
-//! The HTTP interface: the same client as the command line's, for browsers and other programs.
+//! The HTTP server: the client's operations as a JSON API for browsers and other programs.
 //!
-//! [`routes`] lists every route; a handler asks the library or a bucket and answers with one of the shapes of
-//! [`shapes`]. Errors are `{"detail": …}` ([`problem`]). While it serves, background tasks upload what was
-//! submitted ([`uploads`]), watch the registers ([`job_cache`]) and bring results home ([`importer`]).
+//! Where things are:
 //!
-//! What it promises: no request is trusted ([`guard`]); the library is never used on a thread of the runtime;
-//! whatever a request began survives the request, and an upload survives the server.
+//! * [`routes`] lists every route of the API. A new route is a handler file in `videos/`, `detections/`,
+//!   `jobs/` or `monitoring/` and a line there; response bodies are in [`shapes`].
+//! * [`pages`] serves everything that is not the API: today the API documentation. Files of a web page belong
+//!   there.
+//! * [`middleware`] runs before every handler: authorization, timeouts, CORS, request counts.
+//! * [`background`] runs next to the requests: uploads to the bucket, polling of the job manifests, imports.
+//! * [`app`] is the state that handlers and background tasks share.
+//!
+//! Guarantees: every request is authorized first; the library is never used on a thread of the async runtime;
+//! work that a request started finishes even if the client disconnects; unfinished uploads resume after a
+//! restart.
 
 mod access;
-mod conditions;
+mod api_error;
+mod app;
+mod async_client;
+mod background;
 mod detections;
-mod docs;
-mod events;
 mod extract;
-mod guard;
-mod importer;
-mod incoming;
-mod job_cache;
-mod job_view_cache;
 mod jobs;
-mod metrics;
-mod options;
-mod problem;
-mod range;
+mod middleware;
+mod monitoring;
+mod openapi;
+mod pages;
 mod routes;
-mod serve;
+mod server;
+mod server_options;
 mod shapes;
-mod state;
-mod stream;
-mod uploads;
 mod videos;
 
 pub use access::Access;
-pub use options::{Options, Pace, origin};
-pub use serve::{Server, listen};
+pub use server::{Server, listen};
+pub use server_options::{PollIntervals, ServerOptions, parse_origin};

@@ -1,103 +1,58 @@
-//! Every route of the interface, and what stands before them.
+//! Every route of the API, in one list, and the router that serves them.
+//!
+//! To add a route, write its handler with `#[utoipa::path]` and add a line to [`api`]. Handlers on the same
+//! path share one line. Files that are not part of the API are served by [`pages`].
 
-use axum::extract::DefaultBodyLimit;
-use axum::http::header::{
-    ACCEPT_RANGES, AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
-    IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
-};
-use axum::http::{HeaderName, Method, StatusCode};
-use axum::middleware::{from_fn, from_fn_with_state};
-use axum::{Json, Router};
-use tower_http::cors::CorsLayer;
+use axum::Router;
+use axum::http::StatusCode;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::extract::MAX_BODY_BYTES;
-use super::problem::Problem;
-use super::shapes::HealthBody;
-use super::state::App;
-use super::{detections, docs, events, guard, jobs, metrics, stream, videos};
+use crate::api_error::ApiError;
+use crate::app::AppState;
+use crate::openapi::{self, ApiDocument};
+use crate::{detections, jobs, middleware, monitoring, pages, videos};
 
-/// Every route, but for `/docs` and `/openapi.json`, which describe these.
-fn table() -> OpenApiRouter<App> {
-    OpenApiRouter::with_openapi(docs::Head::openapi())
+/// The API: every route, and the OpenAPI document that describes them.
+fn api() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(ApiDocument::openapi())
         // GET, POST /api/videos
-        .routes(routes!(videos::list, videos::add))
+        .routes(routes!(videos::list::list, videos::add::add))
         // GET /api/videos/{video_id}
-        .routes(routes!(videos::get))
+        .routes(routes!(videos::get::get))
         // GET /api/videos/{video_id}/stream
-        .routes(routes!(stream::stream))
+        .routes(routes!(videos::stream::stream))
         // GET /api/videos/{video_id}/detections
-        .routes(routes!(detections::list))
+        .routes(routes!(detections::list::list))
         // GET /api/videos/{video_id}/detections/stats
-        .routes(routes!(detections::stats))
+        .routes(routes!(detections::stats::stats))
         // GET /api/videos/{video_id}/tracks
-        .routes(routes!(detections::tracks))
+        .routes(routes!(detections::tracks::tracks))
         // POST /api/videos/{video_id}/detect
-        .routes(routes!(jobs::detect))
+        .routes(routes!(jobs::detect::detect))
         // GET /api/jobs
-        .routes(routes!(jobs::list))
+        .routes(routes!(jobs::list::list))
         // GET, DELETE /api/jobs/{job_id}
-        .routes(routes!(jobs::get, jobs::cancel))
+        .routes(routes!(jobs::get::get, jobs::cancel::cancel))
         // POST /api/jobs/{job_id}/retry
-        .routes(routes!(jobs::retry))
+        .routes(routes!(jobs::retry::retry))
         // GET /api/jobs/{job_id}/events
-        .routes(routes!(events::follow))
+        .routes(routes!(jobs::follow::follow))
         // GET /healthz
-        .routes(routes!(health))
+        .routes(routes!(monitoring::health::health))
         // GET /metrics
-        .routes(routes!(metrics::metrics))
+        .routes(routes!(monitoring::metrics::metrics))
 }
 
-/// The whole interface.
-pub(super) fn router(app: &App) -> Router {
-    let (routes, document) = table().split_for_parts();
-    let guarded = routes
-        .merge(docs::pages(docs::complete(document)))
-        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "Not Found") })
+/// The complete router: the API, the pages, JSON errors for everything else, and the middleware around them.
+pub(crate) fn router(app: &AppState) -> Router {
+    let (api, document) = api().split_for_parts();
+    let routes = api
+        .merge(pages::pages(openapi::with_common_responses(document)))
+        .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "Not Found") })
         .method_not_allowed_fallback(|| async {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
-        })
-        // From the inside out.
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(from_fn(guard::in_time))
-        .layer(from_fn_with_state(app.clone(), guard::admit));
-    let opened = if app.options.cors_origins.is_empty() { guarded } else { guarded.layer(cors(app)) };
-    opened
-        .layer(from_fn(guard::no_guessing))
-        .layer(from_fn_with_state(app.clone(), metrics::count))
-        .with_state(app.clone())
-}
-
-/// What pages of the allowed origins may do and see.
-fn cors(app: &App) -> CorsLayer {
-    CorsLayer::new()
-        .allow_origin(app.options.cors_origins.clone())
-        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])
-        .allow_headers([
-            AUTHORIZATION,
-            CONTENT_TYPE,
-            RANGE,
-            IF_RANGE,
-            IF_NONE_MATCH,
-            HeaderName::from_static("last-event-id"),
-        ])
-        .expose_headers([
-            ACCEPT_RANGES,
-            CONTENT_DISPOSITION,
-            CONTENT_LENGTH,
-            CONTENT_RANGE,
-            ETAG,
-            LAST_MODIFIED,
-        ])
-}
-
-/// Says that the server is there.
-#[utoipa::path(
-    get, path = "/healthz", operation_id = "health", tag = "server",
-    responses((status = 200, description = "It is", body = HealthBody))
-)]
-async fn health() -> Json<HealthBody> {
-    Json(HealthBody { status: "ok", version: env!("CARGO_PKG_VERSION") })
+            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
+        });
+    middleware::wrap(routes, app).with_state(app.clone())
 }

@@ -8,7 +8,7 @@ use super::Context;
 use client::failure::{Failure, Kind, Outcome};
 use client::stop::Stop;
 use client::terminal::notify;
-use courtside_http::{Access, Options, Pace, Server, listen, origin};
+use courtside_http::{Access, PollIntervals, Server, ServerOptions, listen, parse_origin};
 
 /// How long the end of the program waits for threads that are in the middle of something. What they do is one
 /// transaction, or begun again at the next start.
@@ -46,19 +46,19 @@ pub(super) fn run(args: Args, context: Context) -> Outcome<()> {
     let Context { client, json, runtime } = context;
     let client = Arc::new(client);
     let address = address(&args)?;
-    let options = Options {
+    let options = ServerOptions {
         access: Access::at(address.ip(), client.settings.token.clone())?,
         auto_import: !args.no_auto_import,
-        cors_origins: args.cors_origin.iter().map(|text| origin(text)).collect::<Outcome<_>>()?,
+        cors_origins: args.cors_origin.iter().map(|text| parse_origin(text)).collect::<Outcome<_>>()?,
         max_upload_bytes: args.max_upload * GIB,
-        pace: Pace { look: client.settings.poll, ..Pace::default() },
+        poll: PollIntervals { jobs: client.settings.poll, ..PollIntervals::default() },
     };
     let stop = Stop::on_signal()?;
     let served = runtime.block_on(async {
         let server = Server::new(client, options, stop)?;
         let (listener, address) = listen(address).await?;
         announce(address, json)?;
-        let work = server.work();
+        let work = server.spawn_background_tasks();
         server.serve(listener).await;
         work.abort();
         Ok(())

@@ -1,48 +1,59 @@
-//! A job as clients see it, from its register, its row in the library, or both.
+//! Builds a [`JobBody`] from the job's manifest, its row in the library, or both.
 
 use ::jobs::manifest::{Manifest, Status, Target};
+use client::overview::{self, State};
 use serde_json::Value;
 use store::{JobRow, JobStatus};
 use time::OffsetDateTime;
 
-use crate::shapes::{JobBody, JobState, MetadataBody, ProgressBody, UploadBody, rfc3339};
-use client::overview::{self, State};
+use crate::shapes::job::{JobActivity, JobBody, JobState, MetadataBody, ProgressBody, UploadBody};
+use crate::shapes::time::rfc3339;
 
-/// What is known of a job beside register and row.
+/// What this server knows about a job in addition to its manifest and row.
 #[derive(Debug, Default)]
-pub(crate) struct Around {
-    /// Whether this server will import its results.
-    pub(crate) auto_import: bool,
-    /// Why it could not.
-    pub(crate) import_failure: Option<String>,
-    /// Its upload by this server.
-    pub(crate) upload: Option<UploadBody>,
-    /// Why the register may be out of date.
-    pub(crate) warning: Option<String>,
-    /// Now, for people.
-    pub(crate) now: Option<OffsetDateTime>,
+pub(super) struct JobContext {
+    /// Whether this server imports the results when the job completes.
+    pub(super) auto_import: bool,
+    /// Why the import failed, if it did.
+    pub(super) import_failure: Option<String>,
+    /// Progress of this server's upload of the video, while it runs.
+    pub(super) upload: Option<UploadBody>,
+    /// Why the manifest may be out of date.
+    pub(super) warning: Option<String>,
+    /// The current time, to judge the age of the last heartbeat.
+    pub(super) now: Option<OffsetDateTime>,
 }
 
-/// A job of which there is a register, unless its results are in the library: then the row says more.
-pub(crate) fn of_both(manifest: &Manifest, place: Target, row: Option<&JobRow>, around: Around) -> JobBody {
+/// A job with a manifest in the bucket of `target`. Once the results are in the library, the row is used,
+/// because it has more information.
+pub(super) fn from_manifest_and_row(
+    manifest: &Manifest,
+    target: Target,
+    row: Option<&JobRow>,
+    context: JobContext,
+) -> JobBody {
     match row {
-        Some(row) if row.imported => with_register(of_row(row, around), manifest),
-        _ => of_register(manifest, place, row.is_some(), around),
+        Some(row) if row.imported => {
+            let body = from_row(row, context);
+            let metadata = MetadataBody { attempt: Some(manifest.attempt), ..body.metadata };
+            JobBody { metadata, ..body }
+        }
+        _ => from_manifest(manifest, target, row.is_some(), context),
     }
 }
 
-/// A job of which there is a row alone.
-pub(crate) fn of_row(row: &JobRow, around: Around) -> JobBody {
-    let status = state_of(row.status);
+/// A job without a manifest.
+pub(super) fn from_row(row: &JobRow, context: JobContext) -> JobBody {
+    let status = job_state(row.status);
     let message = row.progress_message.clone().unwrap_or_default();
     let state = match (row.imported, status) {
-        (true, _) => "imported",
-        (_, JobState::Pending) if row.is_uploading() => "uploading",
-        (_, JobState::Pending) => "waiting",
-        (_, JobState::Processing) => "tracking",
-        (_, JobState::Completed) => "completed",
-        (_, JobState::Failed) => "failed",
-        (_, JobState::Cancelled) => "cancelled",
+        (true, _) => JobActivity::Imported,
+        (_, JobState::Pending) if row.is_uploading() => JobActivity::Uploading,
+        (_, JobState::Pending) => JobActivity::Waiting,
+        (_, JobState::Processing) => JobActivity::Tracking,
+        (_, JobState::Completed) => JobActivity::Completed,
+        (_, JobState::Failed) => JobActivity::Failed,
+        (_, JobState::Cancelled) => JobActivity::Cancelled,
     };
     let time = |at: Option<OffsetDateTime>| at.map(rfc3339);
     JobBody {
@@ -60,23 +71,18 @@ pub(crate) fn of_row(row: &JobRow, around: Around) -> JobBody {
             target: row.target.map(|target| target.as_str().to_owned()),
             attempt: None,
             worker_id: row.worker_id.clone(),
-            state: state.to_owned(),
+            state,
             fps: None,
             parameters: row.parameters.clone(),
-            upload: around.upload,
-            warning: around.warning,
+            upload: context.upload,
+            warning: context.warning,
         },
     }
 }
 
-/// Adds what only the register knows.
-fn with_register(body: JobBody, manifest: &Manifest) -> JobBody {
-    let metadata = MetadataBody { attempt: Some(manifest.attempt), ..body.metadata };
-    JobBody { metadata, ..body }
-}
-
-fn of_register(manifest: &Manifest, place: Target, is_ours: bool, around: Around) -> JobBody {
-    let view = overview::view(manifest, place, around.now.unwrap_or(OffsetDateTime::UNIX_EPOCH));
+/// A job as its manifest describes it. `is_own` is whether this library submitted it.
+fn from_manifest(manifest: &Manifest, target: Target, is_own: bool, context: JobContext) -> JobBody {
+    let view = overview::view(manifest, target, context.now.unwrap_or(OffsetDateTime::UNIX_EPOCH));
     let n_frames = overview::n_frames(manifest).map_or(0, |n| n as i64);
     let done = manifest.frames_processed.unwrap_or(0) as i64;
     let (current, total, fps) = match &view.state {
@@ -86,14 +92,14 @@ fn of_register(manifest: &Manifest, place: Target, is_ours: bool, around: Around
         State::Publishing => (n_frames.max(done), n_frames.max(done), None),
         _ => (done, n_frames, None),
     };
-    let Standing { status, state, message, error } = standing(manifest, &view.state, is_ours, &around);
+    let Summary { status, state, message, error } = summarize(manifest, &view.state, is_own, &context);
     let total = if manifest.status == Status::Completed { done } else { total };
     JobBody {
         id: view.job_id,
         job_type: "video_detection".to_owned(),
         status,
         progress: progress(current, total, status, message),
-        result: (manifest.status == Status::Imported).then(|| result_of(manifest)),
+        result: (manifest.status == Status::Imported).then(|| result_summary(manifest)),
         error,
         created_at: view.created_at,
         started_at: view.started_at,
@@ -106,48 +112,44 @@ fn of_register(manifest: &Manifest, place: Target, is_ours: bool, around: Around
             state,
             fps,
             parameters: serde_json::to_value(&manifest.parameters).ok(),
-            upload: around.upload,
-            warning: around.warning,
+            upload: context.upload,
+            warning: context.warning,
         },
     }
 }
 
-/// How a job stands, in the words of clients.
-struct Standing {
+/// Status, activity, message and error of a job.
+struct Summary {
     status: JobState,
-    state: String,
+    state: JobActivity,
     message: String,
     error: Option<String>,
 }
 
-fn standing(manifest: &Manifest, state: &State, is_ours: bool, around: &Around) -> Standing {
-    let status = state_of(overview::job_status(manifest.status));
-    let plain = |status, message: &str| Standing {
+/// Completed jobs of this library are shown as being imported while the server imports automatically, and as
+/// failed if that failed.
+fn summarize(manifest: &Manifest, state: &State, is_own: bool, context: &JobContext) -> Summary {
+    let status = job_state(overview::job_status(manifest.status));
+    let summary = |status, message: &str| Summary {
         status,
-        state: word(state),
+        state: state.into(),
         message: message.to_owned(),
         error: manifest.error.clone(),
     };
-    if manifest.status != Status::Completed || !is_ours || !around.auto_import {
-        return plain(status, &state.to_string());
+    if manifest.status != Status::Completed || !is_own || !context.auto_import {
+        return summary(status, &state.to_string());
     }
-    match &around.import_failure {
+    match &context.import_failure {
         Some(why) => {
-            let error = Some(format!("the results could not be imported: {why}"));
-            Standing { error, ..plain(JobState::Failed, "import failed") }
+            let error = Some(format!("cannot import the results: {why}"));
+            Summary { error, ..summary(JobState::Failed, "import failed") }
         }
-        None => Standing { state: "importing".to_owned(), ..plain(JobState::Processing, "importing") },
+        None => Summary { state: JobActivity::Importing, ..summary(JobState::Processing, "importing") },
     }
 }
 
-/// The state's own name.
-fn word(state: &State) -> String {
-    let value = serde_json::to_value(state).unwrap_or_default();
-    value.get("state").and_then(Value::as_str).unwrap_or_default().to_owned()
-}
-
-/// What the register knows of results that another library took.
-fn result_of(manifest: &Manifest) -> Value {
+/// What the manifest records about results that another library imported.
+fn result_summary(manifest: &Manifest) -> Value {
     serde_json::json!({
         "video_id": manifest.video_id,
         "detections": manifest.result.as_ref().map(|result| result.detections),
@@ -166,7 +168,7 @@ fn progress(current: i64, total: i64, status: JobState, message: String) -> Prog
     ProgressBody { current, total, percentage, message }
 }
 
-fn state_of(status: JobStatus) -> JobState {
+fn job_state(status: JobStatus) -> JobState {
     match status {
         JobStatus::Pending => JobState::Pending,
         JobStatus::Processing => JobState::Processing,

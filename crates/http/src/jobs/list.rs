@@ -1,4 +1,4 @@
-//! The list of jobs: those of the library and those of the buckets.
+//! `GET /api/jobs`: the jobs in the library and in the buckets.
 
 use std::collections::HashMap;
 
@@ -8,27 +8,28 @@ use axum::extract::State;
 use store::{JobFilter, JobRow};
 use utoipa::IntoParams;
 
-use super::around;
-use super::body::{Around, of_both, of_row};
-use crate::extract::{Fields, FromFields, Query};
-use crate::job_cache::Picture;
-use crate::problem::{Answer, ValidationBody};
-use crate::shapes::{JobBody, JobState, JobsBody};
-use crate::state::App;
+use super::body::{JobContext, from_manifest_and_row, from_row};
+use super::load::job_context;
+use crate::api_error::{ApiResult, ValidationBody};
+use crate::app::{App, AppState};
+use crate::background::job_cache::JobSnapshot;
+use crate::extract::fields::{Fields, FromFields};
+use crate::extract::query::Query;
+use crate::shapes::job::{JobBody, JobState, JobsBody};
 
 const DEFAULT_LIMIT: i64 = 100;
 const MAX_LIMIT: i64 = 1000;
 
-/// Which jobs.
+/// Which jobs to list.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct JobsQuery {
-    /// Those that are so far.
+    /// Only jobs with this status.
     #[param(inline, required = false)]
     status: Option<JobState>,
-    /// Those of a video.
+    /// Only jobs of this video.
     video_id: Option<i64>,
-    /// At most so many.
+    /// Maximum number of jobs.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<i64>,
 }
@@ -43,56 +44,61 @@ impl FromFields for JobsQuery {
     }
 }
 
-/// Lists jobs, the newest first.
+/// List jobs, newest first.
 #[utoipa::path(
     get, path = "/api/jobs", operation_id = "list_jobs", tag = "jobs", params(JobsQuery),
     responses(
         (status = 200, description = "The jobs", body = JobsBody),
-        (status = 422, description = "A parameter is wrong", body = ValidationBody),
+        (status = 422, description = "A parameter is invalid", body = ValidationBody),
     )
 )]
-pub(crate) async fn list(State(app): State<App>, Query(query): Query<JobsQuery>) -> Answer<Json<JobsBody>> {
-    let picture = app.board.recent(&app, app.options.pace.listing).await;
-    let mut jobs = bodies(&app, &picture).await?;
+pub(crate) async fn list(
+    State(app): State<AppState>,
+    Query(query): Query<JobsQuery>,
+) -> ApiResult<Json<JobsBody>> {
+    let snapshot = app.job_cache.recent(app.options.poll.job_list_max_age).await;
+    let mut jobs = all_jobs(&app, &snapshot).await?;
     jobs.retain(|job| query.status.is_none_or(|status| job.status == status));
     jobs.retain(|job| query.video_id.is_none_or(|id| job.metadata.video_id == Some(id)));
     jobs.sort_by(|a, b| (&b.created_at, &b.id).cmp(&(&a.created_at, &a.id)));
     let total = jobs.len();
     jobs.truncate(query.limit.unwrap_or(DEFAULT_LIMIT) as usize);
-    let unreadable = picture.unreadable.clone();
-    Ok(Json(JobsBody { jobs, total, unreadable, warning: picture.warning() }))
+    let unreadable = snapshot.unreadable.clone();
+    Ok(Json(JobsBody { jobs, total, unreadable, warning: snapshot.warning() }))
 }
 
-/// How many jobs stand how, as far as is known now.
-pub(crate) async fn standings(app: &App) -> Answer<HashMap<&'static str, usize>> {
+/// The number of jobs with each status, from the last poll of the manifests.
+pub(crate) async fn count_by_status(app: &App) -> ApiResult<HashMap<&'static str, usize>> {
     let mut counts: HashMap<_, _> = JobState::WORDS.iter().map(|(word, _)| (*word, 0)).collect();
-    for job in bodies(app, &app.board.picture()).await? {
+    for job in all_jobs(app, &app.job_cache.snapshot()).await? {
         let word = JobState::WORDS.iter().find(|(_, state)| *state == job.status).map(|(word, _)| *word);
         *counts.entry(word.unwrap_or("unknown")).or_default() += 1;
     }
     Ok(counts)
 }
 
-/// All jobs.
-async fn bodies(app: &App, picture: &Picture) -> Answer<Vec<JobBody>> {
-    let rows = app.library(|_, library| Ok(library.jobs(&JobFilter::default())?)).await?;
+/// The jobs with a manifest, then those that only the library has.
+async fn all_jobs(app: &App, snapshot: &JobSnapshot) -> ApiResult<Vec<JobBody>> {
+    let rows = app.client.with_library(|_, library| Ok(library.jobs(&JobFilter::default())?)).await?;
     let rows: HashMap<String, JobRow> = rows.into_iter().map(|row| (row.id.clone(), row)).collect();
-    let mut jobs: Vec<JobBody> = picture
+    let mut jobs: Vec<JobBody> = snapshot
         .jobs
         .values()
-        .map(|seen| {
-            let around = Around { import_failure: app.import_failures.of(&seen.manifest), ..around(app) };
-            of_both(&seen.manifest, seen.place, rows.get(seen.manifest.job_id.as_str()), around)
+        .map(|job| {
+            let import_failure = app.import_failures.get(&job.manifest);
+            let context = JobContext { import_failure, ..job_context(app) };
+            let row = rows.get(job.manifest.job_id.as_str());
+            from_manifest_and_row(&job.manifest, job.target, row, context)
         })
         .collect();
-    let alone = rows.values().filter(|row| !is_seen(picture, &row.id));
-    jobs.extend(alone.map(|row| {
+    let without_manifest = rows.values().filter(|row| !has_manifest(snapshot, &row.id));
+    jobs.extend(without_manifest.map(|row| {
         let upload = JobId::new(row.id.clone()).ok().and_then(|id| app.uploads.progress(&id));
-        of_row(row, Around { upload, ..around(app) })
+        from_row(row, JobContext { upload, ..job_context(app) })
     }));
     Ok(jobs)
 }
 
-fn is_seen(picture: &Picture, id: &str) -> bool {
-    JobId::new(id).is_ok_and(|id| picture.jobs.contains_key(&id))
+fn has_manifest(snapshot: &JobSnapshot, id: &str) -> bool {
+    JobId::new(id).is_ok_and(|id| snapshot.jobs.contains_key(&id))
 }

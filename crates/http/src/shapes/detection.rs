@@ -1,46 +1,46 @@
-//! Detections, and figures about them.
+//! Bodies about detections, tracks and their statistics.
 
 use serde::Serialize;
 use store::{DetectionRow, DetectionStats, TrackSummary};
 use utoipa::ToSchema;
 
-/// Detections of a video, by frame, then track.
+/// Detections of a video, ordered by frame, then track.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DetectionsBody {
-    /// The video.
+    /// Id of the video in the library.
     pub(crate) video_id: i64,
-    /// Detections that match, the limit aside.
+    /// Number of matching detections, regardless of `limit`.
     pub(crate) total_detections: i64,
-    /// Frames with at least one of them.
+    /// Number of frames with at least one matching detection.
     pub(crate) frames_with_detections: i64,
-    /// At most `limit` of them.
+    /// The matching detections, at most `limit`.
     pub(crate) detections: Vec<DetectionBody<'static>>,
 }
 
-/// One box of one track on one frame.
+/// The box of one track on one frame.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DetectionBody<'a> {
-    /// Its number.
+    /// Id of the detection in the library.
     id: i64,
-    /// The video.
+    /// Id of the video in the library.
     video_id: i64,
-    /// Frame in the source video, from 0.
+    /// Index of the frame in the source video, from 0.
     frame_number: i64,
-    /// The player, where somebody named one.
+    /// The player's id, if one is assigned.
     #[schema(required)]
     player_id: Option<i64>,
-    /// Where it is.
+    /// The box around the player.
     bbox: BoxBody,
-    /// The track.
+    /// The track's id, unique within a job.
     tracking_id: i64,
-    /// How sure the model is, 0 to 1.
+    /// Confidence of the model, 0 to 1.
     confidence_score: f64,
-    /// The job that brought it; null for those of other programs.
+    /// The job that produced it; null if another program did.
     #[schema(required)]
     job_id: Option<&'a str>,
 }
 
-/// A box in source pixels, from the top left corner.
+/// A box in source pixels; `x` and `y` are its top left corner.
 #[derive(Debug, Serialize, ToSchema)]
 struct BoxBody {
     x: f64,
@@ -50,7 +50,7 @@ struct BoxBody {
 }
 
 impl<'a> DetectionBody<'a> {
-    pub(crate) fn of(row: &DetectionRow, job_id: Option<&'a str>) -> Self {
+    pub(crate) fn new(row: &DetectionRow, job_id: Option<&'a str>) -> Self {
         let [x, y, width, height] = row.detection.bbox;
         Self {
             id: row.id,
@@ -65,34 +65,34 @@ impl<'a> DetectionBody<'a> {
     }
 }
 
-/// Figures about the detections of a video.
+/// Statistics of the detections of a video.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct StatsBody {
-    /// The video.
+    /// Id of the video in the library.
     video_id: i64,
-    /// Frames that were looked at.
+    /// Number of frames that were tracked.
     total_frames_processed: i64,
-    /// Detections.
+    /// Number of its detections.
     total_detections: i64,
-    /// Frames with at least one.
+    /// Number of frames with at least one detection.
     frames_with_detections: i64,
-    /// Detections to a processed frame.
+    /// Mean number of detections per tracked frame.
     avg_detections_per_frame: f64,
-    /// Tracks.
+    /// Number of different tracks.
     n_tracks: i64,
-    /// First frame with a detection.
+    /// Index of the first frame with a detection.
     #[schema(required)]
     first_frame: Option<i64>,
-    /// Last frame with a detection.
+    /// Index of the last frame with a detection.
     #[schema(required)]
     last_frame: Option<i64>,
-    /// Mean of the confidence.
+    /// Mean confidence of the detections.
     #[schema(required)]
     mean_confidence: Option<f64>,
 }
 
 impl StatsBody {
-    pub(crate) fn of(video_id: i64, stats: &DetectionStats) -> Self {
+    pub(crate) fn new(video_id: i64, stats: &DetectionStats) -> Self {
         Self {
             video_id,
             total_frames_processed: stats.total_frames_processed,
@@ -110,27 +110,28 @@ impl StatsBody {
 /// The tracks of a video.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TracksBody {
-    /// The video.
+    /// Id of the video in the library.
     pub(crate) video_id: i64,
-    /// By import, then track.
+    /// The tracks, ordered by import, then track.
     pub(crate) tracks: Vec<TrackBody>,
 }
 
-/// Figures about one track.
+/// Statistics of one track.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TrackBody {
-    /// The track.
+    /// The track's id, unique within an import.
     tracking_id: i64,
-    /// The import that brought it; tracks of different imports are different tracks, whatever their numbers.
+    /// The import that the track belongs to. Tracks of different imports are different tracks, even if their
+    /// ids are equal.
     #[schema(required)]
     import_id: Option<i64>,
-    /// Detections.
+    /// Number of its detections.
     n_detections: i64,
-    /// First frame with it.
+    /// Index of its first frame.
     first_frame: i64,
-    /// Last frame with it.
+    /// Index of its last frame.
     last_frame: i64,
-    /// Mean of the confidence.
+    /// Mean confidence of the detections.
     mean_confidence: f64,
 }
 

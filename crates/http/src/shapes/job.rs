@@ -1,38 +1,39 @@
-//! Jobs.
+//! Bodies about jobs.
 
+use client::overview::State;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-/// A job that was taken on.
+/// The job that a submission created.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DetectBody {
-    /// The job.
+    /// Id of the job, a UUID for jobs of Courtside.
     pub(crate) job_id: String,
-    /// The video.
+    /// Id of the video in the library.
     pub(crate) video_id: i64,
-    /// What happens next.
+    /// What happens next, for people.
     pub(crate) message: String,
 }
 
-/// How far a job is.
+/// The status of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum JobState {
-    /// Its video is uploaded, or it waits for a worker.
+    /// The video is being uploaded, or the job waits for a worker.
     Pending,
-    /// A worker has it, or its results are being imported.
+    /// A worker has claimed it, or its results are being imported.
     Processing,
-    /// Its results are in the library; without automatic import, in the bucket.
+    /// The results are in the library or, without automatic import, in the bucket.
     Completed,
-    /// It was given up, or its results cannot be imported.
+    /// All attempts failed, or the results cannot be imported.
     Failed,
-    /// Somebody cancelled it.
+    /// The user cancelled it.
     Cancelled,
 }
 
 impl JobState {
-    /// Every state and its word.
+    /// Every status with its serialized name.
     pub(crate) const WORDS: [(&str, Self); 5] = [
         ("pending", Self::Pending),
         ("processing", Self::Processing),
@@ -41,24 +42,24 @@ impl JobState {
         ("cancelled", Self::Cancelled),
     ];
 
-    /// Whether it ends unless somebody retries it.
-    pub(crate) fn is_over(self) -> bool {
+    /// Whether the job stays like this unless the user retries it.
+    pub(crate) fn is_finished(self) -> bool {
         !matches!(self, Self::Pending | Self::Processing)
     }
 }
 
-/// A job.
+/// A job and its progress.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct JobBody {
-    /// Its id.
+    /// Id of the job, a UUID for jobs of Courtside.
     pub(crate) id: String,
-    /// `video_detection`.
+    /// Always `video_detection` for jobs of Courtside.
     pub(crate) job_type: String,
-    /// How far it is.
+    /// The status of the job.
     pub(crate) status: JobState,
-    /// The same in numbers and words.
+    /// Progress in frames, and as text.
     pub(crate) progress: ProgressBody,
-    /// What came of it, once its results are in the library.
+    /// Summary of the results, once they are in the library.
     #[schema(required, value_type = Option<Object>)]
     pub(crate) result: Option<Value>,
     /// Why it failed, or why its last attempt did.
@@ -67,92 +68,144 @@ pub(crate) struct JobBody {
     /// When it was submitted, RFC 3339.
     #[schema(required)]
     pub(crate) created_at: Option<String>,
-    /// When the present or last attempt began.
+    /// When the current or last attempt started, RFC 3339.
     #[schema(required)]
     pub(crate) started_at: Option<String>,
-    /// When it ended.
+    /// When it ended, RFC 3339.
     #[schema(required)]
     pub(crate) completed_at: Option<String>,
-    /// More about it.
+    /// Details of the job.
     pub(crate) metadata: MetadataBody,
 }
 
 /// Progress of a job, in frames.
-#[derive(Debug, Clone, Default, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct ProgressBody {
-    /// Frames done.
+    /// Frames tracked so far.
     pub(crate) current: i64,
-    /// Of so many; 0 when unknown.
+    /// Frames to track; 0 if unknown.
     pub(crate) total: i64,
-    /// 0 to 100.
+    /// Progress in percent, 0 to 100.
     pub(crate) percentage: f64,
-    /// What it is doing.
+    /// What the job is doing, for people.
     pub(crate) message: String,
 }
 
-/// More about a job.
-#[derive(Debug, Clone, Default, Serialize, ToSchema)]
+/// Details of a job.
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct MetadataBody {
-    /// The video.
+    /// Id of the video in the library.
     #[schema(required)]
     pub(crate) video_id: Option<i64>,
-    /// Where it runs: `local` or `cloud`.
+    /// Where the job runs: `local` or `cloud`.
     #[schema(required)]
     pub(crate) target: Option<String>,
-    /// Attempts so far.
+    /// Number of attempts so far.
     #[schema(required)]
     pub(crate) attempt: Option<u32>,
-    /// Who has or had it.
+    /// The worker that has claimed it, or did last.
     #[schema(required)]
     pub(crate) worker_id: Option<String>,
-    /// What it is doing, in one word: `uploading`, `waiting`, `downloading`, `starting`, `tracking`, `publishing`,
-    /// `stalled`, `ready_to_import`, `importing`, `imported`, `failed`, `cancelled`.
-    pub(crate) state: String,
-    /// Frames per second, while it is tracked.
+    /// What the job is doing, for programs: `uploading`, `waiting`, `downloading`, `starting`, `tracking`,
+    /// `publishing`, `stalled`, `ready_to_import`, `importing`, `imported`, `completed`, `failed`,
+    /// `cancelled`.
+    #[schema(value_type = String)]
+    pub(crate) state: JobActivity,
+    /// Frames tracked per second, while a worker tracks.
     #[schema(required)]
     pub(crate) fps: Option<f64>,
-    /// What was asked for.
+    /// The parameters of the submission.
     #[schema(required, value_type = Option<Object>)]
     pub(crate) parameters: Option<Value>,
-    /// The upload, while this server does it.
+    /// Progress of the upload, while this server uploads the video.
     #[schema(required)]
     pub(crate) upload: Option<UploadBody>,
-    /// Why this may be out of date.
+    /// Why this information may be out of date.
     #[schema(required)]
     pub(crate) warning: Option<String>,
 }
 
-/// An upload under way.
+/// What a job is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum JobActivity {
+    /// Its video is being uploaded to the bucket.
+    Uploading,
+    /// It waits for a worker.
+    Waiting,
+    /// A worker downloads the video, or reports a stage that this version does not know.
+    Downloading,
+    /// A worker prepares to track.
+    Starting,
+    /// A worker tracks the players.
+    Tracking,
+    /// A worker uploads the results.
+    Publishing,
+    /// Its worker stopped sending heartbeats.
+    Stalled,
+    /// The results are in the bucket.
+    ReadyToImport,
+    /// This server imports the results, or will soon.
+    Importing,
+    /// The results are in the library.
+    Imported,
+    /// Another program completed it.
+    Completed,
+    /// All attempts failed, or its upload did.
+    Failed,
+    /// The user cancelled it.
+    Cancelled,
+}
+
+impl From<&State> for JobActivity {
+    fn from(state: &State) -> Self {
+        match state {
+            State::Uploading => Self::Uploading,
+            State::Waiting => Self::Waiting,
+            State::Downloading { .. } => Self::Downloading,
+            State::Starting => Self::Starting,
+            State::Tracking { .. } => Self::Tracking,
+            State::Publishing => Self::Publishing,
+            State::Stalled { .. } => Self::Stalled,
+            State::ReadyToImport => Self::ReadyToImport,
+            State::Imported { .. } => Self::Imported,
+            State::Failed => Self::Failed,
+            State::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+/// Progress of an upload.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub(crate) struct UploadBody {
-    /// Bytes in the bucket.
+    /// Bytes uploaded so far.
     pub(crate) sent_bytes: u64,
-    /// Of so many; 0 before it has begun.
+    /// Bytes to upload; 0 before the upload starts.
     pub(crate) total_bytes: u64,
 }
 
-/// An event, as `EventSource` has it.
+/// A server-sent event, with the fields of `EventSource`.
 #[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "only described: events are written as they come")]
+#[expect(dead_code, reason = "describes the events in the OpenAPI document; they are not serialized from it")]
 pub(crate) struct EventBody {
-    /// `message`; `error` when the job cannot be looked at any more, and then the data are `{"detail": …}`.
+    /// `message`, or `error` if the job can no longer be read; the data is then `{"detail": …}`.
     event: Option<String>,
-    /// The job, as `GET /api/jobs/{job_id}` has it: JSON.
+    /// The job as JSON, as `GET /api/jobs/{job_id}` returns it.
     data: String,
-    /// `end` on the last event.
+    /// `end` for the last event.
     id: Option<String>,
 }
 
-/// Jobs, the newest first.
+/// A list of jobs, newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct JobsBody {
-    /// At most `limit` of them.
+    /// The matching jobs, at most `limit`.
     pub(crate) jobs: Vec<JobBody>,
-    /// Jobs that match.
+    /// Number of matching jobs, regardless of `limit`.
     pub(crate) total: usize,
-    /// Registers that cannot be understood.
+    /// Manifests that cannot be parsed, each with the reason.
     pub(crate) unreadable: Vec<String>,
-    /// Why this may be out of date.
+    /// Why this information may be out of date.
     #[schema(required)]
     pub(crate) warning: Option<String>,
 }

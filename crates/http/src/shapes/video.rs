@@ -1,62 +1,62 @@
-//! Videos.
+//! Bodies about videos.
 
 use serde::Serialize;
 use store::{ProcessingStatus, Video};
 use utoipa::ToSchema;
 
-use super::rfc3339;
+use super::time::rfc3339;
 
-/// A video.
+/// A video in the library.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct VideoBody {
-    /// Its number.
+    /// Id of the video in the library.
     id: i64,
-    /// The game it shows.
+    /// The id of its game.
     game_id: i64,
-    /// The file.
+    /// Path of the file on the server's machine.
     file_path: String,
-    /// Its key in the bucket, where it was uploaded.
+    /// Its key in the bucket, once it was uploaded.
     #[schema(required)]
     r2_key: Option<String>,
-    /// A picture of it.
+    /// Path of its thumbnail image.
     #[schema(required)]
     thumbnail_path: Option<String>,
-    /// Length in seconds.
+    /// Duration of the video in seconds.
     #[schema(required)]
     duration_seconds: Option<f64>,
-    /// Frames per second.
+    /// Frames per second of the video.
     #[schema(required)]
     fps: Option<f64>,
-    /// `1920x1080`.
+    /// Width and height in pixels, such as `1920x1080`.
     #[schema(required)]
     resolution: Option<String>,
-    /// When it came into the library, RFC 3339.
+    /// When it was added to the library, RFC 3339.
     #[schema(required)]
     upload_date: Option<String>,
-    /// Whether detections of it were ever completed.
+    /// Whether detections of it were ever imported.
     processed: bool,
     processing_status: VideoState,
-    /// When it was filmed, RFC 3339.
+    /// When it was recorded, RFC 3339.
     #[schema(required)]
     recorded_at: Option<String>,
-    /// Its place among the videos of its game.
+    /// Its position among the videos of its game.
     #[schema(required)]
     sequence_order: Option<i64>,
-    /// Where it begins within its game, in seconds.
+    /// When it starts within its game, in seconds.
     #[schema(required)]
     game_time_offset: Option<f64>,
-    /// Number of frames.
+    /// Number of frames in the file.
     #[schema(required)]
     n_frames: Option<i64>,
     /// Size of the file in bytes.
     #[schema(required)]
     size_bytes: Option<i64>,
-    /// SHA-256 of the file, in hexadecimal.
+    /// SHA-256 of the file in hexadecimal.
     #[schema(required)]
     sha256: Option<String>,
 }
 
-/// How far a video is.
+/// The state of a video, taken from its latest job.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum VideoState {
@@ -100,12 +100,12 @@ impl From<Video> for VideoBody {
 pub(crate) struct VideosBody {
     /// The videos of this page.
     pub(crate) videos: Vec<VideoBody>,
-    /// Videos in all.
+    /// Number of videos in the library.
     pub(crate) total: i64,
-    /// This page, from 1.
+    /// The number of this page, from 1.
     pub(crate) page: i64,
-    /// Videos to a page.
+    /// Maximum number of videos per page.
     pub(crate) page_size: i64,
-    /// Number of pages.
+    /// Number of pages of this size.
     pub(crate) total_pages: i64,
 }

@@ -1,15 +1,15 @@
-//! Detections and figures about them.
+//! Listing detections, their statistics and tracks.
 
 use serde_json::json;
 use store::{ImportJob, NewVideo, ResultsSummary, StoreError, StoredDetection};
 
-use super::site::Site;
+use super::test_server::TestServer;
 
-/// A video with so many frames of two tracks; the second is there on even frames alone.
-fn filled(site: &Site, n_frames: i64) -> i64 {
-    let mut library = site.library();
+/// Adds a video with two tracks on this many frames; the second track is on even frames only. Returns its id.
+fn add_tracked_video(server: &TestServer, n_frames: i64) -> i64 {
+    let mut library = server.library();
     let video = library.add_video(&NewVideo::at("/games/final.mp4")).unwrap();
-    let one = |frame: i64, track_id: i64| StoredDetection {
+    let detection = |frame: i64, track_id: i64| StoredDetection {
         frame,
         track_id,
         bbox: [1.5, 2.25, 30.0, 60.5],
@@ -18,9 +18,9 @@ fn filled(site: &Site, n_frames: i64) -> i64 {
     let job = ImportJob::new("job-1", video.id, "sha256");
     let import = library.import(&job, |writer| {
         for frame in 0..n_frames {
-            writer.push(&[one(frame, 1)])?;
+            writer.push(&[detection(frame, 1)])?;
             if frame % 2 == 0 {
-                writer.push(&[one(frame, 2)])?;
+                writer.push(&[detection(frame, 2)])?;
             }
         }
         Ok::<_, StoreError>(ResultsSummary { frames_processed: Some(n_frames * 2), completed_at: None })
@@ -30,10 +30,10 @@ fn filled(site: &Site, n_frames: i64) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn detections_have_the_shape_that_clients_know() {
-    let site = Site::new();
-    let id = filled(&site, 10);
-    let reply = site.get(&format!("/api/videos/{id}/detections?frame_start=4&frame_end=5")).await;
+async fn detections_have_the_documented_shape() {
+    let server = TestServer::new();
+    let id = add_tracked_video(&server, 10);
+    let reply = server.get(&format!("/api/videos/{id}/detections?frame_start=4&frame_end=5")).await;
     assert_eq!(reply.header("content-type"), "application/json");
     let detection = |row: i64, frame: i64, track: i64, confidence: f64| {
         json!({
@@ -53,9 +53,9 @@ async fn detections_have_the_shape_that_clients_know() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn detections_are_chosen_by_frame_confidence_and_limit() {
-    let site = Site::new();
-    let id = filled(&site, 3000);
+async fn filters_by_frame_confidence_and_limit() {
+    let server = TestServer::new();
+    let id = add_tracked_video(&server, 3000);
     for (query, total, frames, listed) in [
         ("", 4500, 3000, 4500),
         ("?frame_start=0&frame_end=0", 2, 1, 2),
@@ -69,7 +69,7 @@ async fn detections_are_chosen_by_frame_confidence_and_limit() {
         ("?limit=1024", 4500, 3000, 1024),
         ("?limit=500000", 4500, 3000, 4500),
     ] {
-        let body = site.get(&format!("/api/videos/{id}/detections{query}")).await.expect(200);
+        let body = server.get(&format!("/api/videos/{id}/detections{query}")).await.expect(200);
         assert_eq!(body["total_detections"], total, "{query}");
         assert_eq!(body["frames_with_detections"], frames, "{query}");
         assert_eq!(body["detections"].as_array().unwrap().len(), listed, "{query}");
@@ -77,9 +77,9 @@ async fn detections_are_chosen_by_frame_confidence_and_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_parameters_are_named() {
-    let site = Site::new();
-    let id = filled(&site, 1);
+async fn invalid_parameters_are_reported() {
+    let server = TestServer::new();
+    let id = add_tracked_video(&server, 1);
     for (query, want) in [
         ("limit=0", "query.limit greater_than_equal"),
         ("limit=500001", "query.limit less_than_equal"),
@@ -89,7 +89,7 @@ async fn wrong_parameters_are_named() {
         ("min_confidence=nan", "query.min_confidence float_parsing"),
     ] {
         assert_eq!(
-            site.get(&format!("/api/videos/{id}/detections?{query}")).await.issues(),
+            server.get(&format!("/api/videos/{id}/detections?{query}")).await.issues(),
             [want],
             "{query}"
         );
@@ -97,10 +97,10 @@ async fn wrong_parameters_are_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn figures() {
-    let site = Site::new();
-    let id = filled(&site, 10);
-    let stats = site.get(&format!("/api/videos/{id}/detections/stats")).await.expect(200);
+async fn returns_statistics_and_tracks() {
+    let server = TestServer::new();
+    let id = add_tracked_video(&server, 10);
+    let stats = server.get(&format!("/api/videos/{id}/detections/stats")).await.expect(200);
     for (name, want) in [
         ("video_id", json!(id)),
         ("total_frames_processed", json!(20)),
@@ -113,13 +113,13 @@ async fn figures() {
     ] {
         assert_eq!(stats[name], want, "{name}");
     }
-    let tracks = site.get(&format!("/api/videos/{id}/tracks")).await.expect(200);
+    let tracks = server.get(&format!("/api/videos/{id}/tracks")).await.expect(200);
     assert_eq!(tracks["tracks"][1]["tracking_id"], 2);
     assert_eq!(tracks["tracks"][1]["n_detections"], 5);
     assert_eq!(tracks["tracks"][1]["last_frame"], 8);
-    let empty = site.library().add_video(&NewVideo::at("/games/other.mp4")).unwrap().id;
-    let stats = site.get(&format!("/api/videos/{empty}/detections/stats")).await.expect(200);
+    let empty = server.library().add_video(&NewVideo::at("/games/other.mp4")).unwrap().id;
+    let stats = server.get(&format!("/api/videos/{empty}/detections/stats")).await.expect(200);
     assert_eq!((&stats["total_detections"], &stats["avg_detections_per_frame"]), (&json!(0), &json!(0.0)));
-    let none = site.get(&format!("/api/videos/{empty}/detections")).await.expect(200);
+    let none = server.get(&format!("/api/videos/{empty}/detections")).await.expect(200);
     assert_eq!(none["detections"], json!([]));
 }

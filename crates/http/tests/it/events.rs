@@ -1,30 +1,31 @@
-//! A job followed by server-sent events.
+//! Following a job by server-sent events.
 
 use axum::body::{Body, BodyDataStream};
 use axum::http::Method;
 use futures::StreamExt;
 use serde_json::{Value, json};
 
-use super::site::{Site, request};
-use super::worker::{claim, found, publish, tracked};
+use super::fake_worker::{claim, detections, heartbeat, publish};
+use super::test_server::{TestServer, request};
 
-/// Events as they come.
+/// An open event stream.
 struct Events {
     stream: BodyDataStream,
+    /// Received text that is not yet a complete event.
     text: String,
 }
 
 impl Events {
-    async fn of(site: &Site, job: &str) -> Self {
+    async fn open(server: &TestServer, job: &str) -> Self {
         let response =
-            site.send(request(Method::GET, &format!("/api/jobs/{job}/events"), &[], Body::empty())).await;
+            server.send(request(Method::GET, &format!("/api/jobs/{job}/events"), &[], Body::empty())).await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         assert_eq!(response.headers()["cache-control"], "no-cache");
         Self { stream: response.into_body().into_data_stream(), text: String::new() }
     }
 
-    /// The fields of the next event; `None` at the end.
+    /// The fields of the next event; `None` when the stream has ended.
     async fn next(&mut self) -> Option<Vec<(String, String)>> {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
@@ -38,13 +39,13 @@ impl Events {
         }
     }
 
-    /// The next event's job, once it is as wanted.
-    async fn job_when(&mut self, is_so: impl Fn(&Value) -> bool) -> Value {
+    /// The job of the next event that meets the condition.
+    async fn job_when(&mut self, condition: impl Fn(&Value) -> bool) -> Value {
         loop {
-            let event = self.next().await.expect("the stream ended");
+            let event = self.next().await.expect("the stream has ended");
             let data = event.iter().find(|(name, _)| name == "data").expect("an event has data");
             let job = serde_json::from_str(&data.1).unwrap();
-            if is_so(&job) {
+            if condition(&job) {
                 return job;
             }
         }
@@ -52,23 +53,23 @@ impl Events {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_is_followed_to_its_end() {
-    let site = Site::new().working();
-    let id = site.video("game.mkv").await;
-    let job = site.detect(id).await;
-    site.waiting(&job).await;
-    let mut events = Events::of(&site, &job).await;
+async fn follows_a_job_until_it_is_imported() {
+    let server = TestServer::new().with_background_tasks();
+    let id = server.add_video("game.mkv").await;
+    let job = server.detect(id).await;
+    server.job_when_queued(&job).await;
+    let mut events = Events::open(&server, &job).await;
     let waiting = events.job_when(|_| true).await;
     assert_eq!((&waiting["id"], &waiting["status"]), (&json!(job), &json!("pending")));
-    assert_eq!(waiting, site.job(&job).await);
-    let lease = claim(&site).await;
+    assert_eq!(waiting, server.job(&job).await);
+    let lease = claim(&server).await;
     events.job_when(|job| job["status"] == "processing").await;
     for n in [3, 9] {
-        lease.heartbeat(&tracked(n)).await.unwrap();
+        lease.heartbeat(&heartbeat(n)).await.unwrap();
         let job = events.job_when(|job| job["progress"]["current"] == n).await;
         assert_eq!(job["metadata"]["state"], "tracking");
     }
-    publish(&lease, &found()).await;
+    publish(&lease, &detections()).await;
     let completed = events.job_when(|job| job["status"] != "processing").await;
     assert_eq!(
         (&completed["status"], &completed["metadata"]["state"]),
@@ -79,35 +80,35 @@ async fn a_job_is_followed_to_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_over_is_told_once() {
-    let site = Site::new();
-    let id = site.video("game.mkv").await;
-    let job = site.detect(id).await;
-    site.waiting(&job).await;
-    site.delete(&format!("/api/jobs/{job}")).await;
-    let mut events = Events::of(&site, &job).await;
+async fn a_finished_job_is_sent_once() {
+    let server = TestServer::new();
+    let id = server.add_video("game.mkv").await;
+    let job = server.detect(id).await;
+    server.job_when_queued(&job).await;
+    server.delete(&format!("/api/jobs/{job}")).await;
+    let mut events = Events::open(&server, &job).await;
     let event = events.next().await.unwrap();
     assert!(event.contains(&("id".to_owned(), "end".to_owned())), "{event:?}");
     assert!(events.next().await.is_none());
-    // A browser comes back by itself, and is told to stay away.
+    // A browser reconnects automatically; 204 makes it stop.
     let path = format!("/api/jobs/{job}/events");
-    let again = site.get_with(&path, &[("last-event-id", "end")]).await;
+    let again = server.get_with(&path, &[("last-event-id", "end")]).await;
     assert_eq!((again.status.as_u16(), again.body.len()), (204, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_may_follow_one_job() {
-    let site = Site::new();
-    let id = site.video("game.mkv").await;
-    let job = site.detect(id).await;
-    site.waiting(&job).await;
+async fn many_clients_can_follow_one_job() {
+    let server = TestServer::new();
+    let id = server.add_video("game.mkv").await;
+    let job = server.detect(id).await;
+    server.job_when_queued(&job).await;
     let mut all = Vec::new();
     for _ in 0..20 {
-        let mut events = Events::of(&site, &job).await;
+        let mut events = Events::open(&server, &job).await;
         events.job_when(|job| job["status"] == "pending").await;
         all.push(events);
     }
-    site.delete(&format!("/api/jobs/{job}")).await;
+    server.delete(&format!("/api/jobs/{job}")).await;
     for mut events in all {
         events.job_when(|job| job["status"] == "cancelled").await;
         assert!(events.next().await.is_none());
@@ -115,13 +116,13 @@ async fn many_may_follow_one_job() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn streams_end_with_the_server() {
-    let site = Site::new();
-    let id = site.video("game.mkv").await;
-    let job = site.detect(id).await;
-    site.waiting(&job).await;
-    let mut events = Events::of(&site, &job).await;
+async fn streams_end_when_the_server_stops() {
+    let server = TestServer::new();
+    let id = server.add_video("game.mkv").await;
+    let job = server.detect(id).await;
+    server.job_when_queued(&job).await;
+    let mut events = Events::open(&server, &job).await;
     events.job_when(|_| true).await;
-    site.stop.request();
+    server.stop.request();
     while events.next().await.is_some() {}
 }

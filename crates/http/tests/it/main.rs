@@ -1,15 +1,18 @@
-//! The HTTP interface as a whole, on a real library and bucket: requests go in, answers come out.
+//! Tests of the complete HTTP server with a real library and bucket: each sends requests and checks the
+//! responses.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking, like the tests themselves")]
 
+mod authorization;
 mod detections;
-mod documented;
 mod events;
-mod guarded;
+mod fake_worker;
 mod imports;
+mod job_uploads;
 mod jobs;
-mod player;
-mod site;
-mod uploads;
+mod metrics;
+mod openapi;
+mod stream;
+mod test_server;
+mod video_uploads;
 mod videos;
-mod worker;

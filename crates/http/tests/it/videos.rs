@@ -1,15 +1,15 @@
-//! Listing, showing and registering videos.
+//! Listing, showing and adding videos.
 
 use serde_json::json;
 
-use super::site::{Site, clip, names};
+use super::test_server::{TestServer, clip, file_names};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_video_is_registered_listed_and_shown() {
-    let site = Site::new();
-    let id = site.video("game one.mkv").await;
-    let video = site.get(&format!("/api/videos/{id}")).await.expect(200);
-    let file = site.videos().canonicalize().unwrap().join("game one.mkv");
+async fn adds_lists_and_shows_a_video() {
+    let server = TestServer::new();
+    let id = server.add_video("game one.mkv").await;
+    let video = server.get(&format!("/api/videos/{id}")).await.expect(200);
+    let file = server.video_folder().canonicalize().unwrap().join("game one.mkv");
     assert_eq!(video["file_path"], file.to_str().unwrap());
     assert_eq!(video["n_frames"], 14);
     assert_eq!(video["processing_status"], "pending");
@@ -22,32 +22,32 @@ async fn a_video_is_registered_listed_and_shown() {
     {
         assert!(video.get(name).is_some(), "{name}");
     }
-    let page = site.get("/api/videos").await.expect(200);
+    let page = server.get("/api/videos").await.expect(200);
     assert_eq!(page, json!({ "videos": [video], "total": 1, "page": 1, "page_size": 20, "total_pages": 1 }));
-    // Again: the same video.
-    let again = site.post("/api/videos", &json!({ "file_path": file })).await.expect(201);
+    // Adding it again returns the same video.
+    let again = server.post("/api/videos", &json!({ "file_path": file })).await.expect(201);
     assert_eq!(again["id"], id);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_have_the_size_asked_for() {
-    let site = Site::new();
-    let mut library = site.library();
+async fn lists_are_paged() {
+    let server = TestServer::new();
+    let mut library = server.library();
     for i in 0..5 {
         library.add_video(&store::NewVideo::at(format!("/games/{i}.mp4"))).unwrap();
     }
-    let page = site.get("/api/videos?page=2&page_size=2").await.expect(200);
+    let page = server.get("/api/videos?page=2&page_size=2").await.expect(200);
     let ids: Vec<i64> =
         page["videos"].as_array().unwrap().iter().map(|v| v["id"].as_i64().unwrap()).collect();
     assert_eq!(ids, [3, 2]);
     assert_eq!((page["total"].as_i64(), page["total_pages"].as_i64()), (Some(5), Some(3)));
-    let beyond = site.get("/api/videos?page=9&page_size=1000").await.expect(200);
+    let beyond = server.get("/api/videos?page=9&page_size=1000").await.expect(200);
     assert_eq!(beyond["videos"], json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_parameters_are_named() {
-    let site = Site::new();
+async fn invalid_parameters_are_reported() {
+    let server = TestServer::new();
     for (query, want) in [
         ("page=0", &["query.page greater_than_equal"][..]),
         ("page=x&page_size=1001", &["query.page int_parsing", "query.page_size less_than_equal"]),
@@ -57,13 +57,13 @@ async fn wrong_parameters_are_named() {
         ("page=%FF", &["query.page int_parsing"]),
         ("page_size=0", &["query.page_size greater_than_equal"]),
     ] {
-        assert_eq!(site.get(&format!("/api/videos?{query}")).await.issues(), want, "{query}");
+        assert_eq!(server.get(&format!("/api/videos?{query}")).await.issues(), want, "{query}");
     }
-    // The latter counts; what we do not know does not.
-    site.get("/api/videos?page=x&page=1&order=up").await.expect(200);
+    // The last value of a parameter is used; unknown parameters are ignored.
+    server.get("/api/videos?page=x&page=1&order=up").await.expect(200);
     for path in ["x", "1.0", "%FF", "99999999999999999999"] {
         for rest in ["", "/stream", "/detections", "/detections/stats", "/tracks"] {
-            let reply = site.get(&format!("/api/videos/{path}{rest}")).await;
+            let reply = server.get(&format!("/api/videos/{path}{rest}")).await;
             assert_eq!(reply.issues(), ["path.video_id int_parsing"], "{path}{rest}");
         }
     }
@@ -71,22 +71,22 @@ async fn wrong_parameters_are_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_videos_are_not_found() {
-    let site = Site::new();
+    let server = TestServer::new();
     for rest in ["", "/stream", "/detections", "/detections/stats", "/tracks"] {
-        assert_eq!(site.get(&format!("/api/videos/7{rest}")).await.detail(404), "Video 7 not found");
+        assert_eq!(server.get(&format!("/api/videos/7{rest}")).await.detail(404), "Video 7 not found");
     }
-    let reply = site.post("/api/videos/7/detect", &serde_json::Value::Null).await;
+    let reply = server.post("/api/videos/7/detect", &serde_json::Value::Null).await;
     assert_eq!(reply.detail(404), "Video 7 not found");
-    assert_eq!(site.get("/api/videos/-1").await.detail(404), "Video -1 not found");
+    assert_eq!(server.get("/api/videos/-1").await.detail(404), "Video -1 not found");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_outside_the_video_folder_is_registered() {
-    let site = Site::new();
-    let outside = site.folder.path().join("secret.mkv");
+async fn files_outside_the_video_folder_are_refused() {
+    let server = TestServer::new();
+    let outside = server.folder.path().join("secret.mkv");
     std::fs::copy(clip(), &outside).unwrap();
-    std::os::unix::fs::symlink(&outside, site.videos().join("link.mkv")).unwrap();
-    std::os::unix::fs::symlink(site.folder.path(), site.videos().join("up")).unwrap();
+    std::os::unix::fs::symlink(&outside, server.video_folder().join("link.mkv")).unwrap();
+    std::os::unix::fs::symlink(server.folder.path(), server.video_folder().join("up")).unwrap();
     let mut details = Vec::new();
     for path in [
         outside.to_str().unwrap(),
@@ -99,30 +99,30 @@ async fn nothing_outside_the_video_folder_is_registered() {
         ".",
         "a\0b",
     ] {
-        let reply = site.post("/api/videos", &json!({ "file_path": path })).await;
+        let reply = server.post("/api/videos", &json!({ "file_path": path })).await;
         assert_eq!(reply.issues(), ["body.file_path value_error"], "{path}");
         details.push(reply.text());
     }
-    // What is outside is not told from what is not there.
+    // The response does not reveal whether a file outside exists.
     details.dedup();
     assert_eq!(details.len(), 1, "{details:?}");
-    assert_eq!(site.get("/api/videos").await.expect(200)["total"], 0);
+    assert_eq!(server.get("/api/videos").await.expect(200)["total"], 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_video_is_not_registered() {
-    let site = Site::new();
-    std::fs::write(site.videos().join("notes.mp4"), "not a video").unwrap();
-    let reply = site.post("/api/videos", &json!({ "file_path": "notes.mp4" })).await;
+async fn files_that_are_not_videos_are_refused() {
+    let server = TestServer::new();
+    std::fs::write(server.video_folder().join("notes.mp4"), "not a video").unwrap();
+    let reply = server.post("/api/videos", &json!({ "file_path": "notes.mp4" })).await;
     assert_eq!(reply.issues(), ["body.file_path value_error"]);
     assert!(reply.text().contains("not a readable video"), "{}", reply.text());
-    // It is not ours to remove.
-    assert!(names(&site.videos()).contains(&"notes.mp4".to_owned()));
+    // The user's file is not removed.
+    assert!(file_names(&server.video_folder()).contains(&"notes.mp4".to_owned()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn registrations_are_checked() {
-    let site = Site::new();
+async fn invalid_add_requests_are_refused() {
+    let server = TestServer::new();
     for (body, want) in [
         (json!({}), "body.file_path missing"),
         (json!({ "file_path": null }), "body.file_path missing"),
@@ -131,6 +131,6 @@ async fn registrations_are_checked() {
         (json!({ "file_path": "x".repeat(501) }), "body.file_path string_too_long"),
         (json!([1]), "body dict_type"),
     ] {
-        assert_eq!(site.post("/api/videos", &body).await.issues(), [want], "{body}");
+        assert_eq!(server.post("/api/videos", &body).await.issues(), [want], "{body}");
     }
 }

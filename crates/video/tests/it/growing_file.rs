@@ -118,5 +118,10 @@ fn does_not_match_a_different_file() {
     let growing_file = growing(&path).unwrap();
     assert!(growing_file.matches(&open(&path)));
     assert!(!growing_file.matches(&open(&make(folder.path(), 61, H264, "b.mp4"))));
-    assert!(!growing_file.matches(&open(&make(folder.path(), 60, &format!("{H264} -vf scale=160:120"), "c.mp4"))));
+    assert!(!growing_file.matches(&open(&make(
+        folder.path(),
+        60,
+        &format!("{H264} -vf scale=160:120"),
+        "c.mp4"
+    ))));
 }

@@ -1,0 +1,77 @@
+//! Imports the results of completed jobs.
+//!
+//! Only jobs that this library submitted are imported; results for other libraries stay in the bucket. A
+//! failed import is not retried until the manifest changes, the user retries the job, or the server restarts.
+
+use std::sync::Arc;
+
+use ::jobs::JobId;
+use ::jobs::admin::is_importable;
+use ::jobs::manifest::Manifest;
+use client::failure::{Failure, Kind, Outcome};
+use client::import::{Imported, Options as ImportOptions, import};
+use client::terminal::notify;
+
+use super::job_cache::JobSnapshot;
+use crate::app::App;
+
+/// Imports everything that can be imported, oldest job first. Returns the number of imported jobs.
+pub(super) async fn import_completed(app: &App, snapshot: &JobSnapshot) -> usize {
+    let mut n_imported = 0;
+    for manifest in importable(app, snapshot) {
+        if app.stop.requested() {
+            break;
+        }
+        match is_own(app, &manifest.job_id).await {
+            Ok(true) => {}
+            Ok(false) => continue,
+            Err(failure) => {
+                tracing::warn!(cause = failure.message(), "cannot read the library");
+                break;
+            }
+        }
+        let id = manifest.job_id.clone();
+        let imported = app.client.with_buckets(move |client| async move {
+            import(&client, &mut client.library()?, &id, ImportOptions::default(), &|_, _| {}).await
+        });
+        match imported.await {
+            Ok(imported) => {
+                n_imported += 1;
+                report_import(app, &imported);
+            }
+            Err(failure) => report_failure(app, &manifest, &failure),
+        }
+    }
+    n_imported
+}
+
+/// The manifests of completed jobs, oldest first, without those whose import failed before or whose bucket
+/// does not respond.
+fn importable(app: &App, snapshot: &JobSnapshot) -> Vec<Arc<Manifest>> {
+    let reachable = snapshot.jobs.values().filter(|job| !snapshot.unreachable.contains(&job.target));
+    let mut manifests: Vec<_> = reachable.map(|job| job.manifest.clone()).collect();
+    manifests.retain(|manifest| is_importable(manifest) && app.import_failures.get(manifest).is_none());
+    manifests.sort_by(|a, b| (a.created_at.moment(), &a.job_id).cmp(&(b.created_at.moment(), &b.job_id)));
+    manifests
+}
+
+/// Whether this library submitted the job.
+async fn is_own(app: &App, id: &JobId) -> Outcome<bool> {
+    let id = id.to_string();
+    app.client.with_library(move |_, library| Ok(library.job(&id)?.is_some())).await
+}
+
+fn report_import(app: &App, imported: &Imported) {
+    app.metrics.record_import();
+    let Imported { job_id, video_id, detections, tracks, .. } = imported;
+    notify(format!("imported job {job_id}: {detections} detections of {tracks} tracks in video {video_id}"));
+}
+
+fn report_failure(app: &App, manifest: &Manifest, failure: &Failure) {
+    app.metrics.record_import_failure();
+    notify(format!("cannot import job {}: {failure}", manifest.job_id));
+    // A bucket may respond again, or its access key may be corrected: those failures are retried.
+    if !failure.is_transient() && failure.kind != Kind::Remote {
+        app.import_failures.record(manifest, failure.message());
+    }
+}

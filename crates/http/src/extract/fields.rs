@@ -1,0 +1,147 @@
+//! Named values of a query string or a JSON object, validated with the messages that Pydantic uses.
+
+use std::ops::RangeInclusive;
+
+use serde_json::{Map, Value};
+
+use crate::api_error::{ApiError, ApiResult, FieldError};
+
+/// A type that can be read from a query string or a JSON object.
+pub(crate) trait FromFields: Sized {
+    /// Reads the value. Faults are recorded in `fields`, whose caller then discards the value.
+    fn read(fields: &mut Fields) -> Self;
+}
+
+/// Named values of a query string or a JSON object, and the faults found in them so far.
+#[derive(Debug)]
+pub(crate) struct Fields {
+    /// `query` or `body`.
+    location: &'static str,
+    values: Map<String, Value>,
+    errors: Vec<FieldError>,
+}
+
+impl Fields {
+    /// The parameters of a query string. The last one of a name is used.
+    pub(crate) fn from_query(query: &str) -> Self {
+        let pairs = form_urlencoded::parse(query.as_bytes());
+        let values =
+            pairs.map(|(name, value)| (name.into_owned(), Value::String(value.into_owned()))).collect();
+        Self { location: "query", values, errors: Vec::new() }
+    }
+
+    /// The fields of a JSON object.
+    pub(crate) fn from_object(values: Map<String, Value>) -> Self {
+        Self { location: "body", values, errors: Vec::new() }
+    }
+
+    /// Reads a value, or returns one 422 with all faults.
+    pub(crate) fn read<T: FromFields>(mut self) -> ApiResult<T> {
+        let value = T::read(&mut self);
+        if self.errors.is_empty() { Ok(value) } else { Err(ApiError::invalid(self.errors)) }
+    }
+
+    /// An integer within `range`.
+    pub(crate) fn integer(&mut self, name: &str, range: RangeInclusive<i64>) -> Option<i64> {
+        let value = self.get(name)?;
+        let number = match &value {
+            Value::String(text) if self.location == "query" => text.parse().ok(),
+            // Python clients may write an integer as 1.0.
+            other => other.as_i64().or_else(|| exact_integer(other.as_f64()?)),
+        };
+        match number {
+            Some(number) if range.contains(&number) => Some(number),
+            Some(number) if number < *range.start() => self.fault(
+                name,
+                "greater_than_equal",
+                format!("Input should be greater than or equal to {}", range.start()),
+            ),
+            Some(_) => self.fault(
+                name,
+                "less_than_equal",
+                format!("Input should be less than or equal to {}", range.end()),
+            ),
+            None => self.fault(name, "int_parsing", "Input should be a valid integer"),
+        }
+    }
+
+    /// A finite number within `range`.
+    pub(crate) fn number(&mut self, name: &str, range: RangeInclusive<f64>) -> Option<f64> {
+        let value = self.get(name)?;
+        let number = match &value {
+            Value::String(text) if self.location == "query" => text.parse().ok(),
+            other => other.as_f64(),
+        };
+        match number.filter(|n: &f64| n.is_finite()) {
+            Some(number) if range.contains(&number) => Some(number),
+            Some(number) if number < *range.start() => self.fault(
+                name,
+                "greater_than_equal",
+                format!("Input should be greater than or equal to {}", range.start()),
+            ),
+            Some(_) => self.fault(
+                name,
+                "less_than_equal",
+                format!("Input should be less than or equal to {}", range.end()),
+            ),
+            None => self.fault(name, "float_parsing", "Input should be a valid number"),
+        }
+    }
+
+    /// A string of 1 to `max_chars` characters that is not blank.
+    pub(crate) fn text(&mut self, name: &str, max_chars: usize) -> Option<String> {
+        match self.get(name)? {
+            Value::String(text) if text.chars().all(is_blank) => {
+                self.fault(name, "string_too_short", "String should not be blank")
+            }
+            Value::String(text) if text.chars().count() > max_chars => self.fault(
+                name,
+                "string_too_long",
+                format!("String should have at most {max_chars} characters"),
+            ),
+            Value::String(text) => Some(text),
+            _ => self.fault(name, "string_type", "Input should be a valid string"),
+        }
+    }
+
+    /// The value of one of the given words.
+    pub(crate) fn choice<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> Option<T> {
+        let value = self.get(name)?;
+        if let Some((_, chosen)) = choices.iter().find(|(word, _)| value.as_str() == Some(word)) {
+            return Some(*chosen);
+        }
+        let words: Vec<String> = choices.iter().map(|(word, _)| format!("'{word}'")).collect();
+        self.fault(name, "enum", format!("Input should be {}", words.join(" or ")))
+    }
+
+    /// Whether the field is present and not null.
+    pub(crate) fn is_given(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// Records that a required field is missing.
+    pub(crate) fn missing(&mut self, name: &str) {
+        self.fault::<()>(name, "missing", "Field required");
+    }
+
+    /// The value of a field that is present and not null.
+    fn get(&self, name: &str) -> Option<Value> {
+        self.values.get(name).filter(|value| !value.is_null()).cloned()
+    }
+
+    /// Records a fault of a field.
+    fn fault<T>(&mut self, name: &str, kind: &'static str, msg: impl Into<String>) -> Option<T> {
+        self.errors.push(FieldError::new(self.location, name, kind, msg));
+        None
+    }
+}
+
+/// Whitespace as `\s` in the patterns of JSON Schema: it includes separators that Unicode does not.
+fn is_blank(c: char) -> bool {
+    c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
+}
+
+/// The integer that a number equals; `None` if it has a fraction or is too large to be exact.
+fn exact_integer(number: f64) -> Option<i64> {
+    (number.fract() == 0.0 && number.abs() < 9e15).then_some(number as i64)
+}

@@ -1,0 +1,54 @@
+//! The ids in a path.
+
+use ::jobs::JobId;
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
+use utoipa::IntoParams;
+
+use crate::api_error::{ApiError, ApiResult, FieldError};
+
+/// The `{video_id}` of a path.
+#[derive(Debug, Clone, Copy, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct VideoIdPath {
+    /// The video's id.
+    pub(crate) video_id: i64,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for VideoIdPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> ApiResult<Self> {
+        let video_id = text(parts, state).await.and_then(|text| text.parse().ok());
+        video_id.map(|video_id| Self { video_id }).ok_or_else(|| {
+            let msg = "Input should be a valid integer";
+            ApiError::invalid(vec![FieldError::new("path", "video_id", "int_parsing", msg)])
+        })
+    }
+}
+
+/// The `{job_id}` of a path.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct JobIdPath {
+    /// The job's id.
+    #[param(value_type = String, max_length = 128, pattern = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?$")]
+    pub(crate) job_id: JobId,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for JobIdPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> ApiResult<Self> {
+        let text = text(parts, state).await.unwrap_or_default();
+        JobId::new(text).map(|job_id| Self { job_id }).map_err(|error| {
+            let msg = error.to_string();
+            ApiError::invalid(vec![FieldError::new("path", "job_id", "string_pattern_mismatch", msg)])
+        })
+    }
+}
+
+/// The only parameter of the path; `None` if it is not UTF-8.
+async fn text<S: Send + Sync>(parts: &mut Parts, state: &S) -> Option<String> {
+    Path::<String>::from_request_parts(parts, state).await.ok().map(|Path(text)| text)
+}

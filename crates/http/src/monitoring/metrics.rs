@@ -1,0 +1,19 @@
+//! `GET /metrics`.
+
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+
+use crate::api_error::ApiResult;
+use crate::app::AppState;
+use crate::jobs::list::count_by_status;
+
+/// Return metrics in the Prometheus text format.
+#[utoipa::path(
+    get, path = "/metrics", operation_id = "metrics", tag = "server",
+    responses((status = 200, description = "Text format 0.0.4", body = String, content_type = "text/plain"))
+)]
+pub(crate) async fn metrics(State(app): State<AppState>) -> ApiResult<impl IntoResponse> {
+    let jobs = count_by_status(&app).await?.into_iter().collect();
+    Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.metrics.to_text(&jobs)))
+}

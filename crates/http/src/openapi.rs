@@ -1,0 +1,82 @@
+//! The OpenAPI document: its head, and the responses that every route shares. The rest comes from the handlers'
+//! `#[utoipa::path]` attributes.
+
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{
+    Content, OpenApi as Document, PathItem, Ref, Response, ResponseBuilder, SecurityRequirement,
+};
+use utoipa::{Modify, OpenApi};
+
+use crate::api_error::{ErrorBody, ValidationBody};
+use crate::middleware::authorize::is_public;
+
+/// Name of the security scheme in the document.
+const TOKEN: &str = "token";
+
+/// Title, tags, shared schemas and the security scheme; the routes are added by `routes.rs`.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Courtside",
+        description = "Tracks every player through an hour-long game with SAM3 and imports the tracks into the \
+                       library.\n\nErrors are `{\"detail\": …}`."
+    ),
+    tags(
+        (name = "videos", description = "Videos in the library"),
+        (name = "detections", description = "Detections and tracks of a video"),
+        (name = "jobs", description = "Jobs that track the players of a video"),
+        (name = "server", description = "Health and metrics of the server")
+    ),
+    components(schemas(ErrorBody, ValidationBody)),
+    modifiers(&TokenScheme)
+)]
+pub(crate) struct ApiDocument;
+
+/// Declares the bearer token that the server may require.
+struct TokenScheme;
+
+impl Modify for TokenScheme {
+    fn modify(&self, document: &mut Document) {
+        if let Some(components) = document.components.as_mut() {
+            components.add_security_scheme(TOKEN, SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        }
+    }
+}
+
+/// Adds the responses that every route can return, and the optional token where a route may require one.
+pub(crate) fn with_common_responses(mut document: Document) -> Document {
+    for (path, item) in &mut document.paths.paths {
+        for operation in operations(item) {
+            let mut common = vec![
+                ("400", "Without a token: the Host header does not name this machine"),
+                ("403", "Without a token: pages of other origins must not change anything"),
+                ("503", "The database or the bucket is unavailable; try again"),
+            ];
+            if !is_public(path) {
+                common.push(("401", "The token is missing or wrong"));
+                let no_token = SecurityRequirement::default();
+                operation.security =
+                    Some(vec![no_token, SecurityRequirement::new(TOKEN, Vec::<String>::new())]);
+            }
+            for (status, description) in common {
+                operation
+                    .responses
+                    .responses
+                    .entry(status.to_owned())
+                    .or_insert_with(|| error_response(description).into());
+            }
+        }
+    }
+    document
+}
+
+/// The operations of a path. The API has no other methods.
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten()
+}
+
+fn error_response(description: &str) -> Response {
+    let content = Content::new(Some(Ref::from_schema_name("ErrorBody")));
+    ResponseBuilder::new().description(description).content("application/json", content).build()
+}

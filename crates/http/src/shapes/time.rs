@@ -1,0 +1,9 @@
+//! Times in response bodies.
+
+use ::time::OffsetDateTime;
+use jobs::manifest::Timestamp;
+
+/// A time as RFC 3339 in UTC, with milliseconds.
+pub(crate) fn rfc3339(at: OffsetDateTime) -> String {
+    Timestamp::of(at).as_str().to_owned()
+}

@@ -1,0 +1,109 @@
+//! Receives an uploaded video. It is streamed to a temporary file in the video folder, which gets its final
+//! name once it is complete and durable. An upload that ends early leaves nothing behind.
+
+use std::time::Duration;
+
+use axum::extract::multipart::{Field, MultipartError};
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_LENGTH;
+use bytes::Bytes;
+use client::videos;
+use tempfile::NamedTempFile;
+use tokio::sync::mpsc;
+
+use super::upload_file;
+use crate::api_error::{ApiError, ApiResult, FieldError};
+use crate::app::{App, AppState};
+use crate::shapes::video::VideoBody;
+
+/// How long a client may send nothing before the upload is aborted.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Size limit of the form without the video.
+const MAX_FORM_OVERHEAD_BYTES: u64 = 64 << 10;
+/// Received chunks that may wait to be written.
+const CHUNKS_AHEAD: usize = 16;
+
+/// Receives the field `file` of a form, and adds the video to the library. Other fields are ignored.
+pub(super) async fn receive(app: &AppState, mut request: Request) -> ApiResult<VideoBody> {
+    let limit = app.options.max_upload_bytes;
+    let form_limit = limit.saturating_add(MAX_FORM_OVERHEAD_BYTES);
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|n| n > form_limit) {
+        return Err(too_large(limit));
+    }
+    let body_limit = DefaultBodyLimit::max(usize::try_from(form_limit).unwrap_or(usize::MAX));
+    DefaultBodyLimit::apply(body_limit, &mut request);
+    let mut form = Multipart::from_request(request, app).await.map_err(|rejection| {
+        ApiError::new(StatusCode::BAD_REQUEST, format!("The form cannot be read: {rejection}"))
+    })?;
+    let mut received = None;
+    while let Some(mut field) = next_part(limit, form.next_field()).await? {
+        if field.name() == Some("file") && received.is_none() {
+            let name = upload_file::safe_name(field.file_name().unwrap_or_default());
+            received = Some((save(app, &mut field, limit).await?, name));
+        } else {
+            while next_part(limit, field.chunk()).await?.is_some() {}
+        }
+    }
+    let Some((file, name)) = received else {
+        return Err(ApiError::invalid(vec![FieldError::new("body", "file", "missing", "Field required")]));
+    };
+    add(app, file, name).await
+}
+
+/// Gives the complete file its name, and adds it to the library. A file that is not a video is removed.
+async fn add(app: &App, file: NamedTempFile, name: String) -> ApiResult<VideoBody> {
+    let added = app.client.with_library(move |client, library| {
+        let file = upload_file::persist(file, &client.settings.video_folder, &name)?;
+        videos::add(library, &file).inspect_err(|_| {
+            let _ = std::fs::remove_file(&file);
+        })
+    });
+    added.await.map(VideoBody::from).map_err(|failure| ApiError::unusable_video(failure, "file"))
+}
+
+/// Streams a field to a temporary file.
+async fn save(app: &App, field: &mut Field<'_>, limit: u64) -> ApiResult<NamedTempFile> {
+    let folder = app.client.settings.video_folder.clone();
+    let (sender, chunks) = mpsc::channel::<Bytes>(CHUNKS_AHEAD);
+    let writer = tokio::task::spawn_blocking(move || upload_file::write(&folder, chunks));
+    let mut n_bytes = 0;
+    while let Some(chunk) = next_part(limit, field.chunk()).await? {
+        n_bytes += chunk.len() as u64;
+        if n_bytes > limit {
+            return Err(too_large(limit));
+        }
+        // Fails only if the writer failed, which then returns the error.
+        if sender.send(chunk).await.is_err() {
+            break;
+        }
+    }
+    drop(sender);
+    let file = writer.await??;
+    if n_bytes == 0 {
+        let error = FieldError::new("body", "file", "value_error", "the file is empty");
+        return Err(ApiError::invalid(vec![error]));
+    }
+    Ok(file)
+}
+
+/// The next field or chunk of a form, unless the client stops sending.
+async fn next_part<T>(limit: u64, next: impl Future<Output = Result<T, MultipartError>>) -> ApiResult<T> {
+    match tokio::time::timeout(IDLE_TIMEOUT, next).await {
+        Ok(Ok(part)) => Ok(part),
+        Ok(Err(error)) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(too_large(limit)),
+        Ok(Err(error)) => {
+            tracing::info!(%error, "an upload ended early");
+            Err(ApiError::new(StatusCode::BAD_REQUEST, "The form ended early, or is malformed"))
+        }
+        Err(_) => {
+            let detail = format!("No data received for {} s", IDLE_TIMEOUT.as_secs());
+            Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, detail))
+        }
+    }
+}
+
+fn too_large(limit: u64) -> ApiError {
+    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, format!("The video is larger than {limit} bytes"))
+}

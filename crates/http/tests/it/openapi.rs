@@ -1,0 +1,91 @@
+//! The OpenAPI document and the documentation pages.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::test_server::TestServer;
+
+/// All routes: those of the contract, and later additions.
+const ROUTES: [&str; 15] = [
+    "delete /api/jobs/{job_id}",
+    "get /api/jobs",
+    "get /api/jobs/{job_id}",
+    "get /api/jobs/{job_id}/events",
+    "get /api/videos",
+    "get /api/videos/{video_id}",
+    "get /api/videos/{video_id}/detections",
+    "get /api/videos/{video_id}/detections/stats",
+    "get /api/videos/{video_id}/stream",
+    "get /api/videos/{video_id}/tracks",
+    "get /healthz",
+    "get /metrics",
+    "post /api/jobs/{job_id}/retry",
+    "post /api/videos",
+    "post /api/videos/{video_id}/detect",
+];
+
+async fn document() -> Value {
+    TestServer::new().get("/openapi.json").await.expect(200)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_is_documented() {
+    let document = document().await;
+    let mut routes = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            routes.insert(format!("{method} {path}"));
+            assert!(operation["summary"].is_string(), "{method} {path}");
+            let responses = operation["responses"].as_object().unwrap();
+            assert!(responses.contains_key("503"), "{method} {path}");
+            assert_eq!(responses.contains_key("401"), path != "/healthz", "{method} {path}");
+        }
+    }
+    assert_eq!(routes.iter().map(String::as_str).collect::<Vec<_>>(), ROUTES);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_references_resolve() {
+    let document = document().await;
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(
+        document["components"]["securitySchemes"]["token"],
+        json!({ "type": "http", "scheme": "bearer" })
+    );
+    let mut n_references = 0;
+    visit_all(&document, &mut |value| {
+        if let Some(reference) = value.get("$ref").and_then(Value::as_str) {
+            n_references += 1;
+            let pointer = reference.strip_prefix('#').unwrap();
+            assert!(document.pointer(pointer).is_some(), "{reference}");
+        }
+    });
+    assert!(n_references > 20, "{n_references}");
+}
+
+fn visit_all(value: &Value, visit: &mut impl FnMut(&Value)) {
+    visit(value);
+    match value {
+        Value::Object(fields) => fields.values().for_each(|value| visit_all(value, visit)),
+        Value::Array(items) => items.iter().for_each(|value| visit_all(value, visit)),
+        _ => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documentation_pages_need_no_other_server() {
+    let server = TestServer::new();
+    let redirect = server.get("/docs").await;
+    assert!(redirect.status.is_redirection());
+    assert_eq!(redirect.header("location"), "/docs/");
+    let page = server.get("/docs/").await;
+    assert_eq!(page.status, 200);
+    assert!(page.header("content-type").starts_with("text/html"));
+    assert!(!page.text().contains("//cdn") && !page.text().contains("https://"), "{}", page.text());
+    let start = server.get("/docs/swagger-initializer.js").await;
+    assert!(start.text().contains("/openapi.json"), "{}", start.text());
+    assert_eq!(server.get("/docs/swagger-ui-bundle.js").await.status, 200);
+    assert_eq!(server.get("/docs/../../etc/passwd").await.status, 404);
+}
