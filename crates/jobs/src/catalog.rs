@@ -33,7 +33,7 @@ pub struct CatalogEntry {
 
 /// An object below `jobs/` that is not a valid manifest.
 #[derive(Debug, Clone)]
-pub struct Unreadable {
+pub struct UnreadableManifest {
     /// Key of the object.
     pub key: String,
     /// What is wrong with it.
@@ -41,7 +41,7 @@ pub struct Unreadable {
     revision: String,
 }
 
-impl std::fmt::Display for Unreadable {
+impl std::fmt::Display for UnreadableManifest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.key, self.detail)
     }
@@ -53,7 +53,7 @@ pub struct Catalog {
     bucket: Arc<dyn Bucket>,
     env: Arc<dyn Env>,
     jobs: HashMap<JobId, CatalogEntry>,
-    unreadable: HashMap<String, Unreadable>,
+    unreadable: HashMap<String, UnreadableManifest>,
     /// The revisions that the index in the bucket holds; `None` before the first refresh.
     indexed: Option<HashMap<JobId, String>>,
 }
@@ -117,7 +117,7 @@ impl Catalog {
     }
 
     /// The objects below `jobs/` that are not valid manifests, ordered by key.
-    pub fn unreadable(&self) -> Vec<&Unreadable> {
+    pub fn unreadable(&self) -> Vec<&UnreadableManifest> {
         let mut all: Vec<_> = self.unreadable.values().collect();
         all.sort_by(|a, b| a.key.cmp(&b.key));
         all
@@ -140,7 +140,7 @@ impl Catalog {
             self.jobs.remove(&id);
         }
         let (key, revision) = (entry.key.clone(), entry.revision.clone());
-        self.unreadable.insert(key.clone(), Unreadable { key, detail, revision });
+        self.unreadable.insert(key.clone(), UnreadableManifest { key, detail, revision });
     }
 
     async fn read(&mut self, entries: Vec<Entry>) -> Result<()> {

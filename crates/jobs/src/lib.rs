@@ -60,7 +60,7 @@
 //! write, plus the duration of the requests. In general it takes at most one poll interval, the lease, and
 //! another poll interval, so 13 minutes with `CLOUD_WORKER_POLL_INTERVAL=300`.
 //!
-//! A job claimed by a program that knows nothing of leases has no `claim`. Its worker may write nothing for a
+//! A job claimed by a program that does not use leases has no `claim`. Its worker may write nothing for a
 //! long time, so such a job is considered abandoned only when neither its manifest nor its status object has
 //! changed for 30 minutes ([`Timing::foreign_lease`]). Observers watch the status object only after the
 //! manifest has been unchanged for [`Timing::lease`], and read it at most ten times per `foreign_lease`, so

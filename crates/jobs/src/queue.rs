@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bucket::{Bucket, ETag};
-use crate::catalog::{Catalog, CatalogEntry, Unreadable};
+use crate::catalog::{Catalog, CatalogEntry, UnreadableManifest};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::keys::JobId;
@@ -100,7 +100,7 @@ impl Queue {
     }
 
     /// The objects below `jobs/` that are not valid manifests.
-    pub fn unreadable(&self) -> Vec<&Unreadable> {
+    pub fn unreadable(&self) -> Vec<&UnreadableManifest> {
         self.catalog.unreadable()
     }
 

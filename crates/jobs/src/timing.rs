@@ -14,7 +14,7 @@ pub struct Timing {
     /// How long a manifest must stay unchanged, by the observer's clock, before its owner is considered dead;
     /// 180 s.
     pub lease: Duration,
-    /// The same for an owner that knows nothing of leases: neither manifest nor status object changed; 30
+    /// The same for an owner that does not use leases: neither manifest nor status object changed; 30
     /// min.
     pub foreign_lease: Duration,
     /// Pause between polls of an active bucket; 10 s. While there is nothing to claim, each pause is 1.5

@@ -198,8 +198,8 @@ fn etag(hasher: Sha256) -> ETag {
     ETag(format!("{:x}", hasher.finalize()))
 }
 
-/// A string that changes when the file does: a rename gives another inode, a write in location another time or
-/// size.
+/// A string that changes when the file does: a rename gives another inode, a write in location another time
+/// or size.
 #[cfg(unix)]
 fn revision(meta: &fs::Metadata) -> String {
     use std::os::unix::fs::MetadataExt;

@@ -9,8 +9,8 @@ pub const DEFAULT_PROMPT: &str = "basketball player";
 pub const DEFAULT_CONFIDENCE: f64 = 0.25;
 /// Longest prompt, in characters.
 pub const MAX_PROMPT_CHARS: usize = 500;
-/// Longest prompt, in words. The model reads 32 tokens, two of which mark the ends, and a word is at least
-/// one token.
+/// Largest number of words in a prompt. The model reads 32 tokens, two of which mark the ends, and a word is
+/// at least one token.
 pub const MAX_PROMPT_WORDS: usize = 30;
 
 /// How to process the video.

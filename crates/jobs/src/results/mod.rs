@@ -88,7 +88,7 @@ const MAX_INTEGER: u64 = i64::MAX as u64;
 pub struct ResultsHead {
     /// Id of the job.
     pub job_id: String,
-    /// Id of the video in the submitter's library; 0 if there is none.
+    /// Id of the video in the submitter's library; 0 if it is in no library.
     pub video_id: i64,
     /// When tracking ended, in RFC 3339. Older writers leave it out.
     pub completed_at: Option<String>,

@@ -79,8 +79,8 @@ impl Identity {
 /// Uploads a file and returns its size and hash. The object appears under its key only when it is complete.
 ///
 /// # Errors
-/// [`Error::FileChanged`] if the file changed during the upload. After [`Error::Unavailable`], calling this again
-/// resumes the upload.
+/// [`Error::FileChanged`] if the file changed during the upload. After [`Error::Unavailable`], calling this
+/// again resumes the upload.
 pub async fn upload(what: Upload<'_>, progress: OnProgress<'_>) -> Result<FileDigest> {
     let before = Identity::of(what.file)?;
     let facts = match what.bucket.bulk_transfer() {
@@ -140,8 +140,8 @@ async fn in_parts(
             Err(Error::Missing { .. }) => {}
             other => return other,
         },
-        // Parts of another file, or of an older version of this one. StoredObject parts are billed until they are
-        // discarded.
+        // Parts of another file, or of an older version of this one. StoredObject parts are billed until they
+        // are discarded.
         Some(journal) => {
             if let Err(error) = store.abort(&journal.key, &journal.upload).await {
                 tracing::debug!(key = journal.key, %error, "cannot abort the outdated upload");

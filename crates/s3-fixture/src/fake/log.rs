@@ -153,7 +153,7 @@ impl Log {
     }
 
     /// Records the response to a request.
-    pub(crate) fn answered(&self, seq: u64, status: u16) {
+    pub(crate) fn responded(&self, seq: u64, status: u16) {
         let mut entries = self.lock();
         let index = seq.checked_sub(entries.n_cleared);
         if let Some(entry) = index.and_then(|i| entries.kept.get_mut(i as usize)) {

@@ -8,13 +8,13 @@
 //!
 //! `request` parses requests, `service` executes them on `store`, and `server` injects the faults in between.
 
-mod answer;
 mod conditions;
 mod error;
 mod faults;
 mod listing;
 mod log;
 mod request;
+mod response;
 mod server;
 mod service;
 mod shared;

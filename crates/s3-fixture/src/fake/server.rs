@@ -20,11 +20,11 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime;
 use tokio::sync::oneshot;
 
-use super::answer::{Answer, Body};
 use super::conditions::Conditions;
 use super::error::S3Error;
 use super::faults::{Call, Fault};
 use super::request::Request;
+use super::response::{Body, S3Response};
 use super::shared::Shared;
 
 /// Number of threads: two, so that hashing a large body does not block other requests.
@@ -134,9 +134,9 @@ async fn serve(
     let range_start = request.headers.get(RANGE).and_then(|range| first_byte(range.to_str().ok()?));
     let fault = shared.fault(&Call { seq, op, key, conditional, range_start });
     let body = body.collect().await.map_err(|_| Dropped)?.to_bytes();
-    let answer = answer(&shared, request, body, fault).await?;
-    shared.log.answered(seq, answer.status.as_u16());
-    Ok(answer.into_response())
+    let response = respond(&shared, request, body, fault).await?;
+    shared.log.responded(seq, response.status.as_u16());
+    Ok(response.into_response())
 }
 
 /// Parses FIRST from `bytes=FIRST-LAST`.
@@ -144,12 +144,12 @@ fn first_byte(range: &str) -> Option<u64> {
     range.strip_prefix("bytes=")?.split_once('-')?.0.parse().ok()
 }
 
-async fn answer(
+async fn respond(
     shared: &Arc<Shared>,
     request: Request,
     body: Bytes,
     fault: Option<Fault>,
-) -> Result<Answer, Dropped> {
+) -> Result<S3Response, Dropped> {
     match fault {
         Some(Fault::ServerError) => return Ok(S3Error::internal().into()),
         Some(Fault::SlowDown) => return Ok(S3Error::slow_down().into()),
@@ -157,17 +157,17 @@ async fn answer(
         Some(Fault::Hang) => return pending().await,
         _ => {}
     }
-    let mut answer = commit(shared, request, body, fault.clone()).await?;
+    let mut response = commit(shared, request, body, fault.clone()).await?;
     match fault {
-        Some(Fault::CommitThenError) => answer = S3Error::internal().into(),
+        Some(Fault::CommitThenError) => response = S3Error::internal().into(),
         Some(Fault::CommitThenDrop) => return Err(Dropped),
         Some(Fault::CommitThenHang) => return pending().await,
         Some(Fault::CommitThenHold(gate)) => gate.pass().await,
-        Some(Fault::Truncate(n_bytes)) => answer.truncate(n_bytes),
-        Some(Fault::Corrupt) => answer.corrupt(),
+        Some(Fault::Truncate(n_bytes)) => response.truncate(n_bytes),
+        Some(Fault::Corrupt) => response.corrupt(),
         _ => {}
     }
-    Ok(answer)
+    Ok(response)
 }
 
 /// Executes the request in a separate task, so that it takes effect even if the client disconnects.
@@ -176,7 +176,7 @@ async fn commit(
     request: Request,
     body: Bytes,
     fault: Option<Fault>,
-) -> Result<Answer, Dropped> {
+) -> Result<S3Response, Dropped> {
     let shared = Arc::clone(shared);
     let work = async move {
         let latency = shared.settings().latency;
@@ -188,7 +188,7 @@ async fn commit(
             Some(Fault::Hold(gate)) => gate.pass().await,
             _ => {}
         }
-        shared.execute(request, body).unwrap_or_else(Answer::from)
+        shared.execute(request, body).unwrap_or_else(S3Response::from)
     };
     tokio::spawn(work).await.map_err(|_| Dropped)
 }

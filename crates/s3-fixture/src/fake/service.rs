@@ -11,12 +11,12 @@ use hyper::{HeaderMap, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
-use super::answer::Answer;
 use super::conditions::Conditions;
 use super::error::S3Error;
 use super::listing::{self, ListQuery};
 use super::log::Op;
 use super::request::Request;
+use super::response::S3Response;
 use super::store::{Hashed, Object, Rules, Store, hex};
 use super::xml;
 
@@ -54,17 +54,24 @@ impl Ready {
     }
 
     /// Executes the request. `max_keys` limits a page in addition to the request's own limit.
-    pub(super) fn run(&self, store: &mut Store, rules: Rules, max_keys: usize) -> Result<Answer, S3Error> {
+    pub(super) fn run(
+        &self,
+        store: &mut Store,
+        rules: Rules,
+        max_keys: usize,
+    ) -> Result<S3Response, S3Error> {
         let request = &self.request;
         match request.op {
-            Op::HeadBucket => Ok(Answer::new(StatusCode::OK)),
-            Op::GetBucketLocation => Ok(Answer::xml(xml::write(&xml::LocationConstraint { region: "auto" }))),
+            Op::HeadBucket => Ok(S3Response::new(StatusCode::OK)),
+            Op::GetBucketLocation => {
+                Ok(S3Response::xml(xml::write(&xml::LocationConstraint { region: "auto" })))
+            }
             Op::ListObjects => list(request, store, max_keys),
             Op::GetObject | Op::HeadObject => read(request, store),
             Op::PutObject => self.put(store, rules),
             Op::DeleteObject => {
                 store.objects.remove(&request.key);
-                Ok(Answer::new(StatusCode::NO_CONTENT))
+                Ok(S3Response::new(StatusCode::NO_CONTENT))
             }
             Op::DeleteObjects => self.delete_many(store),
             Op::CreateMultipartUpload => create_upload(request, store),
@@ -72,21 +79,21 @@ impl Ready {
             Op::CompleteMultipartUpload => self.complete(store, rules),
             Op::AbortMultipartUpload => {
                 store.abort(&request.key, upload_id(request))?;
-                Ok(Answer::new(StatusCode::NO_CONTENT))
+                Ok(S3Response::new(StatusCode::NO_CONTENT))
             }
             Op::ListParts => list_parts(request, store),
             Op::Unknown => Err(S3Error::not_implemented("this operation is")),
         }
     }
 
-    fn put(&self, store: &mut Store, rules: Rules) -> Result<Answer, S3Error> {
+    fn put(&self, store: &mut Store, rules: Rules) -> Result<S3Response, S3Error> {
         let conditions = Conditions::of(&self.request.headers);
         let kept = kept_headers(&self.request.headers);
         let etag = store.put(&self.request.key, self.content.clone(), kept, &conditions, rules)?;
-        Ok(Answer::new(StatusCode::OK).with(ETAG, quoted(&etag)))
+        Ok(S3Response::new(StatusCode::OK).with(ETAG, quoted(&etag)))
     }
 
-    fn put_part(&self, store: &mut Store) -> Result<Answer, S3Error> {
+    fn put_part(&self, store: &mut Store) -> Result<S3Response, S3Error> {
         let number = self.request.number("partNumber")?.unwrap_or(0);
         if !(1..=MAX_PART_NUMBER).contains(&number) {
             let message =
@@ -95,20 +102,20 @@ impl Ready {
         }
         let id = upload_id(&self.request);
         let etag = store.put_part(&self.request.key, id, number, self.content.clone())?;
-        Ok(Answer::new(StatusCode::OK).with(ETAG, quoted(&etag)))
+        Ok(S3Response::new(StatusCode::OK).with(ETAG, quoted(&etag)))
     }
 
-    fn complete(&self, store: &mut Store, rules: Rules) -> Result<Answer, S3Error> {
+    fn complete(&self, store: &mut Store, rules: Rules) -> Result<S3Response, S3Error> {
         let Request { bucket, key, headers, .. } = &self.request;
         let body: xml::CompleteMultipartUpload = xml::read(&self.content.body)?;
         let named: Vec<_> = body.parts.into_iter().map(|part| (part.part_number, part.etag)).collect();
         let etag = store.complete(key, upload_id(&self.request), &named, &Conditions::of(headers), rules)?;
         let location = format!("/{bucket}/{key}");
         let etag = quoted(&etag);
-        Ok(Answer::xml(xml::write(&xml::CompleteMultipartUploadResult { location, bucket, key, etag })))
+        Ok(S3Response::xml(xml::write(&xml::CompleteMultipartUploadResult { location, bucket, key, etag })))
     }
 
-    fn delete_many(&self, store: &mut Store) -> Result<Answer, S3Error> {
+    fn delete_many(&self, store: &mut Store) -> Result<S3Response, S3Error> {
         let body: xml::Delete = xml::read(&self.content.body)?;
         if body.objects.len() > MAX_PAGE {
             return Err(S3Error::bad_request("MalformedXML", "At most 1000 keys can be deleted at once."));
@@ -117,11 +124,11 @@ impl Ready {
             store.objects.remove(&object.key);
         }
         let deleted = if body.quiet { Vec::new() } else { body.objects };
-        Ok(Answer::xml(xml::write(&xml::DeleteResult { deleted })))
+        Ok(S3Response::xml(xml::write(&xml::DeleteResult { deleted })))
     }
 }
 
-fn list(request: &Request, store: &Store, max_keys: usize) -> Result<Answer, S3Error> {
+fn list(request: &Request, store: &Store, max_keys: usize) -> Result<S3Response, S3Error> {
     let text = |name| request.parameter(name).unwrap_or_default().to_owned();
     let query = ListQuery {
         prefix: text("prefix"),
@@ -147,7 +154,7 @@ fn list(request: &Request, store: &Store, max_keys: usize) -> Result<Answer, S3E
         })
     };
     let folded = |prefix: &String| xml::CommonPrefix { prefix: encode(prefix) };
-    Ok(Answer::xml(xml::write(&xml::ListBucketResult {
+    Ok(S3Response::xml(xml::write(&xml::ListBucketResult {
         name: &request.bucket,
         prefix: encode(&query.prefix),
         delimiter: Some(encode(&query.delimiter)).filter(|d| !d.is_empty()),
@@ -161,17 +168,17 @@ fn list(request: &Request, store: &Store, max_keys: usize) -> Result<Answer, S3E
     })))
 }
 
-fn read(request: &Request, store: &Store) -> Result<Answer, S3Error> {
+fn read(request: &Request, store: &Store) -> Result<S3Response, S3Error> {
     let object = store.objects.get(&request.key).ok_or_else(S3Error::no_such_key)?;
     let conditions = Conditions::of(&request.headers);
     if !conditions.match_holds_for_read(&object.etag) {
         return Err(S3Error::precondition_failed());
     }
     if !conditions.none_match_holds(Some(&object.etag)) {
-        return Ok(Answer::new(StatusCode::NOT_MODIFIED).with(ETAG, quoted(&object.etag)));
+        return Ok(S3Response::new(StatusCode::NOT_MODIFIED).with(ETAG, quoted(&object.etag)));
     }
     let len = object.body.len();
-    let mut answer = match request.headers.get(RANGE).and_then(|range| range.to_str().ok()) {
+    let mut response = match request.headers.get(RANGE).and_then(|range| range.to_str().ok()) {
         None => describe(object, StatusCode::OK).with_body(object.body.clone()),
         Some(range) => {
             let range = byte_range(range, len).ok_or_else(S3Error::invalid_range)?;
@@ -181,30 +188,30 @@ fn read(request: &Request, store: &Store) -> Result<Answer, S3Error> {
         }
     };
     if request.op == Op::HeadObject {
-        answer.body = Bytes::new();
+        response.body = Bytes::new();
     }
-    Ok(answer)
+    Ok(response)
 }
 
-fn describe(object: &Object, status: StatusCode) -> Answer {
-    let mut answer = Answer::new(status)
+fn describe(object: &Object, status: StatusCode) -> S3Response {
+    let mut response = S3Response::new(status)
         .with(ETAG, quoted(&object.etag))
         .with(LAST_MODIFIED, httpdate::fmt_http_date(object.modified))
         .with(ACCEPT_RANGES, "bytes");
-    answer.headers.extend(object.headers.clone());
-    answer
+    response.headers.extend(object.headers.clone());
+    response
 }
 
-fn create_upload(request: &Request, store: &mut Store) -> Result<Answer, S3Error> {
+fn create_upload(request: &Request, store: &mut Store) -> Result<S3Response, S3Error> {
     let Request { bucket, key, headers, .. } = request;
     if !Conditions::of(headers).is_empty() {
         return Err(S3Error::not_implemented("conditions of CreateMultipartUpload are"));
     }
     let upload_id = store.create_upload(key, kept_headers(headers))?;
-    Ok(Answer::xml(xml::write(&xml::InitiateMultipartUploadResult { bucket, key, upload_id })))
+    Ok(S3Response::xml(xml::write(&xml::InitiateMultipartUploadResult { bucket, key, upload_id })))
 }
 
-fn list_parts(request: &Request, store: &Store) -> Result<Answer, S3Error> {
+fn list_parts(request: &Request, store: &Store) -> Result<S3Response, S3Error> {
     let Request { bucket, key, .. } = request;
     let upload_id = upload_id(request);
     let max_parts = request.number("max-parts")?.unwrap_or(MAX_PAGE).min(MAX_PAGE);
@@ -220,7 +227,7 @@ fn list_parts(request: &Request, store: &Store) -> Result<Answer, S3Error> {
     let is_truncated = part.len() > max_parts;
     part.truncate(max_parts);
     let next_part_number_marker = part.last().map(|p| p.part_number).filter(|_| is_truncated);
-    Ok(Answer::xml(xml::write(&xml::ListPartsResult {
+    Ok(S3Response::xml(xml::write(&xml::ListPartsResult {
         bucket,
         key,
         upload_id,

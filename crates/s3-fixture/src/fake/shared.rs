@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::answer::Answer;
 use super::conditions::ConditionalWrites;
 use super::error::S3Error;
 use super::faults::{Call, Fault, Plan};
 use super::log::{Log, Op};
 use super::request::Request;
+use super::response::S3Response;
 use super::service::Ready;
 use super::store::{Rules, Store};
 
@@ -120,7 +120,7 @@ impl Shared {
     }
 
     /// Executes a request in one atomic step.
-    pub(super) fn execute(&self, request: Request, body: Bytes) -> Result<Answer, S3Error> {
+    pub(super) fn execute(&self, request: Request, body: Bytes) -> Result<S3Response, S3Error> {
         let settings = self.settings();
         self.check_access(&request, settings.access)?;
         if request.bucket != self.bucket {

@@ -31,10 +31,10 @@ pub(super) fn create(connection: &Connection) -> io::Result<()> {
     let mut stream = TcpStream::connect(host)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.write_all(request.as_bytes())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let status = answer.split(' ').nth(1);
-    if status == Some("200") { Ok(()) } else { Err(io::Error::other(answer)) }
+    let mut response = String::new();
+    stream.read_to_string(&mut response)?;
+    let status = response.split(' ').nth(1);
+    if status == Some("200") { Ok(()) } else { Err(io::Error::other(response)) }
 }
 
 fn signed_put(connection: &Connection, host: &str, now: OffsetDateTime) -> String {

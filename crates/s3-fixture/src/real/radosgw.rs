@@ -29,7 +29,7 @@ pub(super) struct Cluster {
     /// The script. Its standard input is a pipe from this process; when this process ends, so does the
     /// cluster.
     child: Child,
-    answers: BufReader<ChildStdout>,
+    output: BufReader<ChildStdout>,
 }
 
 /// Runs `action` on this process's cluster, which the first call starts.
@@ -47,9 +47,9 @@ impl Cluster {
         let child =
             Command::new(&script).arg(run_folder()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = child.unwrap_or_else(|e| panic!("cannot run {}: {e}", script.display()));
-        let answers = BufReader::new(child.stdout.take().expect("standard output is a pipe"));
-        let mut cluster = Cluster { connection: Connection::default(), child, answers };
-        let ready = cluster.answer();
+        let output = BufReader::new(child.stdout.take().expect("standard output is a pipe"));
+        let mut cluster = Cluster { connection: Connection::default(), child, output };
+        let ready = cluster.read_reply();
         let text = |name: &str| ready[name].as_str().unwrap_or_default().to_owned();
         cluster.connection = Connection {
             endpoint: text("endpoint"),
@@ -63,15 +63,15 @@ impl Cluster {
 
     /// Starts a gateway, on the given or a free port, and returns its port.
     pub(super) fn start_gateway(&mut self, port: Option<u16>) -> u16 {
-        let answer = self.ask(&format!("start {}", port.map(|p| p.to_string()).unwrap_or_default()));
-        let port = answer["started"].as_u64().and_then(|port| u16::try_from(port).ok());
-        port.unwrap_or_else(|| panic!("the gateway does not start: {answer}"))
+        let reply = self.ask(&format!("start {}", port.map(|p| p.to_string()).unwrap_or_default()));
+        let port = reply["started"].as_u64().and_then(|port| u16::try_from(port).ok());
+        port.unwrap_or_else(|| panic!("the gateway does not start: {reply}"))
     }
 
     /// Kills a running gateway.
     pub(super) fn stop_gateway(&mut self, port: u16) {
-        let answer = self.ask(&format!("stop {port}"));
-        assert_eq!(answer["stopped"], port, "the gateway at {port} is not running: {answer}");
+        let reply = self.ask(&format!("stop {port}"));
+        assert_eq!(reply["stopped"], port, "the gateway at {port} is not running: {reply}");
     }
 
     /// Kills a gateway if it and the cluster are still running.
@@ -79,20 +79,20 @@ impl Cluster {
         if let Some(input) = self.child.stdin.as_mut()
             && writeln!(input, "stop {port}").is_ok()
         {
-            let _ = self.answers.read_line(&mut String::new());
+            let _ = self.output.read_line(&mut String::new());
         }
     }
 
     fn ask(&mut self, command: &str) -> Value {
         let input = self.child.stdin.as_mut().expect("standard input is a pipe");
         writeln!(input, "{command}").expect("the script that runs the cluster listens");
-        self.answer()
+        self.read_reply()
     }
 
     /// Reads the script's next line. The script always responds within minutes or ends.
-    fn answer(&mut self) -> Value {
+    fn read_reply(&mut self) -> Value {
         let mut line = String::new();
-        self.answers.read_line(&mut line).expect("the script writes text");
+        self.output.read_line(&mut line).expect("the script writes text");
         serde_json::from_str(&line).unwrap_or_else(|_| {
             panic!("scripts/s3/start_radosgw.sh has ended; see its output above, perhaps {INSTALL}")
         })

@@ -101,10 +101,10 @@ async fn bodies_can_be_truncated_and_corrupted() {
     let url = format!("{}/courtside-test/k", server.connection().endpoint);
     let signed = format!("AWS4-HMAC-SHA256 Credential={}/x", server.connection().access_key_id);
     server.fail_next(Op::GetObject, "k", Fault::Truncate(4));
-    let mut answer = reqwest::Client::new().get(url).header("authorization", signed).send().await.unwrap();
-    assert_eq!(answer.content_length(), Some(10));
-    assert_eq!(answer.chunk().await.unwrap().unwrap(), "0123");
-    answer.chunk().await.unwrap_err();
+    let mut response = reqwest::Client::new().get(url).header("authorization", signed).send().await.unwrap();
+    assert_eq!(response.content_length(), Some(10));
+    assert_eq!(response.chunk().await.unwrap().unwrap(), "0123");
+    response.chunk().await.unwrap_err();
     assert_eq!(text(&client, "k").await.unwrap(), "0123456789");
 }
 

@@ -208,9 +208,9 @@ async fn unsupported_requests_are_rejected() {
         (http.patch(&url), "operation"),
         (http.get(format!("{}/courtside-test", server.connection().endpoint)), "operation"),
     ] {
-        let answer = request.send().await.unwrap();
-        assert_eq!(answer.status(), 501);
-        let body = answer.text().await.unwrap();
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 501);
+        let body = response.text().await.unwrap();
         assert!(body.contains("<Code>NotImplemented</Code>") && body.contains(what), "{body}");
     }
     let request = http.put(&url).header("x-amz-content-sha256", "0".repeat(64)).body("2");

@@ -52,7 +52,7 @@ impl InvariantChecker {
     }
 
     /// Registers a manifest that exists before the simulation starts.
-    pub(super) fn found(&mut self, key: &str, object: &Object) {
+    pub(super) fn add_existing(&mut self, key: &str, object: &Object) {
         let job = Manifest::parse(key, &object.bytes).unwrap();
         self.jobs.insert(job.job_id.clone(), JobRecord::new(job, Duration::ZERO));
     }
@@ -113,7 +113,7 @@ impl InvariantChecker {
         let old = std::mem::replace(&mut job.now, new);
         let owner_idx = old.claim.as_ref().and_then(|claim| job.owners.get(&claim.id)).copied();
         let changed_at = std::mem::replace(&mut job.changed_at, event.now);
-        let (last_sign_at, lease) = match old.is_foreign() {
+        let (last_write_at, lease) = match old.is_foreign() {
             true => (changed_at.max(job.status_at), self.foreign_lease),
             false => (changed_at, self.lease),
         };
@@ -123,7 +123,7 @@ impl InvariantChecker {
             role: event.by.role,
             is_owner: owner_idx == Some(event.by.idx),
             is_fatal: old.claim.as_ref().is_some_and(|claim| job.not_retryable.contains(&claim.id)),
-            unchanged_for: event.now - last_sign_at,
+            unchanged_for: event.now - last_write_at,
             lease,
         };
         let transition = transition(&step)?;

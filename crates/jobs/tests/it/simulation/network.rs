@@ -57,9 +57,9 @@ struct Delivery {
     /// When the copies of the request arrive.
     arrivals: Vec<Duration>,
     /// Index of the copy whose response reaches the sender.
-    answered: Option<usize>,
+    answered_copy: Option<usize>,
     /// How long the response takes.
-    back: Duration,
+    response_time: Duration,
     /// How long the sender waits if there is no response.
     timeout: Duration,
 }
@@ -82,14 +82,14 @@ impl Connection {
         let mut rng = self.rng.lock().unwrap();
         let quick = |rng: &mut Rng| rng.seconds(0.005..0.080);
         let timeout = rng.log_uniform_seconds(0.5..60.0);
-        let back = quick(&mut rng);
+        let response_time = quick(&mut rng);
         let mut kind = rng.unit();
         let mut hits = |probability: f64| {
             kind -= probability;
             kind < 0.0
         };
         let late = |rng: &mut Rng| timeout + rng.log_uniform_seconds(0.5..network.latest.max(1.0));
-        let (arrivals, answered) = if hits(network.p_lost) {
+        let (arrivals, answered_copy) = if hits(network.p_lost) {
             (vec![], None)
         } else if hits(network.p_unanswered) {
             (vec![quick(&mut rng)], None)
@@ -105,14 +105,14 @@ impl Connection {
         } else {
             (vec![quick(&mut rng)], Some(0))
         };
-        Delivery { arrivals, answered, back, timeout }
+        Delivery { arrivals, answered_copy, response_time, timeout }
     }
 
-    fn no_answer(&self) -> Error {
+    fn no_response(&self) -> Error {
         Error::Unavailable { location: self.location(), detail: "no response".to_owned() }
     }
 
-    async fn die(&self) -> ! {
+    async fn crash(&self) -> ! {
         self.control.kill();
         pending().await
     }
@@ -137,50 +137,51 @@ impl Connection {
     async fn write(&self, write: Write) -> Result<PutOutcome> {
         let crash_point = self.control.next_write().filter(|_| !self.world.faults_have_ended());
         if crash_point == Some(CrashPoint::Before) {
-            self.die().await;
+            self.crash().await;
         }
         self.pause_before_results(&write).await;
         let delivery = self.delivery();
-        let (answer, answered) = oneshot::channel();
-        let mut answer = Some(answer);
+        let (response, received) = oneshot::channel();
+        let mut response = Some(response);
         for (i, arrival) in delivery.arrivals.into_iter().enumerate() {
-            let answer = if delivery.answered == Some(i) { answer.take() } else { None };
+            let response = if delivery.answered_copy == Some(i) { response.take() } else { None };
             let (world, info, write) = (self.world.clone(), self.info.clone(), write.clone());
-            let back = delivery.back;
+            let response_time = delivery.response_time;
             world.write_sent(&info);
             tokio::spawn(async move {
                 sleep(arrival).await;
                 let written = world.commit(&info, &write);
-                if let Some(answer) = answer {
-                    sleep(back).await;
+                if let Some(response) = response {
+                    sleep(response_time).await;
                     // The receiver no longer exists if the process died.
-                    let _ = answer.send(written);
+                    let _ = response.send(written);
                 }
             });
         }
         if crash_point == Some(CrashPoint::After) {
-            self.die().await;
+            self.crash().await;
         }
-        if delivery.answered.is_none() {
+        if delivery.answered_copy.is_none() {
             sleep(delivery.timeout).await;
-            return Err(self.no_answer());
+            return Err(self.no_response());
         }
-        answered.await.map_err(|_| self.no_answer())
+        received.await.map_err(|_| self.no_response())
     }
 
     async fn read<T>(&self, read: impl FnOnce(&World) -> T + Send) -> Result<T> {
         let delivery = self.delivery();
-        let first = delivery.arrivals.first().copied().filter(|_| delivery.answered.is_some());
-        let Some(found) = first else {
+        let first = delivery.arrivals.first().copied().filter(|_| delivery.answered_copy.is_some());
+        let Some(arrival) = first else {
             sleep(delivery.timeout).await;
-            return Err(self.no_answer());
+            return Err(self.no_response());
         };
         // The response to a slow read is slow too, so it is outdated when it arrives.
-        let slow_back = if found > Duration::from_millis(100) { found } else { delivery.back };
-        sleep(found).await;
-        let answer = read(&self.world);
-        sleep(slow_back).await;
-        Ok(answer)
+        let response_time =
+            if arrival > Duration::from_millis(100) { arrival } else { delivery.response_time };
+        sleep(arrival).await;
+        let response = read(&self.world);
+        sleep(response_time).await;
+        Ok(response)
     }
 }
 

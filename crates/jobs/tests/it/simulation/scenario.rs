@@ -205,7 +205,7 @@ async fn live(rng: Rng, scenario: Scenario) -> Report {
         let mut job = clients::plan(1000 + number, rng.fork("finished"));
         (job.status, job.rev, job.attempt) = (Status::Cancelled, 4, 1);
         ids.push(job.job_id.clone());
-        world.place(job.job_id.manifest_key(), job.to_bytes());
+        world.add_object(job.job_id.manifest_key(), job.to_bytes());
     }
     let mut processes = JoinSet::new();
     populate(&world, &scenario, plan, ids, &mut processes);
@@ -213,7 +213,7 @@ async fn live(rng: Rng, scenario: Scenario) -> Report {
     while !world.is_settled() && world.now() < end {
         tokio::select! {
             biased;
-            () = world.broken() => return world.close(),
+            () = world.wait_for_violation() => return world.close(),
             Some(Err(error)) = processes.join_next() => world.report_violation(format!("a process panicked: {error}")),
             () = tokio::time::sleep(Duration::from_secs(30)) => {}
         }

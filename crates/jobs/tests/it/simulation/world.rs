@@ -31,7 +31,7 @@ pub(super) struct World {
     pub(super) faults_end_at: Duration,
     began: Instant,
     state: Mutex<State>,
-    broken: Notify,
+    violation_found: Notify,
 }
 
 struct State {
@@ -81,14 +81,14 @@ impl World {
             report: Report::default(),
             trace: VecDeque::new(),
         };
-        let (state, broken) = (Mutex::new(state), Notify::new());
+        let (state, violation_found) = (Mutex::new(state), Notify::new());
         Arc::new(Self {
             rng,
             faults_end_at: scenario.faults_end_at,
             scenario,
             began: Instant::now(),
             state,
-            broken,
+            violation_found,
         })
     }
 
@@ -206,11 +206,11 @@ impl World {
     }
 
     /// Adds an object that exists before the simulation starts.
-    pub(super) fn place(&self, key: String, bytes: Vec<u8>) {
+    pub(super) fn add_object(&self, key: String, bytes: Vec<u8>) {
         let etag = ETag(format!("\"{:016x}\"", digest(&bytes)));
         let object = Object { bytes: bytes.into(), etag };
         let mut state = self.state();
-        state.checker.found(&key, &object);
+        state.checker.add_existing(&key, &object);
         state.objects.insert(key.into(), object);
     }
 
@@ -248,12 +248,12 @@ impl World {
             state.report.violation = Some(violation);
             state.report.trace = state.trace.iter().map(line).collect();
         }
-        self.broken.notify_one();
+        self.violation_found.notify_one();
     }
 
     /// Waits for the first violation.
-    pub(super) async fn broken(&self) {
-        self.broken.notified().await;
+    pub(super) async fn wait_for_violation(&self) {
+        self.violation_found.notified().await;
     }
 
     pub(super) fn declare(&self, id: &JobId, what: Declaration) {

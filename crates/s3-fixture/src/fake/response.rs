@@ -16,7 +16,7 @@ pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// A response as plain data, before it is sent.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
+pub(super) struct S3Response {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
@@ -24,22 +24,22 @@ pub(super) struct Answer {
     cut_at: Option<usize>,
 }
 
-impl Answer {
-    pub(super) fn new(status: StatusCode) -> Answer {
-        Answer { status, headers: HeaderMap::new(), body: Bytes::new(), cut_at: None }
+impl S3Response {
+    pub(super) fn new(status: StatusCode) -> S3Response {
+        S3Response { status, headers: HeaderMap::new(), body: Bytes::new(), cut_at: None }
     }
 
-    pub(super) fn xml(body: Bytes) -> Answer {
-        Answer::new(StatusCode::OK).with(CONTENT_TYPE, "application/xml").with_body(body)
+    pub(super) fn xml(body: Bytes) -> S3Response {
+        S3Response::new(StatusCode::OK).with(CONTENT_TYPE, "application/xml").with_body(body)
     }
 
-    pub(super) fn with(mut self, name: HeaderName, value: impl AsRef<str>) -> Answer {
+    pub(super) fn with(mut self, name: HeaderName, value: impl AsRef<str>) -> S3Response {
         let value = HeaderValue::from_str(value.as_ref()).expect("the fake's own headers are ASCII");
         self.headers.insert(name, value);
         self
     }
 
-    pub(super) fn with_body(mut self, body: Bytes) -> Answer {
+    pub(super) fn with_body(mut self, body: Bytes) -> S3Response {
         self.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         self.body = body;
         self
@@ -72,10 +72,10 @@ impl Answer {
     }
 }
 
-impl From<S3Error> for Answer {
-    fn from(error: S3Error) -> Answer {
+impl From<S3Error> for S3Response {
+    fn from(error: S3Error) -> S3Response {
         let body = xml::write_error(&error);
-        Answer::new(error.status).with(CONTENT_TYPE, "application/xml").with_body(body)
+        S3Response::new(error.status).with(CONTENT_TYPE, "application/xml").with_body(body)
     }
 }
 
