@@ -8,7 +8,7 @@ use std::time::Duration;
 use ::jobs::JobId;
 use ::jobs::manifest::{Manifest, Target};
 use client::failure::{Failure, Kind, Outcome};
-use client::{Client, changes, overview};
+use client::{Client, overview};
 use store::Library;
 use tokio::task::JoinError;
 
@@ -61,7 +61,7 @@ impl AsyncClient {
     /// # Errors
     /// When a bucket fails, or does not respond within 5 s.
     pub(crate) async fn manifest(&self, id: &JobId, likely: Target) -> Outcome<Option<(Manifest, Target)>> {
-        let Ok(found) = tokio::time::timeout(MANIFEST_TIMEOUT, self.find_from(id, likely)).await else {
+        let Ok(found) = tokio::time::timeout(MANIFEST_TIMEOUT, self.find_job_from(id, likely)).await else {
             let detail = format!("no response within {} s", MANIFEST_TIMEOUT.as_secs());
             let location = "the bucket".to_owned();
             return Err(::jobs::Error::Unavailable { location, detail }.into());
@@ -72,7 +72,7 @@ impl AsyncClient {
                 let manifest = overview::with_progress(&**admin.bucket(), Cow::Owned(manifest)).await;
                 Ok(Some((manifest.into_owned(), target)))
             }
-            Err(failure) if changes::is_unknown(&failure) => Ok(None),
+            Err(failure) if client::is_unknown_job(&failure) => Ok(None),
             Err(failure) => Err(failure),
         }
     }

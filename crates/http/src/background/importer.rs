@@ -9,7 +9,7 @@ use ::jobs::JobId;
 use ::jobs::admin::is_importable;
 use ::jobs::manifest::Manifest;
 use client::failure::{Failure, Kind, Outcome};
-use client::import::{Imported, Options as ImportOptions, import};
+use client::import::{ImportOptions, Imported, import};
 use client::terminal::notify;
 
 use super::job_cache::JobSnapshot;

@@ -56,7 +56,7 @@ impl JobCache {
     /// Opens all buckets of the client.
     pub(crate) fn new(client: AsyncClient) -> Outcome<Self> {
         let catalog = |target| Ok((target, Catalog::new(client.bucket(target)?, client.env.clone())));
-        let catalogs = client.places().into_iter().map(catalog).collect::<Outcome<_>>()?;
+        let catalogs = client.bucket_targets().into_iter().map(catalog).collect::<Outcome<_>>()?;
         Ok(Self { client, catalogs: Mutex::new(catalogs), snapshot: RwLock::default() })
     }
 
@@ -72,7 +72,7 @@ impl JobCache {
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot.clone();
         let polled = snapshot.clone();
         let updated = self.client.with_library(move |_, library| {
-            overview::note(library, |id| polled.jobs.get(id).map(|job| &*job.manifest))
+            overview::record_states(library, |id| polled.jobs.get(id).map(|job| &*job.manifest))
         });
         if let Err(failure) = updated.await {
             tracing::warn!(cause = failure.message(), "cannot update the jobs in the library");

@@ -109,7 +109,7 @@ pub(super) async fn resume_all(app: &AppState) -> Outcome<()> {
     let rows = app.client.with_library(|_, library| Ok(library.open_jobs()?)).await?;
     for row in rows {
         let Some(submission) = submit::unfinished_submission(&row) else { continue };
-        let id = client::job_id(&row.id)?;
+        let id = client::parse_job_id(&row.id)?;
         let prepared =
             app.client.with_library(move |client, library| submit::prepare(client, library, submission));
         match prepared.await {

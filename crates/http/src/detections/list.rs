@@ -82,7 +82,7 @@ pub(crate) async fn list(
         limit: Some(limit as u32),
     };
     let json = app.client.with_library(move |_, library| {
-        videos::known(library, video_id)?;
+        videos::find(library, video_id)?;
         let imports = library.imports(video_id)?.into_iter().map(|import| (import.id, import.job_id));
         let rows = library.detections(video_id, &query)?;
         let totals = library.detection_totals(video_id, &query)?;

@@ -25,7 +25,7 @@ pub(crate) async fn stats(
     VideoIdPath { video_id }: VideoIdPath,
 ) -> ApiResult<Json<StatsBody>> {
     let stats = app.client.with_library(move |_, library| {
-        videos::known(library, video_id)?;
+        videos::find(library, video_id)?;
         Ok(library.detection_stats(DetectionScope::Video(video_id))?)
     });
     Ok(Json(StatsBody::new(video_id, &stats.await?)))

@@ -25,7 +25,7 @@ pub(crate) async fn tracks(
     VideoIdPath { video_id }: VideoIdPath,
 ) -> ApiResult<Json<TracksBody>> {
     let tracks = app.client.with_library(move |_, library| {
-        videos::known(library, video_id)?;
+        videos::find(library, video_id)?;
         Ok(library.track_summaries(DetectionScope::Video(video_id))?)
     });
     let tracks = tracks.await?.into_iter().map(Into::into).collect();

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use client::changes;
+use client::job_actions;
 
 use super::detached::run_to_completion;
 use crate::api_error::{ApiResult, ErrorBody, ValidationBody};
@@ -29,7 +29,7 @@ pub(crate) async fn cancel(
         app.uploads.cancel(&job_id).await;
         let id = job_id.clone();
         let cancelled = app.client.with_buckets(move |client| async move {
-            changes::cancel(&client, &mut client.library()?, &id).await
+            job_actions::cancel(&client, &mut client.library()?, &id).await
         });
         cancelled.await?;
         app.job_changed(&job_id);

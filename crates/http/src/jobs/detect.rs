@@ -1,12 +1,13 @@
 //! `POST /api/videos/{video_id}/detect`.
 
-use ::jobs::manifest::{DEFAULT_CONFIDENCE, DEFAULT_MAX_ATTEMPTS, MAX_PROMPT_CHARS, Parameters, Target};
+use ::jobs::manifest::{DEFAULT_MAX_ATTEMPTS, MAX_PROMPT_CHARS, Target};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use client::settings::Settings;
+use client::parameters::RequestedParameters;
 use client::submit::Submission;
 use serde::Deserialize;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 use utoipa::{IntoParams, ToSchema};
 
 use super::detached::run_to_completion;
@@ -24,32 +25,19 @@ use crate::shapes::job::DetectBody;
 #[into_params(parameter_in = Query)]
 pub(crate) struct DetectQuery {
     /// The bucket (`cloud`) or this machine (`local`). Default: `cloud` if R2 is configured.
-    #[param(inline)]
-    target: Option<TargetName>,
+    #[param(schema_with = target_schema)]
+    target: Option<Target>,
 }
 
-/// A target as clients write it.
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum TargetName {
-    Local,
-    Cloud,
-}
+const TARGETS: [Target; 2] = [Target::Local, Target::Cloud];
 
-impl From<TargetName> for Target {
-    fn from(name: TargetName) -> Self {
-        match name {
-            TargetName::Local => Self::Local,
-            TargetName::Cloud => Self::Cloud,
-        }
-    }
+fn target_schema() -> Object {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(TARGETS.map(Target::as_str))).build()
 }
 
 impl FromFields for DetectQuery {
     fn read(fields: &mut Fields) -> Self {
-        Self {
-            target: fields.choice("target", &[("local", TargetName::Local), ("cloud", TargetName::Cloud)]),
-        }
+        Self { target: fields.choice("target", &TARGETS.map(|target| (target.as_str(), target))) }
     }
 }
 
@@ -68,6 +56,17 @@ pub(crate) struct DetectRequest {
     /// Track only this many seconds from the start of the video.
     #[schema(minimum = 0.001, maximum = 1_000_000_000.0)]
     max_seconds: Option<f64>,
+}
+
+impl DetectRequest {
+    fn into_requested(self) -> RequestedParameters {
+        RequestedParameters {
+            sample_interval: self.sample_interval.map(i64::unsigned_abs),
+            confidence_threshold: self.confidence_threshold,
+            prompt: self.prompt,
+            max_seconds: self.max_seconds,
+        }
+    }
 }
 
 impl FromFields for DetectRequest {
@@ -106,23 +105,11 @@ pub(crate) async fn detect(
 ) -> ApiResult<(StatusCode, Json<DetectBody>)> {
     let submission = Submission {
         video_id,
-        target: query.target.map(Into::into),
-        parameters: parameters(request, &app.client.settings),
+        target: query.target,
+        parameters: request.into_requested().resolve(&app.client.settings),
         max_attempts: DEFAULT_MAX_ATTEMPTS,
     };
     let job_id = run_to_completion(async move { submit(&app, submission).await }).await?;
     let message = format!("Detection job {job_id} created; the video is being uploaded");
     Ok((StatusCode::ACCEPTED, Json(DetectBody { job_id, video_id, message })))
-}
-
-/// The request's parameters, completed from the settings and the defaults.
-fn parameters(request: DetectRequest, settings: &Settings) -> Parameters {
-    let confidence = request.confidence_threshold.or(settings.confidence_threshold);
-    Parameters {
-        sample_interval: request.sample_interval.unwrap_or(1).unsigned_abs(),
-        confidence_threshold: confidence.unwrap_or(DEFAULT_CONFIDENCE),
-        prompt: request.prompt.or_else(|| settings.prompt.clone()),
-        max_seconds: request.max_seconds,
-        ..Parameters::default()
-    }
 }

@@ -1,7 +1,6 @@
 //! The current state of one job, from its manifest and its row in the library.
 
 use ::jobs::JobId;
-use client::changes;
 use client::failure::Failure;
 use store::JobRow;
 
@@ -22,7 +21,7 @@ pub(super) async fn load(app: &App, id: &JobId) -> ApiResult<JobBody> {
             None => from_row(row, context),
         });
     }
-    match app.client.manifest(id, changes::likely_place(&app.client, row.as_ref())).await {
+    match app.client.manifest(id, app.client.likely_target(row.as_ref())).await {
         Ok(Some((manifest, target))) => {
             let context = JobContext { import_failure: app.import_failures.get(&manifest), ..context };
             Ok(from_manifest_and_row(&manifest, target, row.as_ref(), context))

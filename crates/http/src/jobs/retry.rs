@@ -4,7 +4,7 @@ use ::jobs::JobId;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use client::changes::{self, Retried};
+use client::job_actions::{self, Retried};
 
 use super::detached::run_to_completion;
 use super::load::load;
@@ -45,7 +45,7 @@ pub(crate) async fn retry(
 /// Reopens the job in its bucket, or starts its upload again if no bucket has it.
 async fn reopen(app: &AppState, id: JobId) -> ApiResult<()> {
     let retried = app.client.with_buckets(move |client| async move {
-        changes::retry(&client, &mut client.library()?, &id).await
+        job_actions::retry(&client, &mut client.library()?, &id).await
     });
     if let Retried::Upload(submission) = retried.await? {
         submit(app, *submission).await?;

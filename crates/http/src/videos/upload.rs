@@ -8,8 +8,8 @@ use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_LENGTH;
 use bytes::Bytes;
+use client::atomic_file::NewFile;
 use client::videos;
-use tempfile::NamedTempFile;
 use tokio::sync::mpsc;
 
 use super::upload_file;
@@ -53,9 +53,9 @@ pub(super) async fn receive(app: &AppState, mut request: Request) -> ApiResult<V
 }
 
 /// Gives the complete file its name, and adds it to the library. A file that is not a video is removed.
-async fn add(app: &App, file: NamedTempFile, name: String) -> ApiResult<VideoBody> {
-    let added = app.client.with_library(move |client, library| {
-        let file = upload_file::persist(file, &client.settings.video_folder, &name)?;
+async fn add(app: &App, file: NewFile, name: String) -> ApiResult<VideoBody> {
+    let added = app.client.with_library(move |_, library| {
+        let file = upload_file::commit(file, &name)?;
         videos::add(library, &file).inspect_err(|_| {
             let _ = std::fs::remove_file(&file);
         })
@@ -64,7 +64,7 @@ async fn add(app: &App, file: NamedTempFile, name: String) -> ApiResult<VideoBod
 }
 
 /// Streams a field to a temporary file.
-async fn save(app: &App, field: &mut Field<'_>, limit: u64) -> ApiResult<NamedTempFile> {
+async fn save(app: &App, field: &mut Field<'_>, limit: u64) -> ApiResult<NewFile> {
     let folder = app.client.settings.video_folder.clone();
     let (sender, chunks) = mpsc::channel::<Bytes>(CHUNKS_AHEAD);
     let writer = tokio::task::spawn_blocking(move || upload_file::write(&folder, chunks));

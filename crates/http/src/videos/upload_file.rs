@@ -1,13 +1,11 @@
 //! The file of an uploaded video: written under a temporary name, then given a safe and unused name.
 
-use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use client::atomic_file::cannot;
+use client::atomic_file::NewFile;
 use client::failure::Outcome;
-use tempfile::NamedTempFile;
 use tokio::sync::mpsc;
 
 /// Length limit of a file name in bytes, which leaves room for a number within the 255 of most file systems.
@@ -19,37 +17,20 @@ const STALE_AGE: Duration = Duration::from_secs(24 * 3600);
 /// Start of the names of temporary files.
 const TEMPORARY_PREFIX: &str = ".courtside-upload-";
 
-/// Writes chunks to a temporary file in the folder until the sender is dropped, then makes it durable. The
-/// file is removed when the returned value is dropped.
-pub(super) fn write(folder: &Path, mut chunks: mpsc::Receiver<Bytes>) -> Outcome<NamedTempFile> {
-    std::fs::create_dir_all(folder).map_err(|e| cannot("create", folder, e))?;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY_PREFIX).suffix(".partial");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(folder).map_err(|e| cannot("write in", folder, e))?;
+/// Writes chunks to a temporary file in the folder until the sender is dropped, then syncs it to disk. The file
+/// is removed when the returned value is dropped.
+pub(super) fn write(folder: &Path, mut chunks: mpsc::Receiver<Bytes>) -> Outcome<NewFile> {
+    let mut file = NewFile::create_in(folder, TEMPORARY_PREFIX)?;
     while let Some(chunk) = chunks.blocking_recv() {
-        file.write_all(&chunk).map_err(|e| cannot("write", file.path(), e))?;
+        file.append(&chunk)?;
     }
-    file.as_file().sync_all().map_err(|e| cannot("write", file.path(), e))?;
+    file.sync()?;
     Ok(file)
 }
 
 /// Gives a file its final name, or the next unused one. Never replaces a file.
-pub(super) fn persist(mut file: NamedTempFile, folder: &Path, name: &str) -> Outcome<PathBuf> {
-    for number in 1..MAX_NUMBER {
-        let target = folder.join(numbered(name, number));
-        match file.persist_noclobber(&target) {
-            Ok(_) => {
-                // Some file systems cannot sync folders.
-                let _ = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
-                return Ok(target);
-            }
-            Err(taken) if taken.error.kind() == ErrorKind::AlreadyExists => file = taken.file,
-            Err(failed) => return Err(cannot("write", &target, failed.error)),
-        }
-    }
-    Err(cannot("write", &folder.join(name), ErrorKind::AlreadyExists.into()))
+pub(super) fn commit(file: NewFile, name: &str) -> Outcome<PathBuf> {
+    file.commit((1..MAX_NUMBER).map(|number| numbered(name, number)))
 }
 
 /// The name with a number: `game.mp4`, `game-2.mp4`, `game-3.mp4`.
@@ -132,9 +113,9 @@ mod tests {
     fn numbers_a_name_that_is_taken() {
         let folder = tempfile::tempdir().unwrap();
         let add = |content: &str| {
-            let mut file = NamedTempFile::new_in(folder.path()).unwrap();
-            file.write_all(content.as_bytes()).unwrap();
-            persist(file, folder.path(), "game.mp4").unwrap()
+            let mut file = NewFile::create_in(folder.path(), TEMPORARY_PREFIX).unwrap();
+            file.append(content.as_bytes()).unwrap();
+            commit(file, "game.mp4").unwrap()
         };
         let (first, second) = (add("first"), add("second"));
         assert_eq!(first.file_name().unwrap(), "game.mp4");

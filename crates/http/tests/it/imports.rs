@@ -37,7 +37,7 @@ async fn imports_results_automatically() {
     );
     // The manifest is updated too, and the job can no longer be cancelled.
     let id = jobs::JobId::new(job.clone()).unwrap();
-    let (_, manifest) = server.client.find(&id).await.unwrap();
+    let (_, manifest) = server.client.find_job(&id).await.unwrap();
     assert_eq!(manifest.status, jobs::Status::Imported);
     let refused = server.delete(&format!("/api/jobs/{job}")).await;
     assert!(refused.detail(409).contains("imported job cannot be cancelled"));

@@ -88,7 +88,7 @@ async fn invalid_submissions_are_refused() {
     assert_eq!(send("application/json", &large).await.detail(413), "The body is larger than 65536 bytes");
     // The file must still be the one that was added.
     std::fs::remove_file(server.video_folder().join("game.mkv")).unwrap();
-    assert!(server.post(&detect, &Value::Null).await.detail(409).contains("is not there any more"));
+    assert!(server.post(&detect, &Value::Null).await.detail(409).contains("does not exist"));
     std::fs::write(server.video_folder().join("game.mkv"), "something else").unwrap();
     assert!(server.post(&detect, &Value::Null).await.detail(409).contains("not a readable video"));
 }

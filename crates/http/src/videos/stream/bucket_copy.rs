@@ -24,7 +24,7 @@ pub(super) enum BucketCopy {
 /// has it.
 pub(super) async fn find_in_bucket(client: &Client, key: &str) -> ApiResult<Option<BucketCopy>> {
     let mut failed = None;
-    for target in client.places() {
+    for target in client.bucket_targets() {
         let bucket = client.bucket(target)?;
         let api_error = |e: ::jobs::Error| ApiError::from(Failure::from(e));
         if let BulkTransfer::Folder(folder) = bucket.bulk_transfer() {

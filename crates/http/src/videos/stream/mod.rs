@@ -45,7 +45,7 @@ pub(crate) async fn stream(
     method: Method,
     headers: HeaderMap,
 ) -> ApiResult<Response<Body>> {
-    let video = app.client.with_library(move |_, library| videos::known(library, video_id)).await?;
+    let video = app.client.with_library(move |_, library| videos::find(library, video_id)).await?;
     let path = PathBuf::from(&video.file_path);
     if let Some(file) = open(&path).await? {
         return file_response(file, &path, &method, &headers).await;
