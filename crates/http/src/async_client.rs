@@ -8,7 +8,7 @@ use std::time::Duration;
 use ::jobs::JobId;
 use ::jobs::manifest::{Manifest, Target};
 use client::failure::{Failure, Kind, Outcome};
-use client::{Client, overview};
+use client::{Client, is_unknown_job, overview};
 use store::Library;
 use tokio::task::JoinError;
 
@@ -72,7 +72,7 @@ impl AsyncClient {
                 let manifest = overview::with_progress(&**admin.bucket(), Cow::Owned(manifest)).await;
                 Ok(Some((manifest.into_owned(), target)))
             }
-            Err(failure) if client::is_unknown_job(&failure) => Ok(None),
+            Err(failure) if is_unknown_job(&failure) => Ok(None),
             Err(failure) => Err(failure),
         }
     }
