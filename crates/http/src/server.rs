@@ -87,19 +87,30 @@ impl Server {
         listener: &TcpListener,
         permits: &Arc<Semaphore>,
     ) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-        loop {
-            let accepted = async {
-                let permit = permits.clone().acquire_owned().await;
-                (listener.accept().await, permit)
-            };
-            tokio::select! {
-                (Ok((stream, _)), Ok(permit)) = accepted => {
-                    // Events are small and must not wait for more data.
-                    let _ = stream.set_nodelay(true);
-                    return Some((stream, permit));
-                }
-                () = self.app.stop.wait() => return None,
-                else => tokio::time::sleep(ACCEPT_BACKOFF).await,
+        let accepted = async {
+            let permit = permits.clone().acquire_owned().await.ok()?;
+            let (stream, _) = retry_accept(async || listener.accept().await).await;
+            Some((stream, permit))
+        };
+        let (stream, permit) = tokio::select! {
+            accepted = accepted => accepted?,
+            () = self.app.stop.wait() => return None,
+        };
+        // Events are small and must not wait for more data.
+        let _ = stream.set_nodelay(true);
+        Some((stream, permit))
+    }
+}
+
+/// Calls `accept` until it succeeds. Failures are transient: a connection was reset before it was accepted,
+/// or the process has no free file descriptor.
+async fn retry_accept<T>(mut accept: impl AsyncFnMut() -> std::io::Result<T>) -> T {
+    loop {
+        match accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
             }
         }
     }
@@ -121,4 +132,16 @@ pub async fn listen(address: SocketAddr) -> Outcome<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn keeps_accepting_after_a_failed_accept() {
+        let mut results = vec![Ok("connection"), Err(std::io::Error::other("too many open files"))];
+        let accepted = retry_accept(async || results.pop().unwrap()).await;
+        assert_eq!(accepted, "connection");
+    }
 }
