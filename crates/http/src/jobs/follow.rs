@@ -24,9 +24,9 @@ const LAST_EVENT_ID: &str = "end";
 
 /// Follow a job.
 ///
-/// Sends the job immediately, then whenever it changes. The data of an event is the job as `GET
-/// /api/jobs/{job_id}` returns it. The stream ends after an event with the status `completed`, `failed` or
-/// `cancelled`; reconnecting after that with `Last-Event-ID` returns 204.
+/// Sends the job immediately, then whenever it changes. The data of an event is the job, as returned by
+/// `GET /api/jobs/{job_id}`. The stream ends after an event with the status `completed`, `failed` or `cancelled`;
+/// reconnecting after that with `Last-Event-ID` returns 204.
 #[utoipa::path(
     get, path = "/api/jobs/{job_id}/events", operation_id = "follow_job", tag = "jobs", params(JobIdPath),
     responses(
