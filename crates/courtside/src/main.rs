@@ -1,4 +1,7 @@
-//! The `courtside` program: command line, exit codes, and the composition of the crates.
+//! The `courtside` program: reads the environment, runs one command and sets the exit code.
+//!
+//! Each command is one file in `cli`; the checks of `courtside doctor` are in `doctor`. The work itself is done by the
+//! crates `client`, `worker` and `courtside-http`.
 
 mod cli;
 mod doctor;
@@ -11,8 +14,8 @@ use client::failure::{Failure, Kind, Outcome};
 use client::terminal::notify;
 use tracing_subscriber::EnvFilter;
 
-/// Exit code for a bug of ours.
-const BUG: u8 = 70;
+/// Exit code after a panic.
+const INTERNAL_ERROR: u8 = 70;
 
 fn main() -> ExitCode {
     if let Err(failure) = read_env_file() {
@@ -35,33 +38,33 @@ fn main() -> ExitCode {
             failure.exit_code()
         }
         Err(_) => {
-            notify("error: this is a bug in courtside; please report it with the lines above");
-            ExitCode::from(BUG)
+            notify("error: internal error; please report it with the lines above");
+            ExitCode::from(INTERNAL_ERROR)
         }
     }
 }
 
-/// `COURTSIDE_LOG`, or warnings.
+/// The log filter in `COURTSIDE_LOG`; by default, warnings and errors.
 fn log_filter() -> Outcome<EnvFilter> {
     let Some(text) = std::env::var_os("COURTSIDE_LOG").filter(|text| !text.is_empty()) else {
         return Ok(EnvFilter::new("warn"));
     };
     EnvFilter::try_new(text.to_string_lossy()).map_err(|e| {
         Failure::new(Kind::Config, e)
-            .context(format!("COURTSIDE_LOG is {}", text.display()))
-            .hint("use error, warn, info, debug or trace, or parts of the program as in jobs=debug,warn")
+            .context(format!("invalid COURTSIDE_LOG: {}", text.display()))
+            .hint("set it to error, warn, info, debug or trace, or to a filter such as jobs=debug,warn")
     })
 }
 
-/// Reads `.env` of the working folder. Real environment wins over it, flags win over both.
+/// Reads `.env` in the working folder. It does not override variables that are already set.
 fn read_env_file() -> Outcome<()> {
-    let what = match dotenvy::from_path(".env") {
+    let reason = match dotenvy::from_path(".env") {
         Ok(()) => return Ok(()),
         Err(error) if error.not_found() => return Ok(()),
-        // The line itself stays unsaid: it may hold a secret.
-        Err(dotenvy::Error::LineParse(..)) => "a line of it cannot be read".to_owned(),
+        // The error quotes the line, which may contain a secret.
+        Err(dotenvy::Error::LineParse(..)) => "it has an invalid line".to_owned(),
         Err(error) => error.to_string(),
     };
-    Err(Failure::msg(Kind::Config, format!(".env: {what}"))
-        .hint("every line is NAME=value or a # comment; quote values with spaces"))
+    Err(Failure::msg(Kind::Config, format!("cannot read .env: {reason}"))
+        .hint("write each line as NAME=value or # comment, and quote values that contain spaces"))
 }

@@ -1,42 +1,44 @@
 //! `courtside doctor`.
 
+use std::fmt;
 use std::io::Write;
 
 use serde::Serialize;
 
-use crate::doctor::{Check, Level, examine, gravest};
+use crate::doctor::{Check, Level, exit_kind, run_checks};
 use client::failure::{Failure, Kind, Outcome};
 use client::settings::Settings;
 use client::terminal::printable;
 
-/// Checks whether everything that work needs is there: ffmpeg, checkpoint, database, disk, bucket, clock.
+/// Check that everything Courtside needs is available
 ///
-/// Nothing is left behind: throw-away objects under probe/ in the bucket are removed again. A database is opened as
-/// every command opens it, which adds what is missing. The exit code is that of the gravest
-/// failure; warnings leave it at 0.
+/// Checks ffmpeg, the model, the GPU, the settings, the database, free disk space, the bucket, the clock and unfinished
+/// uploads. The bucket check writes temporary objects under probe/ and deletes them again. An existing database is
+/// opened as by any other command, which may update its courtside tables. Warnings do not affect the exit code.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
 
-/// Runs the command.
-pub(super) fn run(_args: &Args, json: bool) -> Outcome<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| Failure::new(Kind::Failed, e).context("cannot start threads"))?;
-    let mut checks = Vec::new();
-    let mut each = |check: Check| {
-        // As it comes: a server that does not answer takes its time.
-        if !json {
-            show(&check);
+impl Args {
+    pub(super) fn run(self, json: bool) -> Outcome<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|e| Failure::new(Kind::Failed, e).context("cannot start threads"))?;
+        let mut checks = Vec::new();
+        let mut on_check = |check: Check| {
+            // Shown immediately: the next check may wait for a server.
+            if !json {
+                show(&check);
+            }
+            checks.push(check);
+        };
+        runtime.block_on(run_checks(Settings::from_env(), &mut on_check));
+        let n_failed = checks.iter().filter(|check| check.status == Level::Fail).count();
+        if json {
+            super::print(&Report { ok: n_failed == 0, checks: &checks }, json)?;
         }
-        checks.push(check);
-    };
-    runtime.block_on(examine(Settings::from_env(), &mut each));
-    let n_failed = checks.iter().filter(|check| check.status == Level::Fail).count();
-    if json {
-        super::print(&Report { ok: n_failed == 0, checks: &checks }, json)?;
-    }
-    match gravest(&checks) {
-        None => Ok(()),
-        Some(kind) => Err(Failure::msg(kind, format!("{n_failed} of {} checks failed", checks.len()))),
+        match exit_kind(&checks) {
+            None => Ok(()),
+            Some(kind) => Err(Failure::msg(kind, format!("{n_failed} of {} checks failed", checks.len()))),
+        }
     }
 }
 
@@ -46,11 +48,11 @@ fn show(check: &Check) {
         Level::Warn => "warn",
         Level::Fail => "FAIL",
     };
-    let mut lines = format!("{mark:<5} {:<11} {}\n", check.name, printable(&check.message));
+    let mut lines = format!("{mark:<5} {:<12} {}\n", check.name, printable(&check.message));
     if let Some(hint) = &check.hint {
-        lines += &format!("{:<18}-> {}\n", "", printable(hint));
+        lines += &format!("{:<19}hint: {}\n", "", printable(hint));
     }
-    // A reader that has seen enough is no error.
+    // A closed pipe is not an error.
     let _ = std::io::stdout().write_all(lines.as_bytes());
 }
 
@@ -60,8 +62,8 @@ struct Report<'a> {
     checks: &'a [Check],
 }
 
-impl std::fmt::Display for Report<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} checks", self.checks.len())
     }
 }

@@ -9,59 +9,61 @@ use store::{Library, Video};
 use video::Tools;
 
 use super::Context;
+use super::values::fraction;
 use client::export::{Annotation, Feed, Format, Out, Subject, check_target, select};
 use client::failure::{Failure, Kind, Outcome};
 use client::stop::Stop;
 use client::terminal::notify;
 use client::videos;
 
-/// Extension of an annotated video, so that it never is the video's own name.
+/// Extension of the annotated video. It differs from `mp4` so that the default name is not that of the video itself.
 const ANNOTATED: &str = "annotated.mp4";
 
-/// Writes a job's detections in the format of another program.
+/// Export the detections of a job or video
 ///
-/// They are read from the library, where `courtside import` brings them. A file appears whole or not at all, and
-/// replaces one of the same name.
+/// Reads detections that `courtside import` has written to the library. An existing file of the same name is replaced,
+/// but only once the export is complete.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// An imported job, or a video's number: then the job of it that was imported last.
+    /// ID of an imported job or of a video
     #[arg(value_name = "JOB|VIDEO")]
     what: String,
-    /// The format.
+    /// Format to write
     #[arg(long, value_enum)]
     format: FormatArg,
-    /// The file; `-` is standard output. Without it, the video's name with the format's extension, in this folder.
+    /// File to write (-: standard output) [default: name of the video with another extension]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Leaves out detections that are less sure than this, 0 to 1.
-    #[arg(long, value_name = "C", default_value_t = 0.0, value_parser = confidence)]
+    /// Leave out detections below this confidence
+    #[arg(long, value_name = "0..1", default_value_t = 0.0, value_parser = fraction)]
     min_confidence: f64,
-    /// Which of the video's imported jobs.
+    /// Job of the video to export [default: the job that was imported last]
     #[arg(long, value_name = "ID")]
     job: Option<String>,
 }
 
+/// Values of `--format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum FormatArg {
-    /// MOT Challenge text, frames from 1.
+    /// MOT Challenge text, with frames counted from 1
     Mot,
-    /// COCO detection JSON with track ids.
+    /// COCO detection JSON with track IDs
     Coco,
-    /// Comma-separated values with a header. Times are by the video's average frame rate.
+    /// Comma-separated values with a header; times are computed from the average frame rate
     Csv,
-    /// One JSON object to a line.
+    /// JSON Lines: one object per detection
     Jsonl,
-    /// Apache Parquet, for DuckDB, pandas and Polars.
+    /// Apache Parquet, for DuckDB, pandas and Polars
     Parquet,
-    /// CVAT for video 1.1, XML.
+    /// CVAT for video 1.1 (XML)
     Cvat,
-    /// A copy of the video (mp4) with boxes and track numbers drawn into it. Needs the video's file.
+    /// A copy of the video (mp4) with boxes and track numbers; requires the video file
     Video,
 }
 
 impl FormatArg {
-    /// The format, unless it is the annotated video.
+    /// The data format; `None` for the annotated video.
     fn data(self) -> Option<Format> {
         match self {
             Self::Mot => Some(Format::Mot),
@@ -75,54 +77,52 @@ impl FormatArg {
     }
 }
 
-fn confidence(text: &str) -> Result<f64, String> {
-    let fits = |c: &f64| (0.0..=1.0).contains(c);
-    text.parse().ok().filter(fits).ok_or_else(|| "must be a number from 0 to 1".to_owned())
-}
-
-/// Runs the command.
-pub(super) fn run(args: &Args, context: &Context) -> Outcome<()> {
-    let client = &context.client;
-    let mut library = client.library()?;
-    let (selected, video, subject) = select(&library, &args.what, args.job.as_deref())?;
-    let out = args.out.clone().unwrap_or_else(|| default_name(args.format, &subject));
-    let is_pipe = out == Path::new("-");
-    if is_pipe && !args.format.data().is_some_and(Format::is_text) {
-        return Err(Failure::msg(Kind::Failed, "this format is not text; name a file with --out"));
-    }
-    let sources = [(Path::new(&video.file_path), "the video"), (library.path(), "the library")];
-    check_target(&out, &sources)?;
-    let stop = Stop::on_signal()?;
-    let mut feed = Feed::start(client.library()?, selected, args.min_confidence, &stop);
-    match args.format.data() {
-        Some(format) => write(format, &out, &subject, &mut feed)?,
-        None => draw(&mut library, &video, &subject, &out, &mut feed, &stop)?,
-    }
-    let exported = Exported {
-        format: args.format,
-        file: out,
-        video_id: video.id,
-        job_id: subject.job_id,
-        detections: feed.n_read(),
-    };
-    match is_pipe {
-        true => {
-            notify(format!("{} detections", exported.detections));
-            Ok(())
+impl Args {
+    pub(super) fn run(self, json: bool) -> Outcome<()> {
+        let context = Context::new(json)?;
+        let client = &context.client;
+        let mut library = client.library()?;
+        let (selected, video, subject) = select(&library, &self.what, self.job.as_deref())?;
+        let out = self.out.unwrap_or_else(|| default_name(self.format, &subject));
+        let is_stdout = out == Path::new("-");
+        if is_stdout && !self.format.data().is_some_and(Format::is_text) {
+            return Err(Failure::msg(Kind::Failed, "this format cannot be written to standard output")
+                .hint("name a file with --out FILE"));
         }
-        false => context.print(&exported),
+        let sources = [(Path::new(&video.file_path), "the video"), (library.path(), "the library")];
+        check_target(&out, &sources)?;
+        let stop = Stop::on_signal()?;
+        let mut feed = Feed::start(client.library()?, selected, self.min_confidence, &stop);
+        match self.format.data() {
+            Some(format) => write(format, &out, &subject, &mut feed)?,
+            None => draw(&mut library, &video, &subject, &out, &mut feed, &stop)?,
+        }
+        let exported = Exported {
+            format: self.format,
+            file: out,
+            video_id: video.id,
+            job_id: subject.job_id,
+            detections: feed.n_read(),
+        };
+        if is_stdout {
+            notify(format!("{} detections", exported.detections));
+            return Ok(());
+        }
+        context.print(&exported)
     }
 }
 
+/// Writes the detections to a file, or to standard output for `-`.
 fn write(format: Format, target: &Path, subject: &Subject, feed: &mut Feed) -> Outcome<()> {
     let mut out = Out::create(target)?;
     let written = format.write(&mut out, subject, feed, &Out::scratch_of(target));
     written.and_then(|()| out.keep()).map_err(|failure| match failure.kind {
         Kind::Interrupted => failure,
-        _ => failure.context(format!("{} is not written", target.display())),
+        _ => failure.context(format!("cannot write {}", target.display())),
     })
 }
 
+/// Writes the annotated video.
 fn draw(
     library: &mut Library,
     row: &Video,
@@ -142,14 +142,14 @@ fn draw(
     annotation.write(out, feed, stop)
 }
 
-/// The video's name with the format's extension, in the working folder.
+/// The video's name with the format's extension; the file is in the working folder.
 fn default_name(format: FormatArg, subject: &Subject) -> PathBuf {
     let stem = Path::new(&subject.video_name).file_stem().unwrap_or_default().to_string_lossy();
     let extension = format.data().map_or(ANNOTATED, Format::extension);
     PathBuf::from(format!("{stem}.{extension}"))
 }
 
-/// An export that was done.
+/// Summary of a finished export.
 #[derive(Debug, Serialize)]
 struct Exported {
     format: FormatArg,

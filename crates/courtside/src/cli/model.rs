@@ -2,16 +2,16 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use worker::failure::EngineResult;
 
 use clap::Subcommand;
 use sam3::{Model, VideoConfig};
 use serde::Serialize;
 
 use client::failure::Outcome;
+use worker::failure::EngineResult;
 use worker::model_folder;
 
-/// Looks after SAM3 checkpoints.
+/// Find, download or check the SAM3 model
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -20,29 +20,31 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Verifies a checkpoint folder without running it: configuration, tokenizer, and the name and shape of
-    /// every tensor.
+    /// Check a model folder
+    ///
+    /// Reads the configuration, the tokenizer, and the name and shape of every tensor. Does not run the model.
     Check {
-        /// The folder; without it, the one that `track` would use.
+        /// Model folder [default: the folder that `courtside model path` prints]
         folder: Option<PathBuf>,
     },
-    /// Prints the folder that `track` would use, downloading the checkpoint if it is nowhere.
+    /// Print the folder of the model, and download the model if necessary
     Path,
 }
 
-/// Runs the command.
-pub(super) fn run(args: &Args, json: bool) -> Outcome<()> {
-    match &args.action {
-        Action::Check { folder } => {
-            let folder = model_folder::find(folder.as_deref())?;
-            let config = Model::check(&folder).or_failure()?;
-            super::print(&Report::new(folder, &config), json)
+impl Args {
+    pub(super) fn run(self, json: bool) -> Outcome<()> {
+        match self.action {
+            Action::Check { folder } => {
+                let folder = model_folder::find(folder.as_deref())?;
+                let config = Model::check(&folder).or_failure()?;
+                super::print(&Report::new(folder, &config), json)
+            }
+            Action::Path => super::print(&ModelPath { folder: model_folder::find(None)? }, json),
         }
-        Action::Path => super::print(&Place { folder: model_folder::find(None)? }, json),
     }
 }
 
-/// What a good checkpoint is.
+/// Key figures of a model that passed the check.
 #[derive(Debug, Serialize)]
 struct Report {
     folder: PathBuf,
@@ -72,18 +74,18 @@ impl fmt::Display for Report {
         writeln!(f, "{}: ok", self.folder.display())?;
         writeln!(
             f,
-            "pictures {0}x{0}, {1} vision layers, {2} queries, masks {3}x{3}",
+            "{0}x{0} images, {1} vision layers, {2} queries, {3}x{3} masks",
             self.image_size, self.vision_layers, self.queries, self.low_res_mask_size
         )
     }
 }
 
 #[derive(Debug, Serialize)]
-struct Place {
+struct ModelPath {
     folder: PathBuf,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ModelPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.folder.display())
     }

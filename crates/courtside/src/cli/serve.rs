@@ -1,6 +1,7 @@
 //! `courtside serve`.
 
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,76 +11,80 @@ use client::stop::Stop;
 use client::terminal::notify;
 use courtside_http::{Access, PollIntervals, Server, ServerOptions, listen, parse_origin};
 
-/// How long the end of the program waits for threads that are in the middle of something. What they do is one
-/// transaction, or begun again at the next start.
-const LAST_WAIT: Duration = Duration::from_secs(2);
+/// How long the program waits at exit for threads that are still busy. Each is in one database transaction, or in
+/// work that is repeated at the next start.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 const GIB: u64 = 1 << 30;
 
-/// Serves the library over HTTP, uploads what is submitted there, and imports results as soon as they are there.
+/// Serve the library over HTTP
 ///
-/// Documentation of the interface is at /docs. On another address than this machine's own it demands a token:
-/// set COURTSIDE_TOKEN, and clients send it as `Authorization: Bearer TOKEN`.
+/// Also uploads videos that are submitted over HTTP, and imports results when they are ready. The API is documented at
+/// /docs.
 ///
-/// Ctrl-C or SIGTERM ends it when the requests under way are answered, after 10 seconds at most; uploads go on
-/// at the next start.
+/// Listening on an address other than loopback requires a token: set COURTSIDE_TOKEN. Clients send it in the header
+/// `Authorization: Bearer TOKEN`.
+///
+/// On Ctrl-C or SIGTERM, the server finishes the requests in progress, for at most 10 seconds, and exits. Uploads to
+/// the bucket resume at the next start.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Address or name to listen at.
+    /// Address or host name to listen on
     #[arg(long, default_value = "127.0.0.1")]
     host: String,
-    /// Port to listen at; 0 for any that is free.
+    /// Port to listen on (0: any free port)
     #[arg(long, default_value_t = 8000)]
     port: u16,
-    /// Leaves results in the bucket until `courtside import`.
+    /// Do not import results automatically
     #[arg(long)]
     no_auto_import: bool,
-    /// A site whose pages may use the interface, like https://games.example.org; may be given several times.
+    /// Allow pages of this origin to use the API, such as https://games.example.org (repeatable)
     #[arg(long, value_name = "ORIGIN")]
     cors_origin: Vec<String>,
-    /// Largest video that is taken, in GiB.
+    /// Largest video that clients may upload, in GiB
     #[arg(long, value_name = "GIB", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=4096))]
     max_upload: u64,
 }
 
-/// Runs the command.
-pub(super) fn run(args: Args, context: Context) -> Outcome<()> {
-    let Context { client, json, runtime } = context;
-    let client = Arc::new(client);
-    let address = address(&args)?;
-    let options = ServerOptions {
-        access: Access::at(address.ip(), client.settings.token.clone())?,
-        auto_import: !args.no_auto_import,
-        cors_origins: args.cors_origin.iter().map(|text| parse_origin(text)).collect::<Outcome<_>>()?,
-        max_upload_bytes: args.max_upload * GIB,
-        poll: PollIntervals { jobs: client.settings.poll, ..PollIntervals::default() },
-    };
-    let stop = Stop::on_signal()?;
-    let served = runtime.block_on(async {
-        let server = Server::new(client, options, stop)?;
-        let (listener, address) = listen(address).await?;
-        announce(address, json)?;
-        let work = server.spawn_background_tasks();
-        server.serve(listener).await;
-        work.abort();
-        Ok(())
-    });
-    runtime.shutdown_timeout(LAST_WAIT);
-    served
+impl Args {
+    pub(super) fn run(self, json: bool) -> Outcome<()> {
+        let Context { client, json, runtime } = Context::new(json)?;
+        let client = Arc::new(client);
+        let address = resolve(&self.host, self.port)?;
+        let options = ServerOptions {
+            access: Access::at(address.ip(), client.settings.token.clone())?,
+            auto_import: !self.no_auto_import,
+            cors_origins: self.cors_origin.iter().map(|text| parse_origin(text)).collect::<Outcome<_>>()?,
+            max_upload_bytes: self.max_upload * GIB,
+            poll: PollIntervals { jobs: client.settings.poll, ..PollIntervals::default() },
+        };
+        let stop = Stop::on_signal()?;
+        let served = runtime.block_on(async {
+            let server = Server::new(client, options, stop)?;
+            let (listener, address) = listen(address).await?;
+            announce(address, json)?;
+            let work = server.spawn_background_tasks();
+            server.serve(listener).await;
+            work.abort();
+            Ok(())
+        });
+        runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+        served
+    }
 }
 
-/// The first address of the host.
-fn address(args: &Args) -> Outcome<SocketAddr> {
-    use std::net::ToSocketAddrs;
-    let host = args.host.trim_start_matches('[').trim_end_matches(']');
-    let unknown = || Failure::msg(Kind::Config, format!("--host {}: there is no such address", args.host));
-    (host, args.port).to_socket_addrs().ok().and_then(|mut all| all.next()).ok_or_else(unknown)
+/// The first address of a host name; IPv6 addresses may be in brackets.
+fn resolve(host: &str, port: u16) -> Outcome<SocketAddr> {
+    let name = host.trim_start_matches('[').trim_end_matches(']');
+    let address = (name, port).to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+    address.ok_or_else(|| {
+        Failure::msg(Kind::Config, format!("cannot listen: --host {host} is not a known host"))
+    })
 }
 
-/// Says where it can be reached: for people, and for programs that started it.
+/// Prints the server's address on standard error, and with `--json` on standard output.
 fn announce(address: SocketAddr, json: bool) -> Outcome<()> {
-    use std::io::Write;
     let address = format!("http://{address}");
-    notify(format!("serving {address}, documented at {address}/docs; Ctrl-C ends it"));
+    notify(format!("serving {address} (documentation at {address}/docs); press Ctrl-C to stop"));
     if json {
         let mut stdout = std::io::stdout();
         writeln!(stdout, "{}", serde_json::json!({ "address": address }))?;

@@ -11,58 +11,60 @@ use client::overview::{JobView, Overview, State, Watcher};
 use client::stop::Stop;
 use client::terminal::{notify, printable};
 
-/// Shows how every job stands.
+/// Show the state of all jobs
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Only this job.
+    /// Show only this job
     job_id: Option<String>,
-    /// Looks again every few seconds, until Ctrl-C.
+    /// Keep updating until Ctrl-C
     #[arg(long)]
     watch: bool,
-    /// Seconds from one look to the next.
+    /// Time between updates
     #[arg(long, value_name = "SECONDS", default_value_t = 5, requires = "watch", value_parser = clap::value_parser!(u64).range(1..=3600))]
     interval: u64,
 }
 
-/// Runs the command.
-pub(super) fn run(args: Args, context: &Context) -> Outcome<()> {
-    let mut library = context.client.library()?;
-    let wanted = args.job_id.as_deref().map(client::job_id).transpose()?;
-    let stop = if args.watch { Stop::on_signal()? } else { Stop::default() };
-    context.block_on(async {
-        let mut watcher = Watcher::new(&context.client)?;
-        loop {
-            let mut overview = watcher.look(&mut library).await?;
-            if let Some(wanted) = &wanted {
-                overview.jobs.retain(|job| job.job_id == wanted.as_str());
-                if overview.jobs.is_empty() && overview.trouble.is_empty() {
-                    // For its error and hint.
-                    context.client.find(wanted).await?;
+impl Args {
+    pub(super) fn run(self, json: bool) -> Outcome<()> {
+        let context = Context::new(json)?;
+        let mut library = context.client.library()?;
+        let requested = self.job_id.as_deref().map(client::job_id).transpose()?;
+        let stop = if self.watch { Stop::on_signal()? } else { Stop::default() };
+        context.block_on(async {
+            let mut watcher = Watcher::new(&context.client)?;
+            loop {
+                let mut overview = watcher.look(&mut library).await?;
+                if let Some(id) = &requested {
+                    overview.jobs.retain(|job| job.job_id == id.as_str());
+                    if overview.jobs.is_empty() && overview.trouble.is_empty() {
+                        // Fails with the error and hint for an unknown job.
+                        context.client.find(id).await?;
+                    }
+                }
+                if self.watch {
+                    context.clear_screen();
+                }
+                let is_open = context.print_while_open(&Table(&overview))?;
+                // The last failure determines the exit code; --watch only shows failures.
+                let last = if self.watch { None } else { overview.trouble.pop() };
+                overview.trouble.iter().for_each(notify);
+                if !self.watch || !is_open {
+                    return last.map_or(Ok(()), Err);
+                }
+                tokio::select! {
+                    () = stop.wait() => return Ok(()),
+                    () = tokio::time::sleep(Duration::from_secs(self.interval)) => {}
                 }
             }
-            if args.watch {
-                context.clear_screen();
-            }
-            let is_heard = context.print_while_heard(&Shown(&overview))?;
-            // The last one said is the exit code's.
-            let last = if args.watch { None } else { overview.trouble.pop() };
-            overview.trouble.iter().for_each(notify);
-            if !args.watch || !is_heard {
-                return last.map_or(Ok(()), Err);
-            }
-            tokio::select! {
-                () = stop.wait() => return Ok(()),
-                () = tokio::time::sleep(Duration::from_secs(args.interval)) => {}
-            }
-        }
-    })
+        })
+    }
 }
 
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-struct Shown<'a>(&'a Overview);
+struct Table<'a>(&'a Overview);
 
-impl fmt::Display for Shown<'_> {
+impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:<36} {:>5} {:<10} PROGRESS", "JOB_ID", "VIDEO", "STATUS")?;
         for job in &self.0.jobs {
@@ -76,13 +78,15 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// What the job is doing, and the command that helps.
+/// The progress column: what the job is doing, and a command if the user has to act.
 fn progress(job: &JobView) -> String {
-    let why = job.error.as_deref().unwrap_or("no reason given");
+    let reason = job.error.as_deref().unwrap_or("no reason given");
     match &job.state {
-        State::Uploading => format!("uploading; `courtside submit --video-id {}` goes on", job.video_id),
-        State::Waiting if job.error.is_some() => format!("{}, after {why}", job.state),
-        State::Failed => format!("{why}; `courtside retry {}` tries again", job.job_id),
+        State::Uploading => {
+            format!("uploading; resume with `courtside submit --video-id {}`", job.video_id)
+        }
+        State::Waiting if job.error.is_some() => format!("{}; last attempt failed: {reason}", job.state),
+        State::Failed => format!("{reason}; retry with `courtside retry {}`", job.job_id),
         state => state.to_string(),
     }
 }

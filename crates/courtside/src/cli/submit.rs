@@ -16,52 +16,56 @@ use client::progress::Progress;
 use client::submit::{Submission, Submitted, prepare, send};
 use client::videos;
 
-/// Puts a video into the bucket as a job for a worker.
+/// Submit a video for tracking
 ///
-/// Interrupted, the same command goes on with what has arrived.
+/// Uploads the video to the bucket and queues a job for a worker. If the upload is interrupted, run the same command
+/// again to resume it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A video file, which is added to the library first.
+    /// Video file; it is added to the library first
     #[arg(required_unless_present = "video_id", conflicts_with = "video_id")]
     file: Option<PathBuf>,
-    /// A video of the library.
+    /// Video in the library, instead of a file
     #[arg(long, value_name = "ID")]
     video_id: Option<i64>,
-    /// Where it shall be tracked; `cloud` if a server is set up (R2_...), else `local`.
+    /// Where to run the job [default: cloud if R2 is configured]
     #[arg(long, value_enum)]
     target: Option<TargetArg>,
-    /// What to track. The worker's default is "basketball player".
-    #[arg(long, value_name = "PHRASE")]
-    prompt: Option<String>,
-    /// Tracks every N-th frame only.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
-    sample_interval: u64,
-    /// Leaves detections below this out of the results; 0.25 if not given.
-    #[arg(long, value_name = "0..1")]
-    confidence_threshold: Option<f64>,
-    /// Tracks only so many seconds from the beginning.
-    #[arg(long, value_name = "SECONDS")]
-    max_seconds: Option<f64>,
-    /// Attempts that may die or fail before the job is given up.
+    /// Fail the job after this many failed attempts
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_ATTEMPTS, value_parser = clap::value_parser!(u32).range(1..))]
     max_attempts: u32,
-    /// Uploads nothing; says how large the job is, how long a GPU would take, and what that costs.
-    #[arg(long)]
+    /// Phrase that describes what to track [default: SAM3_PROMPT or "basketball player"]
+    #[arg(long, value_name = "PHRASE", help_heading = "Tracking")]
+    prompt: Option<String>,
+    /// Track only every Nth frame
+    #[arg(
+        long, alias = "every", value_name = "N", default_value_t = 1, help_heading = "Tracking",
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
+    sample_interval: u64,
+    /// Track only this much of the video, from its start [default: all of it]
+    #[arg(long, value_name = "SECONDS", help_heading = "Tracking")]
+    max_seconds: Option<f64>,
+    /// Leave out detections below this confidence [default: SAM3_CONFIDENCE_THRESHOLD or 0.25]
+    #[arg(long, value_name = "0..1", help_heading = "Tracking")]
+    confidence_threshold: Option<f64>,
+    /// Print the job's size and the estimated time and cost, and upload nothing
+    #[arg(long, help_heading = "Estimate")]
     dry_run: bool,
-    /// Price of the GPU in dollars per hour, for --dry-run; remembered.
-    #[arg(long, value_name = "DOLLARS")]
+    /// Price of the GPU in dollars per hour [default: as in the last estimate]
+    #[arg(long, value_name = "DOLLARS", help_heading = "Estimate")]
     price_per_hour: Option<f64>,
-    /// Frames per second that the GPU tracks, for --dry-run; without it, what the last completed job did.
-    #[arg(long, value_name = "FPS")]
+    /// Frames that the GPU tracks per second [default: as in the last completed job]
+    #[arg(long, value_name = "FPS", help_heading = "Estimate")]
     fps: Option<f64>,
 }
 
-/// Where a job runs.
+/// Values of `--target`.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum TargetArg {
-    /// This machine.
+    /// On this machine (`courtside worker --local`)
     Local,
-    /// A rented one.
+    /// On a machine that serves the R2 bucket (`courtside worker --cloud`)
     Cloud,
 }
 
@@ -74,33 +78,37 @@ impl From<TargetArg> for Target {
     }
 }
 
-/// Runs the command.
-pub(super) fn run(args: Args, context: &Context) -> Outcome<()> {
-    let client = &context.client;
-    let mut library = client.library()?;
-    let video_id = match (&args.file, args.video_id) {
-        (Some(file), _) => videos::add(&mut library, file)?.id,
-        (None, Some(id)) => id,
-        (None, None) => return Err(Failure::msg(Kind::Failed, "name a file or a --video-id")),
-    };
-    let confidence = args.confidence_threshold.or(client.settings.confidence_threshold);
-    let parameters = Parameters {
-        sample_interval: args.sample_interval,
-        confidence_threshold: confidence.unwrap_or(DEFAULT_CONFIDENCE),
-        prompt: args.prompt.clone().or_else(|| client.settings.prompt.clone()),
-        max_seconds: args.max_seconds,
-        ..Parameters::default()
-    };
-    if args.dry_run {
-        let given = estimate::Given { price_per_hour: args.price_per_hour, fps: args.fps };
-        return context.print(&Estimate::of(&mut library, video_id, &parameters, given)?);
+impl Args {
+    pub(super) fn run(self, json: bool) -> Outcome<()> {
+        let context = Context::new(json)?;
+        let client = &context.client;
+        let mut library = client.library()?;
+        let video_id = match (&self.file, self.video_id) {
+            (Some(file), _) => videos::add(&mut library, file)?.id,
+            (None, Some(id)) => id,
+            (None, None) => {
+                return Err(Failure::msg(Kind::Failed, "no video given").hint("name a file or --video-id"));
+            }
+        };
+        let confidence = self.confidence_threshold.or(client.settings.confidence_threshold);
+        let parameters = Parameters {
+            sample_interval: self.sample_interval,
+            confidence_threshold: confidence.unwrap_or(DEFAULT_CONFIDENCE),
+            prompt: self.prompt.or_else(|| client.settings.prompt.clone()),
+            max_seconds: self.max_seconds,
+            ..Parameters::default()
+        };
+        if self.dry_run {
+            let given = estimate::Given { price_per_hour: self.price_per_hour, fps: self.fps };
+            return context.print(&Estimate::of(&mut library, video_id, &parameters, given)?);
+        }
+        let target = self.target.map(Target::from);
+        let submission = Submission { video_id, target, parameters, max_attempts: self.max_attempts };
+        context.print(&Report(upload(&context, &mut library, submission)?))
     }
-    let target = args.target.map(Target::from);
-    let submission = Submission { video_id, target, parameters, max_attempts: args.max_attempts };
-    context.print(&Shown(upload(context, &mut library, submission)?))
 }
 
-/// Uploads a video, with a bar, and puts its job in the queue.
+/// Uploads a video, with a progress bar, and queues its job.
 pub(super) fn upload(context: &Context, library: &mut Library, submission: Submission) -> Outcome<Submitted> {
     let prepared = prepare(&context.client, library, submission)?;
     let bar = Mutex::new(Progress::transfer("uploading"));
@@ -112,13 +120,16 @@ pub(super) fn upload(context: &Context, library: &mut Library, submission: Submi
 
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-struct Shown(Submitted);
+struct Report(Submitted);
 
-impl fmt::Display for Shown {
+impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Submitted { job_id, video_id, bucket, n_frames, target, .. } = &self.0;
-        writeln!(f, "submitted job {job_id}: video {video_id}, {n_frames} frames, in {bucket}")?;
-        let target = target.as_str();
-        writeln!(f, "next: `courtside worker --{target}` tracks it, `courtside status` shows how far it is")
+        let worker = match target {
+            Target::Cloud => "`courtside worker --cloud`",
+            Target::Local => "`courtside worker --local`",
+        };
+        writeln!(f, "submitted job {job_id}: video {video_id}, {n_frames} frames, to {bucket}")?;
+        writeln!(f, "next: run {worker} to track it, and `courtside status` to see its progress")
     }
 }

@@ -8,7 +8,8 @@ use clap::ValueEnum;
 use jobs::manifest::DEFAULT_PROMPT;
 use sam3::Compat;
 
-use super::engine_args::EngineArgs;
+use super::model_args::{EngineArgs, ModelArgs};
+use super::values::{positive, seconds};
 use client::atomic_file::{check_name, folder_of};
 use client::failure::{Failure, Kind, Outcome};
 use client::stop::Stop;
@@ -17,171 +18,183 @@ use worker::engine::Engine;
 use worker::model_folder;
 use worker::track::{Request, Source, run as track};
 
-/// Far more than are on any court; a model that sees objects everywhere must not take the machine down.
-const DEFAULT_MAX_OBJECTS: usize = 100;
+/// Default of `--max-tracks`: far more than there are players on a court, but few enough that a model that detects
+/// something everywhere does not exhaust the machine.
+pub(super) const DEFAULT_MAX_TRACKS: usize = 100;
 
-/// Tracks everything that a phrase names through a video, on this machine.
+const OUTPUT: &str = "Output";
+const TRACKING: &str = "Tracking";
+const CHECKPOINTS: &str = "Checkpoints";
+
+/// Track a video on this machine
 ///
-/// Ctrl-C finishes the frame and writes what there is; with --checkpoint, the same command goes on from
-/// there, and the final files are the same as of a run that was never stopped.
+/// On Ctrl-C, the command finishes the current frame, writes the results so far and exits. With --checkpoint, running
+/// the same command again resumes there, and the final results are the same as those of an uninterrupted run.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The video file.
+    /// Video file
     video: PathBuf,
-    /// Folder of a SAM3 checkpoint. Without it: CLOUD_MODEL_PATH, /models/sam3, the Hugging Face cache, and
-    /// at last a download of facebook/sam3 with HF_TOKEN.
-    #[arg(long, value_name = "DIR")]
-    model: Option<PathBuf>,
-    /// What to track; several phrases are tracked side by side.
-    #[arg(long = "prompt", value_name = "PHRASE", env = "SAM3_PROMPT", default_value = DEFAULT_PROMPT)]
+    /// Phrase that describes what to track (repeatable)
+    #[arg(
+        long = "prompt", value_name = "PHRASE", env = "SAM3_PROMPT", default_value = DEFAULT_PROMPT,
+        help_heading = TRACKING
+    )]
     prompts: Vec<String>,
-    /// Results in JSON.
-    #[arg(long, value_name = "FILE", default_value = "tracks.json")]
-    out: PathBuf,
-    /// Also writes a copy of the video with boxes and ids.
-    #[arg(long, value_name = "FILE.mp4")]
-    annotated: Option<PathBuf>,
-    /// Also writes MOT Challenge text (frames from 1).
-    #[arg(long, value_name = "FILE")]
-    mot: Option<PathBuf>,
-    /// Tracks every N-th frame only.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    /// Track only every Nth frame
+    #[arg(
+        long, alias = "sample-interval", value_name = "N", default_value_t = 1, help_heading = TRACKING,
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
     every: u64,
-    /// First frame, from 0.
-    #[arg(long, value_name = "F", default_value_t = 0)]
+    /// First frame to track, counted from 0
+    #[arg(long, value_name = "FRAME", default_value_t = 0, help_heading = TRACKING)]
     from: u64,
-    /// Last frame; the video's last if not given.
-    #[arg(long, value_name = "F")]
+    /// Last frame to track [default: the last frame of the video]
+    #[arg(long, value_name = "FRAME", help_heading = TRACKING)]
     to: Option<u64>,
-    /// Most objects at a time, which bounds memory and time in a crowd. Objects long unconfirmed give way to
-    /// new ones; of new ones the surest are taken. 100 if not given, and the checkpoint's own limit with
-    /// --compat reference.
-    #[arg(long, value_name = "N", value_parser = positive)]
-    max_objects: Option<usize>,
-    /// Gives an object up after so many tracked frames without any detection of it; 0 never does.
-    #[arg(long, value_name = "FRAMES", default_value_t = sam3::DEFAULT_RETIRE_AFTER)]
+    /// Largest number of tracks at the same time, to limit memory and time [default: 100]
+    ///
+    /// When the limit is reached, tracks that have had no matching detection for long are replaced by new detections,
+    /// the most confident first. With --compat reference, the default is the model's own limit.
+    #[arg(long, alias = "max-objects", value_name = "N", value_parser = positive, help_heading = TRACKING)]
+    max_tracks: Option<usize>,
+    /// Drop a track after this many frames without a matching detection (0: never)
+    #[arg(long, value_name = "FRAMES", default_value_t = sam3::DEFAULT_RETIRE_AFTER, help_heading = TRACKING)]
     retire_after: usize,
-    /// Keeps the state of the run in this file (and detections beside it), so that it can be stopped and
-    /// continued.
-    #[arg(long, value_name = "FILE")]
-    checkpoint: Option<PathBuf>,
-    /// Seconds between checkpoints.
-    #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = seconds, requires = "checkpoint")]
-    checkpoint_interval: f64,
-    /// `offline` waits a few frames before it reports one, and withdraws tracks that turn out wrong;
-    /// `streaming` reports every frame at once and withdraws nothing.
-    #[arg(long, value_enum, default_value_t = ModeArg::Offline)]
+    /// When to report a frame
+    #[arg(long, value_enum, default_value_t = ModeArg::Offline, help_heading = TRACKING)]
     mode: ModeArg,
-    /// `reference` reproduces the Python implementation, flaws included; `reference-kernels` does so as
-    /// with its CUDA kernels installed.
-    #[arg(long, value_enum, default_value_t = CompatArg::Fixed)]
+    /// Which implementation to agree with
+    #[arg(long, value_enum, default_value_t = CompatArg::Fixed, help_heading = TRACKING)]
     compat: CompatArg,
+    /// Write the results to this JSON file
+    #[arg(long, value_name = "FILE", default_value = "tracks.json", help_heading = OUTPUT)]
+    out: PathBuf,
+    /// Also write a copy of the video with boxes and track numbers
+    #[arg(long, value_name = "FILE.mp4", help_heading = OUTPUT)]
+    annotated: Option<PathBuf>,
+    /// Also write MOT Challenge text, with frames counted from 1
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
+    mot: Option<PathBuf>,
+    /// Also write raw masks and scores, to compare implementations
+    ///
+    /// The file is in safetensors format, with {t}.ids, {t}.low_res_masks and {t}.scores for each frame t.
+    #[arg(long, value_name = "FILE.safetensors", conflicts_with = "checkpoint", help_heading = OUTPUT)]
+    dump: Option<PathBuf>,
+    /// Save the state of the run in this file, to resume it later
+    ///
+    /// Detections are saved next to it, in FILE.detections. Both files are deleted when the run is complete.
+    #[arg(long, value_name = "FILE", help_heading = CHECKPOINTS)]
+    checkpoint: Option<PathBuf>,
+    /// Time between checkpoints
+    #[arg(
+        long, value_name = "SECONDS", default_value_t = 60.0, value_parser = seconds, requires = "checkpoint",
+        help_heading = CHECKPOINTS
+    )]
+    checkpoint_interval: f64,
+    #[command(flatten)]
+    model: ModelArgs,
     #[command(flatten)]
     engine: EngineArgs,
-    /// Writes raw masks and scores for comparison with another implementation: safetensors with {t}.ids,
-    /// {t}.low_res_masks and {t}.scores for each frame t.
-    #[arg(long, value_name = "FILE.safetensors", conflicts_with = "checkpoint")]
-    dump: Option<PathBuf>,
 }
 
+/// Values of `--mode`.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum ModeArg {
+    /// After a delay of a few frames, without tracks that turned out to be wrong
     Offline,
+    /// Immediately
     Streaming,
 }
 
+/// Values of `--compat`.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum CompatArg {
+    /// The Python implementation, with flaws that affect users fixed
     Fixed,
+    /// The Python implementation, including its flaws
     Reference,
+    /// The Python implementation with its CUDA kernels installed
     ReferenceKernels,
 }
 
-/// Runs the command.
-pub(super) fn run(args: Args, json: bool) -> Outcome<()> {
-    let engine_args = args.engine;
-    let model_folder = args.model.clone();
-    let request = request(args);
-    check_outputs(&request)?;
-    let source = Source::open(&request)?;
-    let engine = Engine::open(engine_args.into())?;
-    let folder = model_folder::find(model_folder.as_deref())?;
-    let model = Arc::new(engine.load(&folder)?);
-    if engine.is_gpu() {
-        notify(format!("tracking on {}", engine.describe()));
+impl Args {
+    pub(super) fn run(self, json: bool) -> Outcome<()> {
+        let engine_options = self.engine.into();
+        let model_folder = self.model.model.clone();
+        let request = self.into_request();
+        check_outputs(&request)?;
+        let source = Source::open(&request)?;
+        let engine = Engine::open(engine_options)?;
+        let folder = model_folder::find(model_folder.as_deref())?;
+        let model = Arc::new(engine.load(&folder)?);
+        if engine.is_gpu() {
+            notify(format!("tracking on {}", engine.describe()));
+        }
+        // Ctrl-C before this point ends the program immediately, since there is nothing to save.
+        let stop = Stop::on_signal()?;
+        let hint = match &request.checkpoint {
+            Some(_) => "run the same command again to resume",
+            None => "add --checkpoint FILE to make a run resumable",
+        };
+        let summary = track(&request, source, model, &stop).map_err(|failure| match failure.kind {
+            Kind::Interrupted => failure.hint(hint),
+            _ => failure,
+        })?;
+        super::print(&summary, json)?;
+        if !summary.interrupted {
+            return Ok(());
+        }
+        let message = format!("tracked {} frames; partial results are written", summary.frames_processed);
+        Err(Failure::msg(Kind::Interrupted, message).hint(hint))
     }
-    // Until here nothing is lost by ending at once.
-    let stop = Stop::on_signal()?;
-    let go_on = match &request.checkpoint {
-        Some(_) => "run the same command again to go on from here",
-        None => "next time add --checkpoint FILE, and the same command goes on where it was stopped",
-    };
-    let summary = track(&request, source, model, &stop).map_err(|failure| match failure.kind {
-        Kind::Interrupted => failure.hint(go_on),
-        _ => failure,
-    })?;
-    super::print(&summary, json)?;
-    if !summary.interrupted {
-        return Ok(());
+
+    fn into_request(self) -> Request {
+        Request {
+            video: self.video,
+            prompts: self.prompts,
+            out: self.out,
+            annotated: self.annotated,
+            mot: self.mot,
+            dump: self.dump,
+            checkpoint: self.checkpoint,
+            checkpoint_interval: Duration::from_secs_f64(self.checkpoint_interval),
+            from: self.from,
+            to: self.to,
+            max_seconds: None,
+            every: self.every,
+            streaming: matches!(self.mode, ModeArg::Streaming),
+            compat: match self.compat {
+                CompatArg::Fixed => Compat::Fixed,
+                CompatArg::Reference => Compat::Reference,
+                CompatArg::ReferenceKernels => Compat::ReferenceKernels,
+            },
+            max_objects: self
+                .max_tracks
+                .or(matches!(self.compat, CompatArg::Fixed).then_some(DEFAULT_MAX_TRACKS)),
+            retire_after: (self.retire_after > 0).then_some(self.retire_after),
+        }
     }
-    let message = format!("after {} frames; the files hold what there is", summary.frames_processed);
-    Err(Failure::msg(Kind::Interrupted, message).hint(go_on))
 }
 
-fn request(args: Args) -> Request {
-    Request {
-        video: args.video,
-        prompts: args.prompts,
-        out: args.out,
-        annotated: args.annotated,
-        mot: args.mot,
-        dump: args.dump,
-        checkpoint: args.checkpoint,
-        checkpoint_interval: Duration::from_secs_f64(args.checkpoint_interval),
-        from: args.from,
-        to: args.to,
-        max_seconds: None,
-        every: args.every,
-        streaming: matches!(args.mode, ModeArg::Streaming),
-        compat: match args.compat {
-            CompatArg::Fixed => Compat::Fixed,
-            CompatArg::Reference => Compat::Reference,
-            CompatArg::ReferenceKernels => Compat::ReferenceKernels,
-        },
-        max_objects: args
-            .max_objects
-            .or(matches!(args.compat, CompatArg::Fixed).then_some(DEFAULT_MAX_OBJECTS)),
-        retire_after: (args.retire_after > 0).then_some(args.retire_after),
-    }
-}
-
-/// Refuses file names that would fail after an hour of tracking, or overwrite the video.
+/// Rejects output files that could not be written at the end of the run, or that would overwrite the video.
 fn check_outputs(request: &Request) -> Outcome<()> {
     let video = request.video.canonicalize().ok();
-    let mut seen: Vec<PathBuf> = Vec::new();
+    let mut outputs: Vec<PathBuf> = Vec::new();
     for path in request.files() {
-        let wrong = |what: &str| Err(Failure::msg(Kind::Failed, format!("{}: {what}", path.display())));
+        let cannot_write = |reason: &str| {
+            let message = format!("cannot write {}: {reason}", path.display());
+            Err(Failure::msg(Kind::Failed, message).hint("choose another file name"))
+        };
         check_name(&path)?;
         if video.is_some() && path.canonicalize().ok() == video {
-            return wrong("is the video itself; choose another name");
+            return cannot_write("it is the input video");
         }
-        let place = folder_of(&path).canonicalize()?.join(path.file_name().unwrap_or_default());
-        if seen.contains(&place) {
-            return wrong("is named twice; give every output its own file");
+        let absolute = folder_of(&path).canonicalize()?.join(path.file_name().unwrap_or_default());
+        if outputs.contains(&absolute) {
+            return cannot_write("it is named for two outputs");
         }
-        seen.push(place);
+        outputs.push(absolute);
     }
     Ok(())
-}
-
-fn positive(text: &str) -> Result<usize, String> {
-    text.parse()
-        .ok()
-        .filter(|&n: &usize| n > 0)
-        .ok_or_else(|| "must be a whole number of at least 1".to_owned())
-}
-
-pub(super) fn seconds(text: &str) -> Result<f64, String> {
-    let fits = |s: &f64| s.is_finite() && (0.0..=86_400.0).contains(s);
-    text.parse().ok().filter(fits).ok_or_else(|| "must be a number of seconds from 0 to 86400".to_owned())
 }

@@ -9,29 +9,33 @@ use super::Context;
 use client::failure::{Failure, Kind, Outcome};
 use client::videos;
 
-/// Rows of the table shown to people.
-const SHOWN: usize = 40;
+/// Rows of the text table; JSON has all of them.
+const MAX_ROWS: usize = 40;
 
-/// Lists the tracks of an imported job, or of a video.
+/// List the tracks of a job or video
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A job's id or a video's number.
+    /// ID of an imported job or of a video
+    #[arg(value_name = "JOB|VIDEO")]
     what: String,
 }
 
-/// Runs the command.
-pub(super) fn run(args: &Args, context: &Context) -> Outcome<()> {
-    let library = context.client.library()?;
-    let select = match args.what.parse() {
-        Ok(id) => DetectionScope::Video(videos::known(&library, id)?.id),
-        Err(_) if library.import_of(&args.what)?.is_some() => DetectionScope::Job(&args.what),
-        Err(_) => {
-            let message = format!("the library has no results of a job {}", args.what);
-            return Err(Failure::msg(Kind::Failed, message).hint("`courtside import --all` brings them"));
-        }
-    };
-    let tracks = library.track_summaries(select)?;
-    context.print(&Tracks { tracks: tracks.iter().map(Row::of).collect() })
+impl Args {
+    pub(super) fn run(self, json: bool) -> Outcome<()> {
+        let context = Context::new(json)?;
+        let library = context.client.library()?;
+        let select = match self.what.parse() {
+            Ok(id) => DetectionScope::Video(videos::known(&library, id)?.id),
+            Err(_) if library.import_of(&self.what)?.is_some() => DetectionScope::Job(&self.what),
+            Err(_) => {
+                let message = format!("the library has no results of job {}", self.what);
+                return Err(Failure::msg(Kind::Failed, message)
+                    .hint("run `courtside import --all` to import the results of completed jobs"));
+            }
+        };
+        let tracks = library.track_summaries(select)?;
+        context.print(&Tracks { tracks: tracks.iter().map(Row::new).collect() })
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -44,7 +48,7 @@ struct Row {
 }
 
 impl Row {
-    fn of(track: &TrackSummary) -> Self {
+    fn new(track: &TrackSummary) -> Self {
         Self {
             track_id: track.track_id,
             first_frame: track.first_frame,
@@ -63,11 +67,11 @@ struct Tracks {
 impl fmt::Display for Tracks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:>8} {:>8} {:>8} {:>10} {:>11}", "TRACK", "FIRST", "LAST", "DETECTIONS", "CONFIDENCE")?;
-        for t in self.tracks.iter().take(SHOWN) {
+        for t in self.tracks.iter().take(MAX_ROWS) {
             let (id, first, last, n) = (t.track_id, t.first_frame, t.last_frame, t.n_detections);
             writeln!(f, "{id:>8} {first:>8} {last:>8} {n:>10} {:>11.3}", t.confidence)?;
         }
-        match self.tracks.len().checked_sub(SHOWN) {
+        match self.tracks.len().checked_sub(MAX_ROWS) {
             Some(more) if more > 0 => writeln!(f, "{:>8} {more} more", "..."),
             _ => Ok(()),
         }

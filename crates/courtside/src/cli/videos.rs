@@ -11,71 +11,81 @@ use super::Context;
 use client::failure::Outcome;
 use client::videos;
 
-/// Adds, lists, shows and removes videos of the library.
+/// Manage the videos in the library
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
-    command: Command,
+    action: Action,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
-    /// Adds video files where they are. Adding one again changes nothing; if it is another film now, it is added as another video.
+enum Action {
+    /// Add video files, which stay where they are
+    ///
+    /// Adding a file again changes nothing. If its content has changed since, it is added as another video.
     Add {
-        /// The files.
+        /// Video files
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
-    /// Lists the videos.
+    /// List the videos
     List {
-        /// Page, from 1.
+        /// Page to show, counted from 1
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i64).range(1..))]
         page: i64,
-        /// Videos to a page.
+        /// Videos per page
         #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=1000))]
         page_size: i64,
     },
-    /// Shows one video.
+    /// Show a video
     Show {
-        /// Its number.
+        /// ID of the video
         id: i64,
     },
-    /// Removes a video from the library, with its detections and jobs. The file stays.
+    /// Remove a video from the library
+    ///
+    /// Also removes its detections and jobs from the library. The video file is not deleted.
     Rm {
-        /// Its number.
+        /// ID of the video
         id: i64,
-        /// Also while a job of it is under way.
+        /// Remove the video even if it has unfinished jobs
         #[arg(long)]
         force: bool,
     },
 }
 
-/// Runs the command.
-pub(super) fn run(args: Args, context: &Context) -> Outcome<()> {
-    let mut library = context.client.library()?;
-    match args.command {
-        Command::Add { files } => {
-            let added = files.iter().map(|file| videos::add(&mut library, file));
-            context.print(&Videos { videos: added.map(|v| Ok(Shown::of(v?))).collect::<Outcome<_>>()? })
-        }
-        Command::List { page, page_size } => {
-            let page = library.videos(page, page_size)?;
-            context.print(&Videos { videos: page.items.into_iter().map(Shown::of).collect() })
-        }
-        Command::Show { id } => {
-            context.print(&Videos { videos: vec![Shown::of(videos::known(&library, id)?)] })
-        }
-        Command::Rm { id, force } => {
-            videos::known(&library, id)?;
-            let removed = library.remove_video(id, force)?;
-            context.print(&Removed { video_id: id, detections: removed.n_detections, jobs: removed.n_jobs })
+impl Args {
+    pub(super) fn run(self, json: bool) -> Outcome<()> {
+        let context = Context::new(json)?;
+        let mut library = context.client.library()?;
+        match self.action {
+            Action::Add { files } => {
+                let added = files.iter().map(|file| videos::add(&mut library, file));
+                context.print(&Videos { videos: added.map(|v| Ok(Row::new(v?))).collect::<Outcome<_>>()? })
+            }
+            Action::List { page, page_size } => {
+                let page = library.videos(page, page_size)?;
+                context.print(&Videos { videos: page.items.into_iter().map(Row::new).collect() })
+            }
+            Action::Show { id } => {
+                context.print(&Videos { videos: vec![Row::new(videos::known(&library, id)?)] })
+            }
+            Action::Rm { id, force } => {
+                videos::known(&library, id)?;
+                let removed = library.remove_video(id, force)?;
+                context.print(&Removed {
+                    video_id: id,
+                    detections: removed.n_detections,
+                    jobs: removed.n_jobs,
+                })
+            }
         }
     }
 }
 
-/// A video as it is printed.
+/// The columns of a video that are printed.
 #[derive(Debug, Serialize)]
-struct Shown {
+struct Row {
     id: i64,
     file_path: String,
     duration_seconds: Option<f64>,
@@ -87,8 +97,8 @@ struct Shown {
     processing_status: &'static str,
 }
 
-impl Shown {
-    fn of(video: Video) -> Self {
+impl Row {
+    fn new(video: Video) -> Self {
         Self {
             id: video.id,
             file_path: video.file_path,
@@ -105,18 +115,26 @@ impl Shown {
 
 #[derive(Debug, Serialize)]
 struct Videos {
-    videos: Vec<Shown>,
+    videos: Vec<Row>,
 }
 
 impl fmt::Display for Videos {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:>6} {:>9} {:>8} {:>10} {:<11} FILE", "ID", "FRAMES", "FPS", "SIZE", "PROCESSED")?;
+        writeln!(
+            f,
+            "{:>6} {:>9} {:>8} {:>10} {:<11} FILE",
+            "ID", "FRAMES", "FPS", "RESOLUTION", "PROCESSING"
+        )?;
         for v in &self.videos {
             let fps = v.fps.map_or("?".to_owned(), |fps| format!("{fps:.3}"));
             let frames = v.n_frames.map_or("?".to_owned(), |n| n.to_string());
-            let size = v.resolution.as_deref().unwrap_or("?");
-            let processed = v.processing_status.to_lowercase();
-            writeln!(f, "{:>6} {frames:>9} {fps:>8} {size:>10} {processed:<11} {}", v.id, v.file_path)?;
+            let resolution = v.resolution.as_deref().unwrap_or("?");
+            let processing = v.processing_status.to_lowercase();
+            writeln!(
+                f,
+                "{:>6} {frames:>9} {fps:>8} {resolution:>10} {processing:<11} {}",
+                v.id, v.file_path
+            )?;
         }
         Ok(())
     }
@@ -132,6 +150,6 @@ struct Removed {
 impl fmt::Display for Removed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { video_id, detections, jobs } = self;
-        writeln!(f, "removed video {video_id} with {detections} detections and {jobs} jobs; its file stays")
+        writeln!(f, "removed video {video_id}, {detections} detections and {jobs} jobs from the library")
     }
 }

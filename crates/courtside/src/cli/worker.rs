@@ -9,129 +9,156 @@ use jobs::manifest::Target;
 use serde::Serialize;
 
 use super::Context;
-use super::engine_args::EngineArgs;
+use super::model_args::{EngineArgs, ModelArgs};
+use super::track::DEFAULT_MAX_TRACKS;
+use super::values::seconds;
 use client::failure::{Failure, Kind, Outcome};
 use client::stop::Stop;
-use worker::{self, Options, Served};
+use worker::{Options, Served};
 
-/// Tracks the videos of submitted jobs, one after the other.
+/// Run a worker that tracks submitted jobs
 ///
-/// Ctrl-C or SIGTERM writes a checkpoint, gives the job back and ends; the next worker, on this machine or
-/// another, goes on from there to the same results. A second Ctrl-C ends at once: then the job is taken over
-/// when its lease has run out, after four minutes at most.
+/// On Ctrl-C or SIGTERM, the worker saves a checkpoint, releases its job and exits. The next worker, on any machine,
+/// resumes from that checkpoint, with the same results. A second Ctrl-C exits immediately; the job is then taken over
+/// when its lease expires, after at most four minutes.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Serves the bucket (R2_...; without that, the folder beside the database).
+    /// Serve the R2 bucket (without R2 settings: the folder next to the database)
     #[arg(long, conflicts_with = "local")]
     cloud: bool,
-    /// Serves the jobs of this machine, submitted with target `local`.
+    /// Serve the jobs submitted with `--target local`
     #[arg(long)]
     local: bool,
-    /// Ends after one job, or when there is none to claim; `--once=false` takes SINGLE_JOB back. Where others are at
-    /// work it looks on for some minutes first, since a dead worker's job is one to claim.
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    once: Option<bool>,
-    /// Ends when there was nothing to do for so long; 0 never does.
-    #[arg(long, value_name = "SECONDS")]
-    idle_exit: Option<u64>,
-    /// Jobs that are tracked at the same time, on one GPU: more frames in all where one video does not fill it.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
-    streams: u8,
-    /// After so long, gives back what it is working on and ends.
-    #[arg(long, value_name = "SECONDS")]
-    max_runtime: Option<u64>,
-    /// Tracks cloud jobs on a machine without a GPU.
-    #[arg(long)]
-    allow_cpu: bool,
-    /// Folder of a SAM3 checkpoint. Without it: CLOUD_MODEL_PATH, /models/sam3, the Hugging Face cache, and
-    /// at last a download of facebook/sam3 with HF_TOKEN.
-    #[arg(long, value_name = "DIR")]
-    model: Option<PathBuf>,
-    #[command(flatten)]
-    engine: EngineArgs,
-    /// Most objects at a time, which bounds memory and time in a crowd.
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
-    max_objects: u32,
-    /// Name of this worker in status and logs; WORKER_ID, or the machine's name and something random.
+    /// Name of this worker in job status and logs [default: WORKER_ID or host name and random suffix]
     #[arg(long, value_name = "NAME")]
     worker_id: Option<String>,
-    /// Where videos and checkpoints lie while they are needed; in VIDEO_STORAGE_PATH if not given.
+    /// Folder for temporary videos and checkpoints [default: in VIDEO_STORAGE_PATH]
     #[arg(long, value_name = "DIR")]
     work_dir: Option<PathBuf>,
-    /// Seconds between checkpoints.
-    #[arg(long, value_name = "SECONDS", default_value_t = 180.0, value_parser = super::track::seconds)]
+    /// Exit after one job, or when no job is available
+    ///
+    /// If other workers are tracking jobs, the worker waits a few minutes before it exits without a job: if one of the
+    /// others has died, its job becomes available. Use `--once=false` to override SINGLE_JOB.
+    #[arg(
+        long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL",
+        hide_possible_values = true, help_heading = "When to exit"
+    )]
+    once: Option<bool>,
+    /// Exit after being idle this long (0: never) [default: WORKER_IDLE_SHUTDOWN or 0]
+    #[arg(long, value_name = "SECONDS", help_heading = "When to exit")]
+    idle_exit: Option<u64>,
+    /// Release the current job and exit after this long
+    #[arg(long, value_name = "SECONDS", help_heading = "When to exit")]
+    max_runtime: Option<u64>,
+    /// Jobs to track at the same time
+    ///
+    /// Several jobs share one GPU. This increases the total number of frames per second if one job does not keep the
+    /// GPU busy.
+    #[arg(
+        long, value_name = "N", default_value_t = 1, help_heading = TRACKING,
+        value_parser = clap::value_parser!(u8).range(1..=16)
+    )]
+    streams: u8,
+    /// Largest number of tracks at the same time, to limit memory and time
+    #[arg(
+        long, alias = "max-objects", value_name = "N", default_value_t = DEFAULT_MAX_TRACKS as u32,
+        help_heading = TRACKING, value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    max_tracks: u32,
+    /// Time between checkpoints
+    #[arg(long, value_name = "SECONDS", default_value_t = 180.0, value_parser = seconds, help_heading = TRACKING)]
     checkpoint_interval: f64,
-    /// Seconds without a frame after which an attempt has failed.
-    #[arg(long, value_name = "SECONDS", default_value_t = 300.0, value_parser = super::track::seconds)]
+    /// Fail the attempt if no frame was tracked for this long
+    #[arg(long, value_name = "SECONDS", default_value_t = 300.0, value_parser = seconds, help_heading = TRACKING)]
     stall_timeout: f64,
-    /// Shortens every duration of the protocol by this factor, for tests. All workers of a bucket must agree.
-    #[arg(long, value_name = "FACTOR", default_value_t = 1, hide = true, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    faster: u32,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// Allow tracking on the CPU if no GPU can be used
+    #[arg(long, help_heading = super::model_args::HEADING)]
+    allow_cpu: bool,
+    /// Divide every duration of the protocol by this factor, in tests. All workers of a bucket must use the same.
+    #[arg(
+        long, alias = "faster", value_name = "FACTOR", default_value_t = 1, hide = true,
+        value_parser = clap::value_parser!(u32).range(1..=1000)
+    )]
+    speed_up: u32,
 }
 
-/// Runs the command.
-pub(super) fn run(args: Args, context: &Context) -> Outcome<()> {
-    let options = options(args, context);
-    let stop = Stop::on_signal()?;
-    let served = context.block_on(worker::run(&context.client, &options, &stop))?;
-    context.print(&Shown(&served))?;
-    if stop.requested() {
-        return Err(Failure::msg(Kind::Interrupted, "nothing is lost: other workers go on with its jobs"));
-    }
-    match served.failed.last() {
-        Some((id, reason)) if options.once => {
-            let failure = Failure::msg(Kind::Job, format!("job {id}: {reason}"));
-            Err(failure.hint(format!("`courtside logs {id}` shows more")))
+const TRACKING: &str = "Tracking";
+
+impl Args {
+    pub(super) fn run(self, json: bool) -> Outcome<()> {
+        let context = Context::new(json)?;
+        let options = self.into_options(&context);
+        let stop = Stop::on_signal()?;
+        let served = context.block_on(worker::run(&context.client, &options, &stop))?;
+        context.print(&Report(&served))?;
+        if stop.requested() {
+            let message = match served.released.is_empty() {
+                true => "no job was in progress",
+                false => "released the unfinished jobs; other workers can resume them",
+            };
+            return Err(Failure::msg(Kind::Interrupted, message));
         }
-        _ => Ok(()),
+        match served.failed.last() {
+            Some((id, reason)) if options.once => {
+                let failure = Failure::msg(Kind::Job, format!("job {id} failed: {reason}"));
+                Err(failure.hint(format!("run `courtside logs {id}` for details")))
+            }
+            _ => Ok(()),
+        }
     }
-}
 
-fn options(args: Args, context: &Context) -> Options {
-    let settings = &context.client.settings;
-    let given = match (args.cloud, args.local) {
-        (true, _) => Some(Target::Cloud),
-        (_, true) => Some(Target::Local),
-        _ => settings.worker_mode,
-    };
-    let idle_exit = match args.idle_exit {
-        Some(0) => None,
-        Some(seconds) => Some(Duration::from_secs(seconds)),
-        None => settings.idle_exit,
-    };
-    let unique = context.client.env.unique_id();
-    Options {
-        target: given.unwrap_or_else(|| context.client.default_target()),
-        worker_id: args
-            .worker_id
-            .or_else(|| settings.worker_id.clone())
-            .unwrap_or_else(|| worker::default_worker_id(&unique)),
-        once: args.once.unwrap_or(settings.single_job),
-        idle_exit,
-        streams: usize::from(args.streams),
-        max_runtime: args.max_runtime.map(Duration::from_secs),
-        allow_cpu: args.allow_cpu,
-        model: args.model,
-        engine: args.engine.into(),
-        max_objects: args.max_objects as usize,
-        work_folder: args.work_dir.unwrap_or_else(|| settings.scratch().join("work")),
-        checkpoint_interval: Duration::from_secs_f64(args.checkpoint_interval),
-        stall_timeout: Duration::from_secs_f64(args.stall_timeout.max(1.0)),
-        timing: Timing { poll: settings.poll, ..Timing::default() }.faster(args.faster),
+    /// Combines flags, settings and defaults, in this order of precedence.
+    fn into_options(self, context: &Context) -> Options {
+        let settings = &context.client.settings;
+        let target = match (self.cloud, self.local) {
+            (true, _) => Some(Target::Cloud),
+            (_, true) => Some(Target::Local),
+            _ => settings.worker_mode,
+        };
+        let idle_exit = match self.idle_exit {
+            Some(0) => None,
+            Some(seconds) => Some(Duration::from_secs(seconds)),
+            None => settings.idle_exit,
+        };
+        let unique = context.client.env.unique_id();
+        Options {
+            target: target.unwrap_or_else(|| context.client.default_target()),
+            worker_id: self
+                .worker_id
+                .or_else(|| settings.worker_id.clone())
+                .unwrap_or_else(|| worker::default_worker_id(&unique)),
+            once: self.once.unwrap_or(settings.single_job),
+            idle_exit,
+            streams: usize::from(self.streams),
+            max_runtime: self.max_runtime.map(Duration::from_secs),
+            allow_cpu: self.allow_cpu,
+            model: self.model.model,
+            engine: self.engine.into(),
+            max_objects: self.max_tracks as usize,
+            work_folder: self.work_dir.unwrap_or_else(|| settings.scratch().join("work")),
+            checkpoint_interval: Duration::from_secs_f64(self.checkpoint_interval),
+            stall_timeout: Duration::from_secs_f64(self.stall_timeout.max(1.0)),
+            timing: Timing { poll: settings.poll, ..Timing::default() }.faster(self.speed_up),
+        }
     }
 }
 
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-struct Shown<'a>(&'a Served);
+struct Report<'a>(&'a Served);
 
-impl fmt::Display for Shown<'_> {
+impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Served { completed, failed, released, lost, ended } = self.0;
         completed.iter().try_for_each(|id| writeln!(f, "completed {id}"))?;
         failed.iter().try_for_each(|(id, reason)| writeln!(f, "failed {id}: {reason}"))?;
         released.iter().try_for_each(|id| writeln!(f, "released {id}"))?;
-        lost.iter().try_for_each(|id| writeln!(f, "lost {id}: see `courtside status {id}`"))?;
-        writeln!(f, "{} completed; {ended}", completed.len())
+        lost.iter()
+            .try_for_each(|id| writeln!(f, "lost {id}; for its state, run `courtside status {id}`"))?;
+        writeln!(f, "{} jobs completed; {ended}", completed.len())
     }
 }

@@ -1,4 +1,4 @@
-//! The buckets: whether they answer, let us list and write, keep conditions, and hold only what can be read.
+//! The buckets: reachable, listable, writable, with conditional writes and readable manifests.
 
 use jobs::bucket::BucketLocation;
 use jobs::catalog::Catalog;
@@ -9,61 +9,63 @@ use client::Client;
 use client::atomic_file::cannot;
 use client::failure::{Failure, Outcome};
 
-/// Registers named at most.
-const MAX_NAMED: usize = 10;
+/// Unreadable manifests that are shown one by one.
+const MAX_SHOWN: usize = 10;
 
-pub(super) async fn check(client: &Client, each: OnCheck<'_>) {
+pub(super) async fn check(client: &Client, on_check: OnCheck<'_>) {
     if let BucketLocation::S3(s3) = &client.settings.cloud {
-        let opened = bucket(client, Target::Cloud, "bucket", each).await;
+        let opened = check_bucket(client, Target::Cloud, "bucket", on_check).await;
         if opened {
-            clock::check(&s3.endpoint, each).await;
+            clock::check(&s3.endpoint, on_check).await;
         }
     }
     let BucketLocation::Folder(folder) = &client.settings.local else { return };
-    let name = if client.settings.cloud.is_remote() { "local jobs" } else { "bucket" };
+    let name = if client.settings.cloud.is_remote() { "local bucket" } else { "bucket" };
     if folder.is_dir() {
-        bucket(client, Target::Local, name, each).await;
+        check_bucket(client, Target::Local, name, on_check).await;
         return;
     }
-    let parent = super::disk::nearest(folder);
-    each(match tempfile::tempfile_in(&parent) {
-        Ok(_) => Check::ok(name, format!("{} is not there yet and will be made", folder.display())),
+    let parent = super::disk::nearest_existing(folder);
+    on_check(match tempfile::tempfile_in(&parent) {
+        Ok(_) => {
+            Check::ok(name, format!("folder {} does not exist yet and will be created", folder.display()))
+        }
         Err(error) => Check::fail(name, &cannot("write in", &parent, error).hint("make the folder writable")),
     });
 }
 
-/// Whether the bucket could be opened, which is not to say that it answers.
-async fn bucket(client: &Client, target: Target, name: &'static str, each: OnCheck<'_>) -> bool {
+/// Checks one bucket. Returns whether it could be opened, which does not mean that its server is reachable.
+async fn check_bucket(client: &Client, target: Target, name: &'static str, on_check: OnCheck<'_>) -> bool {
     let bucket = match client.bucket(target) {
         Ok(bucket) => bucket,
         Err(failure) => {
-            each(Check::fail(name, &failure));
+            on_check(Check::fail(name, &failure));
             return false;
         }
     };
     let mut catalog = Catalog::new(bucket.clone(), client.env.clone());
     match catalog.refresh().await {
-        Ok(()) => each(Check::ok(name, format!("{}: {}", bucket.location(), jobs_in(&catalog)))),
-        // What cannot be listed is not asked for more.
+        Ok(()) => on_check(Check::ok(name, format!("{}: {}", bucket.location(), count_jobs(&catalog)))),
+        // The remaining checks would fail for the same reason.
         Err(error) => {
-            each(Check::fail(name, &Failure::from(error)));
+            on_check(Check::fail(name, &Failure::from(error)));
             return true;
         }
     }
-    let kept: Outcome<()> =
+    let probed: Outcome<()> =
         jobs::probe::conditional_writes(&*bucket, &*client.env).await.map_err(Failure::from);
-    each(match kept {
-        Ok(()) => Check::ok(name, "writing is allowed, and conditions of writes are kept"),
+    on_check(match probed {
+        Ok(()) => Check::ok(name, "writable; conditional writes work"),
         Err(failure) => Check::fail(name, &failure),
     });
-    unreadable(&catalog, name, each);
+    report_unreadable(&catalog, name, on_check);
     true
 }
 
-fn jobs_in(catalog: &Catalog) -> String {
+fn count_jobs(catalog: &Catalog) -> String {
     let count = |status| catalog.jobs().filter(|seen| seen.manifest.status == status).count();
     format!(
-        "it answers and can be listed; {} jobs, {} waiting, {} under way, {} ready to import",
+        "readable; {} jobs, {} pending, {} processing, {} ready to import",
         catalog.jobs().count(),
         count(Status::Pending),
         count(Status::Processing),
@@ -71,14 +73,15 @@ fn jobs_in(catalog: &Catalog) -> String {
     )
 }
 
-fn unreadable(catalog: &Catalog, name: &'static str, each: OnCheck<'_>) {
+fn report_unreadable(catalog: &Catalog, name: &'static str, on_check: OnCheck<'_>) {
     let unreadable = catalog.unreadable();
-    for register in unreadable.iter().take(MAX_NAMED) {
+    for manifest in unreadable.iter().take(MAX_SHOWN) {
         let message =
-            format!("{} cannot be understood and is passed over: {}", register.key, register.detail);
-        each(Check::warn(name, message, "remove it, or ask whoever wrote it"));
+            format!("{} is skipped, because it is not a valid manifest: {}", manifest.key, manifest.detail);
+        on_check(Check::warn(name, message, "delete it, or correct it with the program that wrote it"));
     }
-    if let Some(more) = unreadable.len().checked_sub(MAX_NAMED).filter(|more| *more > 0) {
-        each(Check::warn(name, format!("{more} more such registers"), "`courtside status` names them all"));
+    if let Some(more) = unreadable.len().checked_sub(MAX_SHOWN).filter(|more| *more > 0) {
+        let message = format!("{more} more manifests are not valid");
+        on_check(Check::warn(name, message, "run `courtside status` to list all of them"));
     }
 }

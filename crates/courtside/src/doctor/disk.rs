@@ -1,4 +1,4 @@
-//! Free space and the right to write, where videos, results and the library lie.
+//! Free space and write access in the folders of the library, videos, temporary files and local jobs.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -11,32 +11,33 @@ use client::failure::{Failure, Kind};
 use client::settings::Settings;
 
 const NAME: &str = "disk";
-/// Below this, the next hour of video may not fit.
-const LITTLE: u64 = 5_000_000_000;
-/// Below this, nothing fits.
-const NOTHING: u64 = 100_000_000;
+/// Free space that causes a warning: an hour of video may not fit.
+const WARN_BYTES: u64 = 5_000_000_000;
+/// Free space that is too little for any work.
+const FAIL_BYTES: u64 = 100_000_000;
 
-/// Folders of one file system.
+/// The folders on one file system.
 struct Disk {
     device: u64,
     free_bytes: u64,
     folders: Vec<String>,
 }
 
-pub(super) fn check(settings: &Settings, each: OnCheck<'_>) {
+pub(super) fn check(settings: &Settings, on_check: OnCheck<'_>) {
     let mut disks: Vec<Disk> = Vec::new();
-    for (what, folder) in folders(settings) {
-        let there = nearest(&folder);
-        // An unnamed file leaves nothing behind.
-        if let Err(error) = tempfile::tempfile_in(&there) {
-            let failure = cannot("write in", &there, error).context(format!("{what} cannot grow"));
-            each(Check::fail(NAME, &failure.hint("make the folder writable")));
+    for (purpose, folder) in folders(settings) {
+        let existing = nearest_existing(&folder);
+        // The file has no name and leaves nothing behind.
+        if let Err(error) = tempfile::tempfile_in(&existing) {
+            let failure =
+                cannot("write in", &existing, error).context(format!("no write access for {purpose}"));
+            on_check(Check::fail(NAME, &failure.hint("make the folder writable")));
             continue;
         }
-        match (there.metadata(), rustix::fs::statvfs(&there)) {
+        match (existing.metadata(), rustix::fs::statvfs(&existing)) {
             (Ok(meta), Ok(space)) => {
                 let device = meta.dev();
-                let folder = format!("{what} ({})", folder.display());
+                let folder = format!("{purpose} ({})", folder.display());
                 match disks.iter_mut().find(|disk| disk.device == device) {
                     Some(disk) => disk.folders.push(folder),
                     None => {
@@ -45,47 +46,48 @@ pub(super) fn check(settings: &Settings, each: OnCheck<'_>) {
                     }
                 }
             }
-            (Err(error), _) => each(Check::fail(NAME, &cannot("look at", &there, error))),
-            (_, Err(error)) => each(Check::fail(NAME, &cannot("look at", &there, error.into()))),
+            (Err(error), _) => on_check(Check::fail(NAME, &cannot("read", &existing, error))),
+            (_, Err(error)) => on_check(Check::fail(NAME, &cannot("read", &existing, error.into()))),
         }
     }
     for disk in disks {
-        each(judge(&disk));
+        on_check(judge(&disk));
     }
 }
 
 fn judge(disk: &Disk) -> Check {
-    let message = format!("{} free for {}", shown(disk.free_bytes), disk.folders.join(", "));
-    let hint =
-        "free some space; `courtside rm JOB` and `courtside import --delete-video` remove what is not needed";
+    let message = format!("{} free for {}", format_bytes(disk.free_bytes), disk.folders.join(", "));
+    let hint = "free some space; `courtside rm JOB` and `courtside import --all --delete-video` delete data that is no \
+                longer needed";
     match disk.free_bytes {
-        0..NOTHING => Check::fail(NAME, &Failure::msg(Kind::Failed, message).hint(hint)),
-        NOTHING..LITTLE => Check::warn(NAME, message, hint),
+        0..FAIL_BYTES => Check::fail(NAME, &Failure::msg(Kind::Failed, message).hint(hint)),
+        FAIL_BYTES..WARN_BYTES => Check::warn(NAME, message, hint),
         _ => Check::ok(NAME, message),
     }
 }
 
+/// The folders that Courtside writes to, each with its purpose.
 fn folders(settings: &Settings) -> Vec<(&'static str, PathBuf)> {
     let mut folders = Vec::new();
     if let Ok(database) = store::database_path(&settings.database_url) {
         folders.push(("the library", folder_of(&database).to_owned()));
     }
     folders.push(("videos", settings.video_folder.clone()));
-    folders.push(("work", settings.scratch()));
+    folders.push(("temporary files", settings.scratch()));
     if let BucketLocation::Folder(folder) = &settings.local {
-        folders.push(("jobs", folder.clone()));
+        folders.push(("local jobs", folder.clone()));
     }
     folders
 }
 
-/// The folder itself, or the nearest one above it that is there: it will be made in that.
-pub(super) fn nearest(folder: &Path) -> PathBuf {
+/// The folder itself, or the nearest parent that exists, in which it would be created.
+pub(super) fn nearest_existing(folder: &Path) -> PathBuf {
     let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     absolute.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/")).to_owned()
 }
 
-/// A size for people.
-pub(super) fn shown(bytes: u64) -> String {
+/// A size with a decimal unit, such as `1.5 GB`.
+pub(super) fn format_bytes(bytes: u64) -> String {
     match bytes {
         0..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
         1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
@@ -109,8 +111,8 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_not_there_yet_is_judged_by_where_it_will_be() {
-        let there = tempfile::tempdir().unwrap();
-        assert_eq!(nearest(&there.path().join("a/b/c")), there.path());
+    fn a_missing_folder_is_checked_through_its_nearest_existing_parent() {
+        let parent = tempfile::tempdir().unwrap();
+        assert_eq!(nearest_existing(&parent.path().join("a/b/c")), parent.path());
     }
 }

@@ -1,46 +1,44 @@
-//! `courtside doctor`: whether everything that work needs is there, asked before it is needed.
+//! The checks of `courtside doctor`: ffmpeg, model, GPU, settings, database, disks, buckets, clock and unfinished uploads.
 //!
-//! Each check stands for itself: one that fails ends none of the others, save those that need what is missing.
-//! Nothing of the user's is changed; the bucket is written to under `probe/` alone. No secret is ever part of a
-//! message.
+//! A failed check does not stop the others, except those that need its subject: without valid settings, everything after
+//! them is skipped. The checks change no data of the user. They write temporary objects under `probe/` in the bucket and
+//! unnamed temporary files, and opening a database may update its courtside tables, as with any command. Messages never
+//! contain secrets.
 
 mod bucket;
-#[cfg(feature = "worker")]
-mod checkpoint;
 mod clock;
 mod disk;
 mod library;
+#[cfg(feature = "worker")]
+mod model;
 mod programs;
 mod uploads;
 
+use jobs::bucket::BucketLocation;
 use serde::Serialize;
 
 use client::Client;
 use client::failure::{Failure, Kind, Outcome};
 use client::settings::Settings;
 
-/// How a check ended.
+/// The severity of a check's outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Level {
-    /// As it should be.
     Ok,
-    /// Something will not work, or not well, and perhaps is not needed.
+    /// Some commands are limited; the configured work is possible.
     Warn,
-    /// Work as configured is impossible.
+    /// The configured work is not possible.
     Fail,
 }
 
-/// One thing that was looked at.
+/// The outcome of one check. Its fields are those of `courtside doctor --json`.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Check {
-    /// What it is about.
+    /// The subject, such as `ffmpeg` or `bucket`. A subject may have several checks.
     pub(crate) name: &'static str,
-    /// How it ended.
     pub(crate) status: Level,
-    /// What was found.
     pub(crate) message: String,
-    /// What to do.
     pub(crate) hint: Option<String>,
     #[serde(skip)]
     kind: Kind,
@@ -60,51 +58,49 @@ impl Check {
         let hint = failure.hint_text().map(str::to_owned);
         Self { name, status: Level::Fail, message: failure.message(), hint, kind: failure.kind }
     }
-
-    /// The same as a warning: it matters only to some.
-    #[cfg(feature = "worker")]
-    fn only_a_warning(self) -> Self {
-        Self { status: Level::Warn, ..self }
-    }
 }
 
-/// Takes each check as it is done.
+/// Called with each check as soon as it is done.
 pub(crate) type OnCheck<'a> = &'a mut dyn FnMut(Check);
 
-/// Runs all checks.
-pub(crate) async fn examine(settings: Outcome<Settings>, each: OnCheck<'_>) {
-    programs::ffmpeg(each);
+/// Runs all checks, in the order of the module documentation.
+pub(crate) async fn run_checks(settings: Outcome<Settings>, on_check: OnCheck<'_>) {
+    programs::check_ffmpeg(on_check);
     #[cfg(feature = "worker")]
-    checkpoint::check(each);
-    programs::gpu(each);
+    model::check(on_check);
+    programs::check_gpu(on_check);
     let settings = match settings {
         Ok(settings) => settings,
-        // Without settings there is no library and no bucket to look at.
-        Err(failure) => return each(Check::fail("settings", &failure)),
+        Err(failure) => return on_check(Check::fail("settings", &failure)),
     };
-    each(describe(&settings));
-    library::check(&settings, each);
-    disk::check(&settings, each);
+    on_check(describe(&settings));
+    library::check(&settings, on_check);
+    disk::check(&settings, on_check);
     let client = Client::new(settings);
-    bucket::check(&client, each).await;
-    uploads::check(&client.settings, each);
+    bucket::check(&client, on_check).await;
+    uploads::check(&client.settings, on_check);
 }
 
-/// The exit code's kind: of failures that need different hands, the one to mend first.
-pub(crate) fn gravest(checks: &[Check]) -> Option<Kind> {
+/// The kind that determines the exit code: invalid configuration before unavailable services before the rest. `None` if
+/// no check failed.
+pub(crate) fn exit_kind(checks: &[Check]) -> Option<Kind> {
     let failed = || checks.iter().filter(|check| check.status == Level::Fail).map(|check| check.kind);
     [Kind::Config, Kind::Remote].into_iter().find(|kind| failed().any(|k| k == *kind)).or(failed().next())
 }
 
+/// Where jobs are stored, according to the settings.
 fn describe(settings: &Settings) -> Check {
-    use jobs::bucket::BucketLocation;
-    let place = |place: &BucketLocation| match place {
-        BucketLocation::Folder(folder) => format!("the folder {}", folder.display()),
+    let location = |place: &BucketLocation| match place {
+        BucketLocation::Folder(folder) => format!("folder {}", folder.display()),
         BucketLocation::S3(s3) => format!("bucket {} at {}", s3.bucket, s3.endpoint),
     };
     let message = match settings.cloud.is_remote() {
-        true => format!("cloud jobs: {}; local jobs: {}", place(&settings.cloud), place(&settings.local)),
-        false => format!("no R2_ settings: jobs are in {}", place(&settings.local)),
+        true => format!(
+            "cloud jobs in {}, local jobs in {}",
+            location(&settings.cloud),
+            location(&settings.local)
+        ),
+        false => format!("no R2 settings; jobs in {}", location(&settings.local)),
     };
     Check::ok("settings", message)
 }

@@ -1,12 +1,12 @@
-//! `--help` of every command, whole, as in `snapshots/`. After a change that is meant,
-//! `UPDATE_SNAPSHOTS=1 cargo test -p courtside --test it help` writes them anew.
+//! The complete `--help` of every command is as in `snapshots/`. After an intended change,
+//! `UPDATE_SNAPSHOTS=1 cargo test -p courtside --test it help` updates the snapshots.
 
 use std::path::{Path, PathBuf};
 
-use crate::program::Place;
+use crate::sandbox::Sandbox;
 
 #[test]
-fn help_is_as_in_the_snapshots() {
+fn help_matches_the_snapshots() {
     let commands = [
         "",
         "submit",
@@ -35,10 +35,10 @@ fn help_is_as_in_the_snapshots() {
     let mut shown = Vec::new();
     for command in commands {
         let words: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
-        let ran = Place::new().run(&words).expect(0, &[]);
-        assert_eq!(ran.stderr, "");
+        let output = Sandbox::new().run(&words).expect(0, &[]);
+        assert_eq!(output.stderr, "");
         let name = if command.is_empty() { "courtside".to_owned() } else { command.replace(' ', "-") };
-        compare(&name, &ran.stdout);
+        compare(&name, &output.stdout);
         shown.push(name + ".txt");
     }
     shown.sort();
@@ -62,14 +62,14 @@ fn compare(name: &str, help: &str) {
         std::fs::write(&path, help).unwrap();
     }
     let want = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(help == want, "--help is not as in {}:\n{help}", path.display());
+    assert!(help == want, "--help differs from {}:\n{help}", path.display());
 }
 
 #[test]
-fn the_terminal_sets_the_width() {
-    let place = Place::new();
+fn help_fits_the_width_of_the_terminal() {
+    let sandbox = Sandbox::new();
     let widest = |columns: &str| {
-        let output = place.command(&["track", "--help"]).env("COLUMNS", columns).output().unwrap();
+        let output = sandbox.command(&["track", "--help"]).env("COLUMNS", columns).output().unwrap();
         let help = String::from_utf8(output.stdout).unwrap();
         help.lines().map(|line| line.chars().count()).max().unwrap()
     };
@@ -77,37 +77,37 @@ fn the_terminal_sets_the_width() {
 }
 
 #[test]
-fn the_environment_shows_in_help_without_secrets() {
-    let place = Place::new();
-    let mut command = place.command(&["track", "--help"]);
+fn help_shows_environment_variables_without_secrets() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command(&["track", "--help"]);
     let output = command.env("SAM3_PROMPT", "referee").env("HF_TOKEN", "hf_secret").output().unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
     assert!(help.contains("[env: SAM3_PROMPT=referee]") && !help.contains("hf_secret"), "{help}");
 }
 
 #[test]
-fn the_version_is_the_crates() {
-    let ran = Place::new().run(&["--version"]).expect(0, &[]);
-    assert_eq!(ran.stdout, format!("courtside {}\n", env!("CARGO_PKG_VERSION")));
+fn version_is_that_of_the_crate() {
+    let output = Sandbox::new().run(&["--version"]).expect(0, &[]);
+    assert_eq!(output.stdout, format!("courtside {}\n", env!("CARGO_PKG_VERSION")));
 }
 
 #[test]
-fn wrong_command_lines() {
-    let place = Place::new();
+fn invalid_command_lines_exit_with_2() {
+    let sandbox = Sandbox::new();
     let wrong: [(&[&str], &str); 9] = [
         (&[], "Usage"),
         (&["sumbit"], "tip: a similar subcommand exists: 'submit'"),
         (&["track"], "<VIDEO>"),
         (&["track", "a.mp4", "--every", "0"], "--every"),
-        (&["track", "a.mp4", "--max-objects", "0"], "at least 1"),
+        (&["track", "a.mp4", "--max-tracks", "0"], "at least 1"),
         (&["track", "a.mp4", "--checkpoint-interval", "5"], "--checkpoint <FILE>"),
         (&["track", "a.mp4", "--checkpoint", "c", "--checkpoint-interval", "nan"], "0 to 86400"),
         (&["track", "a.mp4", "--checkpoint", "c", "--dump", "d"], "cannot be used with"),
         (&["bench", "--layers", "--config", "tiny"], "cannot be used with"),
     ];
     for (args, word) in wrong {
-        let ran = place.run(args).expect(2, &[word]);
-        assert_eq!(ran.stdout, "");
+        let output = sandbox.run(args).expect(2, &[word]);
+        assert_eq!(output.stdout, "");
     }
-    assert!(place.names().is_empty());
+    assert!(sandbox.names().is_empty());
 }

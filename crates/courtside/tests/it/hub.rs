@@ -1,22 +1,22 @@
-//! A small server that gives files out as the Hugging Face hub does: ranged requests to
-//! `/{repo}/resolve/main/{file}`, answered with the revision and the file's tag.
+//! A small server that imitates the Hugging Face Hub: it responds to range requests for `/{repo}/resolve/main/{file}`
+//! with the revision and the ETag of the file.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// What the server has, and what it was asked.
+/// Contents and behaviour of the server, and the requests that it received.
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) files: Vec<(String, Vec<u8>)>,
-    /// The revision that `main` stands for.
+    /// The revision of `main`.
     pub(crate) commit: String,
-    /// Answers every request with this status instead.
+    /// Status of every response, in place of a file.
     pub(crate) refuse: Option<u16>,
-    /// A file, and after how many bytes the connection breaks off, for one answer after the other.
+    /// Responses to truncate, in order: the name of a file, and the number of bytes to send.
     pub(crate) cuts: VecDeque<(String, usize)>,
-    /// Requests so far.
+    /// Requests since [`Hub::requests`] was last called.
     pub(crate) requests: Vec<Request>,
 }
 
@@ -24,11 +24,11 @@ pub(crate) struct State {
 pub(crate) struct Request {
     pub(crate) path: String,
     pub(crate) authorization: Option<String>,
-    /// First byte asked for, and the one behind the last.
+    /// First byte of the range, and the end of the range (exclusive).
     pub(crate) range: (usize, Option<usize>),
 }
 
-/// The server; its thread lives as long as the test process.
+/// A running server. Its thread ends with the test process.
 pub(crate) struct Hub {
     pub(crate) address: String,
     state: Arc<Mutex<State>>,
@@ -43,8 +43,8 @@ impl Hub {
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                // A client that hangs up is no failure of the server.
-                let _ = answer(&stream.unwrap(), &shared);
+                // Clients may close the connection early.
+                let _ = respond(&stream.unwrap(), &shared);
             }
         });
         Self { address, state }
@@ -54,7 +54,7 @@ impl Hub {
         self.state.lock().unwrap()
     }
 
-    /// Requests since the last time this was called.
+    /// Takes the requests since the last call.
     pub(crate) fn requests(&self) -> Vec<Request> {
         std::mem::take(&mut self.state().requests)
     }
@@ -80,7 +80,7 @@ fn read_request(stream: &TcpStream) -> std::io::Result<Request> {
     Ok(request)
 }
 
-fn answer(mut stream: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
+fn respond(mut stream: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     let request = read_request(stream)?;
     let mut state = state.lock().unwrap();
     state.requests.push(request.clone());
@@ -108,7 +108,7 @@ fn answer(mut stream: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
         body.len()
     );
     stream.write_all(head.as_bytes())?;
-    // Metadata is asked for with a single byte.
+    // Requests for metadata have a range of one byte and are never truncated.
     let cut = state.cuts.front().filter(|(file, _)| file == name && request.range.1.is_none());
     let sent = cut.map_or(part.len(), |(_, after)| part.len().min(*after));
     if cut.is_some() {

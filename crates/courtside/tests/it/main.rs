@@ -1,26 +1,26 @@
-//! The program from outside: the built binary on videos made of the parity fixtures' clips, with an
-//! environment of its own and an exit code, standard output, standard error and files to look at.
+//! Tests of the built program: each runs it in a [`sandbox`], on videos made from the clips of the parity fixtures, and
+//! checks exit code, standard output, standard error and files.
 
 #![cfg(unix)]
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking, like the tests themselves")]
+#![expect(clippy::unwrap_used, reason = "test helpers panic on failure, as tests do")]
 
 mod bench;
-mod check;
 mod checkpoints;
-mod continuing;
 mod doctor;
-mod download;
 mod export;
 mod fixture;
+mod frame_selection;
 mod help;
 mod hub;
+mod model_check;
+mod model_download;
+mod model_lookup;
 mod outputs;
 mod parity;
-mod places;
-mod program;
-mod refused;
-mod sampling;
+mod rejected;
+mod resume;
+mod sandbox;
 mod serve;
-mod stopping;
+mod signals;
 mod system;
 mod video_input;

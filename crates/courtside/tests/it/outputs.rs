@@ -1,4 +1,4 @@
-//! The files of a run and what it prints.
+//! The output files of `courtside track`, and its summary on standard output.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,18 +6,18 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::fixture::wide;
-use crate::program::Place;
+use crate::sandbox::Sandbox;
 
-/// Names of an object's fields, in alphabetical order.
+/// The keys of a JSON object, in alphabetical order.
 fn keys(value: &Value) -> Vec<&str> {
     let mut keys: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
     keys.sort_unstable();
     keys
 }
 
-/// Whether a number has at most so many decimals.
-fn has_decimals(value: &Value, most: usize) -> bool {
-    value.is_number() && value.to_string().split_once('.').is_none_or(|(_, after)| after.len() <= most)
+/// Whether the value is a number with at most `n` decimals.
+fn has_at_most_decimals(n: usize, value: &Value) -> bool {
+    value.is_number() && value.to_string().split_once('.').is_none_or(|(_, after)| after.len() <= n)
 }
 
 fn n_frames(video: &Path) -> String {
@@ -28,14 +28,14 @@ fn n_frames(video: &Path) -> String {
 }
 
 #[test]
-fn results_are_as_other_programs_read_them() {
-    let place = Place::new();
+fn results_have_the_documented_format() {
+    let sandbox = Sandbox::new();
     let fixture = wide();
-    fixture.video(&place, 14, "game.mkv");
+    fixture.video(&sandbox, 14, "game.mkv");
     let model = fixture.model();
     let args = ["track", "game.mkv", "--model", &model, "--prompt", "ball", "--mot", "mot.txt"];
-    place.run(&args).expect(0, &[]);
-    let tracks = place.json("tracks.json");
+    sandbox.run(&args).expect(0, &[]);
+    let tracks = sandbox.json("tracks.json");
     let fields = ["completed_at", "detections", "frames_processed", "job_id", "prompts", "video_id"];
     assert_eq!(keys(&tracks), fields);
     assert_eq!(tracks["job_id"], "track-game");
@@ -46,12 +46,12 @@ fn results_are_as_other_programs_read_them() {
     let mut before = None;
     for d in detections {
         assert_eq!(keys(d), ["bbox", "confidence", "frame", "track_id"]);
-        let place = (d["frame"].as_u64().unwrap(), d["track_id"].as_u64().unwrap());
-        assert!(before < Some(place), "{d} is out of order");
-        before = Some(place);
+        let position = (d["frame"].as_u64().unwrap(), d["track_id"].as_u64().unwrap());
+        assert!(before < Some(position), "{d} is out of order");
+        before = Some(position);
         let bbox = d["bbox"].as_array().unwrap();
-        assert!(bbox.len() == 4 && bbox.iter().all(|x| has_decimals(x, 2)), "{d}");
-        assert!(has_decimals(&d["confidence"], 4), "{d}");
+        assert!(bbox.len() == 4 && bbox.iter().all(|x| has_at_most_decimals(2, x)), "{d}");
+        assert!(has_at_most_decimals(4, &d["confidence"]), "{d}");
         assert!((0.0..=1.0).contains(&d["confidence"].as_f64().unwrap()), "{d}");
     }
     let line = |d: &Value| {
@@ -74,22 +74,22 @@ fn results_are_as_other_programs_read_them() {
         ]
     };
     let numbers = |line: &str| line.split(',').map(|n| n.parse().unwrap()).collect::<Vec<f64>>();
-    let mot = String::from_utf8(place.read("mot.txt")).unwrap();
+    let mot = String::from_utf8(sandbox.read("mot.txt")).unwrap();
     let mot: Vec<Vec<f64>> = mot.lines().map(numbers).collect();
     assert_eq!(mot, detections.iter().map(line).collect::<Vec<_>>());
-    assert_eq!(place.names(), ["game.mkv", "mot.txt", "tracks.json"]);
+    assert_eq!(sandbox.names(), ["game.mkv", "mot.txt", "tracks.json"]);
 }
 
 #[test]
-fn several_prompts_give_each_detection_its_own() {
-    let place = Place::new();
+fn with_several_prompts_each_detection_has_its_prompt() {
+    let sandbox = Sandbox::new();
     let fixture = wide();
-    fixture.video(&place, 6, "game.mkv");
+    fixture.video(&sandbox, 6, "game.mkv");
     let model = fixture.model();
-    place
+    sandbox
         .run(&["track", "game.mkv", "--model", &model, "--prompt", "ball", "--prompt", "box"])
         .expect(0, &[]);
-    let tracks = place.json("tracks.json");
+    let tracks = sandbox.json("tracks.json");
     assert_eq!(tracks["prompts"], serde_json::json!(["ball", "box"]));
     let prompts: Vec<&Value> =
         tracks["detections"].as_array().unwrap().iter().map(|d| &d["prompt"]).collect();
@@ -98,33 +98,33 @@ fn several_prompts_give_each_detection_its_own() {
 }
 
 #[test]
-fn an_annotated_video_has_the_same_frames() {
-    let place = Place::new();
+fn an_annotated_video_has_all_frames_of_the_range() {
+    let sandbox = Sandbox::new();
     let fixture = wide();
-    fixture.video(&place, 9, "game.mkv");
+    fixture.video(&sandbox, 9, "game.mkv");
     let model = fixture.model();
     let track = ["track", "game.mkv", "--model", &model, "--prompt", "ball", "--every", "2"];
-    place.run(&[&track[..], &["--annotated", "drawn.mp4"]].concat()).expect(0, &[]);
-    assert_eq!(n_frames(&place.path("drawn.mp4")), "9");
+    sandbox.run(&[&track[..], &["--annotated", "drawn.mp4"]].concat()).expect(0, &[]);
+    assert_eq!(n_frames(&sandbox.path("drawn.mp4")), "9");
     let part = ["--annotated", "part.mp4", "--from", "3", "--to", "6"];
-    place.run(&[&track[..], &part].concat()).expect(0, &[]);
-    assert_eq!(n_frames(&place.path("part.mp4")), "4");
-    assert_eq!(place.names(), ["drawn.mp4", "game.mkv", "part.mp4", "tracks.json"]);
+    sandbox.run(&[&track[..], &part].concat()).expect(0, &[]);
+    assert_eq!(n_frames(&sandbox.path("part.mp4")), "4");
+    assert_eq!(sandbox.names(), ["drawn.mp4", "game.mkv", "part.mp4", "tracks.json"]);
 }
 
 #[test]
-fn json_is_all_that_stands_on_standard_output() {
-    let place = Place::new();
+fn with_json_standard_output_is_one_json_value() {
+    let sandbox = Sandbox::new();
     let fixture = wide();
-    fixture.video(&place, 5, "game.mkv");
+    fixture.video(&sandbox, 5, "game.mkv");
     let model = fixture.model();
     let args = ["track", "game.mkv", "--model", &model, "--prompt", "ball", "--json", "--out", "here.json"];
-    let summary = place.run(&args).expect(0, &[]).json();
+    let summary = sandbox.run(&args).expect(0, &[]).json();
     assert_eq!(summary["frames_processed"], 5);
     assert_eq!(summary["frames_missing"], 0);
     assert_eq!(summary["interrupted"], false);
     assert_eq!(summary["outputs"], serde_json::json!(["here.json"]));
-    let detections = place.json("here.json")["detections"].as_array().unwrap().clone();
+    let detections = sandbox.json("here.json")["detections"].as_array().unwrap().clone();
     assert_eq!(summary["detections"], detections.len());
     for track in summary["tracks"].as_array().unwrap() {
         let of_track = detections.iter().filter(|d| d["track_id"] == track["track_id"]);
@@ -136,21 +136,21 @@ fn json_is_all_that_stands_on_standard_output() {
 }
 
 #[test]
-fn people_get_a_table_and_the_files_by_name() {
-    let place = Place::new();
+fn without_json_standard_output_is_a_table_and_the_file_names() {
+    let sandbox = Sandbox::new();
     let fixture = wide();
-    fixture.video(&place, 3, "game.mkv");
-    let ran =
-        place.run(&["track", "game.mkv", "--model", &fixture.model(), "--prompt", "ball"]).expect(0, &[]);
+    fixture.video(&sandbox, 3, "game.mkv");
+    let output =
+        sandbox.run(&["track", "game.mkv", "--model", &fixture.model(), "--prompt", "ball"]).expect(0, &[]);
     assert!(
-        ran.stdout.starts_with("   TRACK PROMPT    FIRST     LAST   FRAMES  CONFIDENCE\n"),
+        output.stdout.starts_with("   TRACK PROMPT    FIRST     LAST   FRAMES  CONFIDENCE\n"),
         "{}",
-        ran.stdout
+        output.stdout
     );
     assert!(
-        ran.stdout.contains("\n3 frames, ") && ran.stdout.ends_with("wrote tracks.json\n"),
+        output.stdout.contains("\n3 frames, ") && output.stdout.ends_with("wrote tracks.json\n"),
         "{}",
-        ran.stdout
+        output.stdout
     );
-    assert_eq!(ran.stderr, "");
+    assert_eq!(output.stderr, "");
 }

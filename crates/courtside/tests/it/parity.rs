@@ -1,17 +1,17 @@
-//! From the video file to the output files, `--compat reference` gives what the reference implementation
-//! gave.
+//! `courtside track --compat reference` agrees with the reference implementation, from video file to output files.
 
 use safetensors::SafeTensors;
 use serde_json::Value;
 
 use crate::fixture::{Fixture, floats, integers, narrow, wide};
-use crate::program::Place;
+use crate::sandbox::Sandbox;
 
-/// Largest difference of a mask's logit: memories are rounded to bf16, where one unit is amplified.
+/// Largest difference of a mask logit. Memories are rounded to bf16, and later layers amplify a difference of one unit.
 const LOGITS: f32 = 5e-2;
-/// Largest difference of a box's side, in pixels: a logit near 0 may fall on the other side.
+/// Largest difference of a box coordinate in pixels. The sign of a logit near 0 may differ, and with it a pixel of the
+/// mask.
 const PIXELS: f64 = 1.0;
-/// Largest difference of a confidence, of which the file has four decimals.
+/// Largest difference of a confidence, which the file has with four decimals.
 const CONFIDENCE: f64 = 1e-3;
 
 #[test]
@@ -55,20 +55,20 @@ fn streaming_narrow_with_kernels() {
 }
 
 fn compare(fixture: &Fixture, mode: &str, compat: &str, tag: &str) {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let [n_frames, ..] = fixture.clip_size();
-    fixture.video(&place, n_frames, "clip.mkv");
+    fixture.video(&sandbox, n_frames, "clip.mkv");
     let model = fixture.model();
     let mut args = vec!["track", "clip.mkv", "--model", &model, "--mode", mode, "--compat", compat];
     args.extend(["--dump", "dump.safetensors"]);
     let prompts = fixture.prompts();
     args.extend(prompts.iter().flat_map(|p| ["--prompt", p]));
-    place.run(&args).expect(0, &[]);
+    sandbox.run(&args).expect(0, &[]);
 
-    let bytes = place.read("dump.safetensors");
+    let bytes = sandbox.read("dump.safetensors");
     let (got, want) = (SafeTensors::deserialize(&bytes).unwrap(), fixture.tensors());
     assert_eq!(got.len(), 3 * n_frames, "three tensors for each frame");
-    let tracks = place.json("tracks.json");
+    let tracks = sandbox.json("tracks.json");
     for t in 0..n_frames {
         compare_masks(&got, &want, tag, t);
         compare_detections(&tracks, &want, tag, t);
@@ -82,13 +82,13 @@ fn compare_masks(got: &SafeTensors<'_>, want: &SafeTensors<'_>, tag: &str, t: us
     if tag.ends_with("kernels") && !t.is_multiple_of(3) {
         return;
     }
-    let (mask, wanted) = (format!("{t}.low_res_masks"), format!("{tag}.{t}.low_res_masks"));
+    let (mask, expected) = (format!("{t}.low_res_masks"), format!("{tag}.{t}.low_res_masks"));
     if !ids.is_empty() {
-        assert_eq!(got.tensor(&mask).unwrap().shape(), want.tensor(&wanted).unwrap().shape());
+        assert_eq!(got.tensor(&mask).unwrap().shape(), want.tensor(&expected).unwrap().shape());
     }
-    let (mask, wanted) = (floats(got, &mask), floats(want, &wanted));
-    let worst = mask.iter().zip(&wanted).map(|(g, w)| (g - w).abs()).fold(0.0, f32::max);
-    assert!(mask.len() == wanted.len() && worst <= LOGITS, "{tag}, frame {t}: {worst}");
+    let (mask, expected) = (floats(got, &mask), floats(want, &expected));
+    let worst = mask.iter().zip(&expected).map(|(g, w)| (g - w).abs()).fold(0.0, f32::max);
+    assert!(mask.len() == expected.len() && worst <= LOGITS, "{tag}, frame {t}: {worst}");
 }
 
 fn compare_detections(tracks: &Value, want: &SafeTensors<'_>, tag: &str, t: usize) {
@@ -103,10 +103,10 @@ fn compare_detections(tracks: &Value, want: &SafeTensors<'_>, tag: &str, t: usiz
         let [left, top, right, bottom] = std::array::from_fn(|i| f64::from(boxes[4 * k + i]));
         for (i, side) in [left, top, right - left, bottom - top].into_iter().enumerate() {
             let got = detection["bbox"][i].as_f64().unwrap();
-            assert!((got - side).abs() <= PIXELS, "{tag}, frame {t}: {detection}, wanted {side}");
+            assert!((got - side).abs() <= PIXELS, "{tag}, frame {t}: {detection}, expected {side}");
         }
         let confidence = detection["confidence"].as_f64().unwrap();
-        let wanted = f64::from(scores[k]);
-        assert!((confidence - wanted).abs() <= CONFIDENCE, "{tag}, frame {t}: {detection}, {wanted}");
+        let expected = f64::from(scores[k]);
+        assert!((confidence - expected).abs() <= CONFIDENCE, "{tag}, frame {t}: {detection}, {expected}");
     }
 }

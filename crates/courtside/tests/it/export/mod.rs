@@ -1,8 +1,8 @@
-//! `courtside export`: what is in the library, in the formats of others, read back by other means.
+//! `courtside export`: every format, read back by other means and compared with the library.
 
-mod choosing;
 mod formats;
 mod large;
+mod selection;
 mod video;
 
 use std::ops::ControlFlow;
@@ -10,17 +10,17 @@ use std::ops::ControlFlow;
 use serde_json::json;
 use store::{DetectionScope, ImportJob, Library, NewVideo, ResultsSummary, StoreError, StoredDetection};
 
-use crate::program::Place;
+use crate::sandbox::Sandbox;
 
 pub(crate) const JOB: &str = "0b8e6c5a-4a5b-9c1d";
 pub(crate) const FORMATS: [&str; 6] = ["mot", "coco", "csv", "jsonl", "parquet", "cvat"];
 
-/// The library that a program in this place finds without being told.
-pub(crate) fn library(place: &Place) -> Library {
-    Library::open(place.path("basketball_analyzer.db").to_str().unwrap()).unwrap()
+/// Opens the library that the program uses by default in this sandbox.
+pub(crate) fn library(sandbox: &Sandbox) -> Library {
+    Library::open(sandbox.path("basketball_analyzer.db").to_str().unwrap()).unwrap()
 }
 
-/// A video of 60 frames that need not be there, 29.97 fps, 1280x720.
+/// A video of 60 frames, 29.97 fps, 1280x720; the file does not exist.
 pub(crate) fn a_video(name: &str) -> NewVideo {
     NewVideo {
         fps: Some(29.97),
@@ -30,7 +30,7 @@ pub(crate) fn a_video(name: &str) -> NewVideo {
     }
 }
 
-/// A job that tracked every frame of 60.
+/// A job that tracked all 60 frames.
 pub(crate) fn a_job(id: &str, video_id: i64) -> ImportJob {
     ImportJob {
         parameters: json!({"sample_interval": 1, "prompt": "referee"}),
@@ -51,8 +51,8 @@ pub(crate) fn import(
     assert_eq!(report.unwrap().n_detections, rows.len() as i64);
 }
 
-/// Boxes with fractions, off the picture, of no width; tracks with gaps, one that begins late and one that reaches
-/// the last frame of 60.
+/// Detections with edge cases: boxes with fractions, outside the image, and of width 0; tracks with gaps, a track that
+/// starts late, and one that reaches the last of the 60 frames.
 pub(crate) fn rows() -> Vec<StoredDetection> {
     let row = |frame: i64, track_id: i64| {
         let (f, t) = (frame as f64, track_id as f64);
@@ -66,19 +66,19 @@ pub(crate) fn rows() -> Vec<StoredDetection> {
     rows
 }
 
-/// A place with a library of one video and one job with [`rows`].
-pub(crate) fn a_place() -> Place {
-    let place = Place::new();
-    let mut library = library(&place);
+/// A sandbox whose library has one video and one imported job with the detections [`rows`].
+pub(crate) fn sandbox_with_import() -> Sandbox {
+    let sandbox = Sandbox::new();
+    let mut library = library(&sandbox);
     let video = library.add_video(&a_video("final.mp4")).unwrap();
     import(&mut library, &a_job(JOB, video.id), 60, &rows());
-    place
+    sandbox
 }
 
-/// What the library has of a job.
-pub(crate) fn stored(place: &Place, job: &str) -> Vec<StoredDetection> {
+/// The detections of a job in the library.
+pub(crate) fn stored(sandbox: &Sandbox, job: &str) -> Vec<StoredDetection> {
     let mut rows = Vec::new();
-    library(place)
+    library(sandbox)
         .for_each_detection(DetectionScope::Job(job), |row| {
             rows.push(row.detection);
             ControlFlow::Continue(())

@@ -1,10 +1,10 @@
-//! The whole way of a job through real processes: submit, worker, status, import, over the folder bucket and
-//! over S3 servers; disturbed in every way, and always with the same detections at the end.
+//! Jobs from submission to import, through real processes and buckets: a folder, and S3 servers. Whatever fails in
+//! between, the imported detections are the same.
 
-mod disturbed;
-mod flow;
-mod old_programs;
-mod refused;
+mod end_to_end;
+mod faults;
+mod legacy_programs;
+mod rejected;
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -15,44 +15,44 @@ use s3_fixture::Connection;
 use serde_json::Value;
 
 use crate::fixture::wide;
-use crate::program::{Place, Ran, Running};
+use crate::sandbox::{RunOutput, Running, Sandbox};
 
-/// Durations of the protocol are so many times shorter: a lease of 3 s, a sign of life every 0.5 s.
-const FASTER: &str = "60";
+/// Factor by which durations of the protocol are shortened: a lease is 3 s, and heartbeats are 0.5 s apart.
+const SPEED_UP: &str = "60";
 
-/// One row of the library: frame, track, box and confidence as they are stored.
+/// A detection in the library: frame, track, and the bits of box and confidence.
 pub(crate) type Row = (i64, i64, [u64; 4], u64);
 
-/// A library and a bucket, and the program at work on them.
-pub(crate) struct Site {
-    pub(crate) place: Place,
+/// A machine with a library, connected to a bucket.
+pub(crate) struct Machine {
+    pub(crate) sandbox: Sandbox,
     server: Option<Connection>,
 }
 
-impl Site {
-    /// With the bucket that nobody configured: a folder.
+impl Machine {
+    /// With the default bucket, a folder.
     pub(crate) fn with_folder() -> Self {
-        Self { place: Place::new(), server: None }
+        Self { sandbox: Sandbox::new(), server: None }
     }
 
     /// With a bucket on a server.
     pub(crate) fn with_server(server: &Connection) -> Self {
-        Self { place: Place::new(), server: Some(server.clone()) }
+        Self { sandbox: Sandbox::new(), server: Some(server.clone()) }
     }
 
-    /// Another machine: its own folders, the same server.
-    pub(crate) fn elsewhere(&self) -> Self {
-        Self { place: Place::new(), server: self.server.clone() }
+    /// Another machine with the same server.
+    pub(crate) fn another_machine(&self) -> Self {
+        Self { sandbox: Sandbox::new(), server: self.server.clone() }
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        self.connected(self.place.command(args))
+        self.connected(self.sandbox.command(args))
     }
 
-    /// The program on a disk that is full, as far as it can tell: no file may grow beyond so many bytes.
-    pub(crate) fn on_a_full_disk(&self, n_bytes: u64, args: &[&str]) -> Ran {
+    /// Runs the program on a disk that appears full: no file may grow beyond `n_bytes`.
+    pub(crate) fn run_on_full_disk(&self, n_bytes: u64, args: &[&str]) -> RunOutput {
         let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", n_bytes / 512);
-        Ran::of(self.connected(self.place.shell(&script, args)).output().unwrap())
+        RunOutput::new(self.connected(self.sandbox.shell(&script, args)).output().unwrap())
     }
 
     fn connected(&self, mut command: Command) -> Command {
@@ -64,32 +64,32 @@ impl Site {
         command
     }
 
-    pub(crate) fn run(&self, args: &[&str]) -> Ran {
-        Ran::of(self.command(args).output().unwrap())
+    pub(crate) fn run(&self, args: &[&str]) -> RunOutput {
+        RunOutput::new(self.command(args).output().unwrap())
     }
 
-    /// Submits a clip of so many frames and returns the job.
+    /// Submits a clip of `n_frames` frames and returns the ID of the job.
     #[track_caller]
     pub(crate) fn submit(&self, n_frames: usize, more: &[&str]) -> String {
-        if !self.place.path("game.mkv").exists() {
-            wide().video(&self.place, n_frames, "game.mkv");
+        if !self.sandbox.path("game.mkv").exists() {
+            wide().video(&self.sandbox, n_frames, "game.mkv");
         }
         let args = [&["--json", "submit", "game.mkv", "--prompt", "ball"], more].concat();
         let submitted = self.run(&args).expect(0, &[]).json();
         let job = submitted["job_id"].as_str().unwrap().to_owned();
-        // Ceph's gateway may take a moment to list what it has.
+        // The listing of Ceph's gateway may lag behind.
         let listed = (0..50).any(|_| self.run(&["status"]).expect(0, &[]).stdout.contains(&job));
         assert!(listed, "job {job} is not listed");
         job
     }
 
-    /// A worker's command line.
+    /// The command line of a worker with the wide fixture as its model.
     pub(crate) fn worker(&self, more: &[&str]) -> Command {
         let model = wide().model();
-        let place = if self.server.is_some() { "--cloud" } else { "--local" };
-        let args = ["--json", "worker", place, "--allow-cpu", "--model", &model, "--faster", FASTER];
+        let target = if self.server.is_some() { "--cloud" } else { "--local" };
+        let args = ["--json", "worker", target, "--allow-cpu", "--model", &model, "--speed-up", SPEED_UP];
         let mut command = self.command(&[&args[..], more].concat());
-        // As where it is used: with it, a worker asks the video less.
+        // With SOURCE_DATE_EPOCH, a worker would not read the time of the video file.
         command.env_remove("SOURCE_DATE_EPOCH").env("CLOUD_WORKER_POLL_INTERVAL", "5");
         command
     }
@@ -99,27 +99,27 @@ impl Site {
         Running::start(self.worker(more))
     }
 
-    /// Runs a worker for one job.
-    pub(crate) fn work(&self) -> Ran {
-        Ran::of(self.worker(&["--once"]).output().unwrap())
+    /// Runs a worker until it has served one job.
+    pub(crate) fn run_worker_once(&self) -> RunOutput {
+        RunOutput::new(self.worker(&["--once"]).output().unwrap())
     }
 
-    /// How a job stands.
+    /// The state of a job, as `status --json` reports it.
     #[track_caller]
     pub(crate) fn status(&self, job: &str) -> Value {
         let status = self.run(&["--json", "status", job]).expect(0, &[]).json();
         status["jobs"][0].clone()
     }
 
-    /// Imports a job's results.
+    /// Imports the results of a job.
     #[track_caller]
     pub(crate) fn import(&self, job: &str) -> Value {
         self.run(&["--json", "import", "--job-id", job]).expect(0, &[]).json()["imported"][0].clone()
     }
 
-    /// The library's detections, bit for bit.
-    pub(crate) fn rows(&self) -> Vec<Row> {
-        let database = Sqlite::open(self.place.path("basketball_analyzer.db")).unwrap();
+    /// All detections in the library.
+    pub(crate) fn detections(&self) -> Vec<Row> {
+        let database = Sqlite::open(self.sandbox.path("basketball_analyzer.db")).unwrap();
         let mut query = database
             .prepare(
                 "SELECT frame_number, tracking_id, bbox_x, bbox_y, bbox_width, bbox_height, confidence_score
@@ -137,24 +137,24 @@ impl Site {
             .collect()
     }
 
-    /// An object of the folder bucket.
+    /// The file of an object in the folder bucket.
     pub(crate) fn object(&self, key: &str) -> std::path::PathBuf {
-        self.place.path("basketball-analyzer").join(key)
+        self.sandbox.path("basketball-analyzer").join(key)
     }
 }
 
-/// What an undisturbed run finds in a clip of so many frames.
-pub(crate) fn undisturbed(n_frames: usize) -> Vec<Row> {
+/// The detections of a run without faults in a clip of `n_frames` frames.
+pub(crate) fn detections_without_faults(n_frames: usize) -> Vec<Row> {
     static FOUND: Mutex<BTreeMap<usize, Vec<Row>>> = Mutex::new(BTreeMap::new());
-    FOUND.lock().unwrap().entry(n_frames).or_insert_with(|| run_undisturbed(n_frames)).clone()
+    FOUND.lock().unwrap().entry(n_frames).or_insert_with(|| run_without_faults(n_frames)).clone()
 }
 
-fn run_undisturbed(n_frames: usize) -> Vec<Row> {
-    let site = Site::with_folder();
-    let job = site.submit(n_frames, &[]);
-    site.work().expect(0, &[]);
-    site.import(&job);
-    let rows = site.rows();
-    assert!(rows.len() > n_frames / 2, "the clip shows a ball on most frames: {}", rows.len());
+fn run_without_faults(n_frames: usize) -> Vec<Row> {
+    let machine = Machine::with_folder();
+    let job = machine.submit(n_frames, &[]);
+    machine.run_worker_once().expect(0, &[]);
+    machine.import(&job);
+    let rows = machine.detections();
+    assert!(rows.len() > n_frames / 2, "too few detections: {}", rows.len());
     rows
 }

@@ -1,4 +1,4 @@
-//! Running the program in a folder and an environment of its own.
+//! Runs the program in a temporary folder, with a controlled environment.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -7,29 +7,28 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// How long anything is waited for before the test fails; nothing takes nearly as long.
-const DEADLINE: Duration = Duration::from_secs(120);
+/// Time after which a test fails. Everything takes far less.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A working folder and a home folder, both empty at first and removed at the end.
-pub(crate) struct Place {
+/// A working folder and a home folder. Both are empty at first, and deleted on drop.
+pub(crate) struct Sandbox {
     work: tempfile::TempDir,
     home: tempfile::TempDir,
 }
 
-/// What a run left behind.
+/// Exit code and output of a run. The code is `None` after a signal.
 #[derive(Debug)]
-pub(crate) struct Ran {
+pub(crate) struct RunOutput {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-impl Place {
+impl Sandbox {
     pub(crate) fn new() -> Self {
         Self { work: tempfile::tempdir().unwrap(), home: tempfile::tempdir().unwrap() }
     }
 
-    /// The working folder.
     pub(crate) fn folder(&self) -> &Path {
         self.work.path()
     }
@@ -38,7 +37,7 @@ impl Place {
         self.home.path()
     }
 
-    /// A file of the working folder.
+    /// The path of a file in the working folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.work.path().join(name)
     }
@@ -55,7 +54,7 @@ impl Place {
         serde_json::from_slice(&self.read(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
     }
 
-    /// Names in the working folder, hidden ones too.
+    /// Sorted names of all files in the working folder, including hidden files.
     pub(crate) fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.folder()).unwrap();
         let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
@@ -63,21 +62,21 @@ impl Place {
         names
     }
 
-    /// The program with arguments; of this process's environment it sees `PATH` alone.
+    /// The program with arguments. Of the environment of the test, it inherits only `PATH`.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = self.bare(env!("CARGO_BIN_EXE_courtside"));
+        let mut command = self.command_of(env!("CARGO_BIN_EXE_courtside"));
         command.args(args);
         command
     }
 
-    /// The program as `script` of the shell starts it, as `"$@"`.
+    /// A shell script that starts the program with `"$@"`.
     pub(crate) fn shell(&self, script: &str, args: &[&str]) -> Command {
-        let mut command = self.bare("sh");
+        let mut command = self.command_of("sh");
         command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_courtside")]).args(args);
         command
     }
 
-    fn bare(&self, program: impl AsRef<OsStr>) -> Command {
+    fn command_of(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", self.home());
         command.env("SOURCE_DATE_EPOCH", "1767323045").env("COLUMNS", "100");
@@ -86,13 +85,13 @@ impl Place {
         command
     }
 
-    pub(crate) fn run(&self, args: &[&str]) -> Ran {
-        Ran::of(self.command(args).output().unwrap())
+    pub(crate) fn run(&self, args: &[&str]) -> RunOutput {
+        RunOutput::new(self.command(args).output().unwrap())
     }
 }
 
-impl Ran {
-    pub(crate) fn of(output: Output) -> Self {
+impl RunOutput {
+    pub(crate) fn new(output: Output) -> Self {
         Self {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).unwrap(),
@@ -100,7 +99,7 @@ impl Ran {
         }
     }
 
-    /// Checks the exit code, and that standard error names each of `words`.
+    /// Checks the exit code, and that standard error contains each of `words`.
     #[track_caller]
     pub(crate) fn expect(self, code: i32, words: &[&str]) -> Self {
         assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
@@ -110,14 +109,14 @@ impl Ran {
         self
     }
 
-    /// Standard output, which must be one JSON value and nothing else.
+    /// Standard output, which must be exactly one JSON value.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}:\n{}", self.stdout))
     }
 }
 
-/// A run in progress, killed when it is forgotten.
+/// A run in progress. Dropping it kills the process.
 pub(crate) struct Running(Option<Child>);
 
 impl Running {
@@ -129,53 +128,53 @@ impl Running {
         self.0.as_mut().unwrap()
     }
 
-    /// Looks again and again until `seen` returns something, while the program runs.
+    /// Polls `condition` until it returns a value. Fails if the program ends first.
     #[track_caller]
-    pub(crate) fn wait_for<T>(&mut self, what: &str, mut seen: impl FnMut() -> Option<T>) -> T {
+    pub(crate) fn wait_for<T>(&mut self, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
         let started = Instant::now();
         loop {
             let ended = self.child().try_wait().unwrap();
-            if let Some(value) = seen() {
+            if let Some(value) = condition() {
                 return value;
             }
             assert!(ended.is_none(), "the program ended ({ended:?}) before {what}");
-            assert!(started.elapsed() < DEADLINE, "waited too long for {what}");
+            assert!(started.elapsed() < TIMEOUT, "waited too long for {what}");
             std::thread::sleep(Duration::from_millis(1));
         }
     }
 
-    /// Its process id.
+    /// The ID of the process.
     pub(crate) fn id(&mut self) -> u32 {
         self.child().id()
     }
 
-    /// Sends a signal, like `INT`.
+    /// Sends a signal, such as `INT`.
     pub(crate) fn signal(&mut self, name: &str) {
         let kill = format!("kill -s {name} {}", self.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill}");
     }
 
-    /// Closes our end of its standard error: what it writes there fails from now on.
+    /// Closes the pipe of its standard error, so that its further writes there fail.
     pub(crate) fn close_stderr(&mut self) {
         drop(self.child().stderr.take());
     }
 
-    /// Kills it with SIGKILL.
+    /// Kills the process with SIGKILL.
     pub(crate) fn kill(mut self) {
         self.child().kill().unwrap();
         self.child().wait().unwrap();
     }
 
-    /// Waits for its end.
-    pub(crate) fn end(mut self) -> Ran {
-        Ran::of(self.0.take().unwrap().wait_with_output().unwrap())
+    /// Waits until the process ends.
+    pub(crate) fn wait(mut self) -> RunOutput {
+        RunOutput::new(self.0.take().unwrap().wait_with_output().unwrap())
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(child) = &mut self.0 {
-            // Both fail only if it has already been waited for.
+            // Both fail only if the process has already ended.
             let _ = child.kill();
             let _ = child.wait();
         }

@@ -1,0 +1,32 @@
+//! `courtside retry`.
+
+use client::changes::{self, Retried};
+use client::failure::Outcome;
+use client::job_id;
+
+use super::{Context, JobChange};
+
+/// Put a failed or cancelled job back in the queue
+///
+/// Tracking resumes from the job's last checkpoint. If the video was never completely uploaded, it is uploaded now.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// ID of the job
+    job_id: String,
+}
+
+impl Args {
+    pub(super) fn run(self, json: bool) -> Outcome<()> {
+        let context = Context::new(json)?;
+        let id = job_id(&self.job_id)?;
+        let mut library = context.client.library()?;
+        let status = match context.block_on(changes::retry(&context.client, &mut library, &id))? {
+            Retried::Waits(manifest) => manifest.status.to_string(),
+            Retried::Upload(submission) => {
+                super::submit::upload(&context, &mut library, *submission)?;
+                jobs::Status::Pending.to_string()
+            }
+        };
+        context.print(&JobChange { job_id: id.to_string(), status })
+    }
+}

@@ -1,0 +1,41 @@
+//! `courtside rm`.
+
+use client::changes;
+use client::failure::Outcome;
+use client::job_id;
+
+use super::{Context, JobChange};
+
+/// Remove a job from the bucket
+///
+/// Deletes the job's video, results, checkpoints and manifest from the bucket. Imported detections stay in the library
+/// unless --detections is given.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// ID of the job
+    job_id: String,
+    /// Remove the job even if it is unfinished (it is cancelled first) or not imported
+    #[arg(long)]
+    force: bool,
+    /// Also remove the job's detections from the library
+    #[arg(long)]
+    detections: bool,
+}
+
+impl Args {
+    pub(super) fn run(self, json: bool) -> Outcome<()> {
+        let context = Context::new(json)?;
+        let id = job_id(&self.job_id)?;
+        let mut library = context.client.library()?;
+        let removed = context.block_on(changes::remove(&context.client, &mut library, &id, self.force));
+        match removed {
+            // An earlier `rm` without --detections already removed it from the bucket.
+            Err(failure) if self.detections && changes::is_unknown(&failure) => {}
+            removed => removed?,
+        }
+        if self.detections {
+            library.remove_job(id.as_str(), self.force)?;
+        }
+        context.print(&JobChange { job_id: id.to_string(), status: "removed".to_owned() })
+    }
+}

@@ -1,0 +1,21 @@
+//! Parsers for flag values that clap does not have.
+
+/// A fraction such as a confidence, from 0 to 1.
+pub(super) fn fraction(text: &str) -> Result<f64, String> {
+    let is_valid = |c: &f64| (0.0..=1.0).contains(c);
+    text.parse().ok().filter(is_valid).ok_or_else(|| "must be a number from 0 to 1".to_owned())
+}
+
+/// A duration in seconds, with or without a fraction, of at most a day.
+#[cfg(feature = "worker")]
+pub(super) fn seconds(text: &str) -> Result<f64, String> {
+    let is_valid = |s: &f64| (0.0..=86_400.0).contains(s);
+    text.parse().ok().filter(is_valid).ok_or_else(|| "must be a number of seconds from 0 to 86400".to_owned())
+}
+
+/// An integer of at least 1.
+#[cfg(feature = "worker")]
+pub(super) fn positive(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|&n: &usize| n > 0);
+    number.ok_or_else(|| "must be a whole number of at least 1".to_owned())
+}
