@@ -1,62 +1,62 @@
-//! What models run on: a device and the numbers it computes in, chosen once at the start of a command.
+//! The device that models run on, and the arithmetic: chosen once at the start of a command.
 
-use crate::failure::EngineResult;
 use std::path::Path;
 
 use sam3::device::{self, DeviceChoice, Kernels};
 use sam3::{Device, Model, Precision, VideoConfig};
 
-use crate::kernel_trial::Trial;
+use crate::failure::EngineResult;
+use crate::kernel_trial::KernelTrial;
 use client::failure::Outcome;
 use client::terminal::notify;
 
-/// Which device to track on, and how.
+/// Which device to track on, and with which arithmetic.
 #[derive(Debug, Clone, Copy)]
 pub struct EngineOptions {
-    /// The device. One that cannot be used is an error, never a reason to take the CPU.
+    /// The device. A GPU that is not usable is an error: the CPU is never used in its place.
     pub device: DeviceChoice,
     /// Type of the weights in memory; `None` for f32 on a CPU and bf16 on a GPU.
     pub weights: Option<WeightType>,
-    /// Which kernels an NVIDIA GPU runs.
+    /// Which kernels run on an NVIDIA GPU.
     pub kernels: KernelChoice,
 }
 
-/// Which kernels an NVIDIA GPU runs.
+/// Which kernels run on an NVIDIA GPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KernelChoice {
-    /// Courtside's own, if each of them passes a comparison with the plain operation on this GPU; else the
-    /// libraries', with a warning.
+    /// Courtside's own kernels, if each of them agrees with the plain operation on this GPU; otherwise the libraries'
+    /// kernels, with a warning.
     Auto,
-    /// The libraries'.
+    /// The kernels of NVIDIA's libraries and of candle.
     Library,
-    /// Courtside's own where there is one, without the comparison.
+    /// Courtside's own kernels where they exist, without the comparison.
     Fused,
 }
 
 /// Type of the weights in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WeightType {
-    /// 4 bytes each.
+    /// 4 bytes for each weight.
     F32,
-    /// 2 bytes each. On a GPU, activations are bfloat16 too.
+    /// 2 bytes for each weight. On a GPU, activations are bfloat16 too.
     Bf16,
 }
 
 /// An open device.
 #[derive(Debug, Clone)]
 pub struct Engine {
-    /// The device.
+    /// The device that tensors are on.
     pub device: Device,
-    /// What it computes in.
+    /// Types of weights and activations.
     pub precision: Precision,
     options: EngineOptions,
 }
 
 impl Engine {
-    /// Opens the device that was asked for.
+    /// Opens the requested device.
     ///
     /// # Errors
-    /// What a GPU lacks.
+    /// If the GPU is missing or not usable.
     pub fn open(options: EngineOptions) -> Outcome<Self> {
         let device = device::open(options.device).or_failure()?;
         if options.kernels == KernelChoice::Fused {
@@ -65,20 +65,20 @@ impl Engine {
         Ok(Self { precision: precision(&device, options.weights), device, options })
     }
 
-    /// The processor, with the same wish for its weights.
+    /// The CPU, with the requested type of weights.
     pub fn on_cpu(options: EngineOptions) -> Self {
         Self { precision: precision(&Device::Cpu, options.weights), device: Device::Cpu, options }
     }
 
-    /// Loads a checkpoint for it, and meanwhile finds out which kernels are to run.
+    /// Loads a model folder. While it loads, decides which kernels run.
     ///
     /// # Errors
-    /// What is wrong with the checkpoint.
+    /// If the model folder is incomplete or does not fit the device.
     pub fn load(&self, folder: &Path) -> Outcome<Model> {
         self.choosing_kernels(|| Model::load(folder, self.precision, &self.device).or_failure())
     }
 
-    /// Random weights for it, and meanwhile finds out which kernels are to run.
+    /// Makes a model of random weights. While they are made, decides which kernels run.
     ///
     /// # Errors
     /// If the device fails.
@@ -86,7 +86,7 @@ impl Engine {
         self.choosing_kernels(|| Model::random(config, 1, self.precision, &self.device).or_failure())
     }
 
-    /// Finds out which kernels are to run, for work without a model.
+    /// Decides which kernels run, for work without a model.
     ///
     /// # Errors
     /// If the device fails.
@@ -94,32 +94,30 @@ impl Engine {
         self.choosing_kernels(|| Ok(()))
     }
 
-    /// Does something else while Courtside's kernels are on trial, if there is a choice.
-    fn choosing_kernels<T>(&self, meanwhile: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
+    /// Does `work` while Courtside's kernels are compared, if there is a choice of kernels.
+    fn choosing_kernels<T>(&self, work: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
         let is_open = self.options.kernels == KernelChoice::Auto && device::kernels() == Kernels::Library;
         if !is_open || !self.device.is_cuda() || self.precision != Precision::Bf16 {
-            return meanwhile();
+            return work();
         }
-        let trial = Trial::start(self.options.device);
-        let done = meanwhile()?;
-        match trial.and_then(Trial::verdict) {
+        let trial = KernelTrial::start(self.options.device);
+        let done = work()?;
+        match trial.and_then(KernelTrial::finish) {
             Ok(n) => {
                 device::use_kernels(Kernels::Fused, &self.device).or_failure()?;
                 notify(format!("kernels: Courtside's; {n} comparisons with the plain operations agree"));
             }
-            Err(why) => {
-                notify(format!("warning: Courtside's kernels are not used, which costs speed: {why}"))
-            }
+            Err(why) => notify(format!("warning: tracking is slower, without Courtside's kernels: {why}")),
         }
         Ok(done)
     }
 
-    /// Whether there is a GPU in it.
+    /// Whether the device is a GPU.
     pub fn is_gpu(&self) -> bool {
         !self.device.is_cpu()
     }
 
-    /// Which kernels an NVIDIA GPU runs; `None` for anything else.
+    /// Which kernels run on an NVIDIA GPU, `fused` or `library`; `None` for other devices.
     pub fn kernels(&self) -> Option<&'static str> {
         self.device.is_cuda().then(|| match device::kernels() {
             Kernels::Library => "library",
@@ -127,7 +125,7 @@ impl Engine {
         })
     }
 
-    /// The device in words.
+    /// A description of the device for messages.
     pub fn describe(&self) -> String {
         device::describe(&self.device)
     }

@@ -1,4 +1,4 @@
-//! The engine's errors as the program shows them.
+//! The engine's errors as failures of a command: exit code and hint.
 
 use client::failure::{Failure, Kind, Outcome};
 
@@ -32,7 +32,7 @@ pub fn engine_failure(error: sam3::Error) -> Failure {
         failure.hint("`courtside model check DIR` verifies a model folder")
     } else if is_out_of_memory {
         failure.context(
-            "the device is out of memory: end what else uses it, ask for fewer prompts, or take a device with more",
+            "the device is out of memory: end other programs that use it, use fewer prompts, or a larger device",
         )
     } else {
         failure

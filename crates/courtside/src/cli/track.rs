@@ -16,7 +16,7 @@ use client::stop::Stop;
 use client::terminal::notify;
 use worker::engine::Engine;
 use worker::model_folder;
-use worker::track::{Request, Source, run as track};
+use worker::track::{Source, TrackRequest, track_to_files};
 
 /// Default of `--max-tracks`: far more than there are players on a court, but few enough that a model that detects
 /// something everywhere does not exhaust the machine.
@@ -137,10 +137,11 @@ impl Args {
             Some(_) => "run the same command again to resume",
             None => "add --checkpoint FILE to make a run resumable",
         };
-        let summary = track(&request, source, model, &stop).map_err(|failure| match failure.kind {
-            Kind::Interrupted => failure.hint(hint),
-            _ => failure,
-        })?;
+        let summary =
+            track_to_files(&request, source, model, &stop).map_err(|failure| match failure.kind {
+                Kind::Interrupted => failure.hint(hint),
+                _ => failure,
+            })?;
         super::print(&summary, json)?;
         if !summary.interrupted {
             return Ok(());
@@ -149,8 +150,8 @@ impl Args {
         Err(Failure::msg(Kind::Interrupted, message).hint(hint))
     }
 
-    fn into_request(self) -> Request {
-        Request {
+    fn into_request(self) -> TrackRequest {
+        TrackRequest {
             video: self.video,
             prompts: self.prompts,
             out: self.out,
@@ -178,7 +179,7 @@ impl Args {
 }
 
 /// Rejects output files that could not be written at the end of the run, or that would overwrite the video.
-fn check_outputs(request: &Request) -> Outcome<()> {
+fn check_outputs(request: &TrackRequest) -> Outcome<()> {
     let video = request.video.canonicalize().ok();
     let mut outputs: Vec<PathBuf> = Vec::new();
     for path in request.files() {

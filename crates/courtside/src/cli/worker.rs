@@ -14,7 +14,7 @@ use super::track::DEFAULT_MAX_TRACKS;
 use super::values::seconds;
 use client::failure::{Failure, Kind, Outcome};
 use client::stop::Stop;
-use worker::{Options, Served};
+use worker::{WorkerOptions, WorkerSummary};
 
 /// Run a worker that tracks submitted jobs
 ///
@@ -93,16 +93,18 @@ impl Args {
         let context = Context::new(json)?;
         let options = self.into_options(&context);
         let stop = Stop::on_signal()?;
-        let served = context.block_on(worker::run(&context.client, &options, &stop))?;
-        context.print(&Report(&served))?;
+        let bucket = context.client.bucket(options.target)?;
+        let env = context.client.env.clone();
+        let summary = context.block_on(worker::run(bucket, env, &options, &stop))?;
+        context.print(&Report(&summary))?;
         if stop.requested() {
-            let message = match served.released.is_empty() {
+            let message = match summary.released.is_empty() {
                 true => "no job was in progress",
                 false => "released the unfinished jobs; other workers can resume them",
             };
             return Err(Failure::msg(Kind::Interrupted, message));
         }
-        match served.failed.last() {
+        match summary.failed.last() {
             Some((id, reason)) if options.once => {
                 let failure = Failure::msg(Kind::Job, format!("job {id} failed: {reason}"));
                 Err(failure.hint(format!("run `courtside logs {id}` for details")))
@@ -112,9 +114,9 @@ impl Args {
     }
 
     /// Combines flags, settings and defaults, in this order of precedence.
-    fn into_options(self, context: &Context) -> Options {
+    fn into_options(self, context: &Context) -> WorkerOptions {
         let settings = &context.client.settings;
-        let target = match (self.cloud, self.local) {
+        let chosen = match (self.cloud, self.local) {
             (true, _) => Some(Target::Cloud),
             (_, true) => Some(Target::Local),
             _ => settings.worker_mode,
@@ -125,8 +127,10 @@ impl Args {
             None => settings.idle_exit,
         };
         let unique = context.client.env.unique_id();
-        Options {
-            target: target.unwrap_or_else(|| context.client.default_target()),
+        let target = chosen.unwrap_or_else(|| context.client.default_target());
+        WorkerOptions {
+            target,
+            is_remote: target == Target::Cloud && settings.cloud.is_remote(),
             worker_id: self
                 .worker_id
                 .or_else(|| settings.worker_id.clone())
@@ -139,6 +143,7 @@ impl Args {
             model: self.model.model,
             engine: self.engine.into(),
             max_objects: self.max_tracks as usize,
+            default_prompt: settings.prompt.clone(),
             work_folder: self.work_dir.unwrap_or_else(|| settings.scratch().join("work")),
             checkpoint_interval: Duration::from_secs_f64(self.checkpoint_interval),
             stall_timeout: Duration::from_secs_f64(self.stall_timeout.max(1.0)),
@@ -149,11 +154,11 @@ impl Args {
 
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-struct Report<'a>(&'a Served);
+struct Report<'a>(&'a WorkerSummary);
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Served { completed, failed, released, lost, ended } = self.0;
+        let WorkerSummary { completed, failed, released, lost, ended } = self.0;
         completed.iter().try_for_each(|id| writeln!(f, "completed {id}"))?;
         failed.iter().try_for_each(|(id, reason)| writeln!(f, "failed {id}: {reason}"))?;
         released.iter().try_for_each(|id| writeln!(f, "released {id}"))?;

@@ -48,7 +48,7 @@ fn a_damaged_checkpoint_is_rejected() {
     sandbox.write(FILES[0], &flipped);
     expect_rejected(&sandbox, &args(&model), "not a complete session");
     sandbox.write(FILES[0], b"PNG\r\n\x1a\n\x00\x01 something else");
-    expect_rejected(&sandbox, &args(&model), "not one of this program's checkpoints");
+    expect_rejected(&sandbox, &args(&model), "not a courtside checkpoint");
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn a_checkpoint_without_its_detections_is_rejected() {
     let model = wide().model();
     let records = sandbox.read(FILES[1]);
     sandbox.write(FILES[1], &records[..20]);
-    expect_rejected(&sandbox, &args(&model), "holds 0 of the");
+    expect_rejected(&sandbox, &args(&model), "has only 0 of the");
     std::fs::remove_file(sandbox.path(FILES[1])).unwrap();
     expect_rejected(&sandbox, &args(&model), "run.checkpoint.detections");
 }

@@ -1,5 +1,5 @@
-//! A small server that imitates the Hugging Face Hub: it responds to range requests for `/{repo}/resolve/main/{file}`
-//! with the revision and the ETag of the file.
+//! A small server that imitates the Hugging Face Hub: it responds to `HEAD` and to range requests for
+//! `/{repo}/resolve/{revision}/{file}` with the revision and the ETag of the file.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
@@ -14,6 +14,8 @@ pub(crate) struct State {
     pub(crate) commit: String,
     /// Status of every response, in place of a file.
     pub(crate) refuse: Option<u16>,
+    /// Address of a content server that requests for large files are redirected to.
+    pub(crate) content: Option<String>,
     /// Responses to truncate, in order: the name of a file, and the number of bytes to send.
     pub(crate) cuts: VecDeque<(String, usize)>,
     /// Requests since [`Hub::requests`] was last called.
@@ -22,6 +24,8 @@ pub(crate) struct State {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
+    /// `GET` or `HEAD`.
+    pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) authorization: Option<String>,
     /// First byte of the range, and the end of the range (exclusive).
@@ -63,8 +67,9 @@ impl Hub {
 fn read_request(stream: &TcpStream) -> std::io::Result<Request> {
     let mut lines = BufReader::new(stream).lines();
     let first = lines.next().unwrap_or_else(|| Ok(String::new()))?;
-    let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
-    let mut request = Request { path, authorization: None, range: (0, None) };
+    let mut words = first.split(' ').map(str::to_owned);
+    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let mut request = Request { method, path, authorization: None, range: (0, None) };
     for line in lines {
         let line = line?;
         let Some((name, value)) = line.split_once(": ") else { break };
@@ -84,8 +89,10 @@ fn respond(mut stream: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> 
     let request = read_request(stream)?;
     let mut state = state.lock().unwrap();
     state.requests.push(request.clone());
-    let name = request.path.strip_prefix("/facebook/sam3/resolve/main/").unwrap_or_default();
-    let body = state.files.iter().find(|(n, _)| n == name).map(|(_, body)| body.clone());
+    let path = request.path.strip_prefix("/facebook/sam3/resolve/").unwrap_or_default();
+    let (revision, name) = path.split_once('/').unwrap_or_default();
+    let is_known = revision == "main" || revision == state.commit;
+    let body = state.files.iter().find(|(n, _)| is_known && n == name).map(|(_, body)| body.clone());
     let status = match (&body, state.refuse) {
         (_, Some(status)) => status,
         (None, _) => 404,
@@ -96,6 +103,18 @@ fn respond(mut stream: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> 
         let head = format!("HTTP/1.1 {status} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         return stream.write_all(head.as_bytes());
     };
+    let is_head = request.method == "HEAD";
+    if let Some(content) = state.content.as_ref().filter(|_| name.ends_with(".safetensors")) {
+        let head = format!(
+            "HTTP/1.1 302 Found\r\nx-repo-commit: {}\r\nx-linked-etag: \"{}\"\r\nx-linked-size: {}\r\n\
+             Location: {content}{}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+            state.commit,
+            sha256(&body),
+            body.len(),
+            request.path
+        );
+        return stream.write_all(head.as_bytes());
+    }
     let (from, to) = (request.range.0, request.range.1.unwrap_or(body.len()).min(body.len()));
     let commit = state.commit.clone();
     let tag = format!("{commit}-{}", name.replace('.', "-"));
@@ -108,11 +127,18 @@ fn respond(mut stream: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> 
         body.len()
     );
     stream.write_all(head.as_bytes())?;
-    // Requests for metadata have a range of one byte and are never truncated.
-    let cut = state.cuts.front().filter(|(file, _)| file == name && request.range.1.is_none());
+    if is_head {
+        return Ok(());
+    }
+    let cut = state.cuts.front().filter(|(file, _)| file == name);
     let sent = cut.map_or(part.len(), |(_, after)| part.len().min(*after));
     if cut.is_some() {
         state.cuts.pop_front();
     }
     stream.write_all(&part[..sent])
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -33,7 +33,7 @@ fn a_missing_folder_is_an_error() {
     sandbox.write("file", "");
     wide().video(&sandbox, 2, "game.mkv");
     let track = |model| sandbox.run(&["track", "game.mkv", "--model", model]);
-    track("nowhere").expect(3, &["the checkpoint folder nowhere does not exist", "config.json"]);
+    track("nowhere").expect(3, &["the model folder nowhere does not exist", "config.json"]);
     track("file").expect(3, &["file is not a folder"]);
     sandbox.run(&["model", "check", "nowhere"]).expect(3, &["folder nowhere does not exist"]);
     let output = model_path(&sandbox, &[("CLOUD_MODEL_PATH", "/nowhere")]);

@@ -79,7 +79,7 @@ fn a_stopped_run_resumes_to_the_same_bytes() {
     let last = partial["detections"].as_array().unwrap().last().unwrap()["frame"].as_u64();
     assert_eq!(last, Some(done - 1), "delayed frames are written when a run stops");
 
-    sandbox.run(&args(&wide().model())).expect(0, &[&format!("continuing at frame {done} of game.mkv")]);
+    sandbox.run(&args(&wide().model())).expect(0, &[&format!("resuming at frame {done} of game.mkv")]);
     check_finished(&sandbox);
 }
 
@@ -124,7 +124,7 @@ fn a_run_stopped_while_drawing_resumes_with_drawing() {
     let names = ["game.mkv", "mot.txt", "run.checkpoint", "run.checkpoint.detections", "tracks.json"];
     assert_eq!(sandbox.names(), names);
 
-    sandbox.run(&args).expect(0, &["continuing at frame 300"]);
+    sandbox.run(&args).expect(0, &["resuming at frame 300"]);
     assert_eq!(sandbox.names(), ["drawn.mp4", "game.mkv", "mot.txt", "tracks.json"]);
     assert!(sandbox.read("tracks.json") == before, "tracks.json differs");
 }

@@ -1,7 +1,7 @@
-//! A run on disk: which run it is, how far it got, and the tracker's state.
+//! A checkpoint file: which run it is of, how far the run got, and the tracker's state.
 //!
-//! The file is a line that names the format, a line of JSON, and the tracker's state as safetensors. It is
-//! written whole; the detections it counts lie in a spool beside it and are made durable first.
+//! The file is a line that names the format, a line of JSON, and the tracker's state as safetensors. It is written
+//! atomically, after the detections that it counts were made durable in the [spool](super::spool) next to it.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::labels::ResultLabels;
 use client::atomic_file::{AtomicFile, cannot};
 use client::failure::{Failure, Kind, Outcome};
 
 const MAGIC: &str = "courtside checkpoint 1";
 
-/// Which run a checkpoint belongs to. Prompts and the tracker's settings stand in the tracker's own state.
+/// Which run a checkpoint belongs to. Prompts and the tracker's settings are part of the tracker's own state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct RunIdentity {
     pub video: VideoIdentity,
@@ -22,11 +23,11 @@ pub(super) struct RunIdentity {
     pub from: u64,
     /// Source frame after the last.
     pub to: u64,
-    /// Frames from one tracked frame to the next.
+    /// Distance between tracked frames in source frames.
     pub every: u64,
 }
 
-/// A video file, told apart by its size and its ends.
+/// Identifies a video file without reading all of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct VideoIdentity {
     pub size_bytes: u64,
@@ -59,30 +60,22 @@ impl VideoIdentity {
     }
 }
 
-/// What a run's results are called; fixed when it starts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Labels {
-    pub job_id: String,
-    /// RFC 3339.
-    pub completed_at: String,
-}
-
-/// What a checkpoint says beside the tracker's state.
+/// The JSON line of a checkpoint.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Head {
+pub(super) struct CheckpointHeader {
     pub run: RunIdentity,
-    pub labels: Labels,
-    pub position: Position,
-    /// Most objects at a time; `None` for any number.
+    pub labels: ResultLabels,
+    pub position: RunPosition,
+    /// Largest number of tracks at the same time; `None` for the model's own limit.
     pub max_objects: Option<usize>,
 }
 
 /// How far a run got.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Position {
-    /// Source frames of the tracker's frames that are not yet reported, oldest first.
+pub(super) struct RunPosition {
+    /// Source frames that were tracked but not yet reported by the tracker, oldest first.
     pub waiting: Vec<u64>,
-    /// Source frame to go on with.
+    /// Source frame to resume at.
     pub next_frame: u64,
     /// Frames tracked.
     pub n_frames: u64,
@@ -90,7 +83,14 @@ pub(super) struct Position {
     pub n_detections: u64,
 }
 
-/// A checkpoint that this run cannot go on from.
+impl RunPosition {
+    /// The position of a run that has not tracked a frame.
+    pub(super) fn start_of(run: &RunIdentity) -> Self {
+        Self { waiting: Vec::new(), next_frame: run.from, n_frames: 0, n_detections: 0 }
+    }
+}
+
+/// A checkpoint that a run cannot be resumed from.
 #[derive(Debug, thiserror::Error)]
 #[error("the checkpoint {} {what}", path.display())]
 pub struct UnusableCheckpoint {
@@ -99,29 +99,33 @@ pub struct UnusableCheckpoint {
 }
 
 impl UnusableCheckpoint {
-    /// What was tracked while a video arrived is not of the video that arrived.
+    /// The video that was tracked during its download is not the video that was downloaded.
     pub(super) fn of_another_video(path: &Path) -> Self {
-        Self { path: path.to_owned(), what: "is of a video that looked different while it arrived" }
+        Self { path: path.to_owned(), what: "is of a video that was different while it was downloaded" }
     }
 }
 
-/// Where the detections of a checkpoint lie.
+/// Path of the spool that belongs to a checkpoint.
 pub fn spool_path(checkpoint: &Path) -> PathBuf {
     let mut name = checkpoint.file_name().unwrap_or_default().to_owned();
     name.push(".detections");
     checkpoint.with_file_name(name)
 }
 
-pub(super) fn write(path: &Path, head: &Head, session: &[u8]) -> Outcome<()> {
+/// Writes a checkpoint atomically. `session`: the tracker's state.
+pub(super) fn write(path: &Path, header: &CheckpointHeader, session: &[u8]) -> Outcome<()> {
     let failed = |e| cannot("write", path, e);
-    let json = serde_json::to_string(head).map_err(|e| failed(e.into()))?;
+    let json = serde_json::to_string(header).map_err(|e| failed(e.into()))?;
     let mut file = AtomicFile::create(path)?;
     write!(file, "{MAGIC}\n{json}\n").and_then(|()| file.write_all(session)).map_err(failed)?;
     file.keep()
 }
 
-/// Reads a checkpoint of this run: what it says and the tracker's state. `None` if there is no file.
-pub(super) fn read(path: &Path, run: &RunIdentity) -> Outcome<Option<(Head, Vec<u8>)>> {
+/// Reads a checkpoint of this run: the header and the tracker's state. `None` if the file does not exist.
+///
+/// # Errors
+/// [`UnusableCheckpoint`] if the file is damaged or of another run.
+pub(super) fn read(path: &Path, run: &RunIdentity) -> Outcome<Option<(CheckpointHeader, Vec<u8>)>> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -133,23 +137,23 @@ pub(super) fn read(path: &Path, run: &RunIdentity) -> Outcome<Option<(Head, Vec<
     };
     let mut parts = bytes.splitn(3, |&b| b == b'\n');
     if parts.next() != Some(MAGIC.as_bytes()) {
-        return Err(wrong("is not one of this program's checkpoints"));
+        return Err(wrong("is not a courtside checkpoint"));
     }
     let (Some(json), Some(session)) = (parts.next(), parts.next()) else {
         return Err(wrong("is damaged"));
     };
-    let head: Head = serde_json::from_slice(json).map_err(|_| wrong("is damaged"))?;
-    if head.run.video != run.video {
+    let header: CheckpointHeader = serde_json::from_slice(json).map_err(|_| wrong("is damaged"))?;
+    if header.run.video != run.video {
         return Err(wrong("is of another video, or the video has changed"));
     }
-    if head.run != *run {
+    if header.run != *run {
         return Err(wrong("is of other frames; use the same --from, --to and --every"));
     }
     let session = session.to_vec();
-    Ok(Some((head, session)))
+    Ok(Some((header, session)))
 }
 
-/// The limit of objects that a checkpoint's run began with; `None` where no checkpoint tells.
+/// The `max_objects` of a checkpoint's run; `None` if there is no readable checkpoint.
 pub fn saved_max_objects(path: &Path) -> Option<Option<usize>> {
     use std::io::BufRead;
     let mut file = std::io::BufReader::new(std::fs::File::open(path).ok()?).take(1 << 20);
@@ -157,10 +161,10 @@ pub fn saved_max_objects(path: &Path) -> Option<Option<usize>> {
     file.read_line(&mut line).ok()?;
     line.clear();
     file.read_line(&mut line).ok()?;
-    Some(serde_json::from_str::<Head>(&line).ok()?.max_objects)
+    Some(serde_json::from_str::<CheckpointHeader>(&line).ok()?.max_objects)
 }
 
-/// Deletes a checkpoint that has served.
+/// Deletes the checkpoint of a completed run, if it exists.
 pub(super) fn remove(path: &Path) -> Outcome<()> {
     match std::fs::remove_file(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(cannot("remove", path, e)),

@@ -1,6 +1,6 @@
-//! Raw outputs frame by frame, for whoever compares with another implementation: a safetensors file with
-//! `{t}.ids` `[n]` i64, `{t}.low_res_masks` `[n, h, h]` f32 and `{t}.scores` `[n]` f32 for each source frame
-//! t. Data goes to a temporary file as it comes and behind its header at the end.
+//! Raw outputs of every frame, for comparison with another implementation: a safetensors file with `{t}.ids` `[n]` i64,
+//! `{t}.low_res_masks` `[n, h, h]` f32 and `{t}.scores` `[n]` f32 for each source frame t. The data is collected in a
+//! temporary file, since the header, which lists all tensors, comes first.
 
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
@@ -12,13 +12,13 @@ use serde_json::{Map, Value, json};
 use client::atomic_file::{AtomicFile, cannot, folder_of};
 use client::failure::Outcome;
 
-/// The file being written.
+/// A dump being collected.
 pub(super) struct Dump {
     target: PathBuf,
     data: BufWriter<File>,
     header: Map<String, Value>,
     size_bytes: usize,
-    /// Height and width of a mask.
+    /// Height and width of a mask in pixels.
     side: usize,
 }
 
@@ -35,7 +35,7 @@ impl Dump {
         })
     }
 
-    /// Adds a frame.
+    /// Adds the masks of a source frame.
     pub(super) fn push(&mut self, frame: u64, masks: &[LowResMask]) -> Outcome<()> {
         let n = masks.len();
         let ids: Vec<u8> = masks.iter().flat_map(|m| (m.id as i64).to_le_bytes()).collect();
@@ -58,11 +58,11 @@ impl Dump {
         self.data.write_all(data)
     }
 
-    /// Writes the file.
+    /// Writes the file atomically.
     pub(super) fn keep(self) -> Outcome<()> {
         let failed = |e| cannot("write", &self.target, e);
         let mut header = Value::Object(self.header).to_string();
-        // The format wants the data aligned to eight bytes.
+        // The format requires the data to be aligned to eight bytes.
         while !header.len().is_multiple_of(8) {
             header.push(' ');
         }

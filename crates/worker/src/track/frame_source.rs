@@ -1,4 +1,4 @@
-//! The frames of a run in order, from a file that is whole or still arriving.
+//! The frames of a run in order, from a file that is complete or still being downloaded.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -6,30 +6,30 @@ use std::sync::Arc;
 use video::{Damage, DecodeOptions, Frame, Frames, GrowingFile, Limits, Tools, Video};
 
 use super::checkpoint::UnusableCheckpoint;
-use super::incoming::{IncomingVideo, Waited};
+use super::incoming::{IncomingVideo, WaitOutcome};
 use super::request::Source;
 use client::failure::{Failure, Kind, Outcome};
 use client::stop::Stop;
 
-/// Frames that must be there before decoding goes on: to begin anew costs a third of a second.
-const AT_LEAST: u64 = 256;
+/// Frames that must be on disk before the next decoder is started: a start takes a third of a second.
+const MIN_FRAMES: u64 = 256;
 
-/// The frames of a run, while they can be had.
+/// Iterator over the frames of a run. Ends early if a stop is requested or the download is abandoned.
 pub(super) struct FrameSource<'a> {
     tools: &'a Tools,
     stop: &'a Stop,
     video: Video,
-    arriving: Option<(Arc<GrowingFile>, Arc<IncomingVideo>)>,
+    incoming: Option<(Arc<GrowingFile>, Arc<IncomingVideo>)>,
     options: DecodeOptions,
-    /// Frames that were not asked for yet.
+    /// Source frames that no decoder was started for yet.
     left: Range<u64>,
-    current: Option<Frames>,
+    decoder: Option<Frames>,
     damage: Damage,
-    is_over: bool,
+    is_cut_short: bool,
 }
 
 impl<'a> FrameSource<'a> {
-    /// From `first` on, which is one of the run's frames.
+    /// Frames from `first` on, which must be one of the run's frames.
     pub(super) fn new(source: &'a Source, first: u64, stop: &'a Stop) -> Self {
         let threads = std::thread::available_parallelism().map_or(2, |n| n.get().min(8));
         let options = DecodeOptions { every: source.run.every, threads, ..DecodeOptions::default() };
@@ -37,49 +37,49 @@ impl<'a> FrameSource<'a> {
             tools: &source.tools,
             stop,
             video: source.video.clone(),
-            arriving: source.arriving.clone(),
+            incoming: source.incoming.clone(),
             options,
             left: first..source.run.to,
-            current: None,
+            decoder: None,
             damage: Damage::default(),
-            is_over: false,
+            is_cut_short: false,
         }
     }
 
-    /// Whether the frames ended because no more of the file will come, or nobody wants them.
+    /// Whether the frames ended early: the download was abandoned, or a stop was requested.
     pub(super) fn is_cut_short(&self) -> bool {
-        self.is_over
+        self.is_cut_short
     }
 
-    /// The video, which is the whole one once all frames were had.
+    /// The video. After the last frame, it is the complete file.
     pub(super) fn video(&self) -> &Video {
         &self.video
     }
 
-    /// How much of what was asked for came out.
+    /// How many of the requested frames were decoded, and the decoder's messages.
     pub(super) fn damage(&self) -> Damage {
         let mut damage = self.damage.clone();
-        if let Some(frames) = &self.current {
-            add(&mut damage, frames.damage());
+        if let Some(decoder) = &self.decoder {
+            add(&mut damage, decoder.damage());
         }
         damage
     }
 
-    /// Begins to decode what is there; tells whether there is anything.
-    fn go_on(&mut self) -> Outcome<bool> {
-        let end = match &self.arriving {
+    /// Waits for more of the file and starts a decoder for it. Returns whether there are more frames.
+    fn start_decoder(&mut self) -> Outcome<bool> {
+        let end = match &self.incoming {
             None => self.left.end,
-            Some((arriving, arrival)) => {
-                let wanted = self.left.end.min(self.left.start.saturating_add(AT_LEAST));
-                let is_enough = |prefix| !self.left.is_empty() && arriving.n_frames_within(prefix) >= wanted;
-                match arrival.wait_for(self.stop, is_enough) {
-                    Waited::Enough(prefix) => arriving.n_frames_within(prefix).min(self.left.end),
-                    Waited::Whole => {
+            Some((file, incoming)) => {
+                let needed = self.left.end.min(self.left.start.saturating_add(MIN_FRAMES));
+                let is_enough = |prefix| !self.left.is_empty() && file.n_frames_within(prefix) >= needed;
+                match incoming.wait_for_prefix(self.stop, is_enough) {
+                    WaitOutcome::Enough(prefix) => file.n_frames_within(prefix).min(self.left.end),
+                    WaitOutcome::Complete => {
                         self.verify()?;
                         self.left.end
                     }
-                    Waited::Over => {
-                        self.is_over = true;
+                    WaitOutcome::Ended => {
+                        self.is_cut_short = true;
                         return Ok(false);
                     }
                 }
@@ -89,22 +89,32 @@ impl<'a> FrameSource<'a> {
             return Ok(false);
         }
         let range = self.left.start..end;
-        let n_wanted = (range.end - range.start).div_ceil(self.options.every);
-        self.left.start += n_wanted * self.options.every;
-        self.current = Some(self.video.frames(&DecodeOptions { range, ..self.options.clone() })?);
+        let n_requested = (range.end - range.start).div_ceil(self.options.every);
+        self.left.start += n_requested * self.options.every;
+        self.decoder = Some(self.video.frames(&DecodeOptions { range, ..self.options.clone() })?);
         Ok(true)
     }
 
-    /// The file is whole: were its frames what they were taken to be?
+    /// Checks that the complete file has the frames that were decoded while it was downloaded.
     fn verify(&mut self) -> Outcome<()> {
-        let Some((arriving, arrival)) = self.arriving.take() else { return Ok(()) };
-        let whole = Video::open(self.tools, self.video.path(), &Limits::default())?;
-        if arrival.began_anew() || !arriving.matches(&whole) {
+        let Some((file, incoming)) = self.incoming.take() else { return Ok(()) };
+        let complete = Video::open(self.tools, self.video.path(), &Limits::default())?;
+        if incoming.restarted() || !file.matches(&complete) {
             return Err(Failure::new(Kind::Failed, UnusableCheckpoint::of_another_video(self.video.path())));
         }
-        arrival.verify();
-        self.video = whole;
+        incoming.set_verified();
+        self.video = complete;
         Ok(())
+    }
+
+    /// Adds the damage of a decoder that has ended.
+    fn retire_decoder(&mut self, decoder: &Frames) {
+        let damage = decoder.damage();
+        match self.incoming {
+            None => add(&mut self.damage, damage),
+            // Messages about bytes that are not downloaded yet do not mean that the file is damaged.
+            Some(_) => add(&mut self.damage, Damage { n_messages: 0, messages: Vec::new(), ..damage }),
+        }
     }
 }
 
@@ -113,24 +123,17 @@ impl Iterator for FrameSource<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if self.arriving.as_ref().is_some_and(|(_, arrival)| arrival.is_given_up()) {
-                self.is_over = true;
+            if self.incoming.as_ref().is_some_and(|(_, incoming)| incoming.is_abandoned()) {
+                self.is_cut_short = true;
                 return None;
             }
-            if let Some(frame) = self.current.as_mut().and_then(Iterator::next) {
+            if let Some(frame) = self.decoder.as_mut().and_then(Iterator::next) {
                 return Some(frame.map_err(Failure::from));
             }
-            if let Some(frames) = self.current.take() {
-                let damage = frames.damage();
-                match self.arriving {
-                    None => add(&mut self.damage, damage),
-                    // What the decoder says of bytes that are not there yet is no damage.
-                    Some(_) => {
-                        add(&mut self.damage, Damage { n_messages: 0, messages: Vec::new(), ..damage })
-                    }
-                }
+            if let Some(decoder) = self.decoder.take() {
+                self.retire_decoder(&decoder);
             }
-            match self.go_on() {
+            match self.start_decoder() {
                 Ok(true) => {}
                 Ok(false) => return None,
                 Err(failure) => return Some(Err(failure)),

@@ -1,147 +1,155 @@
-//! A video file that is still arriving, between who writes it and who tracks it: how much is there, and whether it
-//! is what it should be.
+//! A video file while it is downloaded, shared by the download (async) and the tracking thread (blocking): how much of
+//! it is on disk, and whether its frames turned out to be those that were tracked.
 
 use std::path::PathBuf;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use client::stop::Stop;
+use futures::executor::block_on;
+use tokio::sync::watch;
 
-/// How soon one who waits notices that it was told to stop.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-
-/// How much of a video file is there.
+/// Progress of a video file's download.
 #[derive(Debug)]
 pub struct IncomingVideo {
     n_frames: Option<u64>,
-    state: Mutex<State>,
-    changed: Condvar,
+    state: watch::Sender<State>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct State {
     partial: Option<PathBuf>,
     prefix: u64,
-    end: Option<End>,
+    end: Option<DownloadEnd>,
     is_verified: bool,
-    /// What was there once was not all there later: another file arrives now.
-    began_anew: bool,
+    restarted: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    Whole,
-    GivenUp,
+enum DownloadEnd {
+    Complete,
+    Abandoned,
 }
 
-/// What came of waiting.
+/// Result of waiting for a part of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Waited {
-    /// Enough is there: so many bytes from the beginning.
+pub(super) enum WaitOutcome {
+    /// Enough is on disk: this many bytes from the beginning.
     Enough(u64),
-    /// All is there, and is what it should be.
-    Whole,
-    /// No more will come, or nobody wants it.
-    Over,
+    /// The file is complete and its size and hash are correct.
+    Complete,
+    /// The download was abandoned, or a stop was requested.
+    Ended,
 }
 
 impl IncomingVideo {
-    /// Nothing is there yet. `n_frames` is what it holds, where that is known; without it, it is waited for.
+    /// A file of which nothing is on disk. `n_frames`: its number of frames. If it is `None`, tracking begins when the
+    /// file is complete.
     pub fn new(n_frames: Option<u64>) -> Self {
-        Self { n_frames, state: Mutex::default(), changed: Condvar::new() }
+        Self { n_frames, state: watch::Sender::default() }
     }
 
-    /// How many frames it must hold.
+    /// Number of frames that the complete file has, if known.
     pub(super) fn n_frames(&self) -> Option<u64> {
         self.n_frames
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// More is there. `partial` is the file as it can be read now, once beginning and end are in it.
+    /// Reports the progress of the download. `prefix`: bytes from the beginning without a gap. `partial`: the file, once
+    /// its beginning and its end are readable.
     pub fn progress(&self, partial: Option<PathBuf>, prefix: u64) {
-        let mut state = self.state();
-        state.began_anew |= prefix < state.prefix;
-        state.prefix = prefix;
-        if state.partial.is_none() {
-            state.partial = partial;
-        }
-        drop(state);
-        self.changed.notify_all();
+        self.state.send_modify(|state| {
+            state.restarted |= prefix < state.prefix;
+            state.prefix = prefix;
+            if state.partial.is_none() {
+                state.partial = partial;
+            }
+        });
     }
 
-    /// All is there, and is what it should be.
+    /// Reports that the file is complete and its size and hash are correct.
     pub fn complete(&self) {
-        self.finish(End::Whole);
+        self.end(DownloadEnd::Complete);
     }
 
-    /// No more will come.
-    pub fn give_up(&self) {
-        self.finish(End::GivenUp);
+    /// Reports that no more of the file will be downloaded. Ignored for a complete file.
+    pub fn abandon(&self) {
+        self.end(DownloadEnd::Abandoned);
     }
 
-    fn finish(&self, end: End) {
-        self.state().end.get_or_insert(end);
-        self.changed.notify_all();
+    fn end(&self, end: DownloadEnd) {
+        self.state.send_modify(|state| {
+            state.end.get_or_insert(end);
+        });
     }
 
-    /// Whether all is there, and is what it should be.
-    pub fn is_whole(&self) -> bool {
-        self.state().end == Some(End::Whole)
+    /// Waits until the file is complete or abandoned.
+    pub async fn ended(&self) {
+        self.until(|state| state.end.is_some()).await;
     }
 
-    /// All is there, and holds the frames that it was taken to hold while it arrived.
-    pub(super) fn verify(&self) {
-        self.state().is_verified = true;
+    /// Waits until the file is abandoned.
+    pub async fn abandoned(&self) {
+        self.until(|state| state.end == Some(DownloadEnd::Abandoned)).await;
     }
 
-    /// Whether the file began anew while it arrived.
-    pub(super) fn began_anew(&self) -> bool {
-        self.state().began_anew
+    /// Waits until the frames that were tracked during the download are known to be those of the complete file.
+    pub async fn verified(&self) {
+        self.until(|state| state.is_verified).await;
     }
 
-    /// Whether what was tracked while it arrived is good.
-    pub fn is_verified(&self) -> bool {
-        self.state().is_verified
+    async fn until(&self, condition: impl FnMut(&State) -> bool) {
+        // The sender is part of `self`: there is no error.
+        let _ = self.state.subscribe().wait_for(condition).await;
     }
 
-    /// Whether no more will come.
-    pub fn is_given_up(&self) -> bool {
-        self.state().end == Some(End::GivenUp)
+    /// Records that the complete file has the frames that were tracked during the download.
+    pub(super) fn set_verified(&self) {
+        self.state.send_modify(|state| state.is_verified = true);
     }
 
-    /// Waits for the beginning and the end; the file that has them.
+    /// Whether the download started over: what was read before may be of another file.
+    pub(super) fn restarted(&self) -> bool {
+        self.state.borrow().restarted
+    }
+
+    /// Whether no more of the file will be downloaded.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.state.borrow().end == Some(DownloadEnd::Abandoned)
+    }
+
+    /// Blocks until the beginning and the end of the file are readable. Returns the partial file; `None` if the download
+    /// ended before.
     pub(super) fn wait_for_ends(&self, stop: &Stop) -> Option<PathBuf> {
         self.wait(stop, |state| state.partial.is_some());
-        let state = self.state();
+        let state = self.state.borrow();
         state.partial.clone().filter(|_| state.end.is_none())
     }
 
-    /// Waits until as many bytes from the beginning are there as it takes.
-    pub(super) fn wait_for(&self, stop: &Stop, is_enough: impl Fn(u64) -> bool) -> Waited {
+    /// Blocks until enough bytes from the beginning are on disk.
+    pub(super) fn wait_for_prefix(&self, stop: &Stop, is_enough: impl Fn(u64) -> bool) -> WaitOutcome {
         self.wait(stop, |state| is_enough(state.prefix))
     }
 
-    /// Waits for all of it.
-    pub(super) fn wait_for_all(&self, stop: &Stop) -> Waited {
+    /// Blocks until the file is complete.
+    pub(super) fn wait_for_all(&self, stop: &Stop) -> WaitOutcome {
         self.wait(stop, |_| false)
     }
 
-    fn wait(&self, stop: &Stop, is_enough: impl Fn(&State) -> bool) -> Waited {
-        let mut state = self.state();
-        loop {
-            match state.end {
-                Some(End::Whole) => return Waited::Whole,
-                Some(End::GivenUp) => return Waited::Over,
-                None if stop.requested() => return Waited::Over,
-                None if is_enough(&state) => return Waited::Enough(state.prefix),
-                None => {}
+    fn wait(&self, stop: &Stop, is_enough: impl Fn(&State) -> bool) -> WaitOutcome {
+        let mut changes = self.state.subscribe();
+        let outcome = |state: &State| match state.end {
+            Some(DownloadEnd::Complete) => WaitOutcome::Complete,
+            Some(DownloadEnd::Abandoned) => WaitOutcome::Ended,
+            None if stop.requested() => WaitOutcome::Ended,
+            None => WaitOutcome::Enough(state.prefix),
+        };
+        block_on(async {
+            tokio::select! {
+                biased;
+                state = changes.wait_for(|state| state.end.is_some() || is_enough(state)) => {
+                    state.map_or(WaitOutcome::Ended, |state| outcome(&state))
+                }
+                () = stop.wait() => WaitOutcome::Ended,
             }
-            let waited = self.changed.wait_timeout(state, LOOK_EVERY);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
+        })
     }
 }
 
@@ -150,43 +158,47 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_there_can_be_waited_for() {
-        let (arrival, stop) = (IncomingVideo::new(Some(7)), Stop::default());
+    fn waits_for_what_is_needed() {
+        let (video, stop) = (IncomingVideo::new(Some(7)), Stop::default());
         std::thread::scope(|scope| {
             let waiting =
-                scope.spawn(|| (arrival.wait_for_ends(&stop), arrival.wait_for(&stop, |n| n >= 20)));
-            arrival.progress(None, 10);
-            arrival.progress(Some("partial".into()), 10);
-            arrival.progress(None, 25);
-            assert_eq!(waiting.join().unwrap(), (Some("partial".into()), Waited::Enough(25)));
+                scope.spawn(|| (video.wait_for_ends(&stop), video.wait_for_prefix(&stop, |n| n >= 20)));
+            video.progress(None, 10);
+            video.progress(Some("partial".into()), 10);
+            video.progress(None, 25);
+            assert_eq!(waiting.join().unwrap(), (Some("partial".into()), WaitOutcome::Enough(25)));
         });
-        arrival.complete();
-        assert_eq!(arrival.wait_for(&stop, |_| false), Waited::Whole);
-        // One that is whole is read under its own name.
-        assert_eq!(arrival.wait_for_ends(&stop), None);
-        assert!(!arrival.began_anew() && !arrival.is_verified());
-        arrival.give_up();
-        assert!(arrival.is_whole());
+        video.complete();
+        assert_eq!(video.wait_for_prefix(&stop, |_| false), WaitOutcome::Complete);
+        // A complete file is read under its own name.
+        assert_eq!(video.wait_for_ends(&stop), None);
+        assert!(!video.restarted() && !video.state.borrow().is_verified);
+        video.abandon();
+        assert!(!video.is_abandoned());
     }
 
     #[test]
-    fn nobody_waits_for_what_will_not_come() {
-        let (arrival, stop) = (IncomingVideo::new(None), Stop::default());
-        stop.request();
-        assert_eq!(arrival.wait_for_all(&stop), Waited::Over);
+    fn waiting_ends_with_the_download_or_a_stop() {
+        let (video, stop) = (IncomingVideo::new(None), Stop::default());
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| video.wait_for_all(&stop));
+            stop.request();
+            assert_eq!(waiting.join().unwrap(), WaitOutcome::Ended);
+        });
+        assert_eq!(video.wait_for_prefix(&stop, |_| true), WaitOutcome::Ended);
         let stop = Stop::default();
-        arrival.give_up();
-        assert_eq!(arrival.wait_for(&stop, |_| true), Waited::Over);
+        video.abandon();
+        assert_eq!(video.wait_for_prefix(&stop, |_| true), WaitOutcome::Ended);
     }
 
     #[test]
-    fn a_file_that_begins_anew_is_noticed() {
-        let arrival = IncomingVideo::new(None);
-        arrival.progress(None, 10);
-        arrival.progress(None, 10);
-        assert!(!arrival.began_anew());
-        arrival.progress(None, 0);
-        arrival.progress(None, 20);
-        assert!(arrival.began_anew());
+    fn notices_a_restarted_download() {
+        let video = IncomingVideo::new(None);
+        video.progress(None, 10);
+        video.progress(None, 10);
+        assert!(!video.restarted());
+        video.progress(None, 0);
+        video.progress(None, 20);
+        assert!(video.restarted());
     }
 }

@@ -1,4 +1,4 @@
-//! What a run is asked for: the request, and the video it is about.
+//! What to track: the request, and the opened video with the range of frames.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,26 +9,26 @@ use sam3::Compat;
 use video::{GrowingFile, Limits, Tools, Video};
 
 use super::checkpoint::{RunIdentity, VideoIdentity, spool_path};
-use super::incoming::{IncomingVideo, Waited};
+use super::incoming::{IncomingVideo, WaitOutcome};
 use client::failure::{Failure, Kind, Outcome};
 use client::stop::Stop;
 
-/// What to track and where to put it.
+/// What to track, how, and which files to write.
 #[derive(Debug, Clone)]
-pub struct Request {
-    /// The video file.
+pub struct TrackRequest {
+    /// Path of the video file.
     pub video: PathBuf,
-    /// What to track.
+    /// Phrases that name what to track, at least one.
     pub prompts: Vec<String>,
-    /// Results in JSON.
+    /// Results file (JSON) to write.
     pub out: PathBuf,
-    /// Video with boxes.
+    /// Copy of the video with boxes to write, if any.
     pub annotated: Option<PathBuf>,
-    /// MOT Challenge text.
+    /// MOT Challenge text to write, if any.
     pub mot: Option<PathBuf>,
-    /// Raw outputs.
+    /// Safetensors file with raw masks and scores to write, if any.
     pub dump: Option<PathBuf>,
-    /// State to continue from.
+    /// Checkpoint to resume from and to write. `None` for a run that cannot be resumed.
     pub checkpoint: Option<PathBuf>,
     /// Time between checkpoints.
     pub checkpoint_interval: Duration,
@@ -36,21 +36,21 @@ pub struct Request {
     pub from: u64,
     /// Last source frame; `None` for the video's last.
     pub to: Option<u64>,
-    /// Only so much of the beginning of the video, in seconds.
+    /// Seconds to track from the beginning of the video; `None` for all.
     pub max_seconds: Option<f64>,
-    /// Frames from one tracked frame to the next, at least 1.
+    /// Distance between tracked frames in source frames, at least 1.
     pub every: u64,
-    /// Whether to report every frame at once and withdraw nothing.
+    /// Whether to report every frame immediately, so that no track is removed later.
     pub streaming: bool,
-    /// Which quirks of the reference to keep.
+    /// Which quirks of the reference implementation to reproduce.
     pub compat: Compat,
-    /// Most objects at a time.
+    /// Largest number of tracks at the same time; `None` for the model's own limit.
     pub max_objects: Option<usize>,
-    /// Unconfirmed frames after which an object is retired; `None` for never.
+    /// Frames without a matching detection after which a track is retired; `None` for never.
     pub retire_after: Option<usize>,
 }
 
-impl Request {
+impl TrackRequest {
     /// Every file that the run writes.
     pub fn files(&self) -> Vec<PathBuf> {
         let spool = self.checkpoint.as_deref().map(spool_path);
@@ -59,41 +59,48 @@ impl Request {
     }
 }
 
-/// An opened video and which of its frames are wanted.
+/// An opened video and the range of its frames to track.
 #[derive(Clone)]
 pub struct Source {
     pub(super) tools: Tools,
     pub(super) video: Video,
-    pub(super) arriving: Option<(Arc<GrowingFile>, Arc<IncomingVideo>)>,
+    /// Present while the file is still being downloaded.
+    pub(super) incoming: Option<(Arc<GrowingFile>, Arc<IncomingVideo>)>,
     pub(super) run: RunIdentity,
 }
 
 impl Source {
     /// Opens the video of a request and checks its frame range.
-    pub fn open(request: &Request) -> Outcome<Self> {
+    ///
+    /// # Errors
+    /// If ffmpeg is missing, the file is not a readable video, or no frame is in the range.
+    pub fn open(request: &TrackRequest) -> Outcome<Self> {
         let tools = Tools::find()?;
         let video = Video::open(&tools, &request.video, &Limits::default())?;
         Self::of(request, tools, video, None)
     }
 
-    /// The same with a file that is still arriving: waits until its frames can be told apart, or else until it is
-    /// whole. `None` if it never came, or nobody wants it.
-    pub fn open_arriving(
-        request: &Request,
-        arrival: &Arc<IncomingVideo>,
+    /// As [`Self::open`] for a file that is still being downloaded. Blocks until its frames can be located, or else until
+    /// it is complete. `None` if the download is abandoned or a stop is requested.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_incoming(
+        request: &TrackRequest,
+        incoming: &Arc<IncomingVideo>,
         stop: &Stop,
     ) -> Outcome<Option<Self>> {
         let tools = Tools::find()?;
         let open = |partial: PathBuf| GrowingFile::open(&tools, &partial, &Limits::default());
-        let seen = arrival.wait_for_ends(stop).and_then(open);
-        // It says how long it is; so did whoever saw it whole.
-        match seen.filter(|arriving| arrival.n_frames() == Some(arriving.video().n_frames())) {
-            Some(arriving) => {
-                let video = arriving.video().clone();
-                Self::of(request, tools, video, Some((Arc::new(arriving), arrival.clone()))).map(Some)
+        let file = incoming.wait_for_ends(stop).and_then(open);
+        // Only if the partial file's own count agrees with the manifest's, which is of the complete file.
+        match file.filter(|file| incoming.n_frames() == Some(file.video().n_frames())) {
+            Some(file) => {
+                let video = file.video().clone();
+                Self::of(request, tools, video, Some((Arc::new(file), incoming.clone()))).map(Some)
             }
-            None if arrival.wait_for_all(stop) == Waited::Whole => {
-                arrival.verify();
+            None if incoming.wait_for_all(stop) == WaitOutcome::Complete => {
+                incoming.set_verified();
                 Self::open(request).map(Some)
             }
             None => Ok(None),
@@ -101,34 +108,34 @@ impl Source {
     }
 
     fn of(
-        request: &Request,
+        request: &TrackRequest,
         tools: Tools,
         video: Video,
-        arriving: Option<(Arc<GrowingFile>, Arc<IncomingVideo>)>,
+        incoming: Option<(Arc<GrowingFile>, Arc<IncomingVideo>)>,
     ) -> Outcome<Self> {
         let n_frames = video.n_frames();
         let to = request.to.map_or(n_frames, |last| last.saturating_add(1).min(n_frames));
         let to = request.max_seconds.map_or(to, |seconds| to.min(frames_within(seconds, video.fps())));
         if request.from >= to {
             let (name, last) = (request.video.display(), n_frames.saturating_sub(1));
-            let wanted = match request.to {
+            let range = match request.to {
                 Some(to) => format!("from {} to {to}", request.from),
                 None => format!("from {}", request.from),
             };
-            let message = format!("{name} has frames 0 to {last}: none {wanted}");
+            let message = format!("{name} has frames 0 to {last}: none {range}");
             return Err(Failure::msg(Kind::Failed, message).hint("choose other --from and --to"));
         }
         let identity = VideoIdentity::of(video.path())?;
         let run = RunIdentity { video: identity, from: request.from, to, every: request.every };
-        Ok(Self { tools, video, arriving, run })
+        Ok(Self { tools, video, incoming, run })
     }
 
-    /// Whether the file is not all there yet.
-    pub fn is_arriving(&self) -> bool {
-        self.arriving.is_some()
+    /// Whether the file is still being downloaded.
+    pub fn is_incoming(&self) -> bool {
+        self.incoming.is_some()
     }
 
-    /// Number of frames that will be tracked.
+    /// Number of frames to track.
     pub fn n_frames(&self) -> u64 {
         (self.run.to - self.run.from).div_ceil(self.run.every)
     }

@@ -1,4 +1,5 @@
-//! Detections on disk in the order they were made: fixed-size binary records in one growing file.
+//! The spool: a run's detections on disk, in the order they were made, as binary records of fixed size in one growing
+//! file.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -8,27 +9,27 @@ use client::atomic_file::{cannot, folder_of};
 use client::export;
 use client::failure::{Failure, Kind, Outcome};
 
-/// One object on one frame.
+/// One detection: a track's box on one frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Detection {
-    /// 0-based ordinal in the source video.
+pub struct SpoolRecord {
+    /// Source frame, from 0.
     pub frame: u64,
-    /// Identity over the whole run.
+    /// Id of the track, unique within the run.
     pub track_id: u64,
-    /// Which prompt it belongs to, in the order they were given.
+    /// Index of its prompt in the request.
     pub prompt: u32,
     /// Left, top, width, height in source pixels.
     pub bbox: [f32; 4],
-    /// Confidence in 0..1.
+    /// Confidence, 0 to 1.
     pub confidence: f32,
 }
 
 /// Bytes of a record: frame, track, prompt, box, confidence, all little-endian.
-const RECORD: usize = 8 + 8 + 4 + 16 + 4;
+const RECORD_BYTES: usize = 8 + 8 + 4 + 16 + 4;
 
-impl Detection {
-    fn to_bytes(self) -> [u8; RECORD] {
-        let mut out = [0; RECORD];
+impl SpoolRecord {
+    fn to_bytes(self) -> [u8; RECORD_BYTES] {
+        let mut out = [0; RECORD_BYTES];
         out[..8].copy_from_slice(&self.frame.to_le_bytes());
         out[8..16].copy_from_slice(&self.track_id.to_le_bytes());
         out[16..20].copy_from_slice(&self.prompt.to_le_bytes());
@@ -38,7 +39,7 @@ impl Detection {
         out
     }
 
-    fn from_bytes(bytes: &[u8; RECORD]) -> Self {
+    fn from_bytes(bytes: &[u8; RECORD_BYTES]) -> Self {
         let u64_at = |i: usize| u64::from_le_bytes(std::array::from_fn(|k| bytes[i + k]));
         let f32_at = |i: usize| f32::from_le_bytes(std::array::from_fn(|k| bytes[i + k]));
         Self {
@@ -51,11 +52,11 @@ impl Detection {
     }
 }
 
-const START_AGAIN: &str = "delete the checkpoint to start from the beginning";
+const START_OVER: &str = "delete the checkpoint to start from the beginning";
 
-/// The file. Without a name it disappears with the process.
+/// A run's detections. An unnamed spool is deleted when the process ends.
 pub struct Spool {
-    /// Its name, or that of the file it lies beside.
+    /// Its path, or for an unnamed spool the path of the file that is written from it.
     path: PathBuf,
     is_named: bool,
     file: BufWriter<File>,
@@ -63,14 +64,20 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// An unnamed spool beside the file it will become.
-    pub fn unnamed(beside: &Path) -> Outcome<Self> {
-        let folder = folder_of(beside);
+    /// An unnamed spool in the folder of the file that is written from it.
+    ///
+    /// # Errors
+    /// If the folder is not writable.
+    pub fn unnamed(output: &Path) -> Outcome<Self> {
+        let folder = folder_of(output);
         let file = tempfile::tempfile_in(folder).map_err(|e| cannot("write in", folder, e))?;
-        Ok(Self { path: beside.to_owned(), is_named: false, file: BufWriter::new(file), n_records: 0 })
+        Ok(Self { path: output.to_owned(), is_named: false, file: BufWriter::new(file), n_records: 0 })
     }
 
-    /// A named spool holding the first `n_records` of what is there; 0 starts afresh.
+    /// Opens a named spool and keeps its first `n_records`; with 0, creates it if it does not exist.
+    ///
+    /// # Errors
+    /// If the file has fewer records, or another run uses it.
     pub fn named(path: &Path, n_records: u64) -> Outcome<Self> {
         let failed = |e| cannot("open", path, e);
         let mut options = File::options();
@@ -78,7 +85,7 @@ impl Spool {
         let mut file = options.open(path).map_err(|error| {
             let lost = n_records > 0 && error.kind() == ErrorKind::NotFound;
             let failure = failed(error);
-            if lost { failure.hint(START_AGAIN) } else { failure }
+            if lost { failure.hint(START_OVER) } else { failure }
         })?;
         if file.try_lock().is_err() {
             let message = format!("{} is in use by another run", path.display());
@@ -86,46 +93,55 @@ impl Spool {
                 Failure::msg(Kind::Failed, message).hint("wait for it, stop it, or name another checkpoint")
             );
         }
-        let want = n_records * RECORD as u64;
+        let want = n_records * RECORD_BYTES as u64;
         let have = file.metadata().map_err(failed)?.len();
         if have < want {
             let message = format!(
-                "{} holds {} of the {n_records} detections that its checkpoint counts",
+                "{} has only {} of the {n_records} detections of its checkpoint",
                 path.display(),
-                have / RECORD as u64
+                have / RECORD_BYTES as u64
             );
-            return Err(Failure::msg(Kind::Failed, message).hint(START_AGAIN));
+            return Err(Failure::msg(Kind::Failed, message).hint(START_OVER));
         }
-        // What came after the checkpoint will be made again.
+        // Detections from after the checkpoint are made again.
         file.set_len(want).map_err(failed)?;
         file.seek(SeekFrom::End(0)).map_err(failed)?;
         Ok(Self { path: path.to_owned(), is_named: true, file: BufWriter::new(file), n_records })
     }
 
-    /// Length of a spool of so many records.
+    /// Length of a spool with `n_records`.
     pub fn size_bytes(n_records: u64) -> u64 {
-        n_records * RECORD as u64
+        n_records * RECORD_BYTES as u64
     }
 
-    /// Number of records.
+    /// Number of records, including those that are still buffered.
     pub fn n_records(&self) -> u64 {
         self.n_records
     }
 
-    /// Appends a detection.
-    pub fn push(&mut self, detection: Detection) -> Outcome<()> {
+    /// Appends a record.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn push(&mut self, record: SpoolRecord) -> Outcome<()> {
         self.n_records += 1;
-        self.file.write_all(&detection.to_bytes()).map_err(|e| self.failed(e))
+        self.file.write_all(&record.to_bytes()).map_err(|e| self.failed(e))
     }
 
     /// Makes all records durable.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
     pub fn sync(&mut self) -> Outcome<()> {
         let done = self.file.flush().and_then(|()| self.file.get_ref().sync_data());
         done.map_err(|e| self.failed(e))
     }
 
-    /// Reads the records from the first one.
-    pub fn read(&mut self) -> Outcome<impl Iterator<Item = Outcome<Detection>> + use<>> {
+    /// Reads all records in order.
+    ///
+    /// # Errors
+    /// If buffered records cannot be written. Items are errors if the file cannot be read.
+    pub fn read(&mut self) -> Outcome<impl Iterator<Item = Outcome<SpoolRecord>> + use<>> {
         let start = |spool: &mut Self| {
             spool.file.flush()?;
             let mut file = spool.file.get_ref().try_clone()?;
@@ -138,20 +154,24 @@ impl Spool {
         let mut left = self.n_records;
         Ok(std::iter::from_fn(move || {
             left = left.checked_sub(1)?;
-            let mut bytes = [0; RECORD];
+            let mut bytes = [0; RECORD_BYTES];
             Some(match reader.read_exact(&mut bytes) {
-                Ok(()) => Ok(Detection::from_bytes(&bytes)),
-                Err(e) if e.kind() == ErrorKind::UnexpectedEof => {
-                    Err(Failure::msg(Kind::Failed, "the spool of detections was cut short while it was read"))
-                }
+                Ok(()) => Ok(SpoolRecord::from_bytes(&bytes)),
+                Err(e) if e.kind() == ErrorKind::UnexpectedEof => Err(Failure::msg(
+                    Kind::Failed,
+                    "the detections on disk were truncated while they were read",
+                )),
                 Err(e) => Err(e.into()),
             })
         }))
     }
 
-    /// Reads the records from the first one, as exports take them.
+    /// Reads all records in order, as the export formats take them.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
     pub fn exported(&mut self) -> Outcome<impl Iterator<Item = Outcome<export::Detection>> + use<>> {
-        let exported = |d: Detection| export::Detection {
+        let exported = |d: SpoolRecord| export::Detection {
             frame: d.frame as i64,
             track_id: d.track_id as i64,
             prompt: d.prompt,
@@ -161,7 +181,10 @@ impl Spool {
         Ok(self.read()?.map(move |record| record.map(exported)))
     }
 
-    /// Deletes a named spool.
+    /// Deletes the file of a named spool.
+    ///
+    /// # Errors
+    /// If it cannot be deleted.
     pub fn remove(self) -> Outcome<()> {
         if !self.is_named {
             return Ok(());
@@ -170,7 +193,7 @@ impl Spool {
     }
 
     fn failed(&self, error: std::io::Error) -> Failure {
-        let action = if self.is_named { "write" } else { "write detections beside" };
+        let action = if self.is_named { "write" } else { "write detections next to" };
         cannot(action, &self.path, error)
     }
 }
@@ -179,31 +202,31 @@ impl Spool {
 mod tests {
     use super::*;
 
-    fn detection(frame: u64) -> Detection {
-        Detection { frame, track_id: 7, prompt: 1, bbox: [1.5, -2.0, 3.0, 4.25], confidence: 0.875 }
+    fn record(frame: u64) -> SpoolRecord {
+        SpoolRecord { frame, track_id: 7, prompt: 1, bbox: [1.5, -2.0, 3.0, 4.25], confidence: 0.875 }
     }
 
     #[test]
-    fn records_come_back_as_they_were() {
+    fn records_are_read_as_written() {
         let folder = tempfile::tempdir().unwrap();
         let mut spool = Spool::unnamed(&folder.path().join("out.json")).unwrap();
-        (0..3).for_each(|t| spool.push(detection(t)).unwrap());
+        (0..3).for_each(|t| spool.push(record(t)).unwrap());
         for _ in 0..2 {
             let read: Vec<_> = spool.read().unwrap().map(Result::unwrap).collect();
-            assert_eq!(read, [detection(0), detection(1), detection(2)]);
+            assert_eq!(read, [record(0), record(1), record(2)]);
         }
     }
 
     #[test]
-    fn what_came_after_the_checkpoint_is_forgotten() {
+    fn records_after_the_checkpoint_are_discarded() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("spool");
         let mut spool = Spool::named(&path, 0).unwrap();
-        (0..5).for_each(|t| spool.push(detection(t)).unwrap());
+        (0..5).for_each(|t| spool.push(record(t)).unwrap());
         spool.sync().unwrap();
         drop(spool);
         let mut spool = Spool::named(&path, 2).unwrap();
-        spool.push(detection(9)).unwrap();
+        spool.push(record(9)).unwrap();
         let frames: Vec<u64> = spool.read().unwrap().map(|d| d.unwrap().frame).collect();
         assert_eq!(frames, [0, 1, 9]);
         drop(spool);

@@ -1,4 +1,4 @@
-//! What a run found, in a few numbers and a table.
+//! The summary of a run: a few numbers and a table of tracks.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,15 +9,15 @@ use serde::Serialize;
 use super::spool::Spool;
 use client::failure::Outcome;
 
-/// Rows of the table shown to people.
+/// Largest number of rows in the printed table.
 const SHOWN: usize = 20;
 
 /// One track over the whole run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TrackSummary {
-    /// Its id.
+    /// Id of the track.
     pub track_id: u64,
-    /// Which prompt it belongs to, from 0.
+    /// Index of its prompt in the request.
     pub prompt: u32,
     /// First source frame that shows it.
     pub first_frame: u64,
@@ -25,36 +25,36 @@ pub struct TrackSummary {
     pub last_frame: u64,
     /// Frames that show it.
     pub n_frames: u64,
-    /// Mean confidence.
+    /// Mean confidence of its detections, 0 to 1.
     pub confidence: f64,
 }
 
-/// A run.
+/// What a run did and found, printed by `courtside track`.
 #[derive(Debug, Serialize)]
-pub struct Summary {
-    /// Frames tracked.
+pub struct RunSummary {
+    /// Number of frames tracked.
     pub frames_processed: u64,
     /// Frames of the range that could not be decoded.
     pub frames_missing: u64,
-    /// Objects on frames.
+    /// Number of detections.
     pub detections: u64,
-    /// Seconds of this process's tracking.
+    /// Seconds that this process tracked.
     pub seconds: f64,
     /// Frames per second of this process.
     pub fps: f64,
     /// Whether the run was stopped before its end.
     pub interrupted: bool,
-    /// Where to continue it, if it was.
+    /// The checkpoint to resume from, if the run was stopped and has one.
     pub checkpoint: Option<PathBuf>,
-    /// Files written.
+    /// Paths of the files written.
     pub outputs: Vec<PathBuf>,
-    /// What was wrong with the video.
+    /// Problems of the video and limits that were reached.
     pub warnings: Vec<String>,
-    /// Tracks by id.
+    /// The tracks, ordered by id.
     pub tracks: Vec<TrackSummary>,
 }
 
-/// Tracks of a spool, by id.
+/// Summarizes the tracks of a spool, ordered by id.
 pub(super) fn tracks_of(spool: &mut Spool) -> Outcome<Vec<TrackSummary>> {
     let mut tracks: BTreeMap<u64, TrackSummary> = BTreeMap::new();
     for detection in spool.read()? {
@@ -78,7 +78,7 @@ pub(super) fn tracks_of(spool: &mut Spool) -> Outcome<Vec<TrackSummary>> {
     Ok(tracks.into_values().map(mean).collect())
 }
 
-impl fmt::Display for Summary {
+impl fmt::Display for RunSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,

@@ -40,7 +40,7 @@ impl fmt::Display for Verification {
 
 pub(super) fn run(args: &Args, json: bool) -> Outcome<()> {
     if args.exit_with_stdin {
-        kernel_trial::end_with_input();
+        kernel_trial::exit_when_stdin_closes();
     }
     let engine = Engine::open(args.engine.into())?;
     let row = |v: Verified| KernelRow { passed: v.passed(), name: v.name, off: v.off, allowed: v.allowed };

@@ -71,7 +71,7 @@ fn a_stopped_worker_releases_its_job_and_the_next_resumes_it() {
     assert_eq!(waiting["status"], "pending");
     let done = frames_processed(&machine, &job);
 
-    let second = machine.another_machine().run_worker_once().expect(0, &["going on at frame"]);
+    let second = machine.another_machine().run_worker_once().expect(0, &["resuming at frame"]);
     assert_eq!(second.json()["completed"][0], job.as_str());
     assert!(done < N_FRAMES as u64);
     machine.import(&job);
@@ -100,7 +100,7 @@ fn a_paused_worker_notices_that_it_lost_its_job() {
     let second = machine.another_machine().run_worker_once().expect(0, &[]);
     assert_eq!(second.json()["completed"][0], job.as_str());
     paused.signal("CONT");
-    let output = paused.wait().expect(0, &["given up"]);
+    let output = paused.wait().expect(0, &["lost: "]);
     assert_eq!(output.json()["lost"][0], job.as_str());
     let after = machine.status(&job);
     assert_eq!((after["status"].as_str(), after["attempt"].as_u64()), (Some("completed"), Some(2)));
@@ -128,13 +128,13 @@ fn a_worker_survives_outages_of_the_server() {
 fn a_cancelled_job_stops_its_worker() {
     let StartedJob { server: _server, machine, job, worker, other: _other } = start_job();
     machine.run(&["cancel", &job]).expect(0, &[]);
-    let output = worker.wait().expect(0, &["given up"]);
+    let output = worker.wait().expect(0, &["lost: "]);
     assert_eq!(output.json()["lost"][0], job.as_str());
     assert_eq!(machine.status(&job)["status"], "cancelled");
     machine.run(&["import", "--job-id", &job]).expect(1, &["cancelled"]);
     // A retry resumes from the checkpoint.
     machine.run(&["retry", &job]).expect(0, &[]);
-    machine.another_machine().run_worker_once().expect(0, &["going on at frame"]);
+    machine.another_machine().run_worker_once().expect(0, &["resuming at frame"]);
     machine.import(&job);
     assert_eq!(machine.detections(), detections_without_faults(N_FRAMES));
 }
@@ -229,7 +229,7 @@ fn tracking_starts_during_the_download() {
     let (server, machine, job, gate, worker, _other) = track_during_download(false);
     assert!(server.keys().iter().all(|key| !key.starts_with("checkpoints/")));
     gate.open();
-    worker.wait().expect(0, &["tracking while the video arrives"]);
+    worker.wait().expect(0, &["tracking while the video is downloaded"]);
     machine.import(&job);
     assert_eq!(machine.detections(), detections_without_faults(14));
 }
@@ -238,7 +238,7 @@ fn tracking_starts_during_the_download() {
 fn results_from_corrupt_bytes_are_discarded() {
     let (server, machine, job, gate, worker, _other) = track_during_download(true);
     gate.open();
-    worker.wait().expect(5, &["tracking while the video arrives", "its SHA-256 is"]);
+    worker.wait().expect(5, &["tracking while the video is downloaded", "its SHA-256 is"]);
     assert_eq!(machine.status(&job)["status"], "pending");
     let left: Vec<String> = server.keys();
     assert!(
@@ -296,7 +296,7 @@ fn a_stalled_attempt_fails() {
     command.env("PATH", stuck_decoder(&other));
     // The worker exits, although it has no --once: its tracking thread cannot be stopped.
     let output = Running::start(command).wait().expect(5, &["no frame for 1 seconds after 0 frames", &job]);
-    assert!(output.stderr.contains("this worker cannot go on"), "{output:?}");
+    assert!(output.stderr.contains("this worker must be restarted"), "{output:?}");
     let after = machine.status(&job);
     assert_eq!((after["status"].as_str(), after["attempt"].as_u64()), (Some("pending"), Some(1)));
     assert!(after["error"].as_str().unwrap().contains("no frame for"), "{after}");
@@ -323,7 +323,7 @@ fn a_resumed_job_keeps_its_max_tracks() {
     first.wait().expect(130, &[]);
     let second =
         RunOutput::new(machine.another_machine().worker(&["--once", "--max-tracks", "1"]).output().unwrap());
-    second.expect(0, &["--max-objects is 100 for this job", "going on at frame"]);
+    second.expect(0, &["--max-tracks is 100 for this job", "resuming at frame"]);
     machine.import(&job);
     assert_eq!(machine.detections(), detections_without_faults(N_FRAMES));
 }

@@ -1,39 +1,40 @@
-//! The checkpoint: checked before anything is claimed, loaded with the first job, and kept.
+//! The worker's model: its folder is checked before a job is claimed, its weights are loaded with the first job and
+//! shared by all jobs.
 
-use crate::failure::EngineResult;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sam3::{Footprint, Model, VideoConfig};
 
 use crate::engine::Engine;
+use crate::failure::EngineResult;
 use crate::model_folder;
 use client::failure::Outcome;
 use client::terminal::notify;
 
-/// A model that is loaded once.
+/// A model that is loaded once. Clones share it.
 #[derive(Clone)]
-pub(super) struct Models {
+pub(super) struct SharedModel {
     folder: PathBuf,
     engine: Engine,
     config: VideoConfig,
     loaded: Arc<Mutex<Option<Arc<Model>>>>,
 }
 
-impl Models {
-    /// Finds the checkpoint and checks that it is whole.
+impl SharedModel {
+    /// Finds the model folder, downloading the model if this machine has none, and checks that it is complete. Blocks.
     pub(super) fn find(folder: Option<&Path>, engine: Engine) -> Outcome<Self> {
         let folder = model_folder::find(folder)?;
         let config = Model::check(&folder).or_failure()?;
         Ok(Self { folder, engine, config, loaded: Arc::default() })
     }
 
-    /// What it runs on.
+    /// The device that the model is loaded to.
     pub(super) fn engine(&self) -> &Engine {
         &self.engine
     }
 
-    /// Says what tracking will run on, and what of the GPU's memory it will take.
+    /// Prints the GPU and how much of its memory tracking needs. Prints nothing for a CPU.
     pub(super) fn announce(&self, max_objects: usize) {
         if !self.engine.is_gpu() {
             return;
@@ -43,11 +44,11 @@ impl Models {
         notify(format!("{footprint}"));
         let free = sam3::device::memory(&self.engine.device).map(|memory| memory.free);
         if free.is_some_and(|free| free < footprint.total()) {
-            notify("that is more than is free on the GPU: a smaller --max-objects takes less");
+            notify("the GPU has less free memory than that: a smaller --max-tracks needs less");
         }
     }
 
-    /// The model. Blocks while it is loaded, by whichever job comes first.
+    /// The loaded model. Blocks while it is being loaded, by this call or by another.
     pub(super) fn get(&self) -> Outcome<Arc<Model>> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(model) = &*loaded {
@@ -68,13 +69,13 @@ mod tests {
     #[test]
     fn jobs_that_start_together_share_one_model() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/wide");
-        let args = EngineOptions { device: DeviceChoice::Cpu, weights: None, kernels: KernelChoice::Auto };
-        let engine = Engine::open(args).unwrap();
-        let models = Models::find(Some(&folder), engine).unwrap();
+        let options = EngineOptions { device: DeviceChoice::Cpu, weights: None, kernels: KernelChoice::Auto };
+        let engine = Engine::open(options).unwrap();
+        let model = SharedModel::find(Some(&folder), engine).unwrap();
         let [first, second] = std::thread::scope(|scope| {
-            [models.clone(), models]
-                .map(|models| scope.spawn(move || models.get().unwrap()))
-                .map(|job| job.join().unwrap())
+            [model.clone(), model]
+                .map(|model| scope.spawn(move || model.get().unwrap()))
+                .map(|thread| thread.join().unwrap())
         });
         assert!(Arc::ptr_eq(&first, &second));
     }

@@ -1,4 +1,4 @@
-//! The results file: JSON as other programs read it. The other formats are [`client::export`]'s.
+//! The results file: JSON that other programs read. [`client::export`] has the other formats.
 
 use std::path::Path;
 
@@ -10,19 +10,23 @@ use super::spool::Spool;
 use client::atomic_file::AtomicFile;
 use client::failure::{Failure, Kind, Outcome};
 
-/// What a results file says beside the contract's fields.
+/// Fields of a results file in addition to the contract's.
 pub fn extra_fields(
     prompts: &[String],
-    concessions: &[MemoryFallback],
+    memory_fallbacks: &[MemoryFallback],
 ) -> serde_json::Map<String, serde_json::Value> {
     let mut extra = serde_json::Map::from_iter([("prompts".to_owned(), prompts.into())]);
-    if !concessions.is_empty() {
-        extra.insert("memory_concessions".to_owned(), serde_json::json!(concessions));
+    if !memory_fallbacks.is_empty() {
+        extra.insert("memory_concessions".to_owned(), serde_json::json!(memory_fallbacks));
     }
     extra
 }
 
-/// Writes a results file of the detections that are at least so confident, and says what came out.
+/// Writes a results file atomically. Omits detections below `min_confidence`. `with_prompt`: whether each detection names
+/// its prompt, as it does where there are several.
+///
+/// # Errors
+/// If the spool or the disk fails.
 pub fn write_results(
     path: &Path,
     head: &ResultsHead,
@@ -54,17 +58,17 @@ pub fn write_results(
 
 #[cfg(test)]
 mod tests {
-    use super::super::spool::Detection;
+    use super::super::spool::SpoolRecord;
     use super::*;
 
     #[test]
-    fn results_are_json_that_old_readers_know() {
+    fn results_have_the_fields_of_the_contract() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tracks.json");
         let mut spool = Spool::unnamed(&path).unwrap();
         for frame in [3, 4] {
             let bbox = [1.0, 2.5, 30.0, 40.125];
-            spool.push(Detection { frame, track_id: 2, prompt: 0, bbox, confidence: 0.91234 }).unwrap();
+            spool.push(SpoolRecord { frame, track_id: 2, prompt: 0, bbox, confidence: 0.91234 }).unwrap();
         }
         let head = ResultsHead {
             job_id: "track-game".into(),
@@ -79,8 +83,8 @@ mod tests {
         let want =
             serde_json::json!({"frame": 3, "track_id": 2, "bbox": [1, 2.5, 30, 40.12], "confidence": 0.9123});
         assert_eq!(json["detections"][0], want);
-        let conceded = serde_json::json!([{"max_objects": {"frame_idx": 7, "n": 3}}]);
-        assert_eq!(json["memory_concessions"], conceded);
+        let fallbacks = serde_json::json!([{"max_objects": {"frame_idx": 7, "n": 3}}]);
+        assert_eq!(json["memory_concessions"], fallbacks);
         assert_eq!(json["detections"].as_array().unwrap().len(), 2);
         let names: Vec<_> =
             std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();

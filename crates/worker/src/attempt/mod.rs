@@ -1,0 +1,206 @@
+//! One attempt at one job: download, track, publish, while heartbeats and checkpoints are written to the bucket.
+//!
+//! Each step is a file: [`download`], `restore` in [`checkpoints`], [`tracking`], [`publish`]. [`conclude`] writes the
+//! outcome to the manifest.
+
+mod background;
+mod checkpoints;
+mod conclude;
+mod download;
+mod heartbeat;
+mod log;
+mod outbox;
+mod outcome;
+mod progress;
+mod publish;
+mod retry;
+mod track_request;
+mod tracking;
+pub(crate) mod workspace;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::failure::Outcome;
+use client::stop::Stop;
+use jobs::Lease;
+use jobs::env::Env;
+use jobs::manifest::{Stage, Status, Target};
+
+use crate::WorkerOptions;
+use crate::shared_model::SharedModel;
+use crate::track::{IncomingVideo, TrackRequest, TrackedVideo, spool_path};
+
+use background::{in_thread, joined};
+use conclude::conclude;
+use log::AttemptLog;
+use outcome::AttemptError;
+use progress::AttemptProgress;
+use tracking::TrackingStep;
+use workspace::Workspace;
+
+pub(crate) use conclude::lease_failure;
+pub(crate) use outcome::AttemptOutcome;
+
+/// A claimed job and what the worker needs to process it.
+pub(crate) struct Attempt<'a> {
+    pub(crate) lease: Box<Lease>,
+    pub(crate) env: &'a dyn Env,
+    pub(crate) options: &'a WorkerOptions,
+}
+
+impl Attempt<'_> {
+    /// Whether the job must not be tracked on a CPU: it was submitted to the cloud, and `--allow-cpu` is not given.
+    pub(crate) async fn requires_gpu(&self) -> bool {
+        self.lease.manifest().await.target == Some(Target::Cloud) && !self.options.allow_cpu
+    }
+
+    /// Processes the job and writes the outcome to its manifest. Stops early when `stop` is requested or `time_left`
+    /// has passed; the job is then released.
+    ///
+    /// # Errors
+    /// If this worker or its machine cannot process any job.
+    pub(crate) async fn run(
+        self,
+        model: &SharedModel,
+        time_left: Option<Duration>,
+        stop: &Stop,
+    ) -> Outcome<AttemptOutcome> {
+        let Self { lease, env, options } = self;
+        let log = Arc::new(AttemptLog::default());
+        log.line(lease.id(), format!("attempt {} by {}", lease.attempt(), options.worker_id));
+        let workspace = match Workspace::open(&options.work_folder, lease.id(), lease.attempt()) {
+            Ok(workspace) => workspace,
+            Err(failure) => return conclude(&lease, Err(failure.into()), &log, false).await,
+        };
+        let (progress, stop) = (AttemptProgress::default(), stop.child());
+        progress.start_download();
+        let running = RunningAttempt {
+            lease: &lease,
+            env,
+            options,
+            workspace: &workspace,
+            progress,
+            log: &log,
+            stop: &stop,
+        };
+        let result = running.process_with_heartbeat(model, time_left).await;
+        let outcome = conclude(&lease, result, &log, stop.requested()).await;
+        log.upload(&lease).await;
+        if is_finished_here(&lease, &outcome).await {
+            workspace.remove();
+        }
+        outcome
+    }
+}
+
+/// Whether this machine no longer needs the job's files. A released job may be claimed here again.
+async fn is_finished_here(lease: &Lease, outcome: &Outcome<AttemptOutcome>) -> bool {
+    match outcome {
+        // The thread that hangs may still use them.
+        Ok(AttemptOutcome::Hung(_)) | Err(_) => false,
+        Ok(_) => lease.manifest().await.status != Status::Pending,
+    }
+}
+
+/// An attempt while it runs.
+struct RunningAttempt<'a> {
+    lease: &'a Lease,
+    env: &'a dyn Env,
+    options: &'a WorkerOptions,
+    workspace: &'a Workspace,
+    progress: AttemptProgress,
+    log: &'a Arc<AttemptLog>,
+    stop: &'a Stop,
+}
+
+impl RunningAttempt<'_> {
+    fn log_line(&self, text: impl std::fmt::Display) {
+        self.log.line(self.lease.id(), text);
+    }
+
+    /// Downloads and tracks in parallel, then publishes.
+    async fn process(&self, model: &SharedModel) -> Result<(), AttemptError> {
+        let manifest = self.lease.manifest().await;
+        let video = Arc::new(IncomingVideo::new(manifest.video.as_ref().and_then(|facts| facts.n_frames)));
+        let request = self.track_request(&manifest);
+        let mut download = std::pin::pin!(self.download(&manifest, &request.video, &video));
+        let mut tracking = std::pin::pin!(self.track(model, &request, &video));
+        let tracked = tokio::select! {
+            downloaded = &mut download => match downloaded {
+                Ok(()) => {
+                    self.progress.end_download();
+                    video.complete();
+                    tracking.await?
+                }
+                Err(error) => {
+                    video.abandon();
+                    // The download's error is the reason. The tracking thread must still end.
+                    return match tracking.await {
+                        Err(hung @ AttemptError::Hung(_)) => Err(hung),
+                        _ => Err(error),
+                    };
+                }
+            },
+            // Ends before the download only if it failed or was stopped.
+            tracked = &mut tracking => tracked?,
+        };
+        let Some(tracked) = tracked else { return Err(AttemptError::Stopped) };
+        self.progress.set(Stage::Publishing, tracked.n_frames, Some(tracked.n_frames), None);
+        tracked.warnings.iter().for_each(|warning| self.log_line(format!("warning: {warning}")));
+        self.publish(&manifest, &request, tracked).await
+    }
+
+    /// Loads the model, restores the checkpoint and tracks; begins while the video is downloaded where its format
+    /// allows. `None` if it was stopped, or the download was abandoned.
+    async fn track(
+        &self,
+        model: &SharedModel,
+        request: &TrackRequest,
+        video: &Arc<IncomingVideo>,
+    ) -> Result<Option<TrackedVideo>, AttemptError> {
+        let loading = in_thread("load", {
+            let model = model.clone();
+            move || model.get()
+        });
+        let model = self.unless_stopped(video, joined(loading)).await??;
+        let next_frame = self.unless_stopped(video, self.restore(request)).await?;
+        if let Some(frame) = next_frame {
+            self.log_line(format!("resuming at frame {frame}"));
+        }
+        let step = TrackingStep {
+            lease: self.lease,
+            progress: &self.progress,
+            log: self.log,
+            stop: self.stop,
+            stall_timeout: self.options.stall_timeout,
+        };
+        step.run(request, model, video).await
+    }
+
+    /// Runs `work` unless a stop is requested or the download is abandoned first.
+    async fn unless_stopped<T>(
+        &self,
+        video: &IncomingVideo,
+        work: impl Future<Output = Result<T, AttemptError>>,
+    ) -> Result<T, AttemptError> {
+        tokio::select! {
+            done = work => done,
+            () = self.stop.wait() => Err(AttemptError::Stopped),
+            () = video.abandoned() => Err(AttemptError::Stopped),
+        }
+    }
+
+    /// Restores the checkpoint from the bucket. Returns the frame to resume at, `None` to start from the beginning.
+    async fn restore(&self, request: &TrackRequest) -> Result<Option<u64>, AttemptError> {
+        let Some(checkpoint) = &request.checkpoint else { return Ok(None) };
+        let spool = spool_path(checkpoint);
+        let restore = || checkpoints::restore(self.lease, self.workspace, checkpoint, &spool);
+        let restored = self.retry_transient(jobs::Error::is_transient, restore).await?;
+        Ok(restored.unwrap_or_else(|why| {
+            self.log_line(format!("starting from the beginning: {why}"));
+            None
+        }))
+    }
+}

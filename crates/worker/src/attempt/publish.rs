@@ -1,0 +1,55 @@
+//! Puts the results of an attempt into the bucket and completes the job.
+
+use jobs::lease::LeaseError;
+use jobs::manifest::{Manifest, Timestamp};
+use jobs::results::{ResultsHead, ResultsSummary};
+
+use super::RunningAttempt;
+use super::background::{in_thread, joined};
+use super::outcome::AttemptError;
+use crate::track::{TrackRequest, TrackedVideo, extra_fields, write_results};
+
+impl RunningAttempt<'_> {
+    /// Writes the results file, puts it into the bucket, completes the job, and removes its checkpoints.
+    pub(super) async fn publish(
+        &self,
+        manifest: &Manifest,
+        request: &TrackRequest,
+        mut tracked: TrackedVideo,
+    ) -> Result<(), AttemptError> {
+        let mut extra = extra_fields(&request.prompts, &tracked.memory_fallbacks);
+        extra.insert("attempt".to_owned(), self.lease.attempt().into());
+        extra.insert("claim_id".to_owned(), self.lease.claim_id().into());
+        let head = ResultsHead {
+            job_id: manifest.job_id.to_string(),
+            video_id: manifest.video_id,
+            completed_at: Some(Timestamp::of(self.env.utc()).as_str().to_owned()),
+            frames_processed: Some(tracked.n_frames),
+            extra,
+        };
+        let (out, min_confidence) = (request.out.clone(), manifest.parameters.confidence_threshold);
+        let n_frames = tracked.n_frames;
+        let summary: ResultsSummary = joined(in_thread("write", {
+            let out = out.clone();
+            move || write_results(&out, &head, false, min_confidence, &mut tracked.spool)
+        }))
+        .await??;
+        let is_transient = |e: &LeaseError| matches!(e, LeaseError::Bucket(e) if e.is_transient());
+        let progress = self.progress.get();
+        let publish = || self.lease.publish(&out, &summary, n_frames, &progress);
+        self.retry_transient(is_transient, publish).await?;
+        self.log_line(format!("{} detections on {n_frames} frames", summary.n_detections));
+        self.remove_checkpoints().await;
+        Ok(())
+    }
+
+    /// Removes the job's checkpoints. The importer removes what stays.
+    async fn remove_checkpoints(&self) {
+        let bucket = self.lease.bucket();
+        for entry in bucket.list(&self.lease.id().checkpoints_prefix()).await.unwrap_or_default() {
+            if bucket.delete(&entry.key).await.is_err() {
+                break;
+            }
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The tracking thread of an attempt, and what runs in parallel with it: uploads of checkpoints, and a watchdog that
+//! fails the attempt when no frame is tracked for too long.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use jobs::Lease;
+use jobs::lease::LeaseError;
+use jobs::manifest::Stage;
+use sam3::Model;
+
+use client::failure::Outcome;
+use client::stop::Stop;
+
+use super::background::{in_thread, joined};
+use super::checkpoints;
+use super::log::AttemptLog;
+use super::outbox::{Outbox, Snapshot};
+use super::outcome::AttemptError;
+use super::progress::AttemptProgress;
+use crate::failure::is_about_checkpoint;
+use crate::track::{
+    IncomingVideo, RunObserver, RunProgress, SavedCheckpoint, Source, TrackRequest, TrackedVideo, detect,
+    saved_max_objects, spool_path,
+};
+
+/// What tracking a job needs.
+pub(super) struct TrackingStep<'a> {
+    pub(super) lease: &'a Lease,
+    pub(super) progress: &'a AttemptProgress,
+    pub(super) log: &'a Arc<AttemptLog>,
+    pub(super) stop: &'a Stop,
+    pub(super) stall_timeout: Duration,
+}
+
+impl TrackingStep<'_> {
+    /// Tracks on a thread of its own. `None` if it was stopped.
+    pub(super) async fn run(
+        &self,
+        request: &TrackRequest,
+        model: Arc<Model>,
+        video: &Arc<IncomingVideo>,
+    ) -> Result<Option<TrackedVideo>, AttemptError> {
+        let outbox = Arc::new(Outbox::default());
+        let observer = AttemptObserver {
+            progress: self.progress.clone(),
+            outbox: outbox.clone(),
+            n_saved: AtomicU64::new(0),
+        };
+        let (request, stop, log, id) =
+            (request.clone(), self.stop.clone(), self.log.clone(), self.lease.id().clone());
+        let incoming = video.clone();
+        let thread = in_thread("track", move || {
+            track_or_restart(request, &incoming, model, &stop, &observer, |line| log.line(&id, line))
+        });
+        let tracking = async {
+            tokio::select! {
+                tracked = joined(thread) => tracked?.map_err(AttemptError::of_tracking),
+                reason = self.watchdog(video) => {
+                    // If the thread returns later, it ends.
+                    self.stop.request();
+                    outbox.close();
+                    Err(AttemptError::Hung(reason))
+                }
+            }
+        };
+        let uploads = async {
+            // Until the video is verified, the tracked bytes may be wrong, and so may the checkpoint.
+            tokio::select! {
+                biased;
+                () = video.verified() => self.upload_checkpoints(&outbox).await,
+                () = outbox.closed() => Ok(()),
+            }
+        };
+        let (tracked, uploaded) = tokio::join!(tracking, uploads);
+        let tracked = tracked?;
+        uploaded?;
+        Ok(tracked)
+    }
+
+    /// Uploads checkpoints until the run ends.
+    async fn upload_checkpoints(&self, outbox: &Outbox) -> Result<(), AttemptError> {
+        while let Some(snapshot) = outbox.next().await {
+            match checkpoints::store(self.lease, snapshot).await {
+                Ok(()) => self.log.upload(self.lease).await,
+                Err(LeaseError::Lost { refusal, .. }) => {
+                    self.stop.request();
+                    return Err(AttemptError::LeaseLost(refusal));
+                }
+                // The previous checkpoint is still valid, and the next one may succeed.
+                Err(LeaseError::Bucket(error)) => {
+                    self.log.line(self.lease.id(), format!("cannot store a checkpoint: {error}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns a reason when no frame was tracked for `stall_timeout` although the video is complete or abandoned.
+    async fn watchdog(&self, video: &IncomingVideo) -> String {
+        video.ended().await;
+        loop {
+            let current = self.progress.get().current;
+            let changed = self.progress.changed_from(current);
+            if tokio::time::timeout(self.stall_timeout, changed).await.is_err() {
+                return format!(
+                    "no frame for {} seconds after {current} frames",
+                    self.stall_timeout.as_secs()
+                );
+            }
+        }
+    }
+}
+
+/// Tracks from the checkpoint, if there is one, with the object limit that the run began with: another limit would give
+/// other tracks. A checkpoint that cannot be resumed (of another model or program version) is discarded, and the run
+/// starts over.
+fn track_or_restart(
+    mut request: TrackRequest,
+    video: &Arc<IncomingVideo>,
+    model: Arc<Model>,
+    stop: &Stop,
+    observer: &AttemptObserver,
+    log: impl Fn(String),
+) -> Outcome<Option<TrackedVideo>> {
+    let checkpoint = request.checkpoint.clone().unwrap_or_default();
+    let own_limit = request.max_objects;
+    if let Some(saved) = saved_max_objects(&checkpoint).filter(|saved| *saved != own_limit) {
+        let text = saved.map_or_else(|| "unlimited".to_owned(), |n| n.to_string());
+        log(format!("--max-tracks is {text} for this job: its first worker set it"));
+        request.max_objects = saved;
+    }
+    let Some(source) = Source::open_incoming(&request, video, stop)? else { return Ok(None) };
+    if source.is_incoming() {
+        log("tracking while the video is downloaded".to_owned());
+    }
+    match detect(&request, source, model.clone(), stop, observer) {
+        Err(failure) if is_about_checkpoint(&failure) => {
+            log(format!("starting from the beginning: {}", failure.message()));
+            observer.outbox.clear();
+            for stale in [spool_path(&checkpoint), checkpoint] {
+                let _ = std::fs::remove_file(stale);
+            }
+            request.max_objects = own_limit;
+            match Source::open_incoming(&request, video, stop)? {
+                Some(source) => detect(&request, source, model, stop, observer),
+                None => Ok(None),
+            }
+        }
+        other => other,
+    }
+}
+
+/// Passes the run's progress to heartbeats and its checkpoints to the outbox. Closes the outbox when the run ends.
+struct AttemptObserver {
+    progress: AttemptProgress,
+    outbox: Arc<Outbox>,
+    n_saved: AtomicU64,
+}
+
+impl RunObserver for AttemptObserver {
+    fn on_progress(&self, progress: &RunProgress) {
+        self.progress.set(Stage::Tracking, progress.n_frames, Some(progress.total), Some(progress.fps));
+    }
+
+    fn on_checkpoint(&self, saved: &SavedCheckpoint<'_>) -> Outcome<()> {
+        let seq = self.n_saved.fetch_add(1, Ordering::Relaxed) + 1;
+        self.outbox.put(Snapshot::take(saved, seq)?);
+        Ok(())
+    }
+}
+
+impl Drop for AttemptObserver {
+    fn drop(&mut self) {
+        self.outbox.close();
+    }
+}

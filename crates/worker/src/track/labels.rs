@@ -1,0 +1,51 @@
+//! Names and times that the results file of `courtside track` contains.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use client::atomic_file::cannot;
+use client::failure::{Failure, Kind, Outcome};
+
+/// Fields of the results file that are fixed when the run starts, so that a resumed run writes the same bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ResultLabels {
+    /// `track-` and the name of the video file.
+    pub(super) job_id: String,
+    /// RFC 3339.
+    pub(super) completed_at: String,
+}
+
+impl ResultLabels {
+    /// Labels for a video file. `completed_at` is the file's modification time, so that the same video gives the same
+    /// bytes; `SOURCE_DATE_EPOCH` overrides it.
+    ///
+    /// # Errors
+    /// If the time cannot be read, or `SOURCE_DATE_EPOCH` is not a number of seconds.
+    pub(super) fn of(video: &Path) -> Outcome<Self> {
+        use time::OffsetDateTime;
+        use time::format_description::well_known::Rfc3339;
+        let wrong = |what: String| Failure::msg(Kind::Config, what);
+        let changed = match std::env::var("SOURCE_DATE_EPOCH") {
+            Ok(text) => {
+                let seconds = text.parse().ok().and_then(|s| OffsetDateTime::from_unix_timestamp(s).ok());
+                seconds.ok_or_else(|| {
+                    wrong(format!("SOURCE_DATE_EPOCH is {text:?}, not a number of seconds since 1970"))
+                })?
+            }
+            Err(_) => {
+                let modified = std::fs::metadata(video).and_then(|m| m.modified());
+                let modified = modified.map_err(|e| cannot("read", video, e))?;
+                let seconds =
+                    modified.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+                let in_range = OffsetDateTime::from_unix_timestamp(seconds.min(i64::MAX as u64) as i64);
+                in_range.map_err(|_| {
+                    wrong(format!("the modification time of {} is out of range", video.display()))
+                })?
+            }
+        };
+        let completed_at = changed.format(&Rfc3339).map_err(|e| wrong(e.to_string()))?;
+        let stem = video.file_stem().unwrap_or_default().to_string_lossy();
+        Ok(Self { job_id: format!("track-{stem}"), completed_at })
+    }
+}
