@@ -38,5 +38,5 @@ check: setup
 
 # Time the stages of one frame on this machine; takes minutes at the real configuration.
 bench: build
-	$(COURTSIDE) bench --config tiny --objects 0,1,5,12
-	$(COURTSIDE) bench --config real --objects 1
+	$(COURTSIDE) bench --config tiny --tracks 0,1,5,12
+	$(COURTSIDE) bench --config real --tracks 1

@@ -37,7 +37,7 @@ frames, and drop one memory frame for six frames after each.)
 transformers `compiled`: the same with `torch.compile` (static shapes) around each module in `PARTS`, after the fill. A
 module that does not compile stays eager, with a note. Needs a C compiler and Python.h.
 
-Courtside: `courtside bench --device D --config C --objects N,... --frames F --json`; `courtside bench --help` describes
+Courtside: `courtside bench --device D --config C --tracks N,... --frames F --json`; `courtside bench --help` describes
 its frames. Its fps are those of complete frames (`frames`) if reported, and otherwise of the sum of its stages.
 
 Stages are timed on separate frames after the timed ones, for transformers with CUDA events around the methods in
@@ -573,7 +573,7 @@ def run_transformers(args: argparse.Namespace, report: dict, save: Callable[[], 
 def run_courtside(args: argparse.Namespace, objects: list[int], n_frames: int) -> dict:
     """The JSON report of `courtside bench`."""
     command = [str(args.courtside), "bench", "--device", args.device, "--config", args.config]
-    command += ["--objects", ",".join(map(str, objects)), "--frames", str(n_frames), "--json", *args.courtside_arg]
+    command += ["--tracks", ",".join(map(str, objects)), "--frames", str(n_frames), "--json", *args.courtside_arg]
     say(f"$ {' '.join(command)}")
     run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if run.returncode != 0:

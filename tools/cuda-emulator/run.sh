@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs a command on an emulated NVIDIA GPU, to test a CUDA build on a machine without one:
 #
-#   tools/cuda-emulator/run.sh target/cuda/release/courtside bench --device cuda --config tiny --objects 0,2
+#   tools/cuda-emulator/run.sh target/cuda/release/courtside bench --device cuda --config tiny --tracks 0,2
 #   tools/cuda-emulator/run.sh scripts/cuda/build_cuda.sh test
 #
 # Builds the emulated libcuda.so.1, libcublas.so.13 and libcurand.so.10 in target/emulated-cuda if their sources

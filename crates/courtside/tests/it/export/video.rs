@@ -30,7 +30,8 @@ fn sandbox_with_track(n_frames: usize, frames: &[i64], sample_interval: u64) -> 
     let sandbox = Sandbox::new();
     write_grey_video(&sandbox, n_frames);
     sandbox.run(&["videos", "add", "game.mp4"]).expect(0, &[]);
-    let row = |&frame| StoredDetection { frame, track_id: 3, bbox: [10.5, 20.0, 30.0, 20.0], confidence: 0.5 };
+    let row =
+        |&frame| StoredDetection { frame, track_id: 3, bbox: [10.5, 20.0, 30.0, 20.0], confidence: 0.5 };
     let mut job = a_job(JOB, 1);
     job.parameters["sample_interval"] = sample_interval.into();
     import(&mut library(&sandbox), &job, n_frames as i64, &frames.iter().map(row).collect::<Vec<_>>());
