@@ -22,10 +22,10 @@ impl Family {
     /// For any other file, a sentence that names what was found instead.
     pub(super) fn of_config(json: &Value) -> Result<Self, String> {
         let has = |key: &&str| json.get(key).is_some();
-        if SAM3_KEYS.iter().any(|key| has(key)) {
+        if SAM3_KEYS.iter().any(has) {
             return Ok(Self::Sam3);
         }
-        if SAM31_KEYS.iter().all(|key| has(key)) {
+        if SAM31_KEYS.iter().all(has) {
             return Err("this is a SAM 3.1 model, which is not supported; use a SAM 3 model".into());
         }
         let model_type = json.get("model_type").and_then(Value::as_str);

@@ -96,7 +96,7 @@ impl Memory {
     }
 
     /// Rows and named tensors that [`super::Tracker::load`] restores.
-    pub(crate) fn save(&self) -> TensorResult<(Vec<SavedRow>, Vec<(String, Tensor)>)> {
+    pub(crate) fn save(&self) -> TensorResult<(Vec<SavedRow>, NamedTensors)> {
         let mut tensors = Vec::new();
         for (row, bank) in self.banks.iter().enumerate() {
             for (name, list) in LISTS.iter().zip(lists(bank)).filter(|(_, list)| !list.is_empty()) {
@@ -109,6 +109,9 @@ impl Memory {
         Ok((self.banks.iter().map(saved_row).collect(), tensors))
     }
 }
+
+/// Tensors with their names in a saved session.
+type NamedTensors = Vec<(String, Tensor)>;
 
 /// Shape and type of a tensor in a bank.
 pub(crate) type Kind = (Vec<usize>, DType);
