@@ -28,7 +28,7 @@ impl KernelTrial {
     pub fn start(device: DeviceChoice) -> Result<Self, String> {
         let program = std::env::current_exe().map_err(|e| format!("cannot find this program: {e}"))?;
         let mut command = Command::new(program);
-        command.args(["--json", "bench", "--verify", "--on-trial", "--kernels", "library"]);
+        command.args(["--json", "bench", "--verify", "--exit-with-stdin", "--kernels", "library"]);
         command.args(["--device", &device.to_string()]);
         // The pipe ends the trial when this process ends. The process group keeps Ctrl-C from it.
         command.stdin(Stdio::piped()).process_group(0).env_remove("COURTSIDE_LOG");

@@ -12,7 +12,7 @@ pub(super) const HEADING: &str = "Model and device";
 /// Flags that choose a model folder.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct ModelArgs {
-    /// Folder with the SAM3 model [default: found or downloaded, see --help]
+    /// Folder with the SAM3 model [default: find or download it]
     ///
     /// Without this flag, the model is looked for in CLOUD_MODEL_PATH, in /models/sam3 and in the Hugging Face cache.
     /// If it is in none of them, facebook/sam3 is downloaded with HF_TOKEN.
