@@ -1,7 +1,7 @@
 //! A cached view of all jobs in a bucket, for workers that poll and for overviews.
 //!
 //! A refresh costs one LIST per thousand jobs and one GET per manifest that changed since the last refresh.
-//! The first refresh takes finished jobs from the [index](crate::index).
+//! The first refresh takes finished jobs from the index (`index.rs`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
