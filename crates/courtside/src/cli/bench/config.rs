@@ -1,4 +1,4 @@
-//! The model configurations that `courtside bench --config` accepts.
+//! The model configurations that `--config` accepts.
 
 use std::path::Path;
 

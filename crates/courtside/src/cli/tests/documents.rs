@@ -25,7 +25,7 @@ fn code(text: &str) -> Vec<String> {
     code
 }
 
-/// Checks the words after `courtside` up to the end of the command.
+/// Checks the words after `courtside`, up to the end of the command.
 fn check_words<'a>(words: impl Iterator<Item = &'a str>) -> Result<(), String> {
     let root = Cli::command();
     let mut command = &root;
@@ -34,12 +34,13 @@ fn check_words<'a>(words: impl Iterator<Item = &'a str>) -> Result<(), String> {
         {
             break;
         }
+        let is_lowercase = word.chars().all(|c| c.is_ascii_lowercase());
         let word = word.trim_matches(|c| "[](),;'\"".contains(c));
         if word.starts_with("--") {
             check_flag(command, word)?;
         } else if let Some(found) = command.find_subcommand(word) {
             command = found;
-        } else if i == 0 && word.chars().all(|c| c.is_ascii_lowercase()) && !word.is_empty() {
+        } else if i == 0 && is_lowercase {
             return Err(format!("there is no command {word:?}"));
         }
     }

@@ -39,7 +39,10 @@ fn names_a_command(words: &[String]) -> bool {
 #[test]
 fn command_lines_in_the_source_parse() {
     let (mut n, mut wrong) = (0, Vec::new());
-    for (file, source) in read_files(&["crates"], "rs") {
+    let files = read_files(&["crates"], "rs");
+    // Not this file, whose code looks like command lines.
+    let is_source = |file: &str| file.contains("/src/") && !file.ends_with("tests/hints.rs");
+    for (file, source) in files.into_iter().filter(|(file, _)| is_source(file)) {
         for command_line in command_lines(&source) {
             let words = words(&command_line);
             let parsed = parse(&words.iter().map(String::as_str).collect::<Vec<_>>());
