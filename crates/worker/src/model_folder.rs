@@ -67,7 +67,7 @@ pub fn check_access() -> Outcome<()> {
     match block_on(request)? {
         Ok(_) => Ok(()),
         Err(error) if matches!(error.status(), Some(401 | 403)) => Err(download_failure(error)),
-        Err(error) => Err(Failure::new(Kind::Remote, error).context("cannot reach the Hugging Face hub")),
+        Err(error) => Err(Failure::new(Kind::Remote, error).context("cannot reach the Hugging Face Hub")),
     }
 }
 
