@@ -20,6 +20,7 @@ mod serve;
 mod status;
 mod submit;
 #[cfg(test)]
+#[cfg(feature = "worker")]
 mod tests;
 #[cfg(feature = "worker")]
 mod track;
