@@ -46,24 +46,9 @@ fn actual() -> Arrows {
     arrows
 }
 
-/// The table, until ARCHITECTURE.md has it.
-const TABLE: &str = "
-## Crates
-| crate | may depend on |
-| jobs | none |
-| store | none |
-| video | none |
-| sam3 | none |
-| client | jobs, store, video |
-| http | client, jobs, store, video |
-| worker | client, jobs, video, sam3 |
-| courtside | all |
-| s3-fixture | none |
-";
-
 /// Parses the table of a document.
 fn allowed(document: &str, crates: &Arrows) -> Arrows {
-    let (_, section) = document.split_once("\n## Crates\n").or(TABLE.split_once("\n## Crates\n")).unwrap();
+    let (_, section) = document.split_once("\n## Crates\n").expect("a section `## Crates`");
     let section = section.split("\n## ").next().unwrap();
     let rows = section.lines().filter(|line| line.starts_with('|'));
     let mut arrows = Arrows::new();
@@ -74,10 +59,7 @@ fn allowed(document: &str, crates: &Arrows) -> Arrows {
             continue;
         }
         let may = cells[1].split([',', ' ']).map(|word| word.trim_matches('`'));
-        let targets = match cells[1] {
-            "all" => crates.keys().filter(|other| *other != name).cloned().collect(),
-            _ => may.filter(|word| crates.contains_key(*word)).map(str::to_owned).collect(),
-        };
+        let targets = may.filter(|word| crates.contains_key(*word)).map(str::to_owned).collect();
         arrows.insert(name.to_owned(), targets);
     }
     arrows
