@@ -120,5 +120,3 @@ impl fmt::Display for Estimate {
         }
     }
 }
-
-pub use EstimateInputs as Given;

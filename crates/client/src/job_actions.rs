@@ -14,9 +14,9 @@ use crate::{Client, is_unknown_job, overview, videos};
 #[derive(Debug)]
 pub enum Retried {
     /// The job is in the queue.
-    Waits(Box<Manifest>),
+    Queued(Box<Manifest>),
     /// The job never reached its bucket: the caller must upload its video.
-    Upload(Box<Submission>),
+    NeedsUpload(Box<Submission>),
 }
 
 /// Cancels a job, whether its video is being uploaded, it waits, or a worker has it. Cancelling twice is not an
@@ -68,7 +68,7 @@ pub async fn retry(client: &Client, library: &mut Library, id: &JobId) -> Outcom
         Ok((admin, _)) => {
             let manifest = admin.retry(id).await?;
             record(library, &manifest)?;
-            return Ok(Retried::Waits(Box::new(manifest)));
+            return Ok(Retried::Queued(Box::new(manifest)));
         }
         Err(failure) if is_unknown_job(&failure) => {}
         Err(failure) => return Err(failure),
@@ -86,7 +86,7 @@ pub async fn retry(client: &Client, library: &mut Library, id: &JobId) -> Outcom
         ..JobUpdate::default()
     };
     library.update_job(id.as_str(), &reopened)?;
-    Ok(Retried::Upload(Box::new(submission)))
+    Ok(Retried::NeedsUpload(Box::new(submission)))
 }
 
 /// Removes a job from its bucket, or abandons its unfinished submission. Imported detections stay in the library.

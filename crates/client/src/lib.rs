@@ -6,7 +6,6 @@
 //! HTTP server. The worker uses its general parts: failures, progress, stopping, atomic files, export formats.
 
 pub mod atomic_file;
-mod compat;
 pub mod estimate;
 pub mod export;
 pub mod failure;
@@ -23,8 +22,6 @@ pub mod subprocess;
 mod target;
 pub mod terminal;
 pub mod videos;
-
-pub use compat::{changes, job_id};
 
 use std::sync::{Arc, Mutex, PoisonError};
 

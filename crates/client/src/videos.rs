@@ -151,5 +151,3 @@ fn file_facts(path: &Path) -> Outcome<FileFingerprint> {
         sha256: None,
     })
 }
-
-pub use find as known;

@@ -23,7 +23,7 @@ pub struct ExportInfo {
     /// The phrases that name what was tracked.
     pub prompts: Vec<String>,
     /// Frames from one tracked frame to the next, at least 1. Frame 0 is tracked.
-    pub every: usize,
+    pub sample_interval: usize,
     /// The frame before which tracking ended. `None` unless every frame up to there is known to be tracked.
     pub tracked_until: Option<u64>,
 }
@@ -49,7 +49,7 @@ impl ExportInfo {
             size: video.resolution.as_deref().and_then(parse_size),
             n_frames: video.n_frames.filter(|n| *n > 0),
             prompts: vec![parameters.prompt_or_default().to_owned()],
-            every: usize::try_from(parameters.sample_interval).unwrap_or(usize::MAX).max(1),
+            sample_interval: usize::try_from(parameters.sample_interval).unwrap_or(usize::MAX).max(1),
             tracked_until: import.and_then(|import| tracked_until(video, import, &parameters)),
         })
     }

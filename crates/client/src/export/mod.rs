@@ -18,8 +18,3 @@ pub use info::ExportInfo;
 pub use library_detections::LibraryDetections;
 pub use output::{Output, check_target};
 pub use selection::{Selection, select};
-
-pub use ExportDetection as Detection;
-pub use ExportInfo as Subject;
-pub use LibraryDetections as Feed;
-pub use Output as Out;

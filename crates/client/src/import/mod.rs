@@ -207,8 +207,3 @@ fn import_job(manifest: &Manifest, sha256: &str, options: ImportOptions) -> Impo
         ..ImportJob::new(manifest.job_id.as_str(), video_id, sha256)
     }
 }
-
-#[expect(missing_docs, reason = "temporary")]
-pub type Options = ImportOptions;
-pub use PendingImports as Waiting;
-pub use pending_imports as waiting;

@@ -15,7 +15,7 @@ pub struct PendingImports {
     /// Manifests that cannot be read, each with the reason.
     pub unreadable: Vec<String>,
     /// Errors of buckets that did not respond.
-    pub trouble: Vec<Failure>,
+    pub bucket_errors: Vec<Failure>,
 }
 
 /// Lists the jobs with results to import, in every bucket that responds.
@@ -25,7 +25,7 @@ pub async fn pending_imports(client: &Client) -> Outcome<PendingImports> {
     for target in client.bucket_targets() {
         let mut catalog = Catalog::new(client.bucket(target)?, client.env.clone());
         if let Err(error) = catalog.refresh().await {
-            pending.trouble.push(error.into());
+            pending.bucket_errors.push(error.into());
             continue;
         }
         let importable = catalog.jobs().filter(|entry| is_importable(&entry.manifest));

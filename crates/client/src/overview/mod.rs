@@ -32,8 +32,8 @@ pub struct Overview {
     /// Manifests that cannot be read, each with the reason.
     pub unreadable: Vec<String>,
     /// Errors of buckets that did not respond. Their jobs are listed as they were last seen, if at all.
-    #[serde(serialize_with = "as_messages")]
-    pub trouble: Vec<Failure>,
+    #[serde(rename = "trouble", serialize_with = "as_messages")]
+    pub bucket_errors: Vec<Failure>,
 }
 
 fn as_messages<S: serde::Serializer>(failures: &[Failure], to: S) -> Result<S::Ok, S::Error> {
@@ -61,7 +61,7 @@ impl<'a> Watcher<'a> {
         let now = self.client.env.utc();
         for (target, catalog) in &mut self.catalogs {
             if let Err(error) = catalog.refresh().await {
-                overview.trouble.push(error.into());
+                overview.bucket_errors.push(error.into());
             }
             let bucket = self.client.bucket(*target)?;
             for entry in catalog.jobs() {
@@ -84,5 +84,3 @@ impl<'a> Watcher<'a> {
         Ok(overview)
     }
 }
-
-pub use record_states as note;

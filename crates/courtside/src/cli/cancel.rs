@@ -1,8 +1,8 @@
 //! `courtside cancel`.
 
-use client::changes;
 use client::failure::Outcome;
-use client::job_id;
+use client::job_actions;
+use client::parse_job_id;
 
 use super::{Context, JobChange};
 
@@ -18,9 +18,9 @@ pub(super) struct Args {
 impl Args {
     pub(super) fn run(self, json: bool) -> Outcome<()> {
         let context = Context::new(json)?;
-        let id = job_id(&self.job_id)?;
+        let id = parse_job_id(&self.job_id)?;
         let mut library = context.client.library()?;
-        let status = context.block_on(changes::cancel(&context.client, &mut library, &id))?;
+        let status = context.block_on(job_actions::cancel(&context.client, &mut library, &id))?;
         context.print(&JobChange { job_id: id.to_string(), status: status.as_str().to_lowercase() })
     }
 }

@@ -1,23 +1,25 @@
 //! `courtside export`.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use clap::ValueEnum;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::{Arg, Command};
 use serde::Serialize;
 use store::{Library, Video};
 use video::Tools;
 
 use super::Context;
 use super::values::fraction;
-use client::export::{Annotation, Feed, Format, Out, Subject, check_target, select};
+use client::export::{
+    Annotation, ExportInfo, Format, LibraryDetections, Output, UnknownFormat, check_target, select,
+};
 use client::failure::{Failure, Kind, Outcome};
 use client::stop::Stop;
 use client::terminal::notify;
 use client::videos;
-
-/// Extension of the annotated video. It differs from `mp4` so that the default name is not that of the video itself.
-const ANNOTATED: &str = "annotated.mp4";
 
 /// Export the detections of a job or video
 ///
@@ -29,8 +31,8 @@ pub(super) struct Args {
     #[arg(value_name = "JOB|VIDEO")]
     what: String,
     /// Format to write
-    #[arg(long, value_enum)]
-    format: FormatArg,
+    #[arg(long, value_parser = FormatParser)]
+    format: Format,
     /// File to write (-: standard output) [default: name of the video with another extension]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -42,38 +44,27 @@ pub(super) struct Args {
     job: Option<String>,
 }
 
-/// Values of `--format`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum FormatArg {
-    /// MOT Challenge text, with frames counted from 1
-    Mot,
-    /// COCO detection JSON with track IDs
-    Coco,
-    /// Comma-separated values with a header; times are computed from the average frame rate
-    Csv,
-    /// JSON Lines: one object per detection
-    Jsonl,
-    /// Apache Parquet, for DuckDB, pandas and Polars
-    Parquet,
-    /// CVAT for video 1.1 (XML)
-    Cvat,
-    /// A copy of the video (mp4) with boxes and track numbers; requires the video file
-    Video,
-}
+/// Parses `--format`. The possible values are the formats of this build.
+#[derive(Debug, Clone)]
+struct FormatParser;
 
-impl FormatArg {
-    /// The data format; `None` for the annotated video.
-    fn data(self) -> Option<Format> {
-        match self {
-            Self::Mot => Some(Format::Mot),
-            Self::Coco => Some(Format::Coco),
-            Self::Csv => Some(Format::Csv),
-            Self::Jsonl => Some(Format::Jsonl),
-            Self::Parquet => Some(Format::Parquet),
-            Self::Cvat => Some(Format::Cvat),
-            Self::Video => None,
+impl TypedValueParser for FormatParser {
+    type Value = Format;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<Format, clap::Error> {
+        let parsed = value.to_string_lossy().parse::<Format>();
+        if let Err(error @ UnknownFormat::NotInThisBuild(_)) = &parsed {
+            return Err(clap::Error::raw(ErrorKind::InvalidValue, format!("{error}\n")).with_cmd(command));
         }
+        // Its error lists the possible values.
+        let names = PossibleValuesParser::new(Format::ALL.iter().map(|format| format.name()));
+        names.parse_ref(command, arg, value)?;
+        parsed.map_err(|error| clap::Error::raw(ErrorKind::InvalidValue, error))
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let value = |format: &Format| PossibleValue::new(format.name()).help(format.description());
+        Some(Box::new(Format::ALL.iter().map(value)))
     }
 }
 
@@ -82,27 +73,28 @@ impl Args {
         let context = Context::new(json)?;
         let client = &context.client;
         let mut library = client.library()?;
-        let (selected, video, subject) = select(&library, &self.what, self.job.as_deref())?;
-        let out = self.out.unwrap_or_else(|| default_name(self.format, &subject));
+        let (selection, video, info) = select(&library, &self.what, self.job.as_deref())?;
+        let out = self.out.unwrap_or_else(|| default_name(self.format, &info));
         let is_stdout = out == Path::new("-");
-        if is_stdout && !self.format.data().is_some_and(Format::is_text) {
+        if is_stdout && !self.format.is_text() {
             return Err(Failure::msg(Kind::Failed, "this format cannot be written to standard output")
                 .hint("name a file with --out FILE"));
         }
         let sources = [(Path::new(&video.file_path), "the video"), (library.path(), "the library")];
         check_target(&out, &sources)?;
         let stop = Stop::on_signal()?;
-        let mut feed = Feed::start(client.library()?, selected, self.min_confidence, &stop);
-        match self.format.data() {
-            Some(format) => write(format, &out, &subject, &mut feed)?,
-            None => draw(&mut library, &video, &subject, &out, &mut feed, &stop)?,
+        let mut detections =
+            LibraryDetections::start(client.library()?, selection, self.min_confidence, &stop);
+        match self.format {
+            Format::Video => draw(&mut library, &video, &info, &out, &mut detections, &stop)?,
+            format => write(format, &out, &info, &mut detections)?,
         }
         let exported = Exported {
             format: self.format,
             file: out,
             video_id: video.id,
-            job_id: subject.job_id,
-            detections: feed.n_read(),
+            job_id: info.job_id,
+            detections: detections.n_read(),
         };
         if is_stdout {
             notify(format!("{} detections", exported.detections));
@@ -113,10 +105,15 @@ impl Args {
 }
 
 /// Writes the detections to a file, or to standard output for `-`.
-fn write(format: Format, target: &Path, subject: &Subject, feed: &mut Feed) -> Outcome<()> {
-    let mut out = Out::create(target)?;
-    let written = format.write(&mut out, subject, feed, &Out::scratch_of(target));
-    written.and_then(|()| out.keep()).map_err(|failure| match failure.kind {
+fn write(
+    format: Format,
+    target: &Path,
+    info: &ExportInfo,
+    detections: &mut LibraryDetections,
+) -> Outcome<()> {
+    let mut out = Output::create(target)?;
+    let written = format.write(&mut out, info, detections, &Output::scratch_of(target));
+    written.and_then(|()| out.commit()).map_err(|failure| match failure.kind {
         Kind::Interrupted => failure,
         _ => failure.context(format!("cannot write {}", target.display())),
     })
@@ -126,33 +123,32 @@ fn write(format: Format, target: &Path, subject: &Subject, feed: &mut Feed) -> O
 fn draw(
     library: &mut Library,
     row: &Video,
-    subject: &Subject,
+    info: &ExportInfo,
     out: &Path,
-    feed: &mut Feed,
+    detections: &mut LibraryDetections,
     stop: &Stop,
 ) -> Outcome<()> {
     let (_, video) = videos::open_unchanged(library, row)?;
     let annotation = Annotation {
         tools: &Tools::find()?,
         video: &video,
-        range: 0..subject.tracked_until.unwrap_or(u64::MAX).min(video.n_frames()),
-        every: subject.every as u64,
-        prompts: &subject.prompts,
+        range: 0..info.tracked_until.unwrap_or(u64::MAX).min(video.n_frames()),
+        every: info.sample_interval as u64,
+        prompts: &info.prompts,
     };
-    annotation.write(out, feed, stop)
+    annotation.write(out, detections, stop)
 }
 
 /// The video's name with the format's extension; the file is in the working folder.
-fn default_name(format: FormatArg, subject: &Subject) -> PathBuf {
-    let stem = Path::new(&subject.video_name).file_stem().unwrap_or_default().to_string_lossy();
-    let extension = format.data().map_or(ANNOTATED, Format::extension);
-    PathBuf::from(format!("{stem}.{extension}"))
+fn default_name(format: Format, info: &ExportInfo) -> PathBuf {
+    let stem = Path::new(&info.video_name).file_stem().unwrap_or_default().to_string_lossy();
+    PathBuf::from(format!("{stem}.{}", format.extension()))
 }
 
 /// Summary of a finished export.
 #[derive(Debug, Serialize)]
 struct Exported {
-    format: FormatArg,
+    format: Format,
     file: PathBuf,
     video_id: i64,
     job_id: Option<String>,

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::Context;
 use client::failure::{Failure, Outcome};
-use client::import::{Imported, Options, Waiting, import, waiting};
-use client::job_id;
+use client::import::{ImportOptions, Imported, PendingImports, import, pending_imports};
+use client::parse_job_id;
 use client::progress::Progress;
 use client::terminal::{notify, printable};
 
@@ -37,10 +37,10 @@ impl Args {
         let context = Context::new(json)?;
         let client = &context.client;
         let mut library = client.library()?;
-        let options = Options { delete_video: self.delete_video, into_video: self.into_video };
-        let Waiting { ids, unreadable, trouble: mut failures } = match &self.job_id {
-            Some(id) => Waiting { ids: vec![job_id(id)?], ..Waiting::default() },
-            None => context.block_on(waiting(client))?,
+        let options = ImportOptions { delete_video: self.delete_video, into_video: self.into_video };
+        let PendingImports { ids, unreadable, bucket_errors: mut failures } = match &self.job_id {
+            Some(id) => PendingImports { ids: vec![parse_job_id(id)?], ..PendingImports::default() },
+            None => context.block_on(pending_imports(client))?,
         };
         unreadable.iter().for_each(|manifest| notify(printable(&format!("skipped {manifest}"))));
         let bar = Mutex::new(Progress::transfer("downloading results"));

@@ -6,7 +6,7 @@ use jobs::JobId;
 use serde::Serialize;
 
 use client::failure::Outcome;
-use client::job_id;
+use client::parse_job_id;
 use client::terminal::printable;
 
 use super::Context;
@@ -21,14 +21,14 @@ pub(super) struct Args {
 impl Args {
     pub(super) fn run(self, json: bool) -> Outcome<()> {
         let context = Context::new(json)?;
-        let id = job_id(&self.job_id)?;
+        let id = parse_job_id(&self.job_id)?;
         let logs = context.block_on(collect(&context, &id))?;
         context.print(&logs)
     }
 }
 
 async fn collect(context: &Context, id: &JobId) -> Outcome<Logs> {
-    let (admin, manifest) = context.client.find(id).await?;
+    let (admin, manifest) = context.client.find_job(id).await?;
     let attempts = admin.logs(id).await?.into_iter().map(|(key, bytes)| AttemptLog {
         key,
         lines: String::from_utf8_lossy(&bytes).lines().map(printable).collect(),

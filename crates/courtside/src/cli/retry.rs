@@ -1,8 +1,8 @@
 //! `courtside retry`.
 
-use client::changes::{self, Retried};
 use client::failure::Outcome;
-use client::job_id;
+use client::job_actions::{self, Retried};
+use client::parse_job_id;
 
 use super::{Context, JobChange};
 
@@ -18,11 +18,11 @@ pub(super) struct Args {
 impl Args {
     pub(super) fn run(self, json: bool) -> Outcome<()> {
         let context = Context::new(json)?;
-        let id = job_id(&self.job_id)?;
+        let id = parse_job_id(&self.job_id)?;
         let mut library = context.client.library()?;
-        let status = match context.block_on(changes::retry(&context.client, &mut library, &id))? {
-            Retried::Waits(manifest) => manifest.status.to_string(),
-            Retried::Upload(submission) => {
+        let status = match context.block_on(job_actions::retry(&context.client, &mut library, &id))? {
+            Retried::Queued(manifest) => manifest.status.to_string(),
+            Retried::NeedsUpload(submission) => {
                 super::submit::upload(&context, &mut library, *submission)?;
                 jobs::Status::Pending.to_string()
             }

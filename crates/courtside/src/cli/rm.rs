@@ -1,8 +1,8 @@
 //! `courtside rm`.
 
-use client::changes;
 use client::failure::Outcome;
-use client::job_id;
+use client::job_actions;
+use client::parse_job_id;
 
 use super::{Context, JobChange};
 
@@ -25,12 +25,12 @@ pub(super) struct Args {
 impl Args {
     pub(super) fn run(self, json: bool) -> Outcome<()> {
         let context = Context::new(json)?;
-        let id = job_id(&self.job_id)?;
+        let id = parse_job_id(&self.job_id)?;
         let mut library = context.client.library()?;
-        let removed = context.block_on(changes::remove(&context.client, &mut library, &id, self.force));
+        let removed = context.block_on(job_actions::remove(&context.client, &mut library, &id, self.force));
         match removed {
             // An earlier `rm` without --detections already removed it from the bucket.
-            Err(failure) if self.detections && changes::is_unknown(&failure) => {}
+            Err(failure) if self.detections && client::is_unknown_job(&failure) => {}
             removed => removed?,
         }
         if self.detections {

@@ -28,17 +28,17 @@ impl Args {
     pub(super) fn run(self, json: bool) -> Outcome<()> {
         let context = Context::new(json)?;
         let mut library = context.client.library()?;
-        let requested = self.job_id.as_deref().map(client::job_id).transpose()?;
+        let requested = self.job_id.as_deref().map(client::parse_job_id).transpose()?;
         let stop = if self.watch { Stop::on_signal()? } else { Stop::default() };
         context.block_on(async {
             let mut watcher = Watcher::new(&context.client)?;
             loop {
-                let mut overview = watcher.look(&mut library).await?;
+                let mut overview = watcher.poll(&mut library).await?;
                 if let Some(id) = &requested {
                     overview.jobs.retain(|job| job.job_id == id.as_str());
-                    if overview.jobs.is_empty() && overview.trouble.is_empty() {
+                    if overview.jobs.is_empty() && overview.bucket_errors.is_empty() {
                         // Fails with the error and hint for an unknown job.
-                        context.client.find(id).await?;
+                        context.client.find_job(id).await?;
                     }
                 }
                 if self.watch {
@@ -46,8 +46,8 @@ impl Args {
                 }
                 let is_open = context.print_while_open(&Table(&overview))?;
                 // The last failure determines the exit code; --watch only shows failures.
-                let last = if self.watch { None } else { overview.trouble.pop() };
-                overview.trouble.iter().for_each(notify);
+                let last = if self.watch { None } else { overview.bucket_errors.pop() };
+                overview.bucket_errors.iter().for_each(notify);
                 if !self.watch || !is_open {
                     return last.map_or(Ok(()), Err);
                 }

@@ -4,14 +4,15 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use clap::ValueEnum;
-use jobs::manifest::{DEFAULT_CONFIDENCE, DEFAULT_MAX_ATTEMPTS, Parameters, Target};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use jobs::manifest::{DEFAULT_MAX_ATTEMPTS, Target};
 use serde::Serialize;
 use store::Library;
 
 use super::Context;
 use client::estimate::{self, Estimate};
 use client::failure::{Failure, Kind, Outcome};
+use client::parameters::RequestedParameters;
 use client::progress::Progress;
 use client::submit::{Submission, Submitted, prepare, send};
 use client::videos;
@@ -29,8 +30,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "ID")]
     video_id: Option<i64>,
     /// Where to run the job [default: cloud if R2 is configured]
-    #[arg(long, value_enum)]
-    target: Option<TargetArg>,
+    #[arg(long, value_parser = target_parser())]
+    target: Option<Target>,
     /// Fail the job after this many failed attempts
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_ATTEMPTS, value_parser = clap::value_parser!(u32).range(1..))]
     max_attempts: u32,
@@ -60,22 +61,14 @@ pub(super) struct Args {
     fps: Option<f64>,
 }
 
-/// Values of `--target`.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum TargetArg {
-    /// On this machine (`courtside worker --local`)
-    Local,
-    /// On a machine that serves the R2 bucket (`courtside worker --cloud`)
-    Cloud,
-}
-
-impl From<TargetArg> for Target {
-    fn from(arg: TargetArg) -> Self {
-        match arg {
-            TargetArg::Local => Self::Local,
-            TargetArg::Cloud => Self::Cloud,
-        }
-    }
+/// Parses `--target`.
+fn target_parser() -> impl TypedValueParser<Value = Target> {
+    let values = [
+        PossibleValue::new("local").help("On this machine (`courtside worker --local`)"),
+        PossibleValue::new("cloud")
+            .help("On a machine that serves the R2 bucket (`courtside worker --cloud`)"),
+    ];
+    PossibleValuesParser::new(values).try_map(|name| name.parse::<Target>())
 }
 
 impl Args {
@@ -90,20 +83,19 @@ impl Args {
                 return Err(Failure::msg(Kind::Failed, "no video given").hint("name a file or --video-id"));
             }
         };
-        let confidence = self.confidence_threshold.or(client.settings.confidence_threshold);
-        let parameters = Parameters {
-            sample_interval: self.sample_interval,
-            confidence_threshold: confidence.unwrap_or(DEFAULT_CONFIDENCE),
-            prompt: self.prompt.or_else(|| client.settings.prompt.clone()),
+        let requested = RequestedParameters {
+            sample_interval: Some(self.sample_interval),
+            confidence_threshold: self.confidence_threshold,
+            prompt: self.prompt,
             max_seconds: self.max_seconds,
-            ..Parameters::default()
         };
+        let parameters = requested.resolve(&client.settings);
         if self.dry_run {
-            let given = estimate::Given { price_per_hour: self.price_per_hour, fps: self.fps };
-            return context.print(&Estimate::of(&mut library, video_id, &parameters, given)?);
+            let given = estimate::EstimateInputs { price_per_hour: self.price_per_hour, fps: self.fps };
+            return context.print(&Estimate::new(&mut library, video_id, &parameters, given)?);
         }
-        let target = self.target.map(Target::from);
-        let submission = Submission { video_id, target, parameters, max_attempts: self.max_attempts };
+        let submission =
+            Submission { video_id, target: self.target, parameters, max_attempts: self.max_attempts };
         context.print(&Report(upload(&context, &mut library, submission)?))
     }
 }

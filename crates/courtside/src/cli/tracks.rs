@@ -25,7 +25,7 @@ impl Args {
         let context = Context::new(json)?;
         let library = context.client.library()?;
         let select = match self.what.parse() {
-            Ok(id) => DetectionScope::Video(videos::known(&library, id)?.id),
+            Ok(id) => DetectionScope::Video(videos::find(&library, id)?.id),
             Err(_) if library.import_of(&self.what)?.is_some() => DetectionScope::Job(&self.what),
             Err(_) => {
                 let message = format!("the library has no results of job {}", self.what);

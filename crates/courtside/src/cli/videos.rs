@@ -68,10 +68,10 @@ impl Args {
                 context.print(&Videos { videos: page.items.into_iter().map(Row::new).collect() })
             }
             Action::Show { id } => {
-                context.print(&Videos { videos: vec![Row::new(videos::known(&library, id)?)] })
+                context.print(&Videos { videos: vec![Row::new(videos::find(&library, id)?)] })
             }
             Action::Rm { id, force } => {
-                videos::known(&library, id)?;
+                videos::find(&library, id)?;
                 let removed = library.remove_video(id, force)?;
                 context.print(&Removed {
                     video_id: id,

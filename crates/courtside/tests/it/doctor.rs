@@ -159,7 +159,7 @@ fn invalid_settings_stop_only_the_checks_that_need_them() {
     let mut command = doctor(&sandbox);
     command.env("R2_ACCESS_KEY_ID", "id").env("R2_SECRET_ACCESS_KEY", SECRET);
     let checks = examine(command, 3);
-    assert_check(&checks, "settings fail", &["R2_ACCOUNT_ID", "or none of the R2_ settings"]);
+    assert_check(&checks, "settings fail", &["R2_ACCOUNT_ID", "or unset all R2_ settings"]);
     assert_check(&checks, "ffmpeg ok", &[]);
     assert_check(&checks, "model ok", &[]);
 }

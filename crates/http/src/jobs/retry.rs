@@ -47,7 +47,7 @@ async fn reopen(app: &AppState, id: JobId) -> ApiResult<()> {
     let retried = app.client.with_buckets(move |client| async move {
         job_actions::retry(&client, &mut client.library()?, &id).await
     });
-    if let Retried::Upload(submission) = retried.await? {
+    if let Retried::NeedsUpload(submission) = retried.await? {
         submit(app, *submission).await?;
     }
     Ok(())

@@ -118,7 +118,7 @@ pub(super) fn write(path: &Path, header: &CheckpointHeader, session: &[u8]) -> O
     let json = serde_json::to_string(header).map_err(|e| failed(e.into()))?;
     let mut file = AtomicFile::create(path)?;
     write!(file, "{MAGIC}\n{json}\n").and_then(|()| file.write_all(session)).map_err(failed)?;
-    file.keep()
+    file.commit()
 }
 
 /// Reads a checkpoint of this run: the header and the tracker's state. `None` if the file does not exist.

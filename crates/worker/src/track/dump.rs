@@ -72,6 +72,6 @@ impl Dump {
         let mut data = self.data.into_inner().map_err(|e| failed(e.into_error()))?;
         data.seek(SeekFrom::Start(0)).map_err(failed)?;
         std::io::copy(&mut data, &mut file).map_err(failed)?;
-        file.keep()
+        file.commit()
     }
 }

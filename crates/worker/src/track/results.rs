@@ -52,7 +52,7 @@ pub fn write_results(
         .map_err(failed)?;
     }
     let (file, summary) = writer.finish().map_err(failed)?;
-    file.keep()?;
+    file.commit()?;
     Ok(summary)
 }
 

@@ -170,8 +170,8 @@ impl Spool {
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub fn exported(&mut self) -> Outcome<impl Iterator<Item = Outcome<export::Detection>> + use<>> {
-        let exported = |d: SpoolRecord| export::Detection {
+    pub fn exported(&mut self) -> Outcome<impl Iterator<Item = Outcome<export::ExportDetection>> + use<>> {
+        let exported = |d: SpoolRecord| export::ExportDetection {
             frame: d.frame as i64,
             track_id: d.track_id as i64,
             prompt: d.prompt,

@@ -103,7 +103,7 @@ fn image(out: &mut (dyn Write + Send), info: &ExportInfo, frame: i64) -> std::io
 fn image_frames(info: &ExportInfo, with_detections: Vec<i64>) -> Vec<i64> {
     let Some(end) = info.tracked_until else { return with_detections };
     let mut frames = with_detections;
-    frames.extend((0..end).step_by(info.every.max(1)).map(|frame| frame as i64));
+    frames.extend((0..end).step_by(info.sample_interval.max(1)).map(|frame| frame as i64));
     frames.sort_unstable();
     frames.dedup();
     frames

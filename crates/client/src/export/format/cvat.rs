@@ -75,7 +75,7 @@ fn write_track(
     shapes: &mut dyn Iterator<Item = std::io::Result<Shape>>,
 ) -> std::io::Result<u64> {
     let label = info.prompts.first().map(|p| escaped(p)).unwrap_or_default();
-    let interval = i64::try_from(info.every.max(1)).unwrap_or(1);
+    let interval = i64::try_from(info.sample_interval.max(1)).unwrap_or(1);
     let mut previous: Option<Shape> = None;
     let mut n_duplicates = 0;
     writeln!(out, "  <track id=\"{id}\" label=\"{label}\" source=\"auto\">")?;

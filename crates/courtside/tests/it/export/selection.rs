@@ -28,9 +28,9 @@ fn a_video_with_several_jobs_exports_the_latest_import() {
     assert_eq!((output.json()["detections"].as_u64(), output.stderr.as_str()), (Some(5), ""));
     let ids = String::from_utf8(sandbox.read("final.csv")).unwrap();
     assert!(ids.lines().skip(1).all(|line| line.starts_with("job-2,")), "{ids}");
-    export(&["--job", "job-3"]).expect(1, &["video 1 has 2 imported jobs, and job-3 is none of them"]);
+    export(&["--job", "job-3"]).expect(1, &["job-3 is not one of the 2 imported jobs of video 1"]);
     let args = ["export", "job-1", "--format", "csv", "--job", "job-2"];
-    sandbox.run(&args).expect(1, &["job-1 is a job already", "leave --job out"]);
+    sandbox.run(&args).expect(1, &["job-1 is already a job", "omit --job"]);
     assert_eq!(stored(&sandbox, "job-1"), new);
 }
 

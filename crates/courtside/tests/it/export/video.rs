@@ -63,7 +63,7 @@ fn a_missing_or_changed_video_is_an_error() {
     let export = ["export", "1", "--format", "video"];
     sandbox.run(&export).expect(1, &["game.mp4 changed since it was added", "videos add"]);
     std::fs::remove_file(sandbox.path("game.mp4")).unwrap();
-    sandbox.run(&export).expect(1, &["is not there any more"]);
+    sandbox.run(&export).expect(1, &["does not exist"]);
     // Data formats do not need the video file.
     sandbox.run(&["export", "1", "--format", "csv"]).expect(0, &[]);
     assert!(!sandbox.path("game.annotated.mp4").exists());

@@ -52,7 +52,7 @@ fn a_missing_or_changed_video_is_reported() {
     let video = machine.sandbox.path("game.mkv");
     let bytes = std::fs::read(&video).unwrap();
     std::fs::remove_file(&video).unwrap();
-    machine.run(&["submit", "--video-id", "1"]).expect(1, &["not there any more", "videos add"]);
+    machine.run(&["submit", "--video-id", "1"]).expect(1, &["does not exist", "videos add"]);
     wide().video(&machine.sandbox, 9, "game.mkv");
     machine.run(&["submit", "--video-id", "1"]).expect(1, &["changed since it was added", "videos add"]);
     // The new content is added as another video.
