@@ -98,7 +98,10 @@ fn prints_one_line_per_check_and_a_hint() {
         lines[1],
         "FAIL  model        the model folder /nowhere (from CLOUD_MODEL_PATH) does not exist"
     );
-    assert_eq!(lines[2].trim_start(), "hint: it is the folder that holds config.json and model.safetensors");
+    assert_eq!(
+        lines[2].trim_start(),
+        "hint: name the folder that contains config.json and model.safetensors"
+    );
     assert!(lines[3..].iter().any(|line| line.starts_with("ok    database ")), "{}", output.stdout);
 }
 
@@ -245,7 +248,11 @@ fn fails_with_invalid_or_insufficient_credentials() {
     server.set_access(Access::ReadOnly);
     let checks = examine(with_bucket(&sandbox, &server), 4);
     assert_check(&checks, "bucket ok", &["readable"]);
-    assert_check(&checks, "bucket fail", &["denied permission to write probe/", "the rights of that key"]);
+    assert_check(
+        &checks,
+        "bucket fail",
+        &["denied permission to write probe/", "the permissions of that key"],
+    );
 }
 
 #[test]
@@ -300,7 +307,7 @@ fn fails_if_the_database_cannot_be_opened() {
     conn.execute("UPDATE courtside_schema SET version = 99", []).unwrap();
     drop(conn);
     let checks = examine(doctor(&sandbox), 3);
-    assert_check(&checks, "database fail", &["newer courtside", "99"]);
+    assert_check(&checks, "database fail", &["newer version of courtside", "99"]);
     assert_eq!(not_ok(&checks), ["database fail"]);
     sandbox.write("notes.txt", "not a database, but long enough to look like one".repeat(40));
     let mut command = doctor(&sandbox);

@@ -105,7 +105,7 @@ fn a_full_disk_keeps_earlier_results() {
     let with_checkpoint = [&args[..], &["--checkpoint", "c"]].concat();
     // A block has 512 bytes. The detections need more than one block, the results more than two.
     for (blocks, args, word) in [
-        (1, &args[..], "cannot write detections beside tracks.json"),
+        (1, &args[..], "cannot write detections next to tracks.json"),
         (2, &args[..], "cannot write tracks.json"),
         (1, &with_checkpoint[..], "cannot write c.detections"),
         (2, &with_checkpoint[..], "cannot write c\n"),

@@ -107,5 +107,5 @@ fn refuses_to_start_with_invalid_options() {
     sandbox.run(&["serve", "--port", "0", "--cors-origin", "https://a/b"]).expect(3, &["--cors-origin"]);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    sandbox.run(&["serve", "--port", &port]).expect(1, &["cannot listen at 127.0.0.1", "--port"]);
+    sandbox.run(&["serve", "--port", &port]).expect(1, &["cannot listen on 127.0.0.1", "--port"]);
 }
