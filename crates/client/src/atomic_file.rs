@@ -60,7 +60,7 @@ impl NewFile {
         Ok(Self { folder: folder.to_owned(), inner })
     }
 
-    /// Appends bytes.
+    /// Appends `bytes` to the temporary file; they are not synced to disk.
     pub fn append(&mut self, bytes: &[u8]) -> Outcome<()> {
         self.inner.write_all(bytes).map_err(|e| cannot("write", self.inner.path(), e))
     }

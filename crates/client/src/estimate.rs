@@ -10,7 +10,7 @@ use crate::failure::{Failure, Kind, Outcome};
 use crate::progress::clock;
 use crate::videos;
 
-/// Key under which the library remembers the last price.
+/// Key of the last price in the settings of the library.
 const PRICE_KEY: &str = "price_per_hour";
 /// Seconds of rented time besides tracking: boot, model loading, transfers. An allowance, not a measurement.
 const OVERHEAD_SECONDS: f64 = 300.0;
@@ -38,7 +38,7 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// Estimates a job of a video. Remembers the price in the library.
+    /// Estimates a job of a video. Stores the price in the library.
     ///
     /// # Errors
     /// If a parameter, the price or the speed is out of range, or the video cannot be opened.

@@ -138,7 +138,7 @@ async fn remove_without_manifest(
             false => Err(needs_force(id, "is not uploaded yet")),
         },
         Some(row) if row.has_failed_upload() => submit::abandon(client, library, &row).await,
-        // Only the library knows it: another program wrote the row, or the job was removed before.
+        // The job is only in the library: another program wrote the row, or the job was removed before.
         _ => Err(unknown),
     }
 }

@@ -1,9 +1,10 @@
 //! The laptop side of Courtside: the library (SQLite) on one side, the buckets on the other.
 //!
 //! The command line and the HTTP server are both thin layers over this crate, which holds every rule they share:
-//! [settings], what a [job](parameters) may ask for, [submitting](submit), [importing](import), the
-//! [state of every job](overview), [cancelling and retrying](job_actions), and [export]. It knows no tensors and no
-//! HTTP server. The worker uses its general parts: failures, progress, stopping, atomic files, export formats.
+//! [settings], the allowed [parameters of a job](parameters), [submitting](submit), [importing](import), the
+//! [state of every job](overview), [cancelling and retrying](job_actions), and [export]. It contains neither
+//! tensor code nor an HTTP server. The worker uses its general parts: failures, progress, stopping, atomic files,
+//! export formats.
 
 pub mod atomic_file;
 pub mod estimate;

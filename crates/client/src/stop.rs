@@ -38,7 +38,7 @@ impl Stop {
         Self(self.0.child_token())
     }
 
-    /// Requests a stop.
+    /// Requests a stop, as the first signal does. Repeating it changes nothing.
     pub fn request(&self) {
         self.0.cancel();
     }

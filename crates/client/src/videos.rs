@@ -78,7 +78,7 @@ fn compare(library: &mut Library, row: &Row, path: &Path) -> Outcome<(Row, Optio
     if is_same_file(&row.file, &now) && row.n_frames.is_some() {
         return Ok((row.clone(), Some(video)));
     }
-    // The analyzer app records nothing about the file: accept the one that is there now.
+    // The analyzer app stores neither size nor hash of the file: accept the file as it is now.
     let is_unknown = row.file.size_bytes.is_none();
     let is_same_content = row.file.size_bytes == now.size_bytes
         && match &row.file.sha256 {

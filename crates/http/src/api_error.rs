@@ -40,7 +40,7 @@ pub(crate) struct FieldError {
 }
 
 impl FieldError {
-    /// A fault of the parameter `name` in `location` (`path`, `query` or `body`). An empty name stands for
+    /// A fault of the parameter `name` in `location` (`path`, `query` or `body`). An empty name means
     /// all of it.
     pub(crate) fn new(location: &str, name: &str, kind: &'static str, msg: impl Into<String>) -> Self {
         let loc = [location, name].into_iter().filter(|part| !part.is_empty()).map(str::to_owned).collect();
@@ -48,7 +48,7 @@ impl FieldError {
     }
 }
 
-/// An error response.
+/// An error response: its status, an additional header and the JSON body.
 #[derive(Debug)]
 pub(crate) struct ApiError {
     status: StatusCode,

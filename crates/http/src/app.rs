@@ -1,4 +1,4 @@
-//! The state that handlers and background tasks share. It knows neither of them.
+//! The state that handlers and background tasks share. It depends on neither of them.
 
 use std::sync::Arc;
 

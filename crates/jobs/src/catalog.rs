@@ -16,7 +16,7 @@ use crate::index::{self, Indexed, MAX_MISSING};
 use crate::keys::{JOBS, JobId};
 use crate::manifest::{MAX_MANIFEST_BYTES, Manifest};
 
-/// Manifests read concurrently.
+/// Number of manifests read concurrently in a refresh.
 const CONCURRENCY: usize = 32;
 
 /// A job as it was at the last refresh.

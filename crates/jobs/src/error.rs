@@ -26,7 +26,7 @@ pub enum Error {
         location: String,
         /// What was requested, such as "write jobs/a.json".
         action: String,
-        /// The server's message.
+        /// What the server reported.
         detail: String,
     },
     /// The bucket does not exist.
@@ -74,7 +74,7 @@ pub enum Error {
     Unreadable {
         /// Key of the manifest.
         key: String,
-        /// The parse error.
+        /// What the JSON parser reported.
         detail: String,
     },
     /// The job does not exist.
@@ -107,7 +107,7 @@ pub enum Error {
     /// A local video file changed while it was uploaded.
     #[error("{} changed while it was uploaded", path.display())]
     FileChanged {
-        /// The local file.
+        /// Path of the local video.
         path: PathBuf,
     },
     /// A setting of the bucket is invalid.

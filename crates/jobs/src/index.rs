@@ -46,7 +46,7 @@ pub(crate) async fn load(bucket: &dyn Bucket) -> HashMap<JobId, Indexed> {
     jobs.into_iter().map(|entry| (entry.manifest.job_id.clone(), entry)).collect()
 }
 
-/// Replaces the index.
+/// Replaces the index with these jobs, unconditionally: the last writer wins.
 pub(crate) async fn save(bucket: &dyn Bucket, finished: Vec<Indexed>) -> Result<()> {
     let index = Layout { layout: LAYOUT, jobs: finished };
     let body = serde_json::to_vec(&index).unwrap_or_default();

@@ -11,11 +11,11 @@ const MAX_ID: usize = 128;
 /// Longest key, in bytes. R2's own limit is 1,024.
 const MAX_KEY: usize = 512;
 
-/// Prefix of manifests.
+/// Prefix of manifests, one per job.
 pub const JOBS: &str = "jobs/";
 /// Prefix of uploaded videos.
 pub const VIDEOS: &str = "videos/";
-/// Prefix of results.
+/// Prefix of results files, at most one per job.
 pub const RESULTS: &str = "results/";
 /// Key of the cache of finished manifests.
 pub const INDEX: &str = "index/jobs.json";
@@ -36,7 +36,7 @@ pub struct InvalidName {
 }
 
 impl JobId {
-    /// Validates a string.
+    /// Checks that `text` is a valid id.
     pub fn new(text: impl Into<String>) -> Result<Self, InvalidName> {
         let text = text.into();
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
@@ -57,17 +57,17 @@ impl JobId {
         &self.0
     }
 
-    /// `jobs/{id}.json`, the manifest.
+    /// `jobs/{id}.json`, the key of the manifest.
     pub fn manifest_key(&self) -> String {
         format!("{JOBS}{self}.json")
     }
 
-    /// `status/{id}.json`, the status object.
+    /// `status/{id}.json`, the key of the status object.
     pub fn status_key(&self) -> String {
         format!("status/{self}.json")
     }
 
-    /// `results/{id}.json`, the results.
+    /// `results/{id}.json`, the key of the results file.
     pub fn results_key(&self) -> String {
         format!("{RESULTS}{self}.json")
     }

@@ -98,7 +98,7 @@
 //! # Attempts
 //!
 //! An attempt that died or failed counts in `failures`. After `max_attempts` failures (default 3) the job is
-//! `failed` with the last reason. A released attempt (the worker was told to stop) does not count. `attempt`
+//! `failed` with the last reason. A released attempt (the worker was asked to stop) does not count. `attempt`
 //! only grows: it is the fencing token.
 
 pub mod admin;

@@ -109,8 +109,8 @@ impl ManifestStore {
     }
 
     /// Writes a manifest and finds out whether the write took effect. A refusal may be the echo of an earlier
-    /// try whose response was lost, and a failed request may have been executed; only reading the manifest
-    /// back can tell.
+    /// try whose response was lost, and a failed request may have been executed; only reading the
+    /// manifest back shows which.
     async fn write(&self, next: &Manifest, condition: Condition<'_>) -> Result<WriteOutcome> {
         let key = next.job_id.manifest_key();
         let body = bytes::Bytes::from(next.to_bytes());

@@ -126,7 +126,7 @@ pub fn checkpoint(current: &Manifest, claim_id: &str, at: &Checkpoint, now: Offs
     write(next)
 }
 
-/// Completes a job.
+/// Marks the job of this claim as completed, with its results. Repeating it changes nothing.
 pub fn complete(
     current: &Manifest,
     claim_id: &str,
@@ -299,7 +299,7 @@ mod tests {
         assert_eq!(complete(&completed, "a", &results(), 9, NOW), Decision::Already);
         let done = written(mark_imported(&completed, NOW));
         assert_eq!(mark_imported(&done, NOW), Decision::Already);
-        // If the former owner asks again after the import, it still learns that the job is completed.
+        // If the former owner retries after the import, it is still informed that the job is completed.
         assert_eq!(complete(&done, "a", &results(), 9, NOW), Decision::Already);
     }
 

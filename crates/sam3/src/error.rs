@@ -71,7 +71,7 @@ impl Error {
     /// Whether the device ran out of memory. Smaller batches may succeed.
     pub fn is_out_of_memory(&self) -> bool {
         let Self::Tensor(error) = self else { return false };
-        // The library wraps the error codes of the driver, of cuBLAS and of Metal in errors of its own.
+        // The library wraps the error codes of the driver, of cuBLAS and of Metal in its own errors.
         const CODES: [&str; 4] = ["OUT_OF_MEMORY", "ALLOC_FAILED", "out of memory", "FailedToCreateResource"];
         let text = format!("{error:?}");
         CODES.iter().any(|code| text.contains(code))

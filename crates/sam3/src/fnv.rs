@@ -13,7 +13,7 @@ impl Default for Fnv {
 }
 
 impl Fnv {
-    /// Adds bytes.
+    /// Adds bytes one at a time, as FNV-1a is defined.
     pub(crate) fn add(self, bytes: &[u8]) -> Self {
         Self(bytes.iter().fold(self.0, |hash, &b| (hash ^ u64::from(b)).wrapping_mul(PRIME)))
     }

@@ -22,8 +22,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The crate deals in tensors and plain structs. It knows nothing about video files, buckets, databases or result
-//! formats, and the only path it takes is that of a model folder.
+//! The API consists of tensors and plain structs. The crate does not depend on video files, buckets, databases or
+//! result formats, and the only path that it takes is that of a model folder.
 
 pub mod bench;
 mod detector;

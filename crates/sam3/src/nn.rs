@@ -34,7 +34,7 @@ impl Linear {
         ops::linear(x, &self.weight, Some(&self.bias), activation)
     }
 
-    /// `residual + forward(x)`.
+    /// `residual + forward(x)`, where a GPU can fuse the sum.
     pub(crate) fn forward_onto(&self, residual: &Tensor, x: &Tensor) -> TensorResult<Tensor> {
         ops::linear_add(x, self.parameters(), residual)
     }
@@ -162,7 +162,7 @@ impl Attention {
         self.o_proj.forward(&self.attend(q, k, v, bias)?)
     }
 
-    /// `residual + forward(..)`.
+    /// `residual + forward(q, k, v, bias)`, where a GPU can fuse the sum.
     pub(crate) fn forward_onto(
         &self,
         residual: &Tensor,
@@ -244,7 +244,7 @@ impl Mlp {
         })
     }
 
-    /// `residual + forward(x)`.
+    /// `residual + forward(x)`, where a GPU can fuse the sum.
     pub(crate) fn forward_onto(&self, residual: &Tensor, x: &Tensor) -> TensorResult<Tensor> {
         self.fc2.forward_onto(residual, &self.fc1.forward_then(x, self.activation)?)
     }
@@ -292,7 +292,7 @@ impl ReluStack {
         last.forward(&x)
     }
 
-    /// `residual + forward(x)`.
+    /// `residual + forward(x)`, where a GPU can fuse the sum.
     pub(crate) fn forward_onto(&self, residual: &Tensor, x: &Tensor) -> TensorResult<Tensor> {
         let (last, x) = self.up_to_last(x)?;
         last.forward_onto(residual, &x)

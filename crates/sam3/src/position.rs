@@ -7,7 +7,7 @@ use candle_core::{Device, Result, Tensor};
 /// Temperature of every sine embedding of the model.
 const TEMPERATURE: f32 = 10_000.0;
 
-/// Wavelength divisors `temperature^(2·⌊i/2⌋/n)`.
+/// The `n` divisors `temperature^(2·⌊i/2⌋/n)`; an even index and the next odd one share theirs.
 fn wavelengths(n: usize) -> Vec<f32> {
     (0..n).map(|i| TEMPERATURE.powf((2 * (i / 2)) as f32 / n as f32)).collect()
 }

@@ -12,7 +12,7 @@ pub(crate) const PROMPT_TOKENS: usize = 32;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PromptTokens {
     pub ids: Vec<u32>,
-    /// False for padding.
+    /// False for padding, which attention ignores.
     pub is_word: Vec<bool>,
 }
 

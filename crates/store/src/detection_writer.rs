@@ -53,8 +53,8 @@ impl<'a> DetectionWriter<'a> {
     /// Adds detections, in any order. Slices of a few hundred are the most efficient.
     ///
     /// # Errors
-    /// [`StoreError::BadInput`] for an invalid detection, with its 0-based position among all that were
-    /// pushed; [`StoreError::Full`].
+    /// [`StoreError::BadInput`] for an invalid detection, with its 0-based position among all detections
+    /// pushed so far; [`StoreError::Full`].
     pub fn push(&mut self, detections: &[StoredDetection]) -> Result<()> {
         self.refuse_after_failure()?;
         let result = self.insert_batches(detections);

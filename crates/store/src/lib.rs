@@ -1,10 +1,10 @@
 //! The library database in SQLite: games, videos, jobs and detections.
 //!
-//! The command line, the worker and the HTTP server build on this crate. It knows no buckets, no
+//! The command line, the worker and the HTTP server build on this crate. It uses no buckets, no
 //! HTTP and no async runtime: every call blocks. The crate guarantees:
 //!
 //! * **The analyzer app's database stays valid for the app.** A file made by that app is used in
-//!   place. Columns and tables are added; none of the app's own are rewritten, renamed or dropped, and
+//!   place. Columns and tables are added; the app's own are never rewritten, renamed or dropped, and
 //!   its rows and `INSERT` statements stay valid. Times, enums, booleans and JSON are written as the
 //!   app writes them. A new file gets the same tables.
 //! * **An import is one transaction**, whatever its size and however it ends. If the process is killed,

@@ -1,4 +1,4 @@
-//! Small settings that are remembered in the database, such as the price of a GPU hour.
+//! Small settings that are stored in the database, such as the price of a GPU hour.
 
 use rusqlite::OptionalExtension;
 

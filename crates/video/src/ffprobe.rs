@@ -9,7 +9,7 @@ use crate::limits::Limits;
 use crate::process::{self, FinishedChild, RunError};
 use crate::tools::Tools;
 
-/// Maximum size of an answer that is held in memory, in bytes.
+/// Maximum size of output that is held in memory, in bytes.
 const MAX_ANSWER: usize = 1 << 20;
 
 /// Runs ffprobe on a file with `options` and returns its output, which must be short.

@@ -15,7 +15,7 @@
 //!
 //! [`GrowingFile`] reads an MP4 that is still being downloaded.
 //!
-//! The crate knows nothing of models, buckets or databases.
+//! The crate does not depend on models, buckets or databases.
 //!
 //! ```no_run
 //! use video::{DecodeOptions, Limits, Tools, Video};

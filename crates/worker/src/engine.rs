@@ -42,7 +42,7 @@ pub enum WeightType {
     Bf16,
 }
 
-/// An open device.
+/// An open device, and how models on it compute.
 #[derive(Debug, Clone)]
 pub struct Engine {
     /// The device that tensors are on.

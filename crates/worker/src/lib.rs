@@ -4,7 +4,7 @@
 //! No work is lost when a worker ends, for whatever reason: its checkpoints are in the bucket, and its job is released
 //! or its lease expires. The next worker resumes from the checkpoint and produces the same bytes.
 //!
-//! The worker is given a bucket, a clock and plain options. It knows neither the user's library nor settings.
+//! The worker is given a bucket, a clock and plain options. It uses neither the user's library nor settings.
 
 mod attempt;
 pub mod engine;

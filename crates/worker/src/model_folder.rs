@@ -172,7 +172,7 @@ fn download_failure(error: HubError) -> Failure {
     }
 }
 
-/// Runs a download on a runtime of its own: commands without a bucket have none.
+/// Runs a download on its own runtime, since commands without a bucket have none.
 fn block_on<T>(work: impl Future<Output = T>) -> Outcome<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     Ok(runtime.map_err(|e| Failure::new(Kind::Failed, e).context("cannot start a download"))?.block_on(work))

@@ -18,7 +18,7 @@ pub struct WorkerOptions {
     pub is_remote: bool,
     /// Name of this worker in manifests and logs.
     pub worker_id: String,
-    /// Exit after one job, or when there is none to claim.
+    /// Exit after one job, or when no job can be claimed.
     pub once: bool,
     /// Exit after being idle this long; `None` for never.
     pub idle_exit: Option<Duration>,
@@ -30,7 +30,7 @@ pub struct WorkerOptions {
     pub allow_cpu: bool,
     /// Model folder; `None` to search the usual folders, and to download the model if none has it.
     pub model: Option<PathBuf>,
-    /// Device and arithmetic.
+    /// Device, type of the weights, and kernels.
     pub engine: EngineOptions,
     /// Largest number of tracks at the same time.
     pub max_objects: usize,
@@ -38,7 +38,7 @@ pub struct WorkerOptions {
     pub default_prompt: Option<String>,
     /// Folder for videos and checkpoints while they are needed.
     pub work_folder: PathBuf,
-    /// Time between checkpoints.
+    /// Time between the checkpoints of an attempt.
     pub checkpoint_interval: Duration,
     /// Time without a tracked frame after which an attempt fails.
     pub stall_timeout: Duration,

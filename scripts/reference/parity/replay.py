@@ -1,4 +1,4 @@
-"""Runs the reference over a fixture's clip in four ways and stores, or checks, everything it answers.
+"""Runs the reference over a fixture's clip in four ways and stores, or checks, all of its outputs.
 
 Tags: `preloaded` (all frames known beforehand, hotstart removal on), `streaming` (frame by frame), and each with
 `_kernels` (mask NMS, hole filling and sprinkle removal on). See `fixtures/README.md` for the keys.

@@ -55,7 +55,7 @@ impl ExportInfo {
     }
 }
 
-/// The frame before which a job ended, if it processed as many frames as it was asked to.
+/// The frame before which a job ended, if it processed as many frames as requested.
 fn tracked_until(video: &Video, import: &ImportRow, parameters: &Parameters) -> Option<u64> {
     let n_frames = u64::try_from(video.n_frames?).ok()?;
     let fps = video.fps.unwrap_or(0.0);
@@ -69,7 +69,7 @@ fn file_name(video: &Video) -> String {
     name.unwrap_or_else(|| format!("video-{}", video.id))
 }
 
-/// Parses `1920x1080`.
+/// Parses a resolution such as `1920x1080` into width and height.
 fn parse_size(resolution: &str) -> Option<(u32, u32)> {
     let (width, height) = resolution.split_once('x')?;
     Some((width.trim().parse().ok()?, height.trim().parse().ok()?))

@@ -24,7 +24,7 @@ use crate::{Client, target, videos};
 pub use pending::{PendingImports, pending_imports};
 use results_file::import_file;
 
-/// A completed import.
+/// The result of an import, shown to the user.
 #[derive(Debug, Clone, Serialize)]
 pub struct Imported {
     /// Id of the job.
@@ -41,7 +41,7 @@ pub struct Imported {
     pub already: bool,
 }
 
-/// Options of [`import`].
+/// What [`import`] does besides writing the results to the library.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ImportOptions {
     /// Remove the bucket's copy of the video afterwards.

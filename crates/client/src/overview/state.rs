@@ -25,29 +25,29 @@ pub enum State {
     Waiting,
     /// A worker downloads the video.
     Downloading {
-        /// Bytes downloaded.
+        /// Bytes of the video that the worker has downloaded.
         current: u64,
-        /// Size of the video in bytes.
+        /// Size of the video in bytes; `None` if unknown.
         total: Option<u64>,
     },
     /// A worker loads the model.
     Starting,
     /// A worker tracks the video.
     Tracking {
-        /// Frames tracked.
+        /// Frames tracked, including those of earlier attempts.
         current: u64,
-        /// Frames to track.
+        /// Frames to track in total; `None` if unknown.
         total: Option<u64>,
-        /// Frames per second.
+        /// Tracking speed of this attempt, in frames per second.
         fps: Option<f64>,
     },
     /// A worker uploads the results.
     Publishing,
     /// Its worker stopped sending heartbeats. Another worker takes over when the lease expires.
     Stalled {
-        /// Frames tracked.
+        /// Frames tracked, including those of earlier attempts.
         current: u64,
-        /// Frames to track.
+        /// Frames to track in total; `None` if unknown.
         total: Option<u64>,
         /// Seconds since the last heartbeat.
         silent_seconds: u64,
@@ -59,7 +59,7 @@ pub enum State {
         /// Number of detections, if the manifest has it.
         detections: Option<u64>,
     },
-    /// Every attempt failed.
+    /// Every allowed attempt failed, or one failed in a way that is not retryable.
     Failed,
     /// The user cancelled it.
     Cancelled,

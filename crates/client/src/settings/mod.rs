@@ -31,7 +31,7 @@ const SERVER: [Variable; 5] = [
 /// The settings of the program. The table of variables describes each.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// `DATABASE_URL`.
+    /// `DATABASE_URL`: the library, as a `sqlite:///` URL.
     pub database_url: String,
     /// `VIDEO_STORAGE_PATH`. Uploads are stored here, and only videos in here can be added over HTTP.
     pub video_folder: PathBuf,
@@ -39,19 +39,19 @@ pub struct Settings {
     pub cloud: BucketLocation,
     /// The bucket of local jobs: a folder next to the database.
     pub local: BucketLocation,
-    /// `CLOUD_WORKER_POLL_INTERVAL`.
+    /// `CLOUD_WORKER_POLL_INTERVAL`: time between a worker's polls of an active bucket, at least 1 s.
     pub poll: Duration,
-    /// `WORKER_IDLE_SHUTDOWN`; `None` for never.
+    /// `WORKER_IDLE_SHUTDOWN`: how long a worker is idle before it exits; `None` for never.
     pub idle_exit: Option<Duration>,
-    /// `SINGLE_JOB`.
+    /// `SINGLE_JOB`: whether a worker exits after one job.
     pub single_job: bool,
-    /// `WORKER_MODE`.
+    /// `WORKER_MODE`: the jobs that a worker processes; `None` for cloud jobs if an S3 server is configured.
     pub worker_mode: Option<Target>,
-    /// `WORKER_ID`.
+    /// `WORKER_ID`: name of the worker; `None` for the host name and a random suffix.
     pub worker_id: Option<String>,
-    /// `SAM3_PROMPT`.
+    /// `SAM3_PROMPT`: prompt of jobs that are submitted without one; `None` for the protocol's default.
     pub prompt: Option<String>,
-    /// `SAM3_CONFIDENCE_THRESHOLD`, 0 to 1.
+    /// `SAM3_CONFIDENCE_THRESHOLD`: lowest confidence in results, 0 to 1; `None` for the default.
     pub confidence_threshold: Option<f64>,
     /// `COURTSIDE_TOKEN`, which HTTP clients must send.
     pub token: Option<Secret>,

@@ -58,9 +58,9 @@ impl Variable {
 /// The value of a variable that is unset or empty. Displays as Markdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DefaultValue {
-    /// Nothing.
+    /// No value: the setting stays unset.
     Unset,
-    /// This value.
+    /// This value, which is parsed like one that the user sets.
     Value(&'static str),
     /// This value, which another part of the program applies.
     AppliedLater(&'static str),
@@ -87,17 +87,17 @@ pub enum Part {
     Library,
     /// Defaults for submitted jobs.
     Jobs,
-    /// `courtside worker`.
+    /// Defaults for `courtside worker`.
     Worker,
     /// Finding and downloading the model.
     Model,
-    /// `courtside serve`.
+    /// The HTTP server, `courtside serve`.
     Http,
     /// Logging, ffmpeg, reproducible results, threads.
     Program,
     /// Variables of the operating system.
     System,
-    /// Running the tests.
+    /// Running the tests; the program itself does not read them.
     Tests,
 }
 

@@ -42,7 +42,6 @@ pub(super) struct EngineArgs {
     pub(super) kernels: KernelsArg,
 }
 
-/// Values of `--kernels`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum KernelsArg {
     /// Courtside's own kernels if they pass a check on this GPU at start, otherwise those of the libraries
@@ -53,7 +52,6 @@ pub(super) enum KernelsArg {
     Fused,
 }
 
-/// Values of `--weights`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum WeightsArg {
     /// 4 bytes per weight

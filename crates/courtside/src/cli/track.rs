@@ -98,7 +98,6 @@ pub(super) struct Args {
     engine: EngineArgs,
 }
 
-/// Values of `--mode`.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum ModeArg {
     /// After a delay of a few frames, without tracks that turned out to be wrong
@@ -107,7 +106,6 @@ enum ModeArg {
     Streaming,
 }
 
-/// Values of `--compat`.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum CompatArg {
     /// The Python implementation, with flaws that affect users fixed

@@ -19,7 +19,7 @@ use crate::shapes::job::JobBody;
 pub(crate) enum JobView {
     /// The job as JSON.
     Job {
-        /// A serialized [`JobBody`].
+        /// The [`JobBody`], serialized once for all followers.
         json: String,
         /// Whether the job has ended, which makes this the last view.
         is_finished: bool,

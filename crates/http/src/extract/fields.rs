@@ -15,7 +15,7 @@ pub(crate) trait FromFields: Sized {
 /// Named values of a query string or a JSON object, and the faults found in them so far.
 #[derive(Debug)]
 pub(crate) struct Fields {
-    /// `query` or `body`.
+    /// `query` or `body`, the first part of each fault's `loc`.
     location: &'static str,
     values: Map<String, Value>,
     errors: Vec<FieldError>,

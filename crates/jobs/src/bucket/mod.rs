@@ -38,9 +38,9 @@ impl fmt::Display for ETag {
 /// A complete object, as [`Bucket::get`] returns it.
 #[derive(Debug, Clone)]
 pub struct Object {
-    /// The object's content.
+    /// Content, at most as long as the caller's limit.
     pub bytes: Bytes,
-    /// The version that was read.
+    /// Version that was read, for a later [`Condition::Is`].
     pub etag: ETag,
 }
 
@@ -58,7 +58,7 @@ pub struct Entry {
 /// The condition under which an object is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition<'a> {
-    /// Write unconditionally.
+    /// Create the object or replace any version of it.
     Always,
     /// Only if the object does not exist (`If-None-Match: *`, RFC 9110 §13.1.2).
     Absent,

@@ -13,7 +13,7 @@ use crate::error::Result;
 pub struct Secret(String);
 
 impl Secret {
-    /// Wraps a string.
+    /// Wraps a key or token, to keep it out of `Debug` output.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }

@@ -33,7 +33,7 @@ const NEVER_NULL: [&str; 7] = ["schema", "rev", "write_id", "attempt", "failures
 /// Events kept in a manifest; the oldest are dropped.
 const MAX_EVENTS: usize = 40;
 
-/// The manifest `jobs/{job_id}.json`.
+/// The content of `jobs/{job_id}.json`: the state of a job, and how to process its video.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Id of the job.
@@ -69,7 +69,7 @@ pub struct Manifest {
     /// Schema version of the fields below; see [`SCHEMA`].
     #[serde(default = "first_schema")]
     pub schema: u32,
-    /// Number of writes.
+    /// Number of writes so far. Each write adds one.
     #[serde(default)]
     pub rev: u64,
     /// Random id of the last write.

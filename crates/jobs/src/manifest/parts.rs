@@ -42,7 +42,7 @@ pub struct Heartbeat {
 pub struct StoredObject {
     /// Key of the object.
     pub key: String,
-    /// Expected size.
+    /// Expected size of the object.
     pub size_bytes: u64,
     /// Expected SHA-256, in hexadecimal.
     pub sha256: String,

@@ -58,7 +58,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// Both targets.
+    /// Both targets, for commands that search both buckets.
     pub const ALL: [Self; 2] = [Self::Local, Self::Cloud];
 
     /// The spelling in manifests, settings and requests.

@@ -10,11 +10,11 @@ use sha2::{Digest, Sha256};
 /// The compression of a results file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Codec {
-    /// Not compressed.
+    /// Plain JSON, without compression.
     Plain,
-    /// RFC 1952, with one or more members.
+    /// Gzip (RFC 1952), with one or more members.
     Gzip,
-    /// RFC 8878, with one or more frames.
+    /// Zstandard (RFC 8878), with one or more frames.
     Zstd,
 }
 

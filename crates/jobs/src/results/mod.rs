@@ -105,7 +105,7 @@ pub struct ResultsSummary {
     pub size_bytes: u64,
     /// SHA-256 of the stored file, in lower-case hexadecimal.
     pub sha256: String,
-    /// Number of detections.
+    /// Number of detections in the file.
     pub n_detections: u64,
 }
 
@@ -122,7 +122,7 @@ pub struct Expected {
     pub size_bytes: Option<u64>,
     /// SHA-256 of the stored file, in hexadecimal.
     pub sha256: Option<String>,
-    /// Number of detections.
+    /// Number of detections in the file.
     pub n_detections: Option<u64>,
 }
 

@@ -74,7 +74,7 @@ pub enum Problem {
     Damaged {
         /// The compression that was detected.
         codec: Codec,
-        /// The decompressor's message.
+        /// What the decompressor reported.
         detail: String,
     },
     /// A token, a nesting depth or the decompressed size exceeds its limit; the message says which.
@@ -171,9 +171,9 @@ fn frame_range(n_frames: Option<u64>) -> String {
 /// A [`ReadError`] from the layers below the batches.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// See [`ReadError::Io`].
+    /// Becomes [`ReadError::Io`]: the input could not be read.
     Io(std::io::Error),
-    /// See [`ReadError::Invalid`].
+    /// Becomes [`ReadError::Invalid`]: what is wrong, and where.
     Invalid(Problem, Position),
 }
 

@@ -23,8 +23,8 @@ const MAX_SHOWN_ID_BYTES: usize = 100;
 /// Reads a results file and passes its detections to `batch` in the file's order, at most [`BATCH`] at a
 /// time.
 ///
-/// `input` is plain JSON, gzip or zstd, detected by its first bytes. It is read in large pieces and needs no
-/// buffer of its own. Memory use is a few megabytes, or about a dozen for zstd with the largest window.
+/// `input` is plain JSON, gzip or zstd, detected by its first bytes. It is read in large pieces and need not
+/// be buffered. Memory use is a few megabytes, or about a dozen for zstd with the largest window.
 ///
 /// # Errors
 /// If the input cannot be read, differs from `expected`, violates the contract, or if `batch` fails. The

@@ -16,7 +16,7 @@ const BUFFER: usize = 1 << 16;
 const STANDARD_FIELDS: [&str; 5] = ["job_id", "video_id", "completed_at", "frames_processed", "detections"];
 
 /// Writes a results file. The file is incomplete until [`finish`](Self::finish) is called, so it should not
-/// be visible to readers before. The output needs no buffer of its own.
+/// be visible to readers before. The output need not be buffered.
 #[must_use = "the file is incomplete without `finish`"]
 pub struct ResultsWriter<W: Write> {
     output: W,

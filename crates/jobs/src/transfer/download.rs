@@ -13,7 +13,7 @@ use super::{DownloadProgress, FileDigest, OnDownloadProgress, in_background, wri
 use crate::bucket::{Bucket, BulkTransfer, ETag, FolderBucket, PartStore};
 use crate::error::{Error, Result};
 
-/// Bytes per request.
+/// Bytes requested by one ranged GET.
 const RANGE_BYTES: u64 = 16 << 20;
 /// Requests in flight at the same time.
 const CONCURRENCY: usize = 8;

@@ -27,7 +27,7 @@ const CONCURRENCY: usize = 4;
 /// How often the journal is synced to disk.
 const SYNC_EVERY: Duration = Duration::from_secs(2);
 
-/// What to upload.
+/// A local file to upload, and where to.
 #[derive(Debug)]
 pub struct Upload<'a> {
     /// The bucket to upload to.

@@ -35,7 +35,7 @@ struct Arguments {
     /// Inject faults only for keys with this prefix.
     #[arg(long, default_value = "")]
     faults_prefix: String,
-    /// Longest random delay.
+    /// Longest random delay, in milliseconds.
     #[arg(long, default_value_t = 1000)]
     max_delay_ms: u64,
     /// Seed of the random faults: the same seed and the same requests give the same faults.
@@ -76,7 +76,7 @@ fn main() {
     }
 }
 
-/// Parses `name=probability,…`.
+/// Parses `--faults`: `name=probability` pairs separated by commas.
 fn parse_faults(text: &str) -> Result<RandomFaults, String> {
     let mut faults = RandomFaults::default();
     for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {

@@ -46,7 +46,7 @@ impl Conditions {
         self.match_holds(Some(etag), true)
     }
 
-    /// Whether `If-None-Match` holds.
+    /// Whether `If-None-Match` holds, or is not set. `etag` is `None` if there is no object.
     pub(crate) fn none_match_holds(&self, etag: Option<&str>) -> bool {
         !self.if_none_match.as_deref().is_some_and(|tags| matches(tags, etag, true))
     }

@@ -16,7 +16,7 @@ use super::log::Op;
 pub struct Call {
     /// Number of the request in the log.
     pub seq: u64,
-    /// The requested operation.
+    /// S3 operation, derived from method, path and query.
     pub op: Op,
     /// Key of the object; for a list, the prefix.
     pub key: String,
@@ -108,25 +108,25 @@ pub struct RandomFaults {
     pub ops: Vec<Op>,
     /// Prefix of the keys that may fail; all if empty.
     pub key_prefix: String,
-    /// Probability of [`Fault::Drop`].
+    /// Probability of [`Fault::Drop`]: no response, not executed.
     pub drop: f64,
-    /// Probability of [`Fault::ServerError`].
+    /// Probability of [`Fault::ServerError`]: status 500, not executed.
     pub server_error: f64,
-    /// Probability of [`Fault::SlowDown`].
+    /// Probability of [`Fault::SlowDown`]: status 503, not executed.
     pub slow_down: f64,
-    /// Probability of [`Fault::Hang`].
+    /// Probability of [`Fault::Hang`]: never a response, not executed.
     pub hang: f64,
-    /// Probability of [`Fault::CommitThenError`].
+    /// Probability of [`Fault::CommitThenError`]: executed, status 500.
     pub commit_then_error: f64,
-    /// Probability of [`Fault::CommitThenDrop`].
+    /// Probability of [`Fault::CommitThenDrop`]: executed, no response.
     pub commit_then_drop: f64,
-    /// Probability of [`Fault::CommitThenHang`].
+    /// Probability of [`Fault::CommitThenHang`]: executed, never a response.
     pub commit_then_hang: f64,
-    /// Probability of [`Fault::Corrupt`].
+    /// Probability of [`Fault::Corrupt`]: one byte of the body is changed.
     pub corrupt: f64,
     /// Probability of [`Fault::Truncate`] to an empty body.
     pub truncate: f64,
-    /// Probability of [`Fault::Delay`].
+    /// Probability of [`Fault::Delay`]: executed up to [`Self::max_delay`] late.
     pub delay: f64,
     /// Longest delay; delays are distributed uniformly from 0.
     pub max_delay: Duration,

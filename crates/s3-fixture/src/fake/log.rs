@@ -9,33 +9,33 @@ use tokio::sync::watch;
 /// The S3 operation of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Op {
-    /// `GET /bucket?location`
+    /// `GET /bucket?location`: the bucket's region
     GetBucketLocation,
-    /// `HEAD /bucket`
+    /// `HEAD /bucket`: whether the bucket exists
     HeadBucket,
     /// `GET /bucket?list-type=2`: one page
     ListObjects,
-    /// `GET /bucket/key`
+    /// `GET /bucket/key`: all bytes or a `Range`
     GetObject,
-    /// `HEAD /bucket/key`
+    /// `HEAD /bucket/key`: size and entity tag
     HeadObject,
-    /// `PUT /bucket/key`
+    /// `PUT /bucket/key`: create or replace, with optional conditions
     PutObject,
-    /// `DELETE /bucket/key`
+    /// `DELETE /bucket/key`: succeeds if the object is missing, too
     DeleteObject,
-    /// `POST /bucket?delete`
+    /// `POST /bucket?delete`: up to 1,000 keys
     DeleteObjects,
-    /// `POST /bucket/key?uploads`
+    /// `POST /bucket/key?uploads`: returns an upload id
     CreateMultipartUpload,
-    /// `PUT /bucket/key?partNumber&uploadId`
+    /// `PUT /bucket/key?partNumber&uploadId`: one part
     UploadPart,
-    /// `POST /bucket/key?uploadId`
+    /// `POST /bucket/key?uploadId`: joins the parts into the object
     CompleteMultipartUpload,
-    /// `DELETE /bucket/key?uploadId`
+    /// `DELETE /bucket/key?uploadId`: discards the parts
     AbortMultipartUpload,
-    /// `GET /bucket/key?uploadId`
+    /// `GET /bucket/key?uploadId`: the uploaded parts
     ListParts,
-    /// Anything else; rejected with 501.
+    /// Any other request; rejected with 501.
     Unknown,
 }
 
@@ -85,7 +85,7 @@ impl Op {
 pub struct Entry {
     /// Number of the request, from 0 at the server's first start; never reset.
     pub seq: u64,
-    /// The requested operation.
+    /// S3 operation, derived from method, path and query.
     pub op: Op,
     /// Key of the object; for a list, the prefix.
     pub key: String,

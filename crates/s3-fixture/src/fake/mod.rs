@@ -41,7 +41,7 @@ use self::shared::Shared;
 use self::store::Hashed;
 use crate::Connection;
 
-/// Options of [`FakeR2::start_with`].
+/// What [`FakeR2::start_with`] serves, and where.
 #[derive(Clone, Debug)]
 pub struct FakeR2Options {
     /// Port on loopback; 0 for any free port.
@@ -74,7 +74,7 @@ enum State {
     Running(Running),
     /// The port is reserved, but the server does not listen.
     Stopped(TcpSocket),
-    /// Starting or stopping.
+    /// Placeholder while the server starts or stops.
     Changing,
 }
 

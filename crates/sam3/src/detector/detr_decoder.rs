@@ -144,7 +144,7 @@ pub(crate) struct Memory<'a> {
     pub bias: &'a Tensor,
 }
 
-/// `Sam3DetrDecoderLayer`: post-norm.
+/// Reference: `Sam3DetrDecoderLayer`. Post-norm: each sublayer is followed by a norm.
 pub(crate) struct Layer {
     self_attn: Attention,
     self_attn_layer_norm: LayerNorm,

@@ -38,7 +38,7 @@ impl DetrEncoder {
     }
 }
 
-/// `Sam3DetrEncoderLayer`: pre-norm.
+/// Reference: `Sam3DetrEncoderLayer`. Pre-norm: the input of each sublayer is normalized.
 pub(crate) struct Layer {
     layer_norm1: LayerNorm,
     self_attn: Attention,

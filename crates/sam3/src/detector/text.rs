@@ -92,7 +92,7 @@ fn causal_mask(is_word: &[bool], device: &Device) -> TensorResult<Tensor> {
     Tensor::from_vec(data, (1, 1, n, n), device)
 }
 
-/// `CLIPEncoderLayer`.
+/// Reference: `CLIPEncoderLayer`. Pre-norm: the input of each sublayer is normalized.
 pub(crate) struct Layer {
     self_attn: Attention,
     layer_norm1: LayerNorm,

@@ -65,7 +65,7 @@ impl Family {
         std::iter::once(key.to_owned()).chain(doubled)
     }
 
-    /// The name that the engine knows a stored tensor by; the inverse of [`Self::stored_names`].
+    /// The name of a stored tensor inside the engine; the inverse of [`Self::stored_names`].
     pub(super) fn engine_name(self, stored: &str) -> String {
         let Self::Sam3 = self;
         stored.replacen("tracker_model.tracker_model.", "tracker_model.", 1)

@@ -131,13 +131,13 @@ pub(crate) fn take_flops() -> u64 {
 /// The activation function after a linear layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Activation {
-    /// The identity.
+    /// The identity: no activation.
     None,
-    /// `max(x, 0)`.
+    /// `max(x, 0)`, element by element.
     Relu,
     /// Exact GELU, with the error function.
     Gelu,
-    /// Logistic function.
+    /// Logistic function, `1 / (1 + exp(-x))`.
     Sigmoid,
 }
 

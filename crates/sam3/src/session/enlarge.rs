@@ -25,7 +25,7 @@ impl Enlarger {
         let (x0, x1) = span(&self.columns, left, right);
         let (rows, columns, width) = (&self.rows[y0..y1], &self.columns[x0..x1], x1 - x0);
         if width == 0 {
-            return None; // the frame is so small that none of its pixels is there
+            return None; // the frame is too small to have a pixel in this part
         }
         let (first, last) = (rows.first()?.first(), rows.last()?);
         let sources = logits[first * self.side..].chunks_exact(self.side);

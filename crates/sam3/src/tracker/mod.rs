@@ -4,8 +4,8 @@
 //! a memory for each object ([`per_object`]). [`Tracker`] is the family's weights, immutable and shared between
 //! sessions; [`Memory`] is what one session remembers.
 //!
-//! A session speaks to its tracker in rows only: row i of a [`Memory`], of [`Rows`] and of the session's own list is
-//! the same track. How a family stores memories, and how many objects it computes together, is its own business.
+//! Sessions and trackers exchange rows: row i of a [`Memory`], of [`Rows`] and of the session's own list is
+//! the same track. How a family stores memories, and how many objects it computes together, is internal to the family.
 //! The order of calls on a frame is [`Tracker::propagate`], [`Tracker::remember`], [`Tracker::birth`],
 //! [`Memory::forget`]. A session makes them on a clone of its memory, which is cheap, and keeps the clone only if the
 //! complete frame succeeds.

@@ -58,7 +58,7 @@ impl PartialLink {
         Self { path, exists: OnceLock::new() }
     }
 
-    /// The link, once the beginning and the end of the file are there. `None` before, and on file systems without
+    /// The link, once the beginning and the end of the file are downloaded. `None` before, and on file systems without
     /// hard links: tracking then begins when the file is complete.
     fn path(&self, download: DownloadProgress<'_>) -> Option<PathBuf> {
         if !download.has_end || download.prefix == 0 {

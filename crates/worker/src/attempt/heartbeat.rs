@@ -39,7 +39,7 @@ impl RunningAttempt<'_> {
     }
 }
 
-/// Sleeps for a time; forever if there is none.
+/// Sleeps for `time`; `None` means forever.
 async fn sleep_or_never(time: Option<Duration>) {
     match time {
         Some(time) => tokio::time::sleep(time).await,

@@ -20,7 +20,7 @@ pub(super) struct Snapshot {
     detections: PathBuf,
     /// Source frame to resume at.
     pub(super) next_frame: u64,
-    /// Frames tracked.
+    /// Frames tracked up to this checkpoint.
     pub(super) n_frames: u64,
     /// Number of the checkpoint within the attempt, from 1.
     pub(super) seq: u64,
@@ -75,7 +75,7 @@ struct State {
 }
 
 impl Outbox {
-    /// Replaces the snapshot.
+    /// Offers a snapshot for upload, in place of any earlier one.
     pub(super) fn put(&self, snapshot: Snapshot) {
         self.0.send_modify(|state| state.snapshot = Some(snapshot));
     }
@@ -85,7 +85,7 @@ impl Outbox {
         self.0.send_modify(|state| state.snapshot = None);
     }
 
-    /// Marks the end: no more snapshots follow. The last one is still returned.
+    /// Closes the outbox: no more snapshots follow. A waiting snapshot is still returned.
     pub(super) fn close(&self) {
         self.0.send_modify(|state| state.is_closed = true);
     }

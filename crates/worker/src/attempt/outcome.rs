@@ -23,18 +23,18 @@ pub(crate) enum AttemptOutcome {
 /// Why an attempt did not complete its job.
 #[derive(Debug)]
 pub(super) enum AttemptError {
-    /// The worker was told to stop.
+    /// The worker was asked to stop.
     Stopped,
     /// The job was claimed by another worker, cancelled or removed.
     LeaseLost(Refusal),
-    /// The attempt failed.
+    /// The attempt failed. It counts as a failure of the job.
     Failed {
-        /// What happened.
+        /// What failed, for the manifest and the log.
         reason: String,
         /// Whether another attempt may succeed.
         retryable: bool,
     },
-    /// A thread does not return.
+    /// The attempt failed for this reason, and one of its threads does not return.
     Hung(String),
     /// This worker's settings do not work for any job: the job is released, and the worker exits.
     Misconfigured(Failure),

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 pub(super) struct AttemptProgress(Arc<watch::Sender<Heartbeat>>);
 
 impl AttemptProgress {
-    /// The first stage.
+    /// Enters the first stage, before the size of the video is known.
     pub(super) fn start_download(&self) {
         self.set(Stage::Downloading, 0, None, None);
     }
@@ -42,7 +42,7 @@ impl AttemptProgress {
         self.0.send_replace(Heartbeat { seq: 0, stage, current, total, fps });
     }
 
-    /// The latest state.
+    /// The latest stage and progress, for the next heartbeat.
     pub(super) fn get(&self) -> Heartbeat {
         self.0.borrow().clone()
     }

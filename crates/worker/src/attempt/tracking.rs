@@ -35,7 +35,7 @@ pub(super) struct TrackingStep<'a> {
 }
 
 impl TrackingStep<'_> {
-    /// Tracks on a thread of its own. `None` if it was stopped.
+    /// Tracks the video on a separate thread. `None` if the run was stopped.
     pub(super) async fn run(
         &self,
         request: &TrackRequest,

@@ -36,7 +36,7 @@ pub(super) struct RemoteFile {
 pub(super) struct HubClient {
     /// For content: follows redirects.
     content: Client,
-    /// For metadata, which only the hub's own answer has: follows none.
+    /// For metadata, which only the hub's own response has: follows no redirects.
     metadata: Client,
     /// Address of the repository.
     base: String,
@@ -149,7 +149,7 @@ fn truncate(output: &File, partial: &Path) -> Result<u64, HubError> {
     Ok(0)
 }
 
-/// Where an answer redirects to, if that is on the same host.
+/// Where a response redirects to, if that is on the same host.
 fn relative_redirect(response: &Response) -> Option<String> {
     let location = response.headers().get(LOCATION).filter(|_| response.status().is_redirection())?;
     location.to_str().ok().filter(|to| to.starts_with('/') && !to.starts_with("//")).map(str::to_owned)
@@ -171,7 +171,7 @@ fn remote_file(headers: &HeaderMap) -> Result<RemoteFile, HubError> {
     Ok(RemoteFile { commit, etag, size_bytes })
 }
 
-/// First byte of a partial answer: `bytes 5-9/10` starts at 5.
+/// First byte of a partial response: `bytes 5-9/10` starts at 5.
 fn range_start(headers: &HeaderMap) -> Option<u64> {
     let range = headers.get(CONTENT_RANGE)?.to_str().ok()?;
     range.strip_prefix("bytes ")?.split('-').next()?.parse().ok()

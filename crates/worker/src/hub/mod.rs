@@ -35,10 +35,10 @@ pub(crate) enum HubError {
     /// The server refused the request.
     #[error("the server answered {0}")]
     Status(StatusCode),
-    /// There was no usable answer.
+    /// The request ended without a usable response.
     #[error("the request failed")]
     Request(#[source] reqwest::Error),
-    /// The answer ended early.
+    /// The response ended early.
     #[error("the connection was lost after {n_bytes} of {size_bytes} bytes")]
     Interrupted {
         /// Bytes of the file that are on disk.
@@ -49,23 +49,23 @@ pub(crate) enum HubError {
         #[source]
         source: Option<reqwest::Error>,
     },
-    /// The answer lacks a header that the protocol requires, or its value is not usable.
+    /// The response lacks a header that the protocol requires, or its value is not usable.
     #[error("the server's answer has no usable {0} header")]
     Header(&'static str),
     /// The complete file has another SHA-256 than the hub announced.
     #[error("the downloaded file is corrupt: its SHA-256 is not {sha256}")]
     Corrupt {
-        /// The announced hash.
+        /// SHA-256 that the hub announced, in hexadecimal.
         sha256: String,
     },
-    /// A file of the cache.
+    /// A file of the cache could not be read or written.
     #[error("cannot {action} {}", path.display())]
     File {
-        /// What failed.
+        /// The operation that failed, such as "write".
         action: &'static str,
-        /// The file or folder.
+        /// File or folder in the cache.
         path: PathBuf,
-        /// Why.
+        /// The operating system's error.
         #[source]
         source: std::io::Error,
     },

@@ -14,7 +14,7 @@ pub(crate) struct HubSettings {
 }
 
 impl HubSettings {
-    /// Reads the environment.
+    /// Reads the `HF_…` variables; an empty one is treated as unset.
     pub(crate) fn from_env() -> Self {
         let cache = cache_folder();
         let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_owned());

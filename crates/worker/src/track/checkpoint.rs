@@ -19,7 +19,7 @@ const MAGIC: &str = "courtside checkpoint 1";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct RunIdentity {
     pub video: VideoIdentity,
-    /// First source frame.
+    /// First source frame of the range.
     pub from: u64,
     /// Source frame after the last.
     pub to: u64,
@@ -77,7 +77,7 @@ pub(super) struct RunPosition {
     pub waiting: Vec<u64>,
     /// Source frame to resume at.
     pub next_frame: u64,
-    /// Frames tracked.
+    /// Frames tracked so far, by this and earlier processes.
     pub n_frames: u64,
     /// Detections in the spool.
     pub n_detections: u64,

@@ -12,7 +12,7 @@ use client::failure::{Failure, Kind, Outcome};
 pub(super) struct ResultLabels {
     /// `track-` and the name of the video file.
     pub(super) job_id: String,
-    /// RFC 3339.
+    /// Time in RFC 3339, from the video file or `SOURCE_DATE_EPOCH`.
     pub(super) completed_at: String,
 }
 

@@ -26,7 +26,7 @@ pub struct SavedCheckpoint<'a> {
     pub spool_bytes: u64,
     /// Source frame to resume at.
     pub next_frame: u64,
-    /// Frames tracked.
+    /// Frames tracked up to this checkpoint.
     pub n_frames: u64,
 }
 
@@ -44,5 +44,5 @@ pub trait RunObserver {
     }
 }
 
-/// Ignores all reports.
+/// Ignores all reports, for runs without an observer.
 impl RunObserver for () {}

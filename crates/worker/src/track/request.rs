@@ -30,9 +30,9 @@ pub struct TrackRequest {
     pub dump: Option<PathBuf>,
     /// Checkpoint to resume from and to write. `None` for a run that cannot be resumed.
     pub checkpoint: Option<PathBuf>,
-    /// Time between checkpoints.
+    /// Time between checkpoints; not used without [`Self::checkpoint`].
     pub checkpoint_interval: Duration,
-    /// First source frame.
+    /// First source frame to track, from 0.
     pub from: u64,
     /// Last source frame; `None` for the video's last.
     pub to: Option<u64>,

@@ -36,7 +36,7 @@ pub struct RunSummary {
     pub frames_processed: u64,
     /// Frames of the range that could not be decoded.
     pub frames_missing: u64,
-    /// Number of detections.
+    /// Number of detections of all tracks.
     pub detections: u64,
     /// Seconds that this process tracked.
     pub seconds: f64,

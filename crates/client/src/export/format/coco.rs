@@ -1,6 +1,6 @@
 //! COCO detection JSON (<https://cocodataset.org/#format-data>) with the fields that trackers add.
 //!
-//! An image is a frame: every tracked frame where the library knows which those are, so that frames without
+//! An image is a frame: every tracked frame if the library records which those are, so that frames without
 //! detections are evaluated too; otherwise every frame with a detection. An image's `id` is the frame number from 1,
 //! because evaluators treat 0 as "none"; `frame_id` is the number from 0, and `file_name` is CVAT's name for the
 //! frame. An annotation has `track_id` and `score` in addition to the format's own fields; its `attributes` make

@@ -24,9 +24,9 @@ pub(super) type WriteDetections =
 /// What a file contains.
 #[derive(Clone, Copy)]
 pub(super) enum Content {
-    /// Text.
+    /// UTF-8 text, which can also be written to a terminal.
     Text(WriteDetections),
-    /// Binary data.
+    /// Binary data, which is never written to a terminal.
     #[cfg_attr(not(feature = "parquet"), expect(dead_code, reason = "parquet is the only binary format"))]
     Binary(WriteDetections),
     /// A video, which needs the source video besides the detections.

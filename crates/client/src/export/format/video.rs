@@ -17,9 +17,9 @@ pub(super) const SPEC: Spec = Spec { name: "video", extension: "annotated.mp4", 
 
 /// An annotated copy of a video, before its detections are drawn.
 pub struct Annotation<'a> {
-    /// The ffmpeg programs.
+    /// The ffmpeg programs that decode the source and encode the copy.
     pub tools: &'a Tools,
-    /// The source video.
+    /// The source video, opened by the caller.
     pub video: &'a Video,
     /// Source frames to copy.
     pub range: std::ops::Range<u64>,
@@ -70,7 +70,7 @@ impl Annotation<'_> {
     }
 }
 
-/// Groups detections by frame, for a reader that asks for ascending frames.
+/// Groups detections by frame, for a reader that requests frames in ascending order.
 struct BoxesByFrame<I> {
     rest: I,
     next: Option<ExportDetection>,

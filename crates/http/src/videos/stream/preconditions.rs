@@ -18,7 +18,7 @@ pub(super) struct FileVersion {
 /// The outcome of a request's conditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Precondition {
-    /// Send the content.
+    /// Every condition holds: send the content.
     Passed,
     /// The client has this version already: 304.
     NotModified,

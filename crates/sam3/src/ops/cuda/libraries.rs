@@ -8,7 +8,7 @@ use libloading::Library as Loaded;
 
 use super::symbols::{LIBRARIES, Library};
 
-/// Number of stubs.
+/// Number of stubs: the functions of all [`LIBRARIES`].
 const N_STUBS: usize = {
     let (mut n, mut i) = (0, 0);
     while i < LIBRARIES.len() {

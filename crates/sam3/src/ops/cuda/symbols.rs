@@ -3,7 +3,7 @@
 //!
 //! A function that is called but not listed here is an undefined symbol at link time: add it.
 
-/// A CUDA library.
+/// A CUDA library and the functions that the program calls.
 pub(crate) struct Library {
     /// Its name and how to install it, for messages.
     pub(crate) what: &'static str,

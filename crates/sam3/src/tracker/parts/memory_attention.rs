@@ -71,7 +71,7 @@ impl MemoryAttention {
     }
 }
 
-/// `Sam3TrackerVideoMemoryAttentionLayer`: pre-norm.
+/// Reference: `Sam3TrackerVideoMemoryAttentionLayer`. Pre-norm: the input of each sublayer is normalized.
 pub(crate) struct Layer {
     self_attn: RotarySelfAttention,
     cross_attn_image: CrossAttention,

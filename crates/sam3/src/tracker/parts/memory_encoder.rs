@@ -88,7 +88,7 @@ impl MaskDownsampler {
     }
 }
 
-/// `Sam3TrackerVideoMemoryFuserCXBlock` (ConvNeXt, arXiv:2201.03545).
+/// Reference: `Sam3TrackerVideoMemoryFuserCXBlock`, a ConvNeXt block (arXiv:2201.03545) with layer scale.
 struct FuserBlock {
     depthwise_weight: Tensor,
     depthwise_bias: Tensor,

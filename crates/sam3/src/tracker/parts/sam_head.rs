@@ -278,7 +278,7 @@ fn cross(cfg: &SamHeadConfig, w: &Weights) -> Result<Attention> {
     Attention::new(cfg.hidden_size, inner, cfg.num_attention_heads, w)
 }
 
-/// `Sam3TrackerVideoTwoWayAttentionBlock`: post-norm.
+/// Reference: `Sam3TrackerVideoTwoWayAttentionBlock`. Post-norm: each sublayer is followed by a norm.
 struct TwoWayBlock {
     self_attn: Attention,
     layer_norm1: LayerNorm,

@@ -1,4 +1,4 @@
-//! The SAM 3 tracker: every object has a memory bank of its own (reference: `Sam3TrackerVideoModel` inside
+//! The SAM 3 tracker: every object has its own memory bank (reference: `Sam3TrackerVideoModel` inside
 //! `Sam3VideoModel`).
 //!
 //! The objects of a frame are computed together, in batches of at most [`memory::BATCH_SIZE`]; an object's result does
