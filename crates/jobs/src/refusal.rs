@@ -1,6 +1,6 @@
 //! Why a transition of a job is refused.
 
-use crate::manifest::Status;
+use crate::manifest::state::Status;
 
 /// The reason for which a change to a job is refused. `Display` gives a complete phrase without the job's id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,19 +27,19 @@ pub enum Refusal {
         worker_id: String,
     },
     /// The job is finished, so it cannot be cancelled.
-    #[error("a {status} job cannot be cancelled")]
+    #[error("the job is {status} and cannot be cancelled")]
     NotCancellable {
         /// The job's current status.
         status: Status,
     },
     /// The job was completed, so it cannot be retried.
-    #[error("a {status} job cannot be retried, only a failed or cancelled one")]
+    #[error("the job is {status} and cannot be retried; only failed and cancelled jobs can")]
     NotRetryable {
         /// The job's current status.
         status: Status,
     },
     /// The job has no results to import.
-    #[error("a {status} job has nothing to import")]
+    #[error("the job is {status} and has no results to import")]
     NotImportable {
         /// The job's current status.
         status: Status,

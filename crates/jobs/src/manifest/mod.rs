@@ -4,7 +4,7 @@
 mod parameters;
 mod parts;
 mod stage;
-mod state;
+pub(crate) mod state;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
