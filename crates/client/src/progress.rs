@@ -43,8 +43,8 @@ impl Progress {
     fn new(what: &'static str, unit: Unit, done: u64, total: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let template = match unit {
-                Unit::Frames => "{prefix} [{bar:30}] {pos}/{len} frames  {msg}",
-                Unit::Bytes => "{prefix} [{bar:30}] {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left",
+                Unit::Frames => "{prefix} [{wide_bar}] {pos}/{len} frames  {msg}",
+                Unit::Bytes => "{prefix} [{wide_bar}] {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left",
             };
             let style =
                 ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());

@@ -1,6 +1,6 @@
 //! Submitting a video as a job: record it in the library, upload the video, create the manifest.
 //!
-//! A submission can be interrupted anywhere and resumed by repeating it: the library's [row](row) of the job records
+//! A submission can be interrupted anywhere and resumed by repeating it: the library's [row] of the job records
 //! that it is unfinished, and a journal lists the uploaded parts of the video.
 
 mod abandon;
