@@ -33,6 +33,7 @@ test: servers check
 
 check: setup
 	scripts/check_wording.py --self-test
+	scripts/check_wording.py
 	cargo fmt --all -- --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
