@@ -70,7 +70,7 @@ fn detections_without_a_job_are_exported_by_video() {
         let args = ["export", "1", "--format", format, "--out", "final.csv"];
         sandbox
             .run(&args)
-            .expect(1, &["final.csv is not written", "detection 2 of the library (frame 8, track -1)"]);
+            .expect(1, &["cannot write final.csv", "detection 2 of the library (frame 8, track -1)"]);
     }
     assert_eq!(sandbox.read("final.csv"), csv.as_bytes());
     assert!(sandbox.names().iter().all(|name| !name.contains("partial")), "{:?}", sandbox.names());
@@ -87,7 +87,7 @@ fn only_text_formats_go_to_standard_output() {
     }
     for format in ["parquet", "video"] {
         let output =
-            sandbox.run(&["export", "1", "--format", format, "--out", "-"]).expect(1, &["not text", "--out"]);
+            sandbox.run(&["export", "1", "--format", format, "--out", "-"]).expect(1, &["cannot be written to standard output", "--out"]);
         assert_eq!(output.stdout, "");
     }
 }
