@@ -112,7 +112,12 @@ pub async fn remove(client: &Client, library: &mut Library, id: &JobId, force: b
         Err(failure) => return Err(failure),
     };
     if jobs::admin::is_importable(&manifest) && !force {
-        return Err(needs_force(id, "is not imported yet"));
+        let hint = format!(
+            "run `courtside import --job-id {id}` first; `courtside rm --force {id}` deletes the results for good"
+        );
+        return Err(
+            Failure::msg(Kind::Failed, format!("the results of job {id} are not imported yet")).hint(hint)
+        );
     }
     if !manifest.status.is_finished() && !force {
         return Err(needs_force(id, "is not finished"));

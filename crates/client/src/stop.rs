@@ -11,11 +11,12 @@ use crate::terminal::notify;
 pub struct Stop(CancellationToken);
 
 impl Stop {
-    /// Installs the signal handlers of the process.
+    /// Installs the signal handlers of the process. The first signal prints `notice`, which says what the command
+    /// still does before it exits; the second one exits immediately.
     ///
     /// # Errors
     /// If they were installed before: call this at most once.
-    pub fn on_signal() -> Outcome<Self> {
+    pub fn on_signal(notice: &'static str) -> Outcome<Self> {
         let stop = Self::default();
         let token = stop.0.clone();
         let hangups_ignored = ignore_hangups();
@@ -24,7 +25,7 @@ impl Stop {
                 exit_now();
             }
             token.cancel();
-            notify("finishing this frame and saving; press Ctrl-C again to exit immediately");
+            notify(format!("{notice}; press Ctrl-C again to exit immediately"));
         })
         .map_err(|e| Failure::new(Kind::Failed, e).context("cannot listen for Ctrl-C"))?;
         if hangups_ignored {

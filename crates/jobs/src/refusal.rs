@@ -27,19 +27,19 @@ pub enum Refusal {
         worker_id: String,
     },
     /// The job is finished, so it cannot be cancelled.
-    #[error("the job is {status} and cannot be cancelled")]
+    #[error("{status} jobs cannot be cancelled")]
     NotCancellable {
         /// The job's current status.
         status: Status,
     },
     /// The job was completed, so it cannot be retried.
-    #[error("the job is {status} and cannot be retried; only failed and cancelled jobs can")]
+    #[error("{status} jobs cannot be retried; only failed and cancelled jobs can")]
     NotRetryable {
         /// The job's current status.
         status: Status,
     },
     /// The job has no results to import.
-    #[error("the job is {status} and has no results to import")]
+    #[error("{status} jobs have no results to import")]
     NotImportable {
         /// The job's current status.
         status: Status,

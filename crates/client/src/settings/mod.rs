@@ -124,7 +124,7 @@ fn remote(lookup: Lookup<'_>, bucket: String) -> Outcome<Option<S3Settings>> {
         Some(url) => url,
         None => {
             let account = v::R2_ACCOUNT_ID.read(lookup)?;
-            let account = account.ok_or_else(|| missing(v::R2_ACCOUNT_ID.variable.name))?;
+            let account = account.ok_or_else(|| missing("R2_ACCOUNT_ID (or R2_ENDPOINT_URL)"))?;
             format!("https://{account}.r2.cloudflarestorage.com")
         }
     };

@@ -82,7 +82,7 @@ impl Args {
         }
         let sources = [(Path::new(&video.file_path), "the video"), (library.path(), "the library")];
         check_target(&out, &sources)?;
-        let stop = Stop::on_signal()?;
+        let stop = Stop::on_signal("stopping the export")?;
         let mut detections =
             LibraryDetections::start(client.library()?, selection, self.min_confidence, &stop);
         match self.format {

@@ -57,7 +57,7 @@ impl Args {
             max_upload_bytes: self.max_upload * GIB,
             poll: PollIntervals { jobs: client.settings.poll, ..PollIntervals::default() },
         };
-        let stop = Stop::on_signal()?;
+        let stop = Stop::on_signal("finishing the requests in progress, for at most 10 seconds")?;
         let served = runtime.block_on(async {
             let server = Server::new(client, options, stop)?;
             let (listener, address) = listen(address).await?;

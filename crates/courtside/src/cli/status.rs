@@ -29,7 +29,7 @@ impl Args {
         let context = Context::new(json)?;
         let mut library = context.client.library()?;
         let requested = self.job_id.as_deref().map(client::parse_job_id).transpose()?;
-        let stop = if self.watch { Stop::on_signal()? } else { Stop::default() };
+        let stop = if self.watch { Stop::on_signal("stopping")? } else { Stop::default() };
         context.block_on(async {
             let mut watcher = Watcher::new(&context.client)?;
             loop {

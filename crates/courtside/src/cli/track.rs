@@ -130,7 +130,7 @@ impl Args {
             notify(format!("tracking on {}", engine.describe()));
         }
         // Ctrl-C before this point ends the program immediately, since there is nothing to save.
-        let stop = Stop::on_signal()?;
+        let stop = Stop::on_signal("finishing this frame and saving")?;
         let hint = match &request.checkpoint {
             Some(_) => "run the same command again to resume",
             None => "add --checkpoint FILE to make a run resumable",

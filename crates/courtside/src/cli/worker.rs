@@ -75,7 +75,7 @@ pub(super) struct Args {
     model: ModelArgs,
     #[command(flatten)]
     engine: EngineArgs,
-    /// Allow tracking on the CPU if no GPU can be used
+    /// Track cloud jobs on the CPU if no GPU can be used (slow)
     #[arg(long, help_heading = super::model_args::HEADING)]
     allow_cpu: bool,
     /// Divide every duration of the protocol by this factor, in tests. All workers of a bucket must use the same.
@@ -92,7 +92,7 @@ impl Args {
     pub(super) fn run(self, json: bool) -> Outcome<()> {
         let context = Context::new(json)?;
         let options = self.into_options(&context);
-        let stop = Stop::on_signal()?;
+        let stop = Stop::on_signal("saving and releasing the current job")?;
         let bucket = context.client.bucket(options.target)?;
         let env = context.client.env.clone();
         let summary = context.block_on(worker::run(bucket, env, &options, &stop))?;

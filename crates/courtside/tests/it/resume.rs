@@ -95,7 +95,8 @@ fn a_killed_run_resumes_to_the_same_bytes() {
         wait_for_frames(&mut running, &sandbox, n_frames);
         running.kill();
     }
-    let summary = sandbox.run(&[&args(&model)[..], &["--json"]].concat()).expect(0, &["resuming at frame"]).json();
+    let summary =
+        sandbox.run(&[&args(&model)[..], &["--json"]].concat()).expect(0, &["resuming at frame"]).json();
     assert_eq!(summary["frames_processed"], N_FRAMES);
     assert_eq!(summary["frames_missing"], 0);
     // A run that is killed while it writes a file leaves the temporary file.

@@ -40,7 +40,7 @@ async fn imports_results_automatically() {
     let (_, manifest) = server.client.find_job(&id).await.unwrap();
     assert_eq!(manifest.status, jobs::Status::Imported);
     let refused = server.delete(&format!("/api/jobs/{job}")).await;
-    assert!(refused.detail(409).contains("is imported and cannot be cancelled"));
+    assert!(refused.detail(409).contains("imported jobs cannot be cancelled"));
     let metrics = server.get("/metrics").await.text();
     assert!(metrics.contains("courtside_imports_total 1\n"), "{metrics}");
 }

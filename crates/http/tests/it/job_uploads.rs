@@ -111,7 +111,7 @@ async fn a_failed_upload_fails_the_job_and_can_be_retried() {
     assert!(!error.contains(&bucket.connection().secret_access_key));
     assert_eq!(
         server.delete(&format!("/api/jobs/{job}")).await.detail(409),
-        format!("Job {job}: the job is failed and cannot be cancelled")
+        format!("Job {job}: failed jobs cannot be cancelled")
     );
     bucket.set_access(s3_fixture::Access::Full);
     server.post(&format!("/api/jobs/{job}/retry"), &Value::Null).await.expect(202);

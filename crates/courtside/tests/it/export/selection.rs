@@ -86,8 +86,9 @@ fn only_text_formats_go_to_standard_output() {
         assert_eq!(output.stdout.as_bytes(), sandbox.read("file"), "{format}");
     }
     for format in ["parquet", "video"] {
-        let output =
-            sandbox.run(&["export", "1", "--format", format, "--out", "-"]).expect(1, &["cannot be written to standard output", "--out"]);
+        let output = sandbox
+            .run(&["export", "1", "--format", format, "--out", "-"])
+            .expect(1, &["cannot be written to standard output", "--out"]);
         assert_eq!(output.stdout, "");
     }
 }
