@@ -137,7 +137,7 @@ fn invalid_results_are_rejected_and_kept() {
         ((r#""frame":0"#, r#""frame":14"#), "14"),
         (("[1,1,2,2]", "[1,1,-2,2]"), "-2"),
         (("0.5", "NaN"), "detections[0]"),
-        (("}]}", "}"), "end"),
+        (("}]}", "}"), "truncated"),
     ] {
         let bytes = good.replace(change.0, change.1);
         std::fs::write(machine.object("results/bad.json"), &bytes).unwrap();
