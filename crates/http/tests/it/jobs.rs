@@ -128,7 +128,7 @@ async fn a_job_shows_the_progress_of_its_worker() {
     ] {
         let detail = reply.detail(409);
         assert!(
-            detail.starts_with(&format!("Job {job}: a completed job cannot be")) && detail.contains(what),
+            detail.starts_with(&format!("Job {job}: completed jobs cannot be")) && detail.contains(what),
             "{detail}"
         );
     }

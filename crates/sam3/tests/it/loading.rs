@@ -219,7 +219,7 @@ fn invalid_prompts_are_refused() {
         (&["ball", ""][..], "is empty"),
         (&["  "], "is empty"),
         (&[long.as_str()], "the text encoder takes 32"),
-        (&[], "there is none"),
+        (&[], "no prompt"),
     ] {
         let options = SessionOptions::new(Mode::Streaming, (90, 120));
         let error = Session::new(model.clone(), prompts, options).err().expect("the prompts are refused");
