@@ -164,6 +164,7 @@ impl fmt::Display for Report<'_> {
         released.iter().try_for_each(|id| writeln!(f, "released {id}"))?;
         lost.iter()
             .try_for_each(|id| writeln!(f, "lost {id}; for its state, run `courtside status {id}`"))?;
-        writeln!(f, "{} jobs completed; {ended}", completed.len())
+        let n = completed.len();
+        writeln!(f, "{n} {} completed; {ended}", if n == 1 { "job" } else { "jobs" })
     }
 }
