@@ -1,5 +1,6 @@
 //! Named values of a query string or a JSON object, validated with the messages that Pydantic uses.
 
+use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
@@ -49,20 +50,7 @@ impl Fields {
             // Python clients may write an integer as 1.0.
             other => other.as_i64().or_else(|| exact_integer(other.as_f64()?)),
         };
-        match number {
-            Some(number) if range.contains(&number) => Some(number),
-            Some(number) if number < *range.start() => self.fault(
-                name,
-                "greater_than_equal",
-                format!("Input should be greater than or equal to {}", range.start()),
-            ),
-            Some(_) => self.fault(
-                name,
-                "less_than_equal",
-                format!("Input should be less than or equal to {}", range.end()),
-            ),
-            None => self.fault(name, "int_parsing", "Input should be a valid integer"),
-        }
+        self.within(name, number, &range, ("int_parsing", "Input should be a valid integer"))
     }
 
     /// A finite number within `range`.
@@ -72,19 +60,31 @@ impl Fields {
             Value::String(text) if self.location == "query" => text.parse().ok(),
             other => other.as_f64(),
         };
-        match number.filter(|n: &f64| n.is_finite()) {
+        let number = number.filter(|n: &f64| n.is_finite());
+        self.within(name, number, &range, ("float_parsing", "Input should be a valid number"))
+    }
+
+    /// A number that must be in `range`; `None` for a value that is not a number, which is the fault
+    /// `(kind, message)`.
+    fn within<T: PartialOrd + Display>(
+        &mut self,
+        name: &str,
+        number: Option<T>,
+        range: &RangeInclusive<T>,
+        (kind, message): (&'static str, &str),
+    ) -> Option<T> {
+        let (start, end) = (range.start(), range.end());
+        match number {
             Some(number) if range.contains(&number) => Some(number),
-            Some(number) if number < *range.start() => self.fault(
+            Some(number) if number < *start => self.fault(
                 name,
                 "greater_than_equal",
-                format!("Input should be greater than or equal to {}", range.start()),
+                format!("Input should be greater than or equal to {start}"),
             ),
-            Some(_) => self.fault(
-                name,
-                "less_than_equal",
-                format!("Input should be less than or equal to {}", range.end()),
-            ),
-            None => self.fault(name, "float_parsing", "Input should be a valid number"),
+            Some(_) => {
+                self.fault(name, "less_than_equal", format!("Input should be less than or equal to {end}"))
+            }
+            None => self.fault(name, kind, message),
         }
     }
 
