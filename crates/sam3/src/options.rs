@@ -19,19 +19,7 @@ pub enum Mode {
 
 /// How closely a session follows Hugging Face's `Sam3VideoModel` (transformers 5.23) where its behaviour is a flaw.
 ///
-/// | | [`Compat::Fixed`] (default) | [`Compat::Reference`] |
-/// |---|---|---|
-/// | on a frame where a track is born | the other tracks keep their memory of the frame | the other tracks' memory of the frame is encoded again from raw binary masks, which undoes the suppression of overlaps |
-/// | object pointers in streaming mode | always as many as configured | at most as many as frames so far, so ages are scaled differently during the first frames |
-/// | on a frame where a track is removed | each mask and score has its own id | masks and scores of later tracks move up by one id for that frame |
-/// | suppression between detections, filling of holes, removal of specks | done | skipped, as in the reference when its CUDA kernel is not installed |
-/// | object pointers of conditioning frames | only of the frames that are attended to: constant cost | of all conditioning frames: cost grows with the video |
-/// | score of a track | the tracker's confidence on this frame | the score of the detection that started the track |
-/// | box of a track | includes its last row and column | ends before its last row and column |
-/// | track without matching detections | retired after [`SessionOptions::retire_after`] frames | tracked until the video ends |
-/// | when the limit of tracks is reached | tracks unconfirmed for `hotstart_delay` frames are evicted | new detections are dropped |
-/// | mask reported where a track is reconditioned | the detection's, cleaned; none if the track is hidden | the detection's, raw |
-/// | prompts with equal tokens | tracked once | tracked once only if their text is equal |
+/// The table under "Compat" in this crate's README lists every difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Compat {
