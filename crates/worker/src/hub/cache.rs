@@ -65,7 +65,8 @@ impl RepoCache {
     pub(super) fn set_main(&self, commit: &str) -> Result<(), HubError> {
         let refs = self.folder.join("refs");
         std::fs::create_dir_all(&refs).map_err(HubError::file("create", &refs))?;
-        let path = refs.join("main");
-        std::fs::write(&path, commit).map_err(HubError::file("write", &path))
+        let (path, partial) = (refs.join("main"), refs.join("main.incomplete"));
+        std::fs::write(&partial, commit).map_err(HubError::file("write", &partial))?;
+        std::fs::rename(&partial, &path).map_err(HubError::file("write", &path))
     }
 }
