@@ -14,7 +14,10 @@ use crate::shapes::job::JobBody;
 pub(super) async fn load(app: &App, id: &JobId) -> ApiResult<JobBody> {
     let text = id.to_string();
     let row = app.client.with_library(move |_, library| Ok(library.job(&text)?)).await?;
-    let context = JobContext { upload: app.uploads.progress(id), ..job_context(app) };
+    // An upload is still listed for a moment after its row and its manifest say that the job is queued.
+    let is_uploading = row.as_ref().is_some_and(JobRow::is_uploading);
+    let upload = app.uploads.progress(id).filter(|_| is_uploading);
+    let context = JobContext { upload, ..job_context(app) };
     if let Some(row) = row.as_ref().filter(|row| row.imported || context.upload.is_some()) {
         return Ok(match app.job_cache.snapshot().jobs.get(id).filter(|_| row.imported) {
             Some(job) => from_manifest_and_row(&job.manifest, job.target, Some(row), context),
