@@ -119,7 +119,7 @@ impl From<video::VideoError> for Failure {
     fn from(error: video::VideoError) -> Self {
         use video::VideoError as E;
         let kind = match &error {
-            E::Tools(_) => Kind::Config,
+            E::Tools(_) | E::Sandbox(_) => Kind::Config,
             E::Cancelled => Kind::Interrupted,
             E::Stalled { .. } | E::Decode { .. } => Kind::Job,
             _ => Kind::Failed,

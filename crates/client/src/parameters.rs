@@ -15,6 +15,8 @@ pub struct RequestedParameters {
     pub prompt: Option<String>,
     /// Track only this many seconds from the beginning.
     pub max_seconds: Option<f64>,
+    /// Fail the job if more than this share of the frames (0 to 1) cannot be decoded.
+    pub max_missing: Option<f64>,
 }
 
 impl RequestedParameters {
@@ -27,6 +29,7 @@ impl RequestedParameters {
             confidence_threshold: confidence.unwrap_or(DEFAULT_CONFIDENCE),
             prompt: self.prompt.or_else(|| settings.prompt.clone()),
             max_seconds: self.max_seconds,
+            max_missing: self.max_missing,
             ..defaults
         }
     }

@@ -11,6 +11,8 @@ use video::{Limits, Tools, Video};
 
 use crate::atomic_file::cannot;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::progress::Progress;
+use crate::terminal::notify;
 
 /// Adds a video file to the library, or returns its row if it was added before.
 ///
@@ -28,6 +30,8 @@ pub fn add(library: &mut Library, file: &Path) -> Outcome<Row> {
     }
     let mut new = NewVideo::at(path.clone());
     let video = open(&path)?;
+    video.check_decodable()?;
+    video.warnings().iter().for_each(|warning| notify(format!("warning: {}: {warning}", file.display())));
     new.duration_seconds = Some(video.duration_s());
     new.fps = Some(video.fps());
     new.resolution = Some((video.width(), video.height()));
@@ -123,7 +127,24 @@ pub(crate) fn forget_bucket_copy(library: &mut Library, id: i64, manifest: &Mani
 }
 
 fn open(path: &Path) -> Outcome<Video> {
-    Ok(Video::open(tools()?, path, &Limits::default())?)
+    open_video(tools()?, path)
+}
+
+/// Opens a video. Shows the progress where the file must be decoded to number its frames.
+///
+/// # Errors
+/// Those of [`Video::open`].
+pub fn open_video(tools: &Tools, path: &Path) -> Outcome<Video> {
+    let mut progress: Option<Progress> = None;
+    let mut on_scan = |done, total| {
+        let bar = progress.get_or_insert_with(|| Progress::start("numbering frames", 0, total));
+        bar.update(done, "");
+    };
+    let opened = Video::open_with(tools, path, &Limits::default(), &mut on_scan);
+    if let Some(progress) = progress {
+        progress.finish();
+    }
+    Ok(opened?)
 }
 
 /// Finds ffmpeg and ffprobe once per process: checking their versions runs both.

@@ -125,7 +125,11 @@ impl ApiError {
     pub(crate) fn unusable_video(failure: Failure, field: &str) -> Self {
         use VideoError as V;
         let fault = if let Some(
-            V::NotVideo { .. } | V::UnsupportedCodec { .. } | V::TooLarge { .. } | V::Decode { .. },
+            V::NotVideo { .. }
+            | V::UnsupportedCodec { .. }
+            | V::UnsupportedContainer { .. }
+            | V::TooLarge { .. }
+            | V::Decode { .. },
         ) = failure.cause()
         {
             failure.message()

@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use crate::bucket::{Bucket, Condition, PutOutcome};
 use crate::error::Error;
 use crate::keys::JobId;
-use crate::manifest::{Checkpoint, Heartbeat, Manifest, ResultPointer, Stage, Timestamp};
+use crate::manifest::{Checkpoint, Heartbeat, Manifest, MissingFrames, ResultPointer, Stage, Timestamp};
 use crate::manifest_store::{ChangeOutcome, ManifestStore, OnConflict, Versioned};
 use crate::protocol::{self, Decision};
 use crate::refusal::Refusal;
@@ -35,6 +35,17 @@ pub enum LeaseError {
     /// The bucket operation failed; the worker may still own the job.
     #[error(transparent)]
     Bucket(#[from] Error),
+}
+
+/// What a worker reports about a run in addition to its results.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RunReport {
+    /// Number of frames tracked.
+    pub frames_processed: u64,
+    /// Frames that could not be decoded, if any.
+    pub missing_frames: Option<MissingFrames>,
+    /// What is unusual about the video or the results, as messages for the user.
+    pub warnings: Vec<String>,
 }
 
 /// Ownership of a job. Dropping it writes nothing; the lease then expires.
@@ -143,7 +154,7 @@ impl Lease {
         &self,
         results: &Path,
         summary: &ResultsSummary,
-        frames_processed: u64,
+        report: &RunReport,
         progress: &Heartbeat,
     ) -> Result<(), LeaseError> {
         let key = self.id.results_key();
@@ -178,8 +189,10 @@ impl Lease {
                         sha256: summary.sha256.clone(),
                         detections: summary.n_detections,
                         attempt: self.attempt,
+                        missing_frames: report.missing_frames.clone(),
+                        warnings: report.warnings.clone(),
                     };
-                    return self.complete(&result, frames_processed).await;
+                    return self.complete(&result, report.frames_processed).await;
                 }
                 // Either an earlier try of this claim or another owner wrote them; the next heartbeat shows
                 // which.

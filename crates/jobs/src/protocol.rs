@@ -150,6 +150,9 @@ pub fn complete(
     next.checkpoint = None;
     next.error = None;
     next.note(format!("completed with {} detections", result.detections), now);
+    if let Some(missing) = &result.missing_frames {
+        next.note(missing.to_string(), now);
+    }
     write(next)
 }
 
@@ -284,6 +287,8 @@ mod tests {
             sha256: "00".into(),
             detections: 5,
             attempt: 1,
+            missing_frames: None,
+            warnings: Vec::new(),
         }
     }
 

@@ -28,8 +28,9 @@ const READ_AHEAD: usize = 2;
 
 /// Writes the frames `range` of `video` to `out` as an MP4 (H.264), with the boxes that `overlays`
 /// returns for each frame drawn into it, in source pixels. Timestamps are those of the source,
-/// shifted so that a range from the middle begins at zero. Sound is copied, or converted to AAC
-/// where MP4 cannot hold it. Frames lost to damage are left out.
+/// shifted so that a range from the middle begins at zero, and the shape of its pixels is kept. Sound
+/// is copied, or converted to AAC where MP4 cannot hold it. Frames lost to damage are left out. Returns
+/// what the copy lacks, as messages for the user.
 ///
 /// `progress` is called after each frame with the number of frames done and expected; breaking
 /// cancels. `out` is written atomically and replaces an existing file of that name.
@@ -45,7 +46,7 @@ pub fn annotate(
     range: Range<u64>,
     overlays: &mut dyn FnMut(u64) -> Vec<Overlay>,
     progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
-) -> Result<(), VideoError> {
+) -> Result<Vec<String>, VideoError> {
     let options = DecodeOptions { range, ..DecodeOptions::default() };
     let plan = DecodePlan::new(video, PixelLayout::I420, &options);
     let total = plan.n_requested();
@@ -56,7 +57,8 @@ pub fn annotate(
     if partial.target() == video.path() {
         return Err(VideoError::encode(out, "it is the source video; choose another name"));
     }
-    let sound = sound::streams(tools, video)?;
+    let mut warnings = Vec::new();
+    let sound = sound::streams(tools, video, partial.path(), &mut warnings)?;
     let (width, height) = plan.frame_size();
     let mut encoder = Encoder::start(tools, video, &plan, &sound, &partial)?;
     let mut done = 0;
@@ -76,5 +78,9 @@ pub fn annotate(
         return Err(VideoError::decode(video.path(), "none of the requested frames could be decoded"));
     }
     encoder.finish()?;
-    partial.keep().map_err(|source| VideoError::io(out, "cannot write", source))
+    if done < total {
+        warnings.push(format!("{} frames that could not be decoded are left out", total - done));
+    }
+    partial.keep().map_err(|source| VideoError::io(out, "cannot write", source))?;
+    Ok(warnings)
 }

@@ -4,17 +4,36 @@ use std::path::Path;
 use std::process::Command;
 
 /// Supported codecs, as ffprobe names them.
-pub(crate) const CODECS: [&str; 7] = ["h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "msmpeg4v3"];
+pub(crate) const CODECS: [&str; 13] = [
+    "h264",
+    "hevc",
+    "vp8",
+    "vp9",
+    "av1",
+    "mpeg4",
+    "msmpeg4v3",
+    "mpeg1video",
+    "mpeg2video",
+    "mjpeg",
+    "prores",
+    "dnxhd",
+    "dvvideo",
+];
 
 /// Decoders for the supported codecs, as ffmpeg names them.
-const DECODERS: &str = "h264,hevc,vp8,vp9,libdav1d,libaom-av1,av1,mpeg4,msmpeg4";
+const DECODERS: &str = "h264,hevc,vp8,vp9,libdav1d,libaom-av1,av1,mpeg4,msmpeg4,mpeg1video,mpeg2video,mjpeg,\
+     prores,dnxhd,dvvideo";
 
 /// Supported containers. Playlists and similar formats, which refer to other files, are excluded.
-const FORMATS: &str = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts";
+const FORMATS: &str = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv";
+
+/// The supported containers, for messages.
+pub(crate) const SUPPORTED: &str = "MP4, MOV, MKV, WebM, AVI, FLV, MPEG transport and program streams";
 
 /// Audio decoders allowed when sound must be converted.
 pub(crate) const AUDIO_DECODERS: &str = "aac,mp3,mp3float,mp2,mp2float,ac3,eac3,opus,libopus,vorbis,flac,alac,\
-     pcm_s16le,pcm_s16be,pcm_s24le,pcm_s32le,pcm_f32le,pcm_u8,pcm_alaw,pcm_mulaw,adpcm_ms,adpcm_ima_wav";
+     pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_u8,pcm_alaw,pcm_mulaw,\
+     pcm_dvd,pcm_bluray,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,wmav1,wmav2";
 
 /// Logs errors only, each on its own line, without collapsing repeated ones.
 pub(crate) fn quiet(command: &mut Command) -> &mut Command {
@@ -37,4 +56,9 @@ pub(crate) fn whitelist(command: &mut Command, max_pixels: u64) -> &mut Command 
 /// Allows only video decoders. Do not use it with ffprobe, which would then reject files with sound.
 pub(crate) fn video_decoders(command: &mut Command) -> &mut Command {
     command.args(["-codec_whitelist", DECODERS])
+}
+
+/// The filters that print a line for each frame of the decoder to a file descriptor of the child.
+pub(crate) fn announce_frames(descriptor: &str) -> String {
+    format!("metadata=mode=add:key=f:value=1,metadata=mode=print:key=f:file='pipe\\:{descriptor}':direct=1")
 }

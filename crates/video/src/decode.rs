@@ -7,6 +7,6 @@ mod command;
 mod pairing;
 mod pass;
 pub(crate) mod plan;
-mod side_channel;
+pub(crate) mod side_channel;
 mod state;
 pub(crate) mod stream;

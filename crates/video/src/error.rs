@@ -13,6 +13,13 @@ pub enum VideoError {
     )]
     Tools(String),
 
+    /// ffmpeg cannot be sandboxed, or does not run inside its sandbox.
+    #[error(
+        "ffmpeg cannot decode in a sandbox: {0}. Use ffmpeg from the packages of your system and a kernel with \
+         Landlock (Linux 5.13 or newer), or pass --no-sandbox if you trust the videos"
+    )]
+    Sandbox(String),
+
     /// A system call failed. A retry may succeed.
     #[error("{action} {}: {source}", path.display())]
     Io {
@@ -34,16 +41,21 @@ pub enum VideoError {
     },
 
     /// The file is a video with an unsupported codec. Converting it helps.
-    #[error(
-        "{} is encoded as {codec}, which is not supported. Convert it first: \
-         ffmpeg -i INPUT -c:v libx264 -c:a aac OUTPUT.mp4",
-        path.display()
-    )]
+    #[error("{} is encoded as {codec}, which is not supported. Convert it first: {}", path.display(), conversion(path))]
     UnsupportedCodec {
         /// Path of the video file.
         path: PathBuf,
         /// The codec, as ffmpeg names it.
         codec: String,
+    },
+
+    /// The file is a video in an unsupported container. Converting it helps.
+    #[error("{} is in the {container} format, which is not supported. Convert it first: {}", path.display(), conversion(path))]
+    UnsupportedContainer {
+        /// Path of the video file.
+        path: PathBuf,
+        /// The name of the container, such as "MXF".
+        container: String,
     },
 
     /// The video exceeds one of the [`Limits`](crate::Limits).
@@ -117,4 +129,12 @@ impl VideoError {
     pub(crate) fn encode(path: &Path, detail: impl Into<String>) -> Self {
         VideoError::Encode { path: path.to_owned(), detail: detail.into() }
     }
+}
+
+/// The command that converts a video to a supported codec and container, as it can be typed in the
+/// folder of the file.
+fn conversion(path: &Path) -> String {
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().replace('\'', r"'\''");
+    let output = path.with_extension("converted.mp4");
+    format!("ffmpeg -i './{}' -c:v libx264 -crf 18 -c:a aac './{}'", name(path), name(&output))
 }

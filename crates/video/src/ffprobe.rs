@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use crate::args;
+use crate::args::{self, SUPPORTED};
+use crate::container::{self, Refused};
 use crate::error::VideoError;
 use crate::limits::Limits;
 use crate::process::{self, FinishedChild, RunError};
@@ -57,9 +58,18 @@ pub(crate) fn ffprobe_streaming(
 fn refusal(path: &Path, limits: &Limits, message: &str) -> VideoError {
     let message = message.replace(&format!("{}: ", path.display()), "");
     if message.contains("not on whitelist") {
-        let detail = "its format is not one of mp4, mov, mkv, webm, avi and ts (playlists, which refer to other \
-                      files, are not accepted); submit the video file itself";
-        return VideoError::not_video(path, detail);
+        return match container::identify(path) {
+            Refused::Container(name) => {
+                VideoError::UnsupportedContainer { path: path.to_owned(), container: name.to_owned() }
+            }
+            Refused::Playlist => VideoError::not_video(
+                path,
+                "it is a playlist, which refers to other files; use the video file itself",
+            ),
+            Refused::Unknown => {
+                VideoError::not_video(path, format!("it is none of {SUPPORTED}; use one of these"))
+            }
+        };
     }
     if message.contains("max_pixels") || message.contains("Picture size") {
         return VideoError::too_large(path, format!("{message}; the limit is {} pixels", limits.max_pixels));

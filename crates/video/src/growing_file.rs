@@ -28,18 +28,19 @@ pub struct GrowingFile {
 }
 
 impl GrowingFile {
-    /// Reads the tables of an MP4 file. Returns `None` for other formats, and while the tables are incomplete.
+    /// Reads the tables of an MP4 file. Returns `None` for other formats, while the tables are incomplete,
+    /// and for files whose frames are only known once they are decoded.
     pub fn open(tools: &Tools, path: &Path, limits: &Limits) -> Option<GrowingFile> {
         if !is_mp4(path) {
             return None;
         }
         let mut ends = PacketEnds::default();
-        match Video::read(tools, path, limits, Some(&mut ends)) {
-            Ok(video) if !video.is_ordinal() => {
+        match Video::open_growing(tools, path, limits, &mut ends) {
+            Ok(video) => {
+                let video = video?;
                 let required_bytes = required_bytes(&video, ends);
                 Some(GrowingFile { video, required_bytes })
             }
-            Ok(_) => None,
             Err(error) => {
                 tracing::debug!(%error, "the tables of the video are not readable yet");
                 None

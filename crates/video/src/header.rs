@@ -11,17 +11,29 @@ use crate::ffprobe::ffprobe;
 use crate::limits::Limits;
 use crate::tools::Tools;
 
-const ENTRIES: &str = "stream=codec_name,width,height,time_base,nb_frames,avg_frame_rate,field_order,\
-     color_space,color_transfer,color_primaries:stream_side_data=rotation:format=start_time";
+const ENTRIES: &str = "stream=index,codec_name,width,height,time_base,nb_frames,avg_frame_rate,field_order,\
+     sample_aspect_ratio,color_space,color_transfer,color_primaries:stream_side_data=rotation:\
+     stream_disposition=default:format=start_time,format_name";
 
-/// The header of the first video stream, ignoring cover art.
+/// Containers without tables: what they say about a packet is next to it, or in the coded data.
+const STREAM_CONTAINERS: [&str; 2] = ["mpegts", "mpeg"];
+
+/// The header of the video stream that is read, and which others there are.
 #[derive(Clone, Debug)]
 pub(crate) struct Header {
+    /// The container: the first of ffmpeg's names for it, such as `mov`, `matroska` or `mpegts`.
+    pub(crate) container: String,
+    /// Index of the stream in the file.
+    pub(crate) stream: u32,
+    /// Other video streams, described for the user.
+    pub(crate) other_streams: Vec<String>,
     pub(crate) codec: String,
     /// Width and height before rotation.
     pub(crate) stored_size: (u32, u32),
     /// Rotation that a player applies, in degrees.
-    pub(crate) rotation: i32,
+    pub(crate) rotation: f64,
+    /// Width of a stored pixel relative to its height, before rotation.
+    pub(crate) pixel_aspect: (u32, u32),
     /// Seconds per tick of a timestamp, as a fraction.
     pub(crate) time_base: (i64, i64),
     /// Average frames per second, as a fraction, if the file has it.
@@ -30,7 +42,8 @@ pub(crate) struct Header {
     pub(crate) start_us: i64,
     /// Frame count according to the header. Often wrong.
     pub(crate) declared_frames: Option<u64>,
-    pub(crate) interlaced: bool,
+    /// `progressive`, the order of the fields, or `None` if it is unknown.
+    pub(crate) field_order: Option<String>,
     /// Matrix, transfer and primaries, as ffmpeg names them.
     pub(crate) colour: [Option<String>; 3],
 }
@@ -46,10 +59,13 @@ struct Document {
 #[derive(Deserialize, Default)]
 struct Format {
     start_time: Option<String>,
+    format_name: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Stream {
+    #[serde(default)]
+    index: u32,
     codec_name: Option<String>,
     width: Option<u32>,
     height: Option<u32>,
@@ -57,11 +73,39 @@ struct Stream {
     nb_frames: Option<String>,
     avg_frame_rate: Option<String>,
     field_order: Option<String>,
+    sample_aspect_ratio: Option<String>,
     color_space: Option<String>,
     color_transfer: Option<String>,
     color_primaries: Option<String>,
     #[serde(default)]
     side_data_list: Vec<SideData>,
+    #[serde(default)]
+    disposition: Disposition,
+}
+
+#[derive(Deserialize, Default)]
+struct Disposition {
+    #[serde(default)]
+    default: u8,
+}
+
+impl Stream {
+    fn codec(&self) -> &str {
+        self.codec_name.as_deref().unwrap_or("an unknown codec")
+    }
+
+    fn is_supported(&self) -> bool {
+        CODECS.contains(&self.codec())
+    }
+
+    fn n_pixels(&self) -> u64 {
+        u64::from(self.width.unwrap_or(0)) * u64::from(self.height.unwrap_or(0))
+    }
+
+    fn describe(&self) -> String {
+        let (width, height) = (self.width.unwrap_or(0), self.height.unwrap_or(0));
+        format!("stream {} ({}, {width}x{height})", self.index, self.codec())
+    }
 }
 
 #[derive(Deserialize)]
@@ -76,12 +120,8 @@ impl Header {
     ///
     /// For files that are not videos, use an unsupported codec, or exceed `limits.max_pixels`.
     pub(crate) fn read(tools: &Tools, path: &Path, limits: &Limits) -> Result<Header, VideoError> {
-        let json = ffprobe(
-            tools,
-            path,
-            limits,
-            &["-select_streams", "V:0", "-show_entries", ENTRIES, "-of", "json"],
-        )?;
+        let json =
+            ffprobe(tools, path, limits, &["-select_streams", "V", "-show_entries", ENTRIES, "-of", "json"])?;
         let header = Header::parse(&json, path)?;
         let (width, height) = header.stored_size;
         let pixels = u64::from(width) * u64::from(height);
@@ -97,12 +137,18 @@ impl Header {
         let document: Document = serde_json::from_str(json).map_err(|error| {
             VideoError::not_video(path, format!("cannot parse the output of ffprobe: {error}"))
         })?;
-        let format = document.format;
-        let Some(stream) = document.streams.into_iter().next() else {
+        let (format, mut streams) = (document.format, document.streams);
+        // The stream that players show: the default, else the largest. One that cannot be decoded is
+        // the last choice.
+        streams.sort_by_key(|stream| {
+            std::cmp::Reverse((stream.is_supported(), stream.disposition.default, stream.n_pixels()))
+        });
+        let mut streams = streams.into_iter();
+        let Some(stream) = streams.next() else {
             return Err(VideoError::not_video(path, "it has no video stream"));
         };
-        let codec = stream.codec_name.unwrap_or_else(|| String::from("an unknown codec"));
-        if !CODECS.contains(&codec.as_str()) {
+        let codec = stream.codec().to_owned();
+        if !stream.is_supported() {
             return Err(VideoError::UnsupportedCodec { path: path.to_owned(), codec });
         }
         let (Some(width @ 1..), Some(height @ 1..)) = (stream.width, stream.height) else {
@@ -113,15 +159,21 @@ impl Header {
         };
         let rotation = stream.side_data_list.iter().find_map(|data| data.rotation).unwrap_or(0.0);
         let start_s: f64 = format.start_time.and_then(|text| text.parse().ok()).unwrap_or(0.0);
+        let container = format.format_name.unwrap_or_default();
+        let known = |order: &String| order != "unknown";
         Ok(Header {
+            container: container.split(',').next().unwrap_or_default().to_owned(),
+            stream: stream.index,
+            other_streams: streams.map(|stream| stream.describe()).collect(),
             codec,
             stored_size: (width, height),
-            rotation: rotation as i32,
+            rotation,
+            pixel_aspect: pixel_aspect(stream.sample_aspect_ratio.as_deref()),
             time_base,
             frame_rate: stream.avg_frame_rate.as_deref().and_then(|text| fraction(text, '/')),
             start_us: (start_s * 1e6).round() as i64,
             declared_frames: stream.nb_frames.and_then(|text| text.parse().ok()),
-            interlaced: stream.field_order.is_some_and(|order| order != "progressive" && order != "unknown"),
+            field_order: stream.field_order.filter(known),
             colour: [stream.color_space, stream.color_transfer, stream.color_primaries],
         })
     }
@@ -129,8 +181,43 @@ impl Header {
     /// Width and height after rotation, which is the size of decoded frames.
     pub(crate) fn size(&self) -> (u32, u32) {
         let (width, height) = self.stored_size;
-        if self.rotation.rem_euclid(180) == 90 { (height, width) } else { (width, height) }
+        if self.is_turned() { (height, width) } else { (width, height) }
     }
+
+    /// Width of a pixel relative to its height, after rotation.
+    pub(crate) fn shown_pixel_aspect(&self) -> (u32, u32) {
+        let (width, height) = self.pixel_aspect;
+        if self.is_turned() { (height, width) } else { (width, height) }
+    }
+
+    /// Whether the rotation swaps width and height. ffmpeg turns by a quarter for angles within a
+    /// degree of it.
+    fn is_turned(&self) -> bool {
+        (self.rotation.rem_euclid(180.0) - 90.0).abs() < 1.0
+    }
+
+    /// Whether frames are stored as fields, line by line.
+    pub(crate) fn is_interlaced(&self) -> bool {
+        self.field_order.as_deref().is_some_and(|order| order != "progressive")
+    }
+
+    /// Whether the container is a stream, in which recordings are joined by appending one to another.
+    pub(crate) fn may_be_joined(&self) -> bool {
+        STREAM_CONTAINERS.contains(&self.container.as_str())
+    }
+
+    /// Whether a packet may contain one field of a frame.
+    pub(crate) fn may_have_fields(&self) -> bool {
+        let pairs_fields = ["h264", "mpeg2video"].contains(&self.codec.as_str());
+        pairs_fields && self.field_order.as_deref() != Some("progressive")
+    }
+}
+
+/// A ratio such as `64:45`; 1:1 if it is unknown.
+fn pixel_aspect(text: Option<&str>) -> (u32, u32) {
+    let ratio = text.and_then(|text| fraction(text, ':'));
+    let ratio = ratio.and_then(|(width, height)| Some((width.try_into().ok()?, height.try_into().ok()?)));
+    ratio.unwrap_or((1, 1))
 }
 
 /// The codec of each stream in ffprobe's JSON output, in order. Unknown codecs have an empty name.
@@ -147,14 +234,53 @@ fn fraction(text: &str, separator: char) -> Option<(i64, i64)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn parse(stream: &str) -> Result<Header, VideoError> {
-        Header::parse(
-            &format!(r#"{{"streams":[{stream}],"format":{{"start_time":"1.400000"}}}}"#),
-            Path::new("/x"),
-        )
+    fn parse(streams: &str) -> Result<Header, VideoError> {
+        let format = r#"{"start_time":"1.400000","format_name":"mov,mp4,m4a"}"#;
+        Header::parse(&format!(r#"{{"streams":[{streams}],"format":{format}}}"#), Path::new("/x"))
+    }
+
+    /// A header with these fields of its stream.
+    pub(crate) fn header(stream: &str) -> Header {
+        parse(&format!(r#"{{"width":64,"height":64,"time_base":"1/25",{stream}}}"#)).unwrap()
+    }
+
+    #[test]
+    fn the_default_stream_is_read_else_the_largest_that_can_be_decoded() {
+        let stream = |index: u32, codec: &str, width: u32, default: u8| {
+            format!(
+                r#"{{"index":{index},"codec_name":"{codec}","width":{width},"height":100,"time_base":"1/25",
+                    "disposition":{{"default":{default}}}}}"#
+            )
+        };
+        for (streams, want) in [
+            (vec![stream(0, "mjpeg", 900, 0), stream(1, "h264", 640, 1)], 1),
+            (vec![stream(0, "h264", 160, 0), stream(1, "h264", 1920, 0)], 1),
+            (vec![stream(0, "wmv3", 1920, 1), stream(3, "h264", 640, 0)], 3),
+            (vec![stream(0, "h264", 640, 1), stream(1, "h264", 640, 1)], 0),
+        ] {
+            let header = parse(&streams.join(",")).unwrap();
+            assert_eq!(header.stream, want, "{streams:?}");
+            assert_eq!(header.other_streams.len(), 1);
+            assert_eq!(header.container, "mov");
+        }
+    }
+
+    #[test]
+    fn angles_near_a_quarter_turn_swap_width_and_height() {
+        for (rotation, turned) in
+            [(-89.98, true), (90.0, true), (270.0, true), (179.7, false), (0.0, false), (45.0, false)]
+        {
+            let text = format!(
+                r#"{{"codec_name":"h264","width":720,"height":576,"time_base":"1/25",
+                "sample_aspect_ratio":"64:45","side_data_list":[{{"rotation":{rotation}}}]}}"#
+            );
+            let header = parse(&text).unwrap();
+            let want = if turned { ((576, 720), (45, 64)) } else { ((720, 576), (64, 45)) };
+            assert_eq!((header.size(), header.shown_pixel_aspect()), want, "{rotation}");
+        }
     }
 
     #[test]
@@ -174,7 +300,7 @@ mod tests {
     fn errors_name_the_missing_field() {
         let message = |stream: &str| parse(stream).unwrap_err().to_string();
         assert!(message("").contains("no video stream"));
-        assert!(message(r#"{"codec_name":"prores"}"#).contains("prores"));
+        assert!(message(r#"{"codec_name":"wmv3"}"#).contains("wmv3"));
         assert!(message(r#"{"codec_name":"h264","width":0,"height":0}"#).contains("no size"));
         assert!(
             message(r#"{"codec_name":"h264","width":2,"height":2,"time_base":"1/0"}"#)

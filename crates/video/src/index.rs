@@ -1,214 +1,215 @@
-//! The packet index: the sorted timestamps of all frames in the file. A frame's number is the rank
-//! of its timestamp, which is correct across gaps, damage, seeking and reordering. Files with
-//! missing or repeated timestamps (AVI with B-frames, concatenated transport streams) are
-//! *ordinal*: their frames are counted from the start instead, and seeking is impossible.
+//! The frame index: which frames a decoder delivers for the file, in order, with their timestamps.
+//!
+//! For most files it follows from the packets: each is one frame, and a frame's number is the rank of
+//! its timestamp, which stays correct across gaps, damage, seeking and reordering. Where packets do
+//! not say what a decoder will deliver ([`Doubt`]), the decoder is asked ([`crate::scan`]).
 
-use std::ops::ControlFlow;
+mod packets;
+
 use std::path::Path;
 
+pub(crate) use packets::{PacketEnds, Packets};
+
 use crate::error::VideoError;
-use crate::ffprobe::ffprobe_streaming;
+use crate::header::Header;
+use crate::keyframe::{KeyPacket, KeyframeCheck};
 use crate::limits::Limits;
+use crate::scan::{Scan, ScanLength};
 use crate::tools::Tools;
 
-/// Timestamp and end offset in the file of each packet.
-pub(crate) type PacketEnds = Vec<(i64, u64)>;
+/// Why the packets of a file do not determine the frames that a decoder delivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doubt {
+    /// Packets without a timestamp, or several with the same one.
+    Timestamps,
+    /// Decoding timestamps that go backwards: joined recordings, each with its own clock.
+    ClockRestarts,
+    /// A packet may be one field of a frame (field pictures).
+    Fields,
+    /// Packets before the first keyframe, or shown before it, which may not be decodable.
+    Beginning,
+}
 
-/// The timestamps of all frames, in ticks of the stream's time base.
-#[derive(Clone, Debug, Default)]
+/// The frames of a file, numbered from 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Index {
-    /// Sorted and unique; empty if `ordinal`.
-    pts: Vec<i64>,
-    /// Sorted timestamps of keyframes.
-    keys: Vec<i64>,
-    /// Whether frames are numbered by counting instead of by timestamp.
-    pub(crate) ordinal: bool,
-    /// Number of video packets, including those that an edit list hides.
+    frames: FrameTimes,
+    /// Sorted by timestamp. Whether they are keyframes is checked when seeking.
+    keys: Vec<KeyPacket>,
+    /// Number of video packets, including those that edit lists leave out.
     pub(crate) n_packets: u64,
+    /// Packets at the beginning that no decoder can decode; they have no number.
+    pub(crate) n_undecodable_at_start: u64,
+    /// Whether the frames are those that the decoder delivered.
+    pub(crate) is_scanned: bool,
     /// Errors that the demuxer reported while reading the file.
     pub(crate) demuxer_errors: Option<String>,
-    n_frames: u64,
+}
+
+/// Timestamps in ticks of the stream's time base.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum FrameTimes {
+    /// Strictly increasing: a timestamp identifies a frame, and seeking is possible.
+    Increasing(Vec<i64>),
+    /// In the order of the decoder. Frames are counted from the start.
+    Counted(Vec<Option<i64>>),
+}
+
+impl Default for FrameTimes {
+    fn default() -> Self {
+        FrameTimes::Increasing(Vec::new())
+    }
 }
 
 impl Index {
-    /// Reads the complete file once through ffprobe. Appends the end of each packet to `ends`.
+    /// Reads the complete file once, and decodes it where its packets leave a [`Doubt`]; `on_scan` then gets the number
+    /// of frames decoded and the number of packets.
+    ///
+    /// # Errors
+    ///
+    /// When the file has no frames, or more than `limits.max_frames`, and those of ffprobe and ffmpeg.
     pub(crate) fn read(
         tools: &Tools,
         path: &Path,
+        header: &Header,
         limits: &Limits,
-        ends: Option<&mut PacketEnds>,
+        on_scan: &mut dyn FnMut(u64, u64),
     ) -> Result<Index, VideoError> {
-        let mut builder = IndexBuilder { max_packets: limits.max_frames, ends, ..IndexBuilder::default() };
-        let options =
-            ["-select_streams", "V:0", "-show_entries", "packet=pts,size,pos,flags", "-of", "csv=p=0"];
-        let finished = ffprobe_streaming(tools, path, limits, &options, &mut |chunk| builder.push(chunk))?;
-        if builder.index.n_packets > limits.max_frames {
-            let detail = format!("it has more than {} frames, the limit", limits.max_frames);
-            return Err(VideoError::too_large(path, detail));
+        let mut packets = Packets::read(tools, path, header, limits, None)?;
+        let has_edits = header.container == "mov";
+        if has_edits && header.declared_frames.is_some_and(|declared| declared != packets.n_packets) {
+            packets.n_packets = Packets::count_without_edits(tools, path, header, limits)?;
         }
-        let mut index = builder.finish();
-        if index.n_frames == 0 {
+        let doubt = packets.doubt(header);
+        let mut index = Index::of_packets(&packets);
+        let Some(doubt) = doubt else { return index.checked(path) };
+        tracing::debug!(path = %path.display(), ?doubt, "decoding the file to number its frames");
+        let n_packets = packets.n_packets;
+        let mut scan_for = |length| {
+            Scan::run(tools, path, header, limits, length, &mut |n_frames| on_scan(n_frames, n_packets))
+        };
+        let length = match (doubt, packets.first_group()) {
+            (Doubt::Beginning, Some(group)) => ScanLength::Frames(group.n_frames),
+            _ => ScanLength::All,
+        };
+        let scan = scan_for(length)?;
+        match packets.first_group().filter(|_| length != ScanLength::All) {
+            Some(group) if index.drop_undecodable(&scan.pts, group.end_pts) => {}
+            Some(_) => index.replace(scan_for(ScanLength::All)?),
+            None => index.replace(scan),
+        }
+        index.checked(path)
+    }
+
+    /// The frames of the packets. `None` if they leave a doubt.
+    pub(crate) fn without_scan(packets: &Packets, header: &Header) -> Option<Index> {
+        packets
+            .doubt(header)
+            .is_none()
+            .then(|| Index::of_packets(packets))
+            .filter(|index| index.n_frames() > 0)
+    }
+
+    fn of_packets(packets: &Packets) -> Index {
+        let mut pts: Vec<i64> = packets.shown.iter().flatten().copied().collect();
+        pts.sort_unstable();
+        pts.dedup();
+        let mut keys = packets.keys.clone();
+        keys.sort_unstable();
+        Index {
+            frames: FrameTimes::Increasing(pts),
+            keys,
+            n_packets: packets.n_packets,
+            demuxer_errors: packets.errors.clone(),
+            ..Index::default()
+        }
+    }
+
+    fn checked(self, path: &Path) -> Result<Index, VideoError> {
+        if self.n_frames() == 0 {
             return Err(VideoError::not_video(path, "it contains no frames; it is damaged or truncated"));
         }
-        if finished.log.n_lines > 0 {
-            index.demuxer_errors = Some(finished.log.summary(""));
+        Ok(self)
+    }
+
+    /// Removes frames before `end_pts` that the decoder did not deliver. Returns `false`, and changes
+    /// nothing, if it delivered others than the packets promise.
+    fn drop_undecodable(&mut self, delivered: &[Option<i64>], end_pts: i64) -> bool {
+        let FrameTimes::Increasing(pts) = &mut self.frames else { return false };
+        let mut delivered: Vec<i64> =
+            delivered.iter().flatten().copied().filter(|&pts| pts < end_pts).collect();
+        delivered.sort_unstable();
+        if delivered.is_empty() || delivered.iter().any(|delivered| pts.binary_search(delivered).is_err()) {
+            return false;
         }
-        Ok(index)
+        let n_before = pts.len();
+        pts.retain(|pts| *pts >= end_pts || delivered.binary_search(pts).is_ok());
+        self.n_undecodable_at_start = (n_before - pts.len()) as u64;
+        true
+    }
+
+    /// Takes the frames of a complete scan. Timestamps that no packet has are dropped: a decoder makes
+    /// them up, differently after a seek.
+    fn replace(&mut self, scan: Scan) {
+        self.is_scanned = true;
+        let of_packet = |pts: Option<i64>| pts.filter(|&pts| self.rank(pts).is_some());
+        let all: Vec<Option<i64>> = scan.pts.into_iter().map(of_packet).collect();
+        let increases = all.iter().all(Option::is_some) && all.windows(2).all(|pair| pair[0] < pair[1]);
+        self.frames = if increases {
+            FrameTimes::Increasing(all.into_iter().flatten().collect())
+        } else {
+            FrameTimes::Counted(all)
+        };
     }
 
     /// Number of frames in the file.
     pub(crate) fn n_frames(&self) -> u64 {
-        self.n_frames
+        match &self.frames {
+            FrameTimes::Increasing(pts) => pts.len() as u64,
+            FrameTimes::Counted(pts) => pts.len() as u64,
+        }
+    }
+
+    /// Whether frames are counted from the start, because timestamps do not identify them.
+    pub(crate) fn is_counted(&self) -> bool {
+        matches!(self.frames, FrameTimes::Counted(_))
+    }
+
+    /// The timestamp of each frame, in order; `None` where it is unknown.
+    pub(crate) fn all_pts(&self) -> Vec<Option<i64>> {
+        match &self.frames {
+            FrameTimes::Increasing(pts) => pts.iter().copied().map(Some).collect(),
+            FrameTimes::Counted(pts) => pts.clone(),
+        }
     }
 
     /// Whether both indexes have the same frames. Keyframes may differ.
     pub(crate) fn same_frames(&self, other: &Index) -> bool {
-        self.ordinal == other.ordinal && self.n_frames == other.n_frames && self.pts == other.pts
+        self.frames == other.frames
     }
 
-    /// The timestamp of a frame; `None` past the end and in ordinal files.
+    /// The timestamp of a frame; `None` past the end and if frames are counted.
     pub(crate) fn pts(&self, frame_idx: u64) -> Option<i64> {
-        if self.ordinal { None } else { self.pts.get(usize::try_from(frame_idx).ok()?).copied() }
+        match &self.frames {
+            FrameTimes::Increasing(pts) => pts.get(usize::try_from(frame_idx).ok()?).copied(),
+            FrameTimes::Counted(_) => None,
+        }
     }
 
     /// The number of the frame with this timestamp, if there is one.
     pub(crate) fn rank(&self, pts: i64) -> Option<u64> {
-        self.pts.binary_search(&pts).ok().map(|rank| rank as u64)
+        match &self.frames {
+            FrameTimes::Increasing(all) => all.binary_search(&pts).ok().map(|rank| rank as u64),
+            FrameTimes::Counted(_) => None,
+        }
     }
 
     /// The timestamp of the keyframe `back` keyframes before the last one at or before `pts`. `None`
     /// means that reading must begin at the start of the file.
-    pub(crate) fn keyframe_before(&self, pts: i64, back: usize) -> Option<i64> {
-        let at_or_before = self.keys.partition_point(|&key| key <= pts);
+    pub(crate) fn keyframe_before(&self, pts: i64, back: usize, check: &KeyframeCheck<'_>) -> Option<i64> {
+        let at_or_before = self.keys.partition_point(|key| key.pts <= pts);
         // The first keyframe is the start of the file, which needs no seek.
-        let which = at_or_before.checked_sub(back.checked_add(1)?)?;
-        if which == 0 { None } else { self.keys.get(which).copied() }
-    }
-}
-
-/// Builds an [`Index`] from ffprobe's output, which arrives in arbitrary chunks.
-#[derive(Default)]
-struct IndexBuilder<'a> {
-    index: Index,
-    /// The beginning of a line whose end has not arrived yet.
-    rest: Vec<u8>,
-    /// Frames without a timestamp.
-    n_untimed: u64,
-    /// Reading stops after this many packets.
-    max_packets: u64,
-    ends: Option<&'a mut PacketEnds>,
-}
-
-impl IndexBuilder<'_> {
-    fn push(&mut self, chunk: &[u8]) -> ControlFlow<()> {
-        for &byte in chunk {
-            if byte == b'\n' {
-                self.parse_line();
-                self.rest.clear();
-            } else if self.rest.len() < 256 {
-                self.rest.push(byte);
-            }
-        }
-        if self.index.n_packets > self.max_packets {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
-    }
-
-    /// Parses the line `pts,size,pos,flags`, in which unknown values are `N/A`.
-    fn parse_line(&mut self) {
-        let line = String::from_utf8_lossy(&self.rest);
-        let mut fields = line.trim().split(',');
-        let (Some(pts), Some(size), Some(pos), Some(flags)) =
-            (fields.next(), fields.next(), fields.next(), fields.next())
-        else {
-            return;
-        };
-        self.index.n_packets += 1;
-        let pts: Option<i64> = pts.parse().ok();
-        if let (Some(pts), true) = (pts, flags.contains('K')) {
-            self.index.keys.push(pts);
-        }
-        if let Some(ends) = &mut self.ends {
-            // A packet without a position is treated as past the end of the file.
-            let end = pos.parse().ok().zip(size.parse::<u64>().ok());
-            ends.push((
-                pts.unwrap_or(i64::MIN),
-                end.map_or(u64::MAX, |(pos, size): (u64, u64)| pos.saturating_add(size)),
-            ));
-        }
-        // Hidden by an edit list, or an empty packet that repeats the previous frame.
-        if flags.contains('D') || size == "0" {
-            return;
-        }
-        match pts {
-            Some(pts) => self.index.pts.push(pts),
-            None => self.n_untimed += 1,
-        }
-    }
-
-    fn finish(mut self) -> Index {
-        self.parse_line();
-        let mut index = self.index;
-        index.pts.sort_unstable();
-        index.keys.sort_unstable();
-        index.n_frames = index.pts.len() as u64 + self.n_untimed;
-        index.ordinal = self.n_untimed > 0 || index.pts.windows(2).any(|pair| pair[0] == pair[1]);
-        if index.ordinal {
-            index.pts = Vec::new();
-        }
-        index.pts.shrink_to_fit();
-        index
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn index(text: &str, chunk_bytes: usize) -> Index {
-        let mut builder = IndexBuilder { max_packets: 1000, ..IndexBuilder::default() };
-        for chunk in text.as_bytes().chunks(chunk_bytes) {
-            assert!(builder.push(chunk).is_continue());
-        }
-        builder.finish()
-    }
-
-    #[test]
-    fn output_may_be_split_anywhere() {
-        let text = "0,90,7,K__\n1024,9,7,_D_\n512,9,7,___\n2048,9,7,K__\n1536,0,7,___\n";
-        for chunk_bytes in 1..text.len() {
-            let index = index(text, chunk_bytes);
-            assert_eq!(index.pts, [0, 512, 2048], "chunks of {chunk_bytes} bytes");
-            assert_eq!(index.keys, [0, 2048]);
-            assert!(!index.ordinal);
-            assert_eq!(index.n_packets, 5);
-        }
-    }
-
-    #[test]
-    fn missing_or_repeated_timestamps_make_an_index_ordinal() {
-        assert!(index("0,9,7,K_\nN/A,9,7,__\n", 99).ordinal);
-        assert!(index("0,9,7,K_\n0,9,7,__\n", 99).ordinal);
-        assert_eq!(index("0,9,7,K_\nN/A,9,7,__\n", 99).n_frames(), 2);
-    }
-
-    #[test]
-    fn reading_stops_after_too_many_packets() {
-        let mut builder = IndexBuilder { max_packets: 2, ..IndexBuilder::default() };
-        assert!(builder.push(b"0,9,7,K_\n1,9,7,__\n").is_continue());
-        assert!(builder.push(b"2,9,7,__\n").is_break());
-    }
-
-    #[test]
-    fn the_first_keyframe_needs_no_seek() {
-        let index = index("0,9,7,K_\n1,9,7,__\n2,9,7,K_\n3,9,7,__\n4,9,7,K_\n", 99);
-        assert_eq!(index.keyframe_before(3, 0), Some(2));
-        assert_eq!(index.keyframe_before(4, 0), Some(4));
-        assert_eq!(index.keyframe_before(4, 1), Some(2));
-        assert_eq!(index.keyframe_before(4, 2), None);
-        assert_eq!(index.keyframe_before(1, 0), None);
-        assert_eq!(index.keyframe_before(4, usize::MAX), None);
+        let candidates = self.keys.get(1..at_or_before)?;
+        candidates.iter().rev().filter(|&&key| check.confirms(key)).nth(back).map(|key| key.pts)
     }
 }

@@ -5,12 +5,13 @@ use std::ops::ControlFlow;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::error::VideoError;
 use crate::limits::Limits;
 use crate::process;
-use crate::sandbox::policy::Sandbox;
+use crate::sandbox::{self, policy::Sandbox};
 
 /// The oldest supported version. Older ones lack `-fps_mode`, without which frames are dropped and
 /// duplicated.
@@ -30,13 +31,16 @@ const SYSTEM_PATHS: [&str; 8] = [
     "/dev/urandom",
 ];
 
+/// Whether the user chose to run ffmpeg without a sandbox; set once, when the program starts.
+static SANDBOX_IS_OFF: AtomicBool = AtomicBool::new(false);
+
 /// The paths of `ffmpeg` and `ffprobe`, whose versions were checked.
 #[derive(Clone, Debug)]
 pub struct Tools {
     ffmpeg: PathBuf,
     ffprobe: PathBuf,
     readable: Vec<PathBuf>,
-    landlock: bool,
+    is_sandboxed: bool,
 }
 
 impl Tools {
@@ -45,7 +49,8 @@ impl Tools {
     ///
     /// # Errors
     ///
-    /// [`VideoError::Tools`] if one is missing, does not run, or is older than 5.1.
+    /// [`VideoError::Tools`] if one is missing, does not run, or is older than 5.1; [`VideoError::Sandbox`] if the
+    /// system cannot sandbox them, or they do not run inside the sandbox.
     pub fn find() -> Result<Tools, VideoError> {
         Tools::at(&locate("ffmpeg", "COURTSIDE_FFMPEG")?, &locate("ffprobe", "COURTSIDE_FFPROBE")?)
     }
@@ -66,14 +71,24 @@ impl Tools {
             readable.push(tool.clone());
             readable.extend(own_libraries(tool));
         }
-        let mut tools = Tools { ffmpeg, ffprobe, readable, landlock: true };
-        if let Err(sandboxed) = tools.check() {
-            // A sandboxed child cannot read libraries in unusual folders.
-            tools.landlock = false;
-            tools.check()?;
-            tracing::warn!("ffmpeg does not run under Landlock and will run without it ({sandboxed})");
+        let is_sandboxed = !SANDBOX_IS_OFF.load(Ordering::Relaxed);
+        if is_sandboxed {
+            sandbox::check_support().map_err(VideoError::Sandbox)?;
         }
+        let tools = Tools { ffmpeg, ffprobe, readable, is_sandboxed };
+        tools.check()?;
         Ok(tools)
+    }
+
+    /// Lets all tools that this process finds from now on run without restricting their access to files and the
+    /// network. Their resource limits stay.
+    pub fn disable_sandbox() {
+        SANDBOX_IS_OFF.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether children can access only the files that they need, where the system supports that.
+    pub fn is_sandboxed(&self) -> bool {
+        self.is_sandboxed
     }
 
     /// The absolute path of ffmpeg.
@@ -106,7 +121,7 @@ impl Tools {
         let mut read = self.readable.clone();
         read.extend(input.map(Path::to_owned));
         let memory_bytes = limits.memory_bytes.saturating_add((threads as u64).saturating_mul(256 << 20));
-        Sandbox { read, write: None, memory_bytes, landlock: self.landlock }
+        Sandbox { read, write: None, memory_bytes, restricts_access: self.is_sandboxed }
     }
 
     fn check(&self) -> Result<(), VideoError> {
@@ -138,7 +153,9 @@ impl Tools {
             Err(process::RunError::Io(error)) => error.to_string(),
             Err(process::RunError::Stalled) => String::from("it does not respond"),
         };
-        Err(VideoError::Tools(format!("cannot run {} -version: {why}", tool.display())))
+        let message = format!("cannot run {} -version: {why}", tool.display());
+        // A sandboxed child cannot read libraries in unusual folders. It is not run without the sandbox to find out.
+        Err(if self.is_sandboxed { VideoError::Sandbox(message) } else { VideoError::Tools(message) })
     }
 }
 

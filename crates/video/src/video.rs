@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::error::VideoError;
 use crate::header::Header;
-use crate::index::{Index, PacketEnds};
+use crate::index::{Index, PacketEnds, Packets};
 use crate::limits::Limits;
+use crate::scan::{Scan, ScanLength};
 use crate::tools::Tools;
 
 /// A video file whose packets were indexed, so that every frame has a number and a time. Cheap to
@@ -31,41 +32,69 @@ pub(crate) struct VideoInner {
 impl Video {
     /// Reads the header and the timestamp of every packet. Blocks for about a second per hour of
     /// 1080p if the file is in the page cache, and for as long as it takes to read it otherwise.
+    /// Files whose packets do not say which frames a decoder delivers are also decoded once: those
+    /// with field pictures, missing or repeated timestamps, or joined recordings.
     ///
     /// # Errors
     ///
     /// When the file is missing, is not a video, exceeds `limits`, uses an unsupported codec or
     /// format, or when reading it stalls.
     pub fn open(tools: &Tools, path: &Path, limits: &Limits) -> Result<Video, VideoError> {
-        let video = Video::read(tools, path, limits, None)?;
-        for warning in video.warnings() {
-            tracing::warn!(path = %path.display(), "{warning}");
-        }
-        Ok(video)
+        Video::open_with(tools, path, limits, &mut |_, _| ())
     }
 
-    /// Like [`Video::open`], without logging warnings; also appends the end of each packet to `ends`.
-    pub(crate) fn read(
+    /// Like [`Video::open`]. While the file is decoded to number its frames, calls `on_scan` with the
+    /// number of frames decoded and the number of packets.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Video::open`].
+    pub fn open_with(
         tools: &Tools,
         path: &Path,
         limits: &Limits,
-        ends: Option<&mut PacketEnds>,
+        on_scan: &mut dyn FnMut(u64, u64),
     ) -> Result<Video, VideoError> {
-        // ffmpeg can interpret other names as options or protocols.
-        let path = path.canonicalize().map_err(|source| VideoError::io(path, "cannot open", source))?;
-        let metadata = path.metadata().map_err(|source| VideoError::io(&path, "cannot open", source))?;
-        if !metadata.is_file() {
-            return Err(VideoError::not_video(&path, "it is not a regular file"));
-        }
-        if metadata.len() == 0 {
-            return Err(VideoError::not_video(&path, "it is empty; the upload or copy may have failed"));
-        }
+        let path = regular_file(path)?;
         let header = Header::read(tools, &path, limits)?;
-        let index = Index::read(tools, &path, limits, ends)?;
+        let index = Index::read(tools, &path, &header, limits, on_scan)?;
+        Ok(Video::new(tools, path, limits, header, index))
+    }
+
+    /// Like [`Video::open`], for a file that is still being downloaded: appends the end of each packet to
+    /// `ends`. `None` if the packets do not determine the frames.
+    pub(crate) fn open_growing(
+        tools: &Tools,
+        path: &Path,
+        limits: &Limits,
+        ends: &mut PacketEnds,
+    ) -> Result<Option<Video>, VideoError> {
+        let path = regular_file(path)?;
+        let header = Header::read(tools, &path, limits)?;
+        let packets = Packets::read(tools, &path, &header, limits, Some(ends))?;
+        let index = Index::without_scan(&packets, &header);
+        Ok(index.map(|index| Video::new(tools, path, limits, header, index)))
+    }
+
+    fn new(tools: &Tools, path: PathBuf, limits: &Limits, header: Header, index: Index) -> Video {
         let clock = Clock::new(&header, &index);
         let warnings = warnings(&header, &index);
         let (tools, limits) = (tools.clone(), limits.clone());
-        Ok(Video { inner: Arc::new(VideoInner { tools, limits, path, header, index, clock, warnings }) })
+        Video { inner: Arc::new(VideoInner { tools, limits, path, header, index, clock, warnings }) }
+    }
+
+    /// Decodes the first frame that can be decoded.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, for example because the file is encrypted, and when ffmpeg cannot be run or
+    /// stalls.
+    pub fn check_decodable(&self) -> Result<(), VideoError> {
+        let VideoInner { tools, limits, path, header, index, .. } = &*self.inner;
+        if index.is_scanned {
+            return Ok(());
+        }
+        Scan::run(tools, path, header, limits, ScanLength::Frames(1), &mut |_| ()).map(drop)
     }
 
     /// The file, as an absolute path without symbolic links.
@@ -83,9 +112,13 @@ impl Video {
         self.inner.header.size().1
     }
 
-    /// Number of frames according to the packet index; the header's number may differ. In an
-    /// [ordinal](Self::is_ordinal) file this is the number of packets, and decoding may produce a few
-    /// frames less.
+    /// Width of a pixel relative to its height, after rotation. Frames and boxes are in stored pixels;
+    /// a player stretches them by this ratio.
+    pub fn pixel_aspect(&self) -> (u32, u32) {
+        self.inner.header.shown_pixel_aspect()
+    }
+
+    /// Number of frames that a decoder delivers if nothing is damaged; the header's number may differ.
     pub fn n_frames(&self) -> u64 {
         self.inner.index.n_frames()
     }
@@ -100,7 +133,7 @@ impl Video {
         self.time_s(self.n_frames() - 1) - self.time_s(0) + 1.0 / self.fps()
     }
 
-    /// The codec, as ffmpeg names it: `h264`, `hevc`, `vp8`, `vp9`, `av1`, `mpeg4` or `msmpeg4v3`.
+    /// The codec, as ffmpeg names it, such as `h264` or `hevc`.
     pub fn codec(&self) -> &str {
         &self.inner.header.codec
     }
@@ -113,10 +146,10 @@ impl Video {
         time_us as f64 / 1e6 + frame_idx.saturating_sub(last) as f64 / self.fps()
     }
 
-    /// Whether timestamps are missing or repeated, so that frames are counted from the start. Reading
-    /// from frame k then decodes all frames before it, and its time is `k / fps`.
-    pub fn is_ordinal(&self) -> bool {
-        self.inner.index.ordinal
+    /// Whether timestamps do not identify frames, so that they are counted from the start. Reading
+    /// from frame k then decodes all frames before it.
+    pub fn is_counted(&self) -> bool {
+        self.inner.index.is_counted()
     }
 
     /// Messages about irregularities of the file, for the user; empty if there are none.
@@ -134,14 +167,39 @@ fn warnings(header: &Header, index: &Index) -> Vec<String> {
     if let Some(errors) = &index.demuxer_errors {
         warnings.push(format!("the file is damaged: {errors}"));
     }
-    if index.ordinal {
-        warnings.push(String::from(
-            "timestamps are missing or repeated: frames are counted from the start, and resuming decodes all \
-             earlier frames again",
+    if index.n_undecodable_at_start > 0 {
+        warnings.push(format!(
+            "the recording begins in the middle of a group of pictures: {} frames before the first keyframe \
+             cannot be decoded and are not numbered",
+            index.n_undecodable_at_start
         ));
     }
-    if header.interlaced {
+    if index.is_counted() {
+        warnings.push(String::from(
+            "timestamps are missing, repeat, or restart where recordings were joined: frames are counted from \
+             the start, and resuming decodes all earlier frames again",
+        ));
+    }
+    if header.is_interlaced() {
         warnings.push(String::from("the video is interlaced: moving edges show comb artifacts"));
     }
+    if !header.other_streams.is_empty() {
+        let (stream, others) = (header.stream, header.other_streams.join(", "));
+        warnings.push(format!("the file has several video streams: stream {stream} is read, not {others}"));
+    }
     warnings
+}
+
+/// The absolute path of a file that is not empty.
+fn regular_file(path: &Path) -> Result<PathBuf, VideoError> {
+    // ffmpeg can interpret other names as options or protocols.
+    let path = path.canonicalize().map_err(|source| VideoError::io(path, "cannot open", source))?;
+    let metadata = path.metadata().map_err(|source| VideoError::io(&path, "cannot open", source))?;
+    if !metadata.is_file() {
+        return Err(VideoError::not_video(&path, "it is not a regular file"));
+    }
+    if metadata.len() == 0 {
+        return Err(VideoError::not_video(&path, "it is empty; the upload or copy may have failed"));
+    }
+    Ok(path)
 }

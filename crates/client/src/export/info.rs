@@ -16,6 +16,9 @@ pub struct ExportInfo {
     pub video_name: String,
     /// Average frames per second, if known and positive.
     pub fps: Option<f64>,
+    /// Presentation time of each frame in seconds since the start of the file, from its timestamps. Empty if the file
+    /// was not read.
+    pub frame_times_s: Vec<f64>,
     /// Width and height of the video in pixels.
     pub size: Option<(u32, u32)>,
     /// Number of frames of the video.
@@ -29,11 +32,12 @@ pub struct ExportInfo {
 }
 
 impl ExportInfo {
-    /// The time of a frame in seconds, rounded to microseconds. Computed from the average frame rate, not from the
-    /// file's timestamps; `None` if the rate is unknown.
+    /// The time of a frame in seconds, rounded to microseconds. Computed from the average frame rate where the video's
+    /// own times are not known; `None` if the rate is not known either.
     pub fn time_seconds(&self, frame: i64) -> Option<f64> {
-        let fps = self.fps.filter(|fps| *fps > 0.0)?;
-        Some((frame as f64 / fps * 1e6).round() / 1e6)
+        let own = usize::try_from(frame).ok().and_then(|frame| self.frame_times_s.get(frame)).copied();
+        let average = || Some(frame as f64 / self.fps.filter(|fps| *fps > 0.0)?);
+        Some((own.or_else(average)? * 1e6).round() / 1e6)
     }
 
     /// Collects what the library knows about an import; `None` for detections without a job.
@@ -46,6 +50,7 @@ impl ExportInfo {
             job_id: import.map(|import| import.job_id.clone()),
             video_name: file_name(video),
             fps: video.fps.filter(|fps| fps.is_finite() && *fps > 0.0),
+            frame_times_s: Vec::new(),
             size: video.resolution.as_deref().and_then(parse_size),
             n_frames: video.n_frames.filter(|n| *n > 0),
             prompts: vec![parameters.prompt_or_default().to_owned()],

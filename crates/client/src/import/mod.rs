@@ -9,7 +9,7 @@ mod results_file;
 use std::path::{Path, PathBuf};
 
 use jobs::admin::Admin;
-use jobs::manifest::{Manifest, Status};
+use jobs::manifest::{Manifest, MissingFrames, Status};
 use jobs::results::Expected;
 use jobs::transfer::{self, DownloadProgress, OnProgress};
 use jobs::{JobId, Refusal};
@@ -39,6 +39,12 @@ pub struct Imported {
     pub tracks: i64,
     /// Whether the library had exactly these results before.
     pub already: bool,
+    /// Frames that could not be decoded, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing_frames: Option<MissingFrames>,
+    /// What the worker found unusual about the video or its results, as messages.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// What [`import`] does besides writing the results to the library.
@@ -109,6 +115,8 @@ fn find_imported(library: &Library, manifest: &Manifest) -> Outcome<Option<Impor
         frames_processed: row.frames_processed,
         tracks: stats.n_tracks,
         already: true,
+        missing_frames: manifest.result.as_ref().and_then(|result| result.missing_frames.clone()),
+        warnings: Vec::new(),
     }))
 }
 
@@ -178,6 +186,8 @@ async fn fetch(
         frames_processed: report.frames_processed,
         tracks,
         already: report.outcome == ImportOutcome::AlreadyImported,
+        missing_frames: result.and_then(|result| result.missing_frames.clone()),
+        warnings: result.map(|result| result.warnings.clone()).unwrap_or_default(),
     };
     let update = JobUpdate { result: Some(result_column(&imported)), ..JobUpdate::default() };
     library.update_job(id.as_str(), &update)?;
@@ -192,6 +202,8 @@ fn result_column(imported: &Imported) -> serde_json::Value {
         "total_detections": imported.detections,
         "frames_processed": imported.frames_processed,
         "tracks": imported.tracks,
+        "missing_frames": imported.missing_frames,
+        "warnings": imported.warnings,
     })
 }
 

@@ -53,11 +53,16 @@ pub enum State {
         silent_seconds: u64,
     },
     /// Results are in the bucket.
-    ReadyToImport,
+    ReadyToImport {
+        /// Number of frames that could not be decoded.
+        missing_frames: u64,
+    },
     /// Results are in the library.
     Imported {
         /// Number of detections, if the manifest has it.
         detections: Option<u64>,
+        /// Number of frames that could not be decoded.
+        missing_frames: u64,
     },
     /// Every allowed attempt failed, or one failed in a way that is not retryable.
     Failed,
@@ -68,11 +73,14 @@ pub enum State {
 impl State {
     /// Derives the state from a manifest at the time `now`.
     pub(super) fn of(manifest: &Manifest, now: OffsetDateTime) -> Self {
+        let result = manifest.result.as_ref();
+        let missing = result.and_then(|result| result.missing_frames.as_ref());
+        let missing_frames = missing.map_or(0, |missing| missing.count);
         match manifest.status {
             Status::Pending => Self::Waiting,
             Status::Processing => processing(manifest, now),
-            Status::Completed => Self::ReadyToImport,
-            Status::Imported => Self::Imported { detections: manifest.result.as_ref().map(|r| r.detections) },
+            Status::Completed => Self::ReadyToImport { missing_frames },
+            Status::Imported => Self::Imported { detections: result.map(|r| r.detections), missing_frames },
             Status::Failed => Self::Failed,
             Status::Cancelled => Self::Cancelled,
         }
@@ -154,12 +162,28 @@ impl fmt::Display for State {
                 let silence = clock(Duration::from_secs(*silent_seconds));
                 write!(f, "{} frames, stalled: no heartbeat for {silence}", of_total(*current, *total))
             }
-            Self::ReadyToImport => f.write_str("ready to import"),
-            Self::Imported { detections: Some(n) } => write!(f, "{n} detections"),
-            Self::Imported { detections: None } => f.write_str("in the library"),
+            Self::ReadyToImport { missing_frames } => {
+                f.write_str("ready to import")?;
+                write_missing(f, *missing_frames)
+            }
+            Self::Imported { detections, missing_frames } => {
+                match detections {
+                    Some(n) => write!(f, "{n} detections"),
+                    None => f.write_str("in the library"),
+                }?;
+                write_missing(f, *missing_frames)
+            }
             Self::Failed => f.write_str("failed"),
             Self::Cancelled => f.write_str("cancelled"),
         }
+    }
+}
+
+fn write_missing(f: &mut fmt::Formatter<'_>, missing_frames: u64) -> fmt::Result {
+    match missing_frames {
+        0 => Ok(()),
+        1 => f.write_str(", 1 frame missing"),
+        n => write!(f, ", {n} frames missing"),
     }
 }
 

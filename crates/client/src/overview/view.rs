@@ -1,6 +1,6 @@
 //! A job as it is shown to the user.
 
-use jobs::manifest::{Manifest, Target, Timestamp};
+use jobs::manifest::{Manifest, MissingFrames, Target, Timestamp};
 use serde::Serialize;
 use store::JobRow;
 use time::OffsetDateTime;
@@ -32,6 +32,12 @@ pub struct JobView {
     pub worker_id: Option<String>,
     /// Number of frames tracked.
     pub frames_processed: Option<u64>,
+    /// Frames that could not be decoded, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing_frames: Option<MissingFrames>,
+    /// What is unusual about the video or the results.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// When the job was submitted.
     pub created_at: Option<String>,
     /// When the current or the last attempt began.
@@ -53,6 +59,8 @@ pub fn view(manifest: &Manifest, target: Target, now: OffsetDateTime) -> JobView
         attempt: manifest.attempt,
         worker_id: manifest.worker_id.clone(),
         frames_processed: manifest.frames_processed,
+        missing_frames: manifest.result.as_ref().and_then(|result| result.missing_frames.clone()),
+        warnings: manifest.result.as_ref().map(|result| result.warnings.clone()).unwrap_or_default(),
         created_at: Some(manifest.created_at.as_str().to_owned()),
         started_at: manifest.started_at.as_ref().map(|t| t.as_str().to_owned()),
         completed_at: manifest.completed_at.as_ref().map(|t| t.as_str().to_owned()),
@@ -72,6 +80,8 @@ pub(super) fn not_uploaded(row: &JobRow, status: &str, state: State) -> JobView 
         attempt: 0,
         worker_id: None,
         frames_processed: None,
+        missing_frames: None,
+        warnings: Vec::new(),
         created_at: row.created_at.map(|t| Timestamp::of(t).as_str().to_owned()),
         started_at: None,
         completed_at: None,

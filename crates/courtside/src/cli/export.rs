@@ -73,7 +73,7 @@ impl Args {
         let context = Context::new(json)?;
         let client = &context.client;
         let mut library = client.library()?;
-        let (selection, video, info) = select(&library, &self.what, self.job.as_deref())?;
+        let (selection, video, mut info) = select(&library, &self.what, self.job.as_deref())?;
         let out = self.out.unwrap_or_else(|| default_name(self.format, &info));
         let is_stdout = out == Path::new("-");
         if is_stdout && !self.format.is_text() {
@@ -85,16 +85,24 @@ impl Args {
         let stop = Stop::on_signal("stopping the export")?;
         let mut detections =
             LibraryDetections::start(client.library()?, selection, self.min_confidence, &stop);
+        let mut warnings = Vec::new();
         match self.format {
-            Format::Video => draw(&mut library, &video, &info, &out, &mut detections, &stop)?,
-            format => write(format, &out, &info, &mut detections)?,
+            Format::Video => warnings = draw(&mut library, &video, &info, &out, &mut detections, &stop)?,
+            format => {
+                if format.has_times() {
+                    warnings.extend(read_times(&mut library, &video, &mut info));
+                }
+                write(format, &out, &info, &mut detections)?;
+            }
         }
+        warnings.iter().for_each(|warning| notify(format!("warning: {warning}")));
         let exported = Exported {
             format: self.format,
             file: out,
             video_id: video.id,
             job_id: info.job_id,
             detections: detections.n_read(),
+            warnings,
         };
         if is_stdout {
             notify(format!("{} detections", exported.detections));
@@ -119,7 +127,21 @@ fn write(
     })
 }
 
-/// Writes the annotated video.
+/// Reads the times of the frames from the video file. Returns a warning if that is not possible.
+fn read_times(library: &mut Library, row: &Video, info: &mut ExportInfo) -> Option<String> {
+    match videos::open_unchanged(library, row) {
+        Ok((_, video)) => {
+            info.frame_times_s = (0..video.n_frames()).map(|frame| video.time_s(frame)).collect();
+            None
+        }
+        Err(failure) => Some(format!(
+            "the times of frames are computed from the average frame rate, because the video cannot be read ({})",
+            failure.message()
+        )),
+    }
+}
+
+/// Writes the annotated video. Returns what it lacks.
 fn draw(
     library: &mut Library,
     row: &Video,
@@ -127,7 +149,7 @@ fn draw(
     out: &Path,
     detections: &mut LibraryDetections,
     stop: &Stop,
-) -> Outcome<()> {
+) -> Outcome<Vec<String>> {
     let (_, video) = videos::open_unchanged(library, row)?;
     let annotation = Annotation {
         tools: &Tools::find()?,
@@ -153,6 +175,8 @@ struct Exported {
     video_id: i64,
     job_id: Option<String>,
     detections: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
 impl fmt::Display for Exported {

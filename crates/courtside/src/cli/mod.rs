@@ -40,6 +40,7 @@ use serde::Serialize;
 use client::Client;
 use client::failure::{Failure, Kind, Outcome};
 use client::settings::Settings;
+use video::Tools;
 
 /// Track every player through an hour-long game with SAM3
 #[derive(Debug, Parser)]
@@ -48,6 +49,9 @@ pub(crate) struct Cli {
     /// Print results as JSON on standard output
     #[arg(long, global = true)]
     json: bool,
+    /// Let ffmpeg access files and the network while it decodes; for videos that you trust
+    #[arg(long, global = true)]
+    no_sandbox: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -67,6 +71,9 @@ macro_rules! commands {
         impl Cli {
             /// Runs the chosen command.
             pub(crate) fn run(self) -> Outcome<()> {
+                if self.no_sandbox {
+                    Tools::disable_sandbox();
+                }
                 match self.command {
                     $($(#[$attribute])* Command::$name(args) => args.run(self.json),)*
                 }

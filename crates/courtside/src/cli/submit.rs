@@ -10,6 +10,7 @@ use serde::Serialize;
 use store::Library;
 
 use super::Context;
+use super::values::fraction;
 use client::estimate::{self, Estimate};
 use client::failure::{Failure, Kind, Outcome};
 use client::parameters::RequestedParameters;
@@ -50,6 +51,9 @@ pub(super) struct Args {
     /// Leave out detections below this confidence [default: SAM3_CONFIDENCE_THRESHOLD or 0.25]
     #[arg(long, value_name = "0..1", help_heading = "Tracking")]
     confidence_threshold: Option<f64>,
+    /// Fail the job if a larger share of the frames cannot be decoded [default: 0.1]
+    #[arg(long, value_name = "0..1", value_parser = fraction, help_heading = "Tracking")]
+    max_missing: Option<f64>,
     /// Print the job's size and the estimated time and cost, and upload nothing
     #[arg(long, help_heading = "Estimate")]
     dry_run: bool,
@@ -88,6 +92,7 @@ impl Args {
             confidence_threshold: self.confidence_threshold,
             prompt: self.prompt,
             max_seconds: self.max_seconds,
+            max_missing: self.max_missing,
         };
         let parameters = requested.resolve(&client.settings);
         if self.dry_run {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use jobs::manifest::DEFAULT_PROMPT;
+use jobs::manifest::{DEFAULT_MAX_MISSING, DEFAULT_PROMPT};
 use sam3::Compat;
 
 use super::model_args::{EngineArgs, ModelArgs};
-use super::values::{positive, seconds};
+use super::values::{fraction, positive, seconds};
 use client::atomic_file::{check_name, folder_of};
 use client::failure::{Failure, Kind, Outcome};
 use client::stop::Stop;
@@ -61,6 +61,12 @@ pub(super) struct Args {
     /// Drop a track after this many frames without a matching detection (0: never)
     #[arg(long, value_name = "FRAMES", default_value_t = sam3::DEFAULT_RETIRE_AFTER, help_heading = TRACKING)]
     retire_after: usize,
+    /// Fail if a larger share of the frames cannot be decoded
+    #[arg(
+        long, value_name = "0..1", default_value_t = DEFAULT_MAX_MISSING, value_parser = fraction,
+        help_heading = TRACKING
+    )]
+    max_missing: f64,
     /// When to report a frame
     #[arg(long, value_enum, default_value_t = ModeArg::Offline, help_heading = TRACKING)]
     mode: ModeArg,
@@ -161,6 +167,7 @@ impl Args {
             from: self.from,
             to: self.to,
             max_seconds: None,
+            max_missing: self.max_missing,
             every: self.every,
             streaming: matches!(self.mode, ModeArg::Streaming),
             compat: match self.compat {

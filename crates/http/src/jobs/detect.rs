@@ -56,6 +56,9 @@ pub(crate) struct DetectRequest {
     /// Track only this many seconds from the start of the video.
     #[schema(minimum = 0.001, maximum = 1_000_000_000.0)]
     max_seconds: Option<f64>,
+    /// Fail the job if a larger share of the frames cannot be decoded. Default: 0.1.
+    #[schema(minimum = 0.0, maximum = 1.0)]
+    max_missing: Option<f64>,
 }
 
 impl DetectRequest {
@@ -65,6 +68,7 @@ impl DetectRequest {
             confidence_threshold: self.confidence_threshold,
             prompt: self.prompt,
             max_seconds: self.max_seconds,
+            max_missing: self.max_missing,
         }
     }
 }
@@ -76,6 +80,7 @@ impl FromFields for DetectRequest {
             confidence_threshold: fields.number("confidence_threshold", 0.0..=1.0),
             prompt: fields.text("prompt", MAX_PROMPT_CHARS),
             max_seconds: fields.number("max_seconds", 0.001..=1e9),
+            max_missing: fields.number("max_missing", 0.0..=1.0),
         }
     }
 }

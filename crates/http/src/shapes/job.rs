@@ -167,7 +167,7 @@ impl From<&State> for JobActivity {
             State::Tracking { .. } => Self::Tracking,
             State::Publishing => Self::Publishing,
             State::Stalled { .. } => Self::Stalled,
-            State::ReadyToImport => Self::ReadyToImport,
+            State::ReadyToImport { .. } => Self::ReadyToImport,
             State::Imported { .. } => Self::Imported,
             State::Failed => Self::Failed,
             State::Cancelled => Self::Cancelled,

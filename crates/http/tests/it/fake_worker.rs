@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jobs::bucket::Bucket;
 use jobs::env::SystemEnv;
+use jobs::lease::RunReport;
 use jobs::manifest::{Heartbeat, Stage, Target};
 use jobs::queue::{PollOutcome, Queue, Worker};
 use jobs::results::{Detection, ResultsHead, ResultsWriter};
@@ -53,7 +54,8 @@ pub(super) async fn publish(lease: &Lease, detections: &[Detection]) {
     let mut writer = ResultsWriter::new(&mut file, &head).unwrap();
     detections.iter().for_each(|detection| writer.push(detection).unwrap());
     let (_, summary) = writer.finish().unwrap();
-    lease.publish(file.path(), &summary, 14, &heartbeat(14)).await.unwrap();
+    let report = RunReport { frames_processed: 14, ..RunReport::default() };
+    lease.publish(file.path(), &summary, &report, &heartbeat(14)).await.unwrap();
 }
 
 /// Claims and completes the only queued job.

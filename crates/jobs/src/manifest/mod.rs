@@ -14,10 +14,12 @@ use crate::error::{Error, Result};
 use crate::keys::{JobId, check_key};
 
 pub use self::parameters::{
-    DEFAULT_CONFIDENCE, DEFAULT_PROMPT, InvalidParameter, MAX_PROMPT_CHARS, MAX_PROMPT_WORDS, Parameters,
-    frames_within,
+    DEFAULT_CONFIDENCE, DEFAULT_MAX_MISSING, DEFAULT_PROMPT, InvalidParameter, MAX_PROMPT_CHARS,
+    MAX_PROMPT_WORDS, Parameters, frames_within,
 };
-pub use self::parts::{Checkpoint, Claim, Event, Heartbeat, ResultPointer, StoredObject, VideoInfo};
+pub use self::parts::{
+    Checkpoint, Claim, Event, Heartbeat, MissingFrames, ResultPointer, StoredObject, VideoInfo,
+};
 pub use self::stage::Stage;
 pub use self::state::{Status, Target, UnknownTarget};
 pub use crate::timestamp::Timestamp;

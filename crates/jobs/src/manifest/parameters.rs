@@ -7,6 +7,8 @@ use serde_json::{Map, Value};
 pub const DEFAULT_PROMPT: &str = "basketball player";
 /// Confidence threshold of jobs whose manifest has none.
 pub const DEFAULT_CONFIDENCE: f64 = 0.25;
+/// Share of the frames that may be missing if the manifest does not say.
+pub const DEFAULT_MAX_MISSING: f64 = 0.1;
 /// Longest prompt, in characters.
 pub const MAX_PROMPT_CHARS: usize = 500;
 /// Largest number of words in a prompt. The model reads 32 tokens, two of which mark the ends, and a word is
@@ -31,6 +33,10 @@ pub struct Parameters {
     /// Process only the first seconds of the video; all of it if `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_seconds: Option<f64>,
+    /// Share of the frames (0 to 1) that may be missing because they cannot be decoded; the job fails if more are.
+    /// [`DEFAULT_MAX_MISSING`] if `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_missing: Option<f64>,
     /// Fields that this version does not know, preserved on write.
     #[serde(flatten)]
     pub rest: Map<String, Value>,
@@ -44,6 +50,7 @@ impl Default for Parameters {
             video_key: None,
             prompt: None,
             max_seconds: None,
+            max_missing: None,
             rest: Map::new(),
         }
     }
@@ -67,6 +74,9 @@ pub enum InvalidParameter {
     /// The time limit is zero, negative, or not finite.
     #[error("max_seconds must be more than 0")]
     MaxSeconds,
+    /// The share of missing frames is not in 0..=1.
+    #[error("max_missing is {0}; it must be 0 to 1")]
+    MaxMissing(f64),
 }
 
 impl Parameters {
@@ -98,7 +108,15 @@ impl Parameters {
         if self.max_seconds.is_some_and(|seconds| !seconds.is_finite() || seconds <= 0.0) {
             return Err(InvalidParameter::MaxSeconds);
         }
-        Ok(())
+        match self.max_missing {
+            Some(share) if !(0.0..=1.0).contains(&share) => Err(InvalidParameter::MaxMissing(share)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Share of the frames that may be missing, 0 to 1.
+    pub fn max_missing_or_default(&self) -> f64 {
+        self.max_missing.filter(|share| (0.0..=1.0).contains(share)).unwrap_or(DEFAULT_MAX_MISSING)
     }
 
     /// The source frame before which tracking ends, for a video of `n_frames` frames at `fps` frames per
@@ -177,6 +195,9 @@ mod tests {
         }
         for seconds in [0.0, -1.0, f64::INFINITY, f64::NAN] {
             assert!(invalid(Parameters { max_seconds: Some(seconds), ..default() }).contains("max_seconds"));
+        }
+        for share in [-0.1, 1.1, f64::NAN] {
+            assert!(invalid(Parameters { max_missing: Some(share), ..default() }).contains("max_missing"));
         }
     }
 }

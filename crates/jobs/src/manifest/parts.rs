@@ -1,5 +1,7 @@
 //! The nested objects of a manifest: claim, heartbeat, checkpoint, results, video, events.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Stage, Timestamp};
@@ -77,6 +79,59 @@ pub struct ResultPointer {
     pub detections: u64,
     /// The attempt that produced the results.
     pub attempt: u32,
+    /// Frames that could not be decoded; `None` if there are none, or the worker does not count them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_frames: Option<MissingFrames>,
+    /// What is unusual about the video or the results, as messages for the user.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// Frames that were to be tracked and could not be decoded.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingFrames {
+    /// Number of missing frames.
+    pub count: u64,
+    /// Number of frames to track, including the missing ones.
+    pub expected: u64,
+    /// First and last source frame of each gap, at most [`Self::MAX_RANGES`]; the last range then extends to the last
+    /// gap. With a sample interval above 1, a range includes frames that were not to be tracked.
+    pub ranges: Vec<[u64; 2]>,
+}
+
+impl MissingFrames {
+    /// Maximum number of ranges.
+    pub const MAX_RANGES: usize = 50;
+
+    /// Adds a gap, which must be after those added before: source frames `first` to `last` (inclusive), `count` of
+    /// which were to be tracked.
+    pub fn add(&mut self, first: u64, last: u64, count: u64) {
+        self.count += count;
+        let is_full = self.ranges.len() == Self::MAX_RANGES;
+        match self.ranges.last_mut() {
+            Some(range) if is_full || range[1] + 1 >= first => range[1] = last,
+            _ => self.ranges.push([first, last]),
+        }
+    }
+
+    /// The share of the frames that is missing, 0 to 1.
+    pub fn share(&self) -> f64 {
+        if self.expected == 0 { 0.0 } else { self.count as f64 / self.expected as f64 }
+    }
+}
+
+impl fmt::Display for MissingFrames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// Number of ranges that are written out.
+        const SHOWN: usize = 3;
+        let percent = self.share() * 100.0;
+        write!(f, "{} of {} frames ({percent:.1}%) could not be decoded", self.count, self.expected)?;
+        for (i, [first, last]) in self.ranges.iter().take(SHOWN).enumerate() {
+            f.write_str(if i == 0 { ": " } else { ", " })?;
+            if first == last { write!(f, "{first}") } else { write!(f, "{first} to {last}") }?;
+        }
+        if self.ranges.len() > SHOWN { f.write_str(", ...") } else { Ok(()) }
+    }
 }
 
 /// The properties of the video, as far as the submitter knows them.
@@ -118,4 +173,25 @@ pub struct Event {
     /// The attempt in which it happened; 0 before the first.
     #[serde(default)]
     pub attempt: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_are_merged_and_bounded() {
+        let mut missing = MissingFrames { expected: 1000, ..MissingFrames::default() };
+        missing.add(3, 4, 2);
+        missing.add(5, 5, 1);
+        missing.add(9, 9, 1);
+        assert_eq!(missing.ranges, [[3, 5], [9, 9]]);
+        assert_eq!(missing.to_string(), "4 of 1000 frames (0.4%) could not be decoded: 3 to 5, 9");
+        for i in 10..100 {
+            missing.add(i * 10, i * 10, 1);
+        }
+        assert_eq!(missing.ranges.len(), MissingFrames::MAX_RANGES);
+        assert_eq!(missing.ranges.last().map(|range| range[1]), Some(990));
+        assert!(missing.to_string().ends_with(": 3 to 5, 9, 100, ..."), "{missing}");
+    }
 }

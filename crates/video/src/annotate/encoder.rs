@@ -2,6 +2,7 @@
 //! sound from the source file, and writes to a temporary file.
 
 use std::io::Write;
+use std::ops::Range;
 use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
@@ -20,6 +21,8 @@ use crate::video::Video;
 
 /// Maximum number of encoder threads; more threads cost memory and are hardly faster.
 const MAX_THREADS: usize = 16;
+/// Longest time that a frame is shown at 90,000 ticks per second, with a margin, in microseconds.
+const MAX_STEP_AT_90_KHZ_US: i64 = 20_000_000_000;
 /// Maximum number of chunks waiting to be written. A frame is two chunks: header and pixels.
 const MAX_PENDING: usize = 4;
 
@@ -179,19 +182,36 @@ fn command(
         command.args(["-codec_whitelist", args::AUDIO_DECODERS]);
         args::input(&mut command, inner.limits.max_pixels, &inner.path);
     }
+    let (pixel_width, pixel_height) = video.pixel_aspect();
+    command.args(["-vf", &format!("setsar={pixel_width}/{pixel_height}")]);
     command.args([
         "-map", "0:v:0", "-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-pix_fmt", "yuv420p",
     ]);
-    command.args(["-threads", &threads.to_string(), "-fps_mode", "passthrough", "-enc_time_base", "1:90000"]);
+    command.args(["-threads", &threads.to_string(), "-fps_mode", "passthrough"]);
+    let timescale = timescale(video, &plan.range);
+    command.args(["-enc_time_base", &format!("1:{timescale}"), "-video_track_timescale", &timescale]);
     for (i, sound) in sound.iter().enumerate() {
-        let codec = if sound.copied { "copy" } else { "aac" };
-        command.args(["-map", &format!("1:a:{}", sound.index), &format!("-c:a:{i}"), codec]);
+        command.args(["-map", &format!("1:a:{}", sound.index), &format!("-c:a:{i}"), sound.encoder()]);
         if !from_start {
             // Seeking lands before the requested range; packets before the range are not copied.
             command.args([&format!("-copypriorss:a:{i}"), "0"]);
         }
     }
-    command.args(["-video_track_timescale", "90000", "-movie_timescale", "90000", "-movflags", "+faststart"]);
+    command.args(["-movie_timescale", &timescale, "-movflags", "+faststart"]);
     command.args(["-map_metadata", "-1", "-f", "mp4"]).arg(out);
     command
+}
+
+/// Ticks per second of the copy. A frame is shown for at most 2^31 ticks (ISO/IEC 14496-12 §8.6.1.2 and
+/// ffmpeg's own limit), which is 6 hours at the usual 90,000.
+fn timescale(video: &Video, range: &Range<u64>) -> String {
+    let inner = &video.inner;
+    let times_us = (range.start..range.end).map(|frame_idx| inner.clock.frame_us(&inner.index, frame_idx));
+    let mut last_us = None;
+    let mut longest_us = 0;
+    for time_us in times_us {
+        longest_us = longest_us.max(last_us.map_or(0, |last_us| time_us - last_us));
+        last_us = Some(time_us);
+    }
+    String::from(if longest_us > MAX_STEP_AT_90_KHZ_US { "1000" } else { "90000" })
 }

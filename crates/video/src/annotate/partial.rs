@@ -31,10 +31,8 @@ impl PartialFile {
         }
         loop {
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
-            let mut partial = std::ffi::OsString::from(".");
-            partial.push(name);
-            partial.push(format!(".{}-{count}.partial.mp4", std::process::id()));
-            let path = folder.join(partial);
+            // Short, so that every name which the file system accepts can be written.
+            let path = folder.join(format!(".courtside-{}-{count}.partial.mp4", std::process::id()));
             match OpenOptions::new().write(true).create_new(true).open(&path) {
                 Ok(_) => return Ok(PartialFile { path, target, kept: false }),
                 // Left over from a killed process with the same process id.

@@ -19,14 +19,15 @@ pub(crate) fn decode_command(plan: &DecodePlan, seek_us: Option<i64>, selection:
     }
     args::video_decoders(&mut command);
     args::input(&mut command, inner.limits.max_pixels, &inner.path);
-    command.args(["-map", "0:V:0", "-an", "-sn", "-dn", "-vf", &filters(plan, selection)]);
+    let stream = format!("0:{}", inner.header.stream);
+    command.args(["-map", &stream, "-an", "-sn", "-dn", "-vf", &filters(plan, selection)]);
     // Each frame once with its own timestamp; none is duplicated or dropped to fit a frame rate.
     command.args(["-fps_mode", "passthrough", "-enc_time_base", "1:1000000", "-f", "rawvideo", "pipe:1"]);
     command
 }
 
 fn filters(plan: &DecodePlan, selection: Selection) -> String {
-    let announce = "metadata=mode=add:key=f:value=1,metadata=mode=print:key=f:file='pipe\\:0':direct=1";
+    let announce = args::announce_frames("0");
     // Fixed, because the size may change within a stream.
     let (width, height) = (plan.video.width(), plan.video.height());
     let (padded_width, padded_height) = plan.frame_size();

@@ -9,6 +9,7 @@ use crate::decode::plan::{DecodePlan, RawFrame};
 use crate::decode::side_channel::{AnnouncedFrame, Selection, SelectionReplay};
 use crate::decode::state::DecodeState;
 use crate::error::VideoError;
+use crate::keyframe::KeyframeCheck;
 
 /// Where a pass begins, and whether ffmpeg selects the frames.
 #[derive(Clone, Copy, Debug)]
@@ -66,8 +67,9 @@ pub(crate) struct FramePairing<'a> {
 impl<'a> FramePairing<'a> {
     pub(crate) fn new(plan: &'a DecodePlan, setup: PassSetup) -> Self {
         let index = &plan.video.inner.index;
-        let every = if setup.ffmpeg_selects && !index.ordinal { plan.every } else { 1 };
-        let from_pts = if setup.first_frame == 0 { None } else { index.pts(setup.first_frame) };
+        let every = if setup.ffmpeg_selects && !index.is_counted() { plan.every } else { 1 };
+        // Also from frame 0: a decoder may deliver frames that an edit list hides.
+        let from_pts = index.pts(setup.first_frame);
         let selection = Selection { from_pts, every };
         FramePairing {
             plan,
@@ -115,13 +117,20 @@ impl<'a> FramePairing<'a> {
     ) -> Option<PassOutcome> {
         let index = &self.plan.video.inner.index;
         let is_first = self.n_paired == 0;
-        let frame_idx = if index.ordinal { Some(self.n_paired) } else { pts.and_then(|pts| index.rank(pts)) };
+        let frame_idx =
+            if index.is_counted() { Some(self.n_paired) } else { pts.and_then(|pts| index.rank(pts)) };
         self.n_paired += 1;
         if is_first && self.seek_us.is_some() && frame_idx != Some(self.setup.first_frame) {
             return Some(PassOutcome::Misaligned);
         }
-        // In damaged files the decoder invents timestamps that no packet has.
-        let frame_idx = frame_idx.filter(|&frame_idx| frame_idx >= self.next)?;
+        let Some(frame_idx) = frame_idx else {
+            // In damaged files the decoder invents timestamps that no packet has.
+            state.damage().n_unnumbered += 1;
+            return None;
+        };
+        if frame_idx < self.next {
+            return None;
+        }
         if frame_idx >= self.plan.range.end {
             return Some(PassOutcome::Complete);
         }
@@ -198,5 +207,6 @@ fn seek_us(plan: &DecodePlan, setup: PassSetup) -> Option<i64> {
         return None;
     }
     let pts = inner.index.pts(setup.first_frame)?;
-    inner.index.keyframe_before(pts, setup.keyframes_back).map(|key| inner.clock.seek_us(key))
+    let check = KeyframeCheck::new(&inner.header, &inner.path);
+    inner.index.keyframe_before(pts, setup.keyframes_back, &check).map(|key| inner.clock.seek_us(key))
 }

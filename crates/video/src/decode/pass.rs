@@ -30,7 +30,7 @@ const IGNORED: [&str; 2] =
 
 /// Error lines to ignore after a seek: frames at the target keyframe refer to earlier frames that
 /// were not decoded. Real damage causes other lines as well.
-const IGNORED_AFTER_SEEK: [&str; 8] = [
+const IGNORED_AFTER_SEEK: [&str; 7] = [
     IGNORED[0],
     IGNORED[1],
     "co located POCs unavailable",
@@ -38,7 +38,6 @@ const IGNORED_AFTER_SEEK: [&str; 8] = [
     "number of reference frames",
     "reference picture missing during reorder",
     "Missing reference picture",
-    "Could not find ref with POC",
 ];
 
 enum PipeEvent {

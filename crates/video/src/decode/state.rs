@@ -84,7 +84,8 @@ mod tests {
     fn does_not_start_a_child_after_cancel() {
         let state = DecodeState::default();
         state.cancel();
-        let sandbox = Sandbox { read: Vec::new(), write: None, memory_bytes: 1 << 30, landlock: false };
+        let sandbox =
+            Sandbox { read: Vec::new(), write: None, memory_bytes: 1 << 30, restricts_access: false };
         let started = state.spawn(Command::new("/nonexistent"), &sandbox, |_| ()).unwrap();
         assert!(started.is_none());
     }

@@ -6,7 +6,6 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Once;
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
@@ -21,7 +20,7 @@ const RULES: ABI = ABI::V5;
 /// Makes `command` start its program inside `sandbox`. The program is killed when the thread that
 /// spawned it ends, so that thread must live as long as the child.
 pub(crate) fn apply(command: &mut Command, sandbox: &Sandbox) -> io::Result<()> {
-    let ruleset = if sandbox.landlock { prepare(sandbox) } else { None };
+    let ruleset = sandbox.restricts_access.then(|| prepare(sandbox)).transpose()?;
     let parent = std::process::id();
     let memory = sandbox.memory_bytes;
     let may_write = sandbox.write.is_some();
@@ -47,18 +46,23 @@ pub(crate) fn apply(command: &mut Command, sandbox: &Sandbox) -> io::Result<()> 
     Ok(())
 }
 
-fn prepare(sandbox: &Sandbox) -> Option<OwnedFd> {
-    static NOTE: Once = Once::new();
-    let (fd, why) = match build(sandbox) {
-        Ok(ruleset) => (Option::<OwnedFd>::from(ruleset), String::from("not supported by the kernel")),
-        Err(error) => (None, error.to_string()),
-    };
-    if fd.is_none() {
-        NOTE.call_once(|| {
-            tracing::warn!("decoding without Landlock ({why}): only ffmpeg's whitelists protect other files");
-        });
-    }
-    fd
+/// Whether this kernel can restrict a child.
+///
+/// # Errors
+///
+/// The reason why it cannot.
+pub(crate) fn check_support() -> Result<(), String> {
+    let everything =
+        Sandbox { read: Vec::new(), write: None, memory_bytes: u64::MAX, restricts_access: true };
+    prepare(&everything).map(drop).map_err(|error| error.to_string())
+}
+
+fn prepare(sandbox: &Sandbox) -> io::Result<OwnedFd> {
+    let ruleset = build(sandbox).map_err(io::Error::other)?;
+    Option::<OwnedFd>::from(ruleset).ok_or_else(|| {
+        let why = "this kernel has no Landlock, or a container's seccomp profile blocks it";
+        io::Error::new(io::ErrorKind::Unsupported, why)
+    })
 }
 
 fn build(sandbox: &Sandbox) -> Result<RulesetCreated, RulesetError> {

@@ -14,3 +14,8 @@ pub(crate) fn apply(_command: &mut Command, _sandbox: &Sandbox) -> io::Result<()
     });
     Ok(())
 }
+
+/// Nothing is supported, so nothing is missing.
+pub(crate) fn check_support() -> Result<(), String> {
+    Ok(())
+}

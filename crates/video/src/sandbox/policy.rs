@@ -12,6 +12,6 @@ pub(crate) struct Sandbox {
     pub(crate) write: Option<PathBuf>,
     /// Address space in bytes.
     pub(crate) memory_bytes: u64,
-    /// Whether to restrict file and network access (see [`crate::Tools::find`]).
-    pub(crate) landlock: bool,
+    /// Whether to restrict file and network access (see [`crate::Tools::disable_sandbox`]).
+    pub(crate) restricts_access: bool,
 }

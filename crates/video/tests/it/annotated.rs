@@ -14,7 +14,7 @@ const H264: &str =
 const IRREGULAR: &str = "-vf settb=1/1000,setpts=N*40+mod(N*N*7\\,37)+gt(N\\,70)*1000 -fps_mode passthrough \
      -enc_time_base 1:1000 -video_track_timescale 90000";
 
-fn copy(video: &Video, out: &Path, range: std::ops::Range<u64>) -> Result<(), VideoError> {
+fn copy(video: &Video, out: &Path, range: std::ops::Range<u64>) -> Result<Vec<String>, VideoError> {
     annotate(tools(), video, out, range, &mut |_| Vec::new(), &mut |_, _| ControlFlow::Continue(()))
 }
 
@@ -148,6 +148,64 @@ fn converts_other_sound_codecs_and_frame_sizes() {
         let codecs = ffprobe(&out, "-select_streams a -show_entries stream=codec_name -of csv=p=0");
         assert_eq!(codecs.trim().trim_end_matches(','), sound, "{name}");
     }
+}
+
+/// FLAC, and MP3 at 11,025 Hz, ended the annotated video after the whole run.
+#[test]
+fn sound_that_cannot_be_copied_is_converted_or_left_out_with_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, options, want) in [
+        ("a.mkv", "-c:a flac", "is converted to AAC"),
+        ("b.mkv", "-c:a libmp3lame -ar 11025", "is converted to AAC"),
+        ("c.mkv", "-c:a pcm_s16le", ""),
+        ("d.mkv", "-c:a wavpack", "is left out"),
+    ] {
+        let path =
+            make_from(folder.path(), 0..50, "-f lavfi -i sine=d=2", &format!("{H264} {options}"), name);
+        let out = folder.path().join("out.mp4");
+        let warnings = copy(&open(&path), &out, 0..u64::MAX).unwrap();
+        let codecs = ffprobe(&out, "-select_streams a -show_entries stream=codec_name -of default=nk=1:nw=1");
+        match want {
+            "" => assert_eq!(warnings, [""; 0], "{name}"),
+            _ => assert!(warnings.len() == 1 && warnings[0].contains(want), "{name}: {warnings:?}"),
+        }
+        assert_eq!(codecs.trim(), if want == "is left out" { "" } else { "aac" }, "{name}");
+    }
+}
+
+/// The copy of a video with pixels that are not square was narrow.
+#[test]
+fn the_shape_of_pixels_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = open(&make(folder.path(), 30, &format!("-vf setsar=64/45 {H264}"), "a.mp4"));
+    assert_eq!(source.pixel_aspect(), (64, 45));
+    let out = folder.path().join("out.mp4");
+    copy(&source, &out, 0..u64::MAX).unwrap();
+    assert_eq!(open(&out).pixel_aspect(), (64, 45));
+}
+
+/// A gap of hours ended the copy.
+#[test]
+fn a_gap_of_hours_is_copied() {
+    let folder = tempfile::tempdir().unwrap();
+    let gap = "-vf settb=1/1000,setpts=N*40+gt(N\\,20)*36000000 -fps_mode passthrough -enc_time_base 1:1000";
+    let source = open(&make(folder.path(), 40, &format!("{gap} {H264}"), "a.mkv"));
+    let out = folder.path().join("out.mp4");
+    copy(&source, &out, 0..u64::MAX).unwrap();
+    let copied = open(&out);
+    for i in 0..40 {
+        assert!((copied.time_s(i) - source.time_s(i)).abs() < 0.0011, "frame {i}: {}", copied.time_s(i));
+    }
+}
+
+/// A name that leaves no room for a longer temporary name failed after the whole run.
+#[test]
+fn the_longest_file_name_can_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = open(&make(folder.path(), 10, H264, "a.mp4"));
+    let out = folder.path().join(format!("{}.mp4", "n".repeat(251)));
+    copy(&source, &out, 0..u64::MAX).unwrap();
+    assert_eq!(open(&out).n_frames(), 10);
 }
 
 #[test]

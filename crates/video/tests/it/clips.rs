@@ -61,6 +61,18 @@ pub(crate) fn ffmpeg(folder: &Path, args: &str) {
     assert!(command.args(args.split_whitespace()).status().unwrap().success(), "ffmpeg {args}");
 }
 
+/// Renames a table of an MP4 file, so that readers do not find it.
+pub(crate) fn hide_box(path: &Path, name: &[u8; 4]) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let positions: Vec<usize> =
+        bytes.windows(4).enumerate().filter(|(_, window)| window == name).map(|(at, _)| at).collect();
+    assert!(!positions.is_empty());
+    for at in positions {
+        bytes[at..at + 4].copy_from_slice(b"free");
+    }
+    std::fs::write(path, bytes).unwrap();
+}
+
 /// The output of ffprobe for a file, with arguments separated by spaces.
 pub(crate) fn ffprobe(path: &Path, args: &str) -> String {
     let mut command = Command::new(tools().ffprobe());

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use video::{DecodeOptions, Frame, GrowingFile, Limits, Video};
 
-use crate::clips::{make, open, tools};
+use crate::clips::{hide_box, make, open, tools};
 
 const N: usize = 400;
 /// Larger than the tables of `N` frames, and smaller than half of any file here.
@@ -36,14 +36,17 @@ fn growing(path: &Path) -> Option<GrowingFile> {
 /// Checks a file whose tables are within its last `n_tables` bytes, or at its beginning if that is 0.
 fn check(options: &str, n_tables: usize) {
     let folder = tempfile::tempdir().unwrap();
-    let path = make(folder.path(), N, options, "complete.mp4");
+    check_file(&make(folder.path(), N, options, "complete.mp4"), n_tables);
+}
+
+fn check_file(path: &Path, n_tables: usize) {
     let size = path.metadata().unwrap().len() as usize;
-    let complete = open(&path);
+    let complete = open(path);
     let truth = frames(&complete, N as u64);
     let mut before = 0;
     for tenth in 2..=10 {
         let n_bytes = size * tenth / 10;
-        let path = partial(&path, n_bytes, n_tables.min(size - n_bytes));
+        let path = partial(path, n_bytes, n_tables.min(size - n_bytes));
         let growing_file = growing(&path).unwrap();
         assert!(growing_file.matches(&complete), "{tenth}");
         let n_frames = growing_file.n_frames_within(n_bytes as u64);
@@ -59,7 +62,7 @@ fn check(options: &str, n_tables: usize) {
         }
     }
     assert_eq!(before, N as u64);
-    let growing_file = growing(&partial(&path, size / 2, n_tables)).unwrap();
+    let growing_file = growing(&partial(path, size / 2, n_tables)).unwrap();
     let half = growing_file.n_frames_within(size as u64 / 2);
     assert!((50..N as u64 - 100).contains(&half), "{half} frames in half of {size} bytes");
     assert_eq!(growing_file.n_frames_within(0), 0);
@@ -79,6 +82,17 @@ fn with_tables_at_the_beginning() {
 fn with_open_gops() {
     let options = H264.replace("-g 30", "-g 30 -x264-params open-gop=1");
     check(&options, TABLES);
+}
+
+/// A job that was tracked while its MP4 arrived seeks for every piece, and differed from a local run.
+#[test]
+fn with_wrong_keyframe_flags() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = "-pix_fmt yuv420p -c:v libx265 -preset ultrafast -x265-params \
+         log-level=error:keyint=120:min-keyint=120:bframes=0:scenecut=0:pools=2 -tag:v hvc1";
+    let path = make(folder.path(), N, options, "complete.mp4");
+    hide_box(&path, b"stss");
+    check_file(&path, TABLES);
 }
 
 #[test]

@@ -115,7 +115,7 @@ fn playlists_do_not_open_other_files() {
             .contains("h264")
     );
     let error = open_error(&folder.path().join("near.m3u8")).to_string();
-    assert!(error.contains("playlists"), "{error}");
+    assert!(error.contains("it is a playlist"), "{error}");
 }
 
 #[test]

@@ -143,18 +143,42 @@ fn a_child_cannot_access_other_files_or_the_environment() {
     }
 }
 
+/// A first, sandboxed call that failed was followed by one without the sandbox, which could read any file.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_program_that_fails_in_the_sandbox_is_not_run_without_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (secret, stolen) = (folder.path().join("secret"), folder.path().join("stolen"));
+    fs::write(&secret, "a secret").unwrap();
+    let path = folder.path().join("greedy");
+    let script = format!(
+        "#!/bin/sh\ncat {} > {} || exit 1\necho 'ffmpeg version 7.0'\n",
+        secret.display(),
+        stolen.display()
+    );
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let error = Tools::at(&path, tools().ffprobe()).unwrap_err();
+    assert!(matches!(error, VideoError::Sandbox(_)), "{error}");
+    assert!(!stolen.exists());
+}
+
 #[test]
 fn old_and_broken_programs_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("old");
-    for (script, reason) in [
-        ("#!/bin/sh\necho 'ffmpeg version 4.4.2-0ubuntu0.22.04.1 Copyright'\n", "too old"),
-        ("#!/bin/sh\necho broken >&2; exit 1\n", "broken"),
+    for (script, reason, advice) in [
+        (
+            "#!/bin/sh\necho 'ffmpeg version 4.4.2-0ubuntu0.22.04.1 Copyright'\n",
+            "too old",
+            "apt-get install ffmpeg",
+        ),
+        ("#!/bin/sh\necho broken >&2; exit 1\n", "broken", "--no-sandbox"),
     ] {
         fs::write(&path, script).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         let error = Tools::at(&path, tools().ffprobe()).unwrap_err().to_string();
-        assert!(error.contains(reason) && error.contains("apt-get install ffmpeg"), "{error}");
+        assert!(error.contains(reason) && error.contains(advice), "{error}");
     }
     assert!(Tools::at(Path::new("/nonexistent/ffmpeg"), tools().ffprobe()).is_err());
 }

@@ -33,7 +33,7 @@ fn variable_frame_rate() {
             if name.ends_with("mkv") { options.replace("-video_track_timescale 90000", "") } else { options };
         let path = make(folder.path(), N, &options, name);
         let video = check(&path, N as u64, &|i| i as usize);
-        assert!(!video.is_ordinal());
+        assert!(!video.is_counted());
         for i in 0..N as u64 {
             let error = video.time_s(i) - video.time_s(0) - irregular_ms(i) as f64 / 1000.0;
             assert!(error.abs() < 2e-6, "{name}: frame {i} is {error} s off");
@@ -110,7 +110,7 @@ fn frames_with_repeated_timestamps_are_counted() {
     let path = folder.path().join("b.ts");
     std::fs::write(&path, [once.clone(), once].concat()).unwrap();
     let video = check(&path, 180, &|i| i as usize % 90);
-    assert!(video.is_ordinal());
+    assert!(video.is_counted());
     assert!(video.warnings().iter().any(|warning| warning.contains("repeat")));
     assert!((video.time_s(100) - 4.0).abs() < 1e-6);
 }
@@ -134,7 +134,7 @@ fn the_frame_size_may_change() {
         may_report_errors: true,
     };
     expected.check(&video);
-    assert!(!video.is_ordinal());
+    assert!(!video.is_counted());
     assert_eq!((video.width(), video.height()), (320, 240));
 }
 

@@ -1,13 +1,13 @@
 //! Puts the results of an attempt into the bucket and completes the job.
 
-use jobs::lease::LeaseError;
+use jobs::lease::{LeaseError, RunReport};
 use jobs::manifest::{Manifest, Timestamp};
 use jobs::results::{ResultsHead, ResultsSummary};
 
 use super::RunningAttempt;
 use super::background::{in_thread, joined};
 use super::outcome::AttemptError;
-use crate::track::{TrackRequest, TrackedVideo, extra_fields, write_results};
+use crate::track::{ResultFacts, TrackRequest, TrackedVideo, write_results};
 
 impl RunningAttempt<'_> {
     /// Writes the results file, puts it into the bucket, completes the job, and removes its checkpoints.
@@ -17,7 +17,13 @@ impl RunningAttempt<'_> {
         request: &TrackRequest,
         mut tracked: TrackedVideo,
     ) -> Result<(), AttemptError> {
-        let mut extra = extra_fields(&request.prompts, &tracked.memory_fallbacks);
+        let facts = ResultFacts {
+            prompts: &request.prompts,
+            memory_fallbacks: &tracked.memory_fallbacks,
+            missing_frames: tracked.missing_frames.clone(),
+            pixel_aspect: tracked.pixel_aspect,
+        };
+        let mut extra = facts.fields();
         extra.insert("attempt".to_owned(), self.lease.attempt().into());
         extra.insert("claim_id".to_owned(), self.lease.claim_id().into());
         let head = ResultsHead {
@@ -28,7 +34,11 @@ impl RunningAttempt<'_> {
             extra,
         };
         let (out, min_confidence) = (request.out.clone(), manifest.parameters.confidence_threshold);
-        let n_frames = tracked.n_frames;
+        let report = RunReport {
+            frames_processed: tracked.n_frames,
+            missing_frames: tracked.missing_frames.clone(),
+            warnings: tracked.warnings.clone(),
+        };
         let summary: ResultsSummary = joined(in_thread("write", {
             let out = out.clone();
             move || write_results(&out, &head, false, min_confidence, &mut tracked.spool)
@@ -36,9 +46,9 @@ impl RunningAttempt<'_> {
         .await??;
         let is_transient = |e: &LeaseError| matches!(e, LeaseError::Bucket(e) if e.is_transient());
         let progress = self.progress.get();
-        let publish = || self.lease.publish(&out, &summary, n_frames, &progress);
+        let publish = || self.lease.publish(&out, &summary, &report, &progress);
         self.retry_transient(is_transient, publish).await?;
-        self.log_line(format!("{} detections on {n_frames} frames", summary.n_detections));
+        self.log_line(format!("{} detections on {} frames", summary.n_detections, report.frames_processed));
         self.remove_checkpoints().await;
         Ok(())
     }

@@ -30,6 +30,7 @@ impl RunningAttempt<'_> {
             from: 0,
             to: None,
             max_seconds: parameters.max_seconds,
+            max_missing: parameters.max_missing_or_default(),
             every: parameters.sample_interval,
             streaming: false,
             compat: Compat::Fixed,

@@ -6,6 +6,7 @@
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
+use jobs::manifest::MissingFrames;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -81,12 +82,16 @@ pub(super) struct RunPosition {
     pub n_frames: u64,
     /// Detections in the spool.
     pub n_detections: u64,
+    /// Frames before `next_frame` that could not be decoded. Absent in checkpoints of earlier versions.
+    #[serde(default)]
+    pub missing: MissingFrames,
 }
 
 impl RunPosition {
     /// The position of a run that has not tracked a frame.
     pub(super) fn start_of(run: &RunIdentity) -> Self {
-        Self { waiting: Vec::new(), next_frame: run.from, n_frames: 0, n_detections: 0 }
+        let missing = MissingFrames::default();
+        Self { waiting: Vec::new(), next_frame: run.from, n_frames: 0, n_detections: 0, missing }
     }
 }
 

@@ -60,7 +60,7 @@ impl<'a> FrameSource<'a> {
     pub(super) fn damage(&self) -> Damage {
         let mut damage = self.damage.clone();
         if let Some(decoder) = &self.decoder {
-            add(&mut damage, decoder.damage());
+            damage.append(decoder.damage());
         }
         damage
     }
@@ -111,9 +111,13 @@ impl<'a> FrameSource<'a> {
     fn retire_decoder(&mut self, decoder: &Frames) {
         let damage = decoder.damage();
         match self.incoming {
-            None => add(&mut self.damage, damage),
+            None => self.damage.append(damage),
             // Messages about bytes that are not downloaded yet do not mean that the file is damaged.
-            Some(_) => add(&mut self.damage, Damage { n_messages: 0, messages: Vec::new(), ..damage }),
+            Some(_) => self.damage.append(Damage {
+                decoded: damage.decoded,
+                expected: damage.expected,
+                ..Damage::default()
+            }),
         }
     }
 }
@@ -139,14 +143,5 @@ impl Iterator for FrameSource<'_> {
                 Err(failure) => return Some(Err(failure)),
             }
         }
-    }
-}
-
-fn add(sum: &mut Damage, more: Damage) {
-    sum.expected += more.expected;
-    sum.decoded += more.decoded;
-    sum.n_messages += more.n_messages;
-    if sum.messages.is_empty() {
-        sum.messages = more.messages;
     }
 }

@@ -22,7 +22,7 @@ pub use incoming::IncomingVideo;
 pub use observer::{RunObserver, RunProgress, SavedCheckpoint};
 pub use output_files::track_to_files;
 pub use request::{Source, TrackRequest};
-pub use results::{extra_fields, write_results};
+pub use results::{ResultFacts, write_results};
 pub use run::{TrackedVideo, detect};
 pub use spool::{Spool, SpoolRecord};
 pub use summary::{RunSummary, TrackSummary};

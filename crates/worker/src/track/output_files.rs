@@ -9,7 +9,7 @@ use video::Damage;
 
 use super::checkpoint;
 use super::request::{Source, TrackRequest};
-use super::results::{extra_fields, write_results};
+use super::results::{ResultFacts, write_results};
 use super::run::Run;
 use super::summary::{RunSummary, tracks_of};
 use client::export::{Annotation, write_mot};
@@ -59,12 +59,13 @@ impl Run<'_> {
         self.save()?;
         self.flush()?;
         let seconds = self.started.elapsed().as_secs_f64();
-        let warnings = self.warnings(damage);
+        let mut warnings = self.warnings(damage);
         warnings.iter().for_each(|w| notify(format!("warning: {w}")));
-        let outputs = self.write_files(stop)?;
+        let outputs = self.write_files(stop, &mut warnings)?;
         let summary = RunSummary {
             frames_processed: self.position.n_frames,
-            frames_missing: self.n_missing(),
+            frames_missing: self.position.missing.count,
+            missing_frames: self.missing_frames(),
             detections: self.spool.n_records(),
             seconds,
             fps: self.progress.fps(),
@@ -83,15 +84,22 @@ impl Run<'_> {
         Ok(summary)
     }
 
-    fn write_files(&mut self, stop: &Stop) -> Outcome<Vec<PathBuf>> {
+    /// Writes the files and returns their paths. Adds what the annotated video lacks to `warnings`.
+    fn write_files(&mut self, stop: &Stop, warnings: &mut Vec<String>) -> Outcome<Vec<PathBuf>> {
         let request = self.request;
         let prompts = self.session.prompts().to_vec();
+        let facts = ResultFacts {
+            prompts: &prompts,
+            memory_fallbacks: self.session.memory_fallbacks(),
+            missing_frames: self.missing_frames(),
+            pixel_aspect: self.source.video.pixel_aspect(),
+        };
         let head = ResultsHead {
             job_id: self.labels.job_id.clone(),
             video_id: 0,
             completed_at: Some(self.labels.completed_at.clone()),
             frames_processed: Some(self.position.n_frames),
-            extra: extra_fields(&prompts, self.session.memory_fallbacks()),
+            extra: facts.fields(),
         };
         write_results(&request.out, &head, prompts.len() > 1, 0.0, &mut self.spool)?;
         let mut outputs = vec![request.out.clone()];
@@ -115,7 +123,10 @@ impl Run<'_> {
             };
             let drawn = annotation.write(path, self.spool.exported()?, stop);
             let what = format!("{} is not written; the other files are", path.display());
-            drawn.map_err(|failure| failure.context(what))?;
+            for warning in drawn.map_err(|failure| failure.context(what))? {
+                notify(format!("warning: {}: {warning}", path.display()));
+                warnings.push(format!("{}: {warning}", path.display()));
+            }
             outputs.push(path.clone());
         }
         Ok(outputs)

@@ -12,6 +12,7 @@ use super::checkpoint::{RunIdentity, VideoIdentity, spool_path};
 use super::incoming::{IncomingVideo, WaitOutcome};
 use client::failure::{Failure, Kind, Outcome};
 use client::stop::Stop;
+use client::videos::open_video;
 
 /// What to track, how, and which files to write.
 #[derive(Debug, Clone)]
@@ -38,6 +39,8 @@ pub struct TrackRequest {
     pub to: Option<u64>,
     /// Seconds to track from the beginning of the video; `None` for all.
     pub max_seconds: Option<f64>,
+    /// Share of the frames that may be missing because they cannot be decoded, 0 to 1. The run fails if more are.
+    pub max_missing: f64,
     /// Distance between tracked frames in source frames, at least 1.
     pub every: u64,
     /// Whether to report every frame immediately, so that no track is removed later.
@@ -76,7 +79,7 @@ impl Source {
     /// If ffmpeg is missing, the file is not a readable video, or no frame is in the range.
     pub fn open(request: &TrackRequest) -> Outcome<Self> {
         let tools = Tools::find()?;
-        let video = Video::open(&tools, &request.video, &Limits::default())?;
+        let video = open_video(&tools, &request.video)?;
         Self::of(request, tools, video, None)
     }
 

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use jobs::manifest::MissingFrames;
 use sam3::{Frame, FrameOutput, MemoryFallback, Mode, Model, Prepared, Session, SessionOptions};
 use video::{Damage, Frame as VideoFrame};
 
@@ -16,7 +17,7 @@ use super::observer::{RunObserver, RunProgress, SavedCheckpoint};
 use super::request::{Source, TrackRequest};
 use super::spool::{Spool, SpoolRecord};
 use crate::failure::EngineResult;
-use client::failure::Outcome;
+use client::failure::{Failure, Kind, Outcome};
 use client::progress::Progress;
 use client::stop::Stop;
 use client::terminal::notify;
@@ -29,6 +30,10 @@ pub struct TrackedVideo {
     pub n_frames: u64,
     /// Problems of the video and limits that were reached, as messages.
     pub warnings: Vec<String>,
+    /// Frames that could not be decoded; `None` if there are none.
+    pub missing_frames: Option<MissingFrames>,
+    /// Width of a stored pixel relative to its height.
+    pub pixel_aspect: (u32, u32),
     /// What was reduced because the GPU's memory did not suffice.
     pub memory_fallbacks: Vec<MemoryFallback>,
 }
@@ -54,8 +59,14 @@ pub fn detect(
     }
     run.flush()?;
     let warnings = run.warnings(&damage);
-    let memory_fallbacks = run.session.memory_fallbacks().to_vec();
-    Ok(Some(TrackedVideo { spool: run.spool, n_frames: run.position.n_frames, warnings, memory_fallbacks }))
+    Ok(Some(TrackedVideo {
+        n_frames: run.position.n_frames,
+        missing_frames: run.missing_frames(),
+        pixel_aspect: run.source.video.pixel_aspect(),
+        memory_fallbacks: run.session.memory_fallbacks().to_vec(),
+        spool: run.spool,
+        warnings,
+    }))
 }
 
 /// A run in progress.
@@ -134,6 +145,7 @@ impl<'a> Run<'a> {
         while let Some(frame) = coming.take() {
             // The next frame is decoded already: the GPU works on it while the CPU finishes this one.
             let next = if stop.requested() { None } else { frames.next() };
+            self.count_missing_before(frame.frame_idx)?;
             let outputs = self.push(&frame, next.as_ref(), &mut prepared)?;
             self.position.waiting.push(frame.frame_idx);
             self.position.n_frames += 1;
@@ -157,9 +169,37 @@ impl<'a> Run<'a> {
         self.source.video = frames.video().clone();
         if !self.interrupted {
             // Frames that are missing at the end of a damaged video are not tried again.
+            self.count_missing_before(self.source.run.to)?;
             self.position.next_frame = self.source.run.to;
         }
         Ok(frames.damage())
+    }
+
+    /// Counts the frames before `frame_idx` that the decoder did not deliver.
+    ///
+    /// # Errors
+    /// If more are missing than the request allows.
+    fn count_missing_before(&mut self, frame_idx: u64) -> Outcome<()> {
+        let (first, every) = (self.position.next_frame, self.source.run.every);
+        if frame_idx <= first {
+            return Ok(());
+        }
+        let count = (frame_idx - first).div_ceil(every);
+        let missing = &mut self.position.missing;
+        missing.expected = self.source.n_frames();
+        missing.add(first, first + (count - 1) * every, count);
+        if missing.share() <= self.request.max_missing {
+            return Ok(());
+        }
+        let allowed = self.request.max_missing * 100.0;
+        let message = format!("the video is damaged: {missing}; --max-missing allows {allowed:.0}%");
+        Err(Failure::msg(Kind::Failed, message)
+            .hint("copy the video again, or allow more with --max-missing 1"))
+    }
+
+    /// Frames that could not be decoded so far; `None` if there are none.
+    pub(super) fn missing_frames(&self) -> Option<MissingFrames> {
+        Some(&self.position.missing).filter(|missing| missing.count > 0).cloned()
     }
 
     /// Tracks a frame, and prepares the next one in parallel.
@@ -244,18 +284,14 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Frames that could not be decoded, including those before the run was resumed.
-    pub(super) fn n_missing(&self) -> u64 {
-        if self.interrupted { 0 } else { self.source.n_frames().saturating_sub(self.position.n_frames) }
-    }
-
     /// Problems of the video and limits that were reached.
     pub(super) fn warnings(&self, damage: &Damage) -> Vec<String> {
         let mut warnings = self.source.video.warnings().to_vec();
-        let (missing, expected) = (self.n_missing(), self.source.n_frames());
-        if missing > 0 {
-            warnings
-                .push(format!("the video is damaged: {missing} of {expected} frames could not be decoded"));
+        if let Some(missing) = self.missing_frames() {
+            warnings.push(format!("the video is damaged: {missing}"));
+        }
+        if !self.source.tools.is_sandboxed() {
+            warnings.push("the video was decoded without a sandbox (--no-sandbox)".to_owned());
         }
         let rejected = self.session.n_rejected();
         if rejected > 0 {
@@ -269,6 +305,12 @@ impl<'a> Run<'a> {
         if damage.n_messages > 0 && !self.interrupted {
             let first = damage.messages.first().map(String::as_str).unwrap_or_default();
             warnings.push(format!("the decoder reported {} problems, first: {first}", damage.n_messages));
+        }
+        if damage.n_unnumbered > 0 {
+            let n = damage.n_unnumbered;
+            warnings.push(format!(
+                "{n} frames that the decoder delivered have no place in the file and were skipped"
+            ));
         }
         warnings
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use jobs::manifest::MissingFrames;
 use serde::Serialize;
 
 use super::spool::Spool;
@@ -36,6 +37,9 @@ pub struct RunSummary {
     pub frames_processed: u64,
     /// Frames of the range that could not be decoded.
     pub frames_missing: u64,
+    /// Where they are; absent if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing_frames: Option<MissingFrames>,
     /// Number of detections of all tracks.
     pub detections: u64,
     /// Seconds that this process tracked.

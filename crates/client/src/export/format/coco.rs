@@ -16,7 +16,8 @@ use crate::export::detection::{Detections, ExportDetection};
 use crate::export::info::ExportInfo;
 use crate::failure::Outcome;
 
-pub(super) const SPEC: Spec = Spec { name: "coco", extension: "coco.json", content: Content::Text(write) };
+pub(super) const SPEC: Spec =
+    Spec { name: "coco", extension: "coco.json", content: Content::Text(write), has_times: false };
 
 /// Id of the only video in a file.
 const VIDEO_ID: u32 = 1;

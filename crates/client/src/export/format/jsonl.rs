@@ -9,7 +9,8 @@ use crate::export::detection::{Detections, ExportDetection};
 use crate::export::info::ExportInfo;
 use crate::failure::Outcome;
 
-pub(super) const SPEC: Spec = Spec { name: "jsonl", extension: "jsonl", content: Content::Text(write) };
+pub(super) const SPEC: Spec =
+    Spec { name: "jsonl", extension: "jsonl", content: Content::Text(write), has_times: true };
 
 fn write(
     out: &mut (dyn Write + Send),

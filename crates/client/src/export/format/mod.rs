@@ -71,7 +71,7 @@ formats! {
     Mot = mot,
     /// COCO detection JSON with track IDs.
     Coco = coco,
-    /// Comma-separated values with a header; times are computed from the average frame rate.
+    /// Comma-separated values with a header; times need the video file to be exact.
     Csv = csv,
     /// JSON Lines: one object per detection.
     Jsonl = jsonl,
@@ -98,6 +98,11 @@ impl Format {
     /// Whether the file is text, which can be written to a terminal or a pipe.
     pub fn is_text(self) -> bool {
         matches!(self.spec().content, Content::Text(_))
+    }
+
+    /// Whether each detection has the time of its frame; see [`ExportInfo::frame_times_s`].
+    pub fn has_times(self) -> bool {
+        self.spec().has_times
     }
 
     /// Writes all detections. Temporary data goes to an unnamed file in the folder `scratch`.

@@ -15,6 +15,8 @@ pub(super) struct Spec {
     pub(super) extension: &'static str,
     /// What the file contains, and the function that writes it.
     pub(super) content: Content,
+    /// Whether each detection has the time of its frame.
+    pub(super) has_times: bool,
 }
 
 /// Writes all detections to a writer. The last argument is a folder for temporary files.

@@ -13,7 +13,8 @@ use crate::progress::Progress;
 use crate::stop::Stop;
 
 /// The default file name differs from the video's own.
-pub(super) const SPEC: Spec = Spec { name: "video", extension: "annotated.mp4", content: Content::Video };
+pub(super) const SPEC: Spec =
+    Spec { name: "video", extension: "annotated.mp4", content: Content::Video, has_times: false };
 
 /// An annotated copy of a video, before its detections are drawn.
 pub struct Annotation<'a> {
@@ -30,7 +31,8 @@ pub struct Annotation<'a> {
 }
 
 impl Annotation<'_> {
-    /// Draws the detections, ordered by frame, into a copy of the video. The file appears only on success.
+    /// Draws the detections, ordered by frame, into a copy of the video. The file appears only on success. Returns what
+    /// the copy lacks, as messages for the user.
     ///
     /// # Errors
     /// Of kind [`Kind::Interrupted`](crate::failure::Kind) if it was stopped; those of the iterator; those of
@@ -40,7 +42,7 @@ impl Annotation<'_> {
         path: &Path,
         detections: impl Iterator<Item = Outcome<ExportDetection>>,
         stop: &Stop,
-    ) -> Outcome<()> {
+    ) -> Outcome<Vec<String>> {
         let boxes = RefCell::new(BoxesByFrame::new(detections));
         let mut progress = Progress::start("drawing", 0, self.range.end.saturating_sub(self.range.start));
         let first = self.range.start;

@@ -1,6 +1,7 @@
 //! Every export format, compared with the library row by row.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::RowAccessor;
@@ -20,8 +21,47 @@ fn seconds(frame: i64) -> f64 {
 fn export(sandbox: &Sandbox, args: &[&str]) -> Value {
     let args = [&["export"], args, &["--json"]].concat();
     let output = sandbox.run(&args).expect(0, &[]);
-    assert_eq!(output.stderr, "");
+    // Only formats with times need the video, which most of these tests do not have.
+    let has_times = ["csv", "jsonl", "parquet"].iter().any(|format| args.contains(format));
+    if has_times {
+        assert!(output.stderr.contains("computed from the average frame rate"), "{}", output.stderr);
+    } else {
+        assert_eq!(output.stderr, "");
+    }
     output.json()
+}
+
+/// CSV had the times of the average frame rate although the video has its own.
+#[test]
+fn times_are_those_of_the_video() {
+    let sandbox = Sandbox::new();
+    let made = Command::new("ffmpeg")
+        .args([
+            "-nostdin",
+            "-v",
+            "error",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=s=64x64:r=25:d=1",
+            "-c:v",
+            "libx264",
+            "-bf",
+            "0",
+        ])
+        .args(["-vf", "settb=1/1000,setpts=N*40+gt(N\\,9)*1000", "-fps_mode", "passthrough"])
+        .args(["-enc_time_base", "1:1000"])
+        .arg(sandbox.path("game.mkv"))
+        .status();
+    assert!(made.unwrap().success());
+    sandbox.run(&["videos", "add", "game.mkv"]).expect(0, &[]);
+    let detection = |frame| StoredDetection { frame, track_id: 1, bbox: [1.0; 4], confidence: 0.5 };
+    import(&mut library(&sandbox), &a_job(JOB, 1), 25, &[detection(5), detection(15)]);
+    let output = sandbox.run(&["export", "1", "--format", "csv", "--out", "-"]).expect(0, &[]);
+    let times: Vec<&str> =
+        output.stdout.lines().skip(1).map(|line| line.split(',').nth(2).unwrap()).collect();
+    assert_eq!(times, ["0.2", "1.6"], "{}", output.stdout);
+    assert!(!output.stderr.contains("warning"), "{}", output.stderr);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use jobs::admin::Admin;
 use jobs::bucket::Condition;
-use jobs::lease::{Lease, LeaseError};
+use jobs::lease::{Lease, LeaseError, RunReport};
 use jobs::manifest::{Checkpoint, Heartbeat, Stage, StoredObject};
 use jobs::queue::{PollOutcome, Queue, Worker};
 use jobs::{Error, Timing};
@@ -191,8 +191,9 @@ async fn publish(
     let (bytes, summary) = run.results(video_id, ctx.world.scenario.behaviour.signature, &ctx.machine);
     let path = PathBuf::from(format!("/{}/{}/{}", ctx.info.name, lease.id(), lease.attempt()));
     ctx.world.write_file(path.clone(), bytes);
+    let report = RunReport { frames_processed: run.next_frame(), ..RunReport::default() };
     for _ in 0..MAX_TRIES {
-        match lease.publish(&path, &summary, run.next_frame(), &Heartbeat::default()).await {
+        match lease.publish(&path, &summary, &report, &Heartbeat::default()).await {
             Ok(()) => return Ok(AttemptEnd::Completed),
             Err(LeaseError::Bucket(error)) if error.is_transient() => ctx.sleep_seconds(1.0..10.0).await,
             Err(LeaseError::Bucket(error)) => {

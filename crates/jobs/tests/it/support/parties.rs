@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jobs::admin::Admin;
 use jobs::bucket::Bucket;
-use jobs::lease::LeaseError;
+use jobs::lease::{LeaseError, RunReport};
 use jobs::manifest::{Heartbeat, Parameters, Stage};
 use jobs::queue::{PollOutcome, Queue, Worker};
 use jobs::results::{Detection, ResultsHead, ResultsSummary, ResultsWriter};
@@ -91,7 +91,8 @@ pub(crate) fn results_of(job: &str, n_detections: u64) -> (NamedTempFile, Result
 /// Publishes results with `n_detections` detections.
 pub(crate) async fn publish(lease: &Lease, n_detections: u64) -> Result<ResultsSummary, LeaseError> {
     let (file, summary) = results_of(lease.id().as_str(), n_detections);
-    lease.publish(file.path(), &summary, 100, &progress(100)).await?;
+    let report = RunReport { frames_processed: 100, ..RunReport::default() };
+    lease.publish(file.path(), &summary, &report, &progress(100)).await?;
     Ok(summary)
 }
 
