@@ -137,14 +137,8 @@ impl Header {
         let document: Document = serde_json::from_str(json).map_err(|error| {
             VideoError::not_video(path, format!("cannot parse the output of ffprobe: {error}"))
         })?;
-        let (format, mut streams) = (document.format, document.streams);
-        // The stream that players show: the default, else the largest. One that cannot be decoded is
-        // the last choice.
-        streams.sort_by_key(|stream| {
-            std::cmp::Reverse((stream.is_supported(), stream.disposition.default, stream.n_pixels()))
-        });
-        let mut streams = streams.into_iter();
-        let Some(stream) = streams.next() else {
+        let format = document.format;
+        let Some((stream, other_streams)) = choose(document.streams) else {
             return Err(VideoError::not_video(path, "it has no video stream"));
         };
         let codec = stream.codec().to_owned();
@@ -164,7 +158,7 @@ impl Header {
         Ok(Header {
             container: container.split(',').next().unwrap_or_default().to_owned(),
             stream: stream.index,
-            other_streams: streams.map(|stream| stream.describe()).collect(),
+            other_streams,
             codec,
             stored_size: (width, height),
             rotation,
@@ -211,6 +205,15 @@ impl Header {
         let pairs_fields = ["h264", "mpeg2video"].contains(&self.codec.as_str());
         pairs_fields && self.field_order.as_deref() != Some("progressive")
     }
+}
+
+/// The stream to read, and a description of each other: the one that players show, which is the default, else the
+/// largest. A stream that cannot be decoded is the last choice.
+fn choose(mut streams: Vec<Stream>) -> Option<(Stream, Vec<String>)> {
+    let rank = |stream: &Stream| (stream.is_supported(), stream.disposition.default, stream.n_pixels());
+    streams.sort_by_key(|stream| std::cmp::Reverse(rank(stream)));
+    let mut streams = streams.into_iter();
+    Some((streams.next()?, streams.map(|stream| stream.describe()).collect()))
 }
 
 /// A ratio such as `64:45`; 1:1 if it is unknown.

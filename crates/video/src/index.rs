@@ -80,25 +80,35 @@ impl Index {
         if has_edits && header.declared_frames.is_some_and(|declared| declared != packets.n_packets) {
             packets.n_packets = Packets::count_without_edits(tools, path, header, limits)?;
         }
-        let doubt = packets.doubt(header);
         let mut index = Index::of_packets(&packets);
-        let Some(doubt) = doubt else { return index.checked(path) };
-        tracing::debug!(path = %path.display(), ?doubt, "decoding the file to number its frames");
-        let n_packets = packets.n_packets;
-        let mut scan_for = |length| {
-            Scan::run(tools, path, header, limits, length, &mut |n_frames| on_scan(n_frames, n_packets))
-        };
-        let length = match (doubt, packets.first_group()) {
-            (Doubt::Beginning, Some(group)) => ScanLength::Frames(group.n_frames),
-            _ => ScanLength::All,
-        };
-        let scan = scan_for(length)?;
-        match packets.first_group().filter(|_| length != ScanLength::All) {
-            Some(group) if index.drop_undecodable(&scan.pts, group.end_pts) => {}
-            Some(_) => index.replace(scan_for(ScanLength::All)?),
-            None => index.replace(scan),
+        if let Some(doubt) = packets.doubt(header) {
+            tracing::debug!(path = %path.display(), ?doubt, "decoding the file to number its frames");
+            let n_packets = packets.n_packets;
+            index.ask_decoder(doubt, &packets, &mut |length| {
+                Scan::run(tools, path, header, limits, length, &mut |n_frames| on_scan(n_frames, n_packets))
+            })?;
         }
-        index.checked(path)
+        if index.n_frames() == 0 {
+            return Err(VideoError::not_video(path, "it contains no frames; it is damaged or truncated"));
+        }
+        Ok(index)
+    }
+
+    /// Replaces the frames that are in doubt by those that the decoder delivers.
+    fn ask_decoder(
+        &mut self,
+        doubt: Doubt,
+        packets: &Packets,
+        scan: &mut dyn FnMut(ScanLength) -> Result<Scan, VideoError>,
+    ) -> Result<(), VideoError> {
+        if let (Doubt::Beginning, Some(group)) = (doubt, packets.first_group()) {
+            let beginning = scan(ScanLength::Frames(group.n_frames))?;
+            if self.drop_undecodable(&beginning.pts, group.end_pts) {
+                return Ok(());
+            }
+        }
+        self.replace(scan(ScanLength::All)?);
+        Ok(())
     }
 
     /// The frames of the packets. `None` if they leave a doubt.
@@ -123,13 +133,6 @@ impl Index {
             demuxer_errors: packets.errors.clone(),
             ..Index::default()
         }
-    }
-
-    fn checked(self, path: &Path) -> Result<Index, VideoError> {
-        if self.n_frames() == 0 {
-            return Err(VideoError::not_video(path, "it contains no frames; it is damaged or truncated"));
-        }
-        Ok(self)
     }
 
     /// Removes frames before `end_pts` that the decoder did not deliver. Returns `false`, and changes

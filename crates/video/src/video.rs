@@ -185,7 +185,10 @@ fn warnings(header: &Header, index: &Index) -> Vec<String> {
     }
     if !header.other_streams.is_empty() {
         let (stream, others) = (header.stream, header.other_streams.join(", "));
-        warnings.push(format!("the file has several video streams: stream {stream} is read, not {others}"));
+        warnings.push(format!(
+            "the file has several video streams: stream {stream} is read, not {others}. To read another, copy it \
+             to its own file: ffmpeg -i INPUT -map 0:NUMBER -c copy OUTPUT.mkv"
+        ));
     }
     warnings
 }

@@ -190,6 +190,14 @@ fn command(
     command.args(["-threads", &threads.to_string(), "-fps_mode", "passthrough"]);
     let timescale = timescale(video, &plan.range);
     command.args(["-enc_time_base", &format!("1:{timescale}"), "-video_track_timescale", &timescale]);
+    map_sound(&mut command, sound, from_start);
+    command.args(["-movie_timescale", &timescale, "-movflags", "+faststart"]);
+    command.args(["-map_metadata", "-1", "-f", "mp4"]).arg(out);
+    command
+}
+
+/// Adds the sound streams of the second input. `from_start`: whether the copy begins at the start of the source.
+fn map_sound(command: &mut Command, sound: &[SoundStream], from_start: bool) {
     for (i, sound) in sound.iter().enumerate() {
         command.args(["-map", &format!("1:a:{}", sound.index), &format!("-c:a:{i}"), sound.encoder()]);
         if !from_start {
@@ -197,9 +205,6 @@ fn command(
             command.args([&format!("-copypriorss:a:{i}"), "0"]);
         }
     }
-    command.args(["-movie_timescale", &timescale, "-movflags", "+faststart"]);
-    command.args(["-map_metadata", "-1", "-f", "mp4"]).arg(out);
-    command
 }
 
 /// Ticks per second of the copy. A frame is shown for at most 2^31 ticks (ISO/IEC 14496-12 §8.6.1.2 and
