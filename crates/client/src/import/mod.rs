@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use jobs::admin::Admin;
 use jobs::manifest::{Manifest, Status};
+use jobs::quote::quoted;
 use jobs::results::Expected;
 use jobs::transfer::{self, DownloadProgress, OnProgress};
 use jobs::{JobId, Refusal};
@@ -39,6 +40,9 @@ pub struct Imported {
     pub tracks: i64,
     /// Whether the library had exactly these results before.
     pub already: bool,
+    /// What was changed in the results to make them valid, as messages.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// What [`import`] does besides writing the results to the library.
@@ -69,7 +73,7 @@ pub async fn import(
         let failure = Failure::new(Kind::Failed, jobs::Error::Refused { id: id.clone(), refusal });
         return Err(failure.hint("run `courtside status` to see its progress"));
     }
-    let n_frames = check_video(library, &manifest, options)?;
+    let video = check_video(library, &manifest, options)?;
     let file = download_path(client, id);
     let lock = FileLock::acquire(&file).await?;
     let imported = match find_imported(library, &manifest)? {
@@ -78,7 +82,7 @@ pub async fn import(
             let _ = std::fs::remove_file(&file);
             imported
         }
-        None => fetch(&admin, library, &manifest, n_frames, &file, options, progress).await?,
+        None => fetch(&admin, library, &manifest, &video, &file, options, progress).await?,
     };
     drop(lock);
     admin.mark_imported(id).await?;
@@ -109,11 +113,19 @@ fn find_imported(library: &Library, manifest: &Manifest) -> Outcome<Option<Impor
         frames_processed: row.frames_processed,
         tracks: stats.n_tracks,
         already: true,
+        warnings: Vec::new(),
     }))
 }
 
-/// Checks that the library's video is the one that the job tracked. Returns its number of frames.
-fn check_video(library: &Library, manifest: &Manifest, options: ImportOptions) -> Outcome<Option<u64>> {
+/// What is known of a job's video, for comparison with the results.
+struct KnownVideo {
+    n_frames: Option<u64>,
+    /// Width and height of a frame, in pixels.
+    frame_size: Option<[u32; 2]>,
+}
+
+/// Checks that the library's video is the one that the job tracked. Returns what is known of it.
+fn check_video(library: &Library, manifest: &Manifest, options: ImportOptions) -> Outcome<KnownVideo> {
     let id = options.into_video.unwrap_or(manifest.video_id);
     let submitted = manifest.video.clone().unwrap_or_default();
     let other_video = |what: String| {
@@ -132,16 +144,27 @@ fn check_video(library: &Library, manifest: &Manifest, options: ImportOptions) -
         matches!((row.file.size_bytes, submitted.size_bytes), (Some(a), Some(b)) if a as u64 != b);
     if !is_from_here && size_differs {
         let name = submitted.name.unwrap_or_default();
+        let name = quoted(&name);
         return Err(other_video(format!("it tracked {name}, but video {id} here is {}", row.file_path)));
     }
-    Ok(submitted.n_frames.or(row.n_frames.map(|n| n as u64)))
+    let submitted_size = submitted.width.zip(submitted.height).map(<[u32; 2]>::from);
+    Ok(KnownVideo {
+        n_frames: submitted.n_frames.or(row.n_frames.map(|n| n as u64)),
+        frame_size: submitted_size.or_else(|| row.resolution.as_deref().and_then(frame_size)),
+    })
+}
+
+/// Width and height in a text such as `1920x1080`.
+fn frame_size(resolution: &str) -> Option<[u32; 2]> {
+    let (width, height) = resolution.split_once('x')?;
+    Some([width.trim().parse().ok()?, height.trim().parse().ok()?])
 }
 
 async fn fetch(
     admin: &Admin,
     library: &mut Library,
     manifest: &Manifest,
-    n_frames: Option<u64>,
+    video: &KnownVideo,
     file: &Path,
     options: ImportOptions,
     progress: OnProgress<'_>,
@@ -155,7 +178,8 @@ async fn fetch(
         .map_err(|e| Failure::from(e).context(format!("cannot download the results of job {id}")))?;
     let expected = Expected {
         video_id: Some(manifest.video_id),
-        n_frames,
+        n_frames: video.n_frames,
+        frame_size: video.frame_size,
         size_bytes: Some(content.size_bytes),
         sha256: Some(content.sha256.clone()),
         n_detections: result.map(|r| r.detections),
@@ -165,10 +189,10 @@ async fn fetch(
     let report = import_file(library, file, &job, &expected);
     // Also after an error: the next import downloads rejected results again.
     let removed = std::fs::remove_file(file).map_err(|e| cannot("remove", file, e));
-    let (report, n_tracks) = report?;
+    let (report, read) = report?;
     removed?;
-    let tracks = match n_tracks {
-        Some(n_tracks) => n_tracks as i64,
+    let tracks = match &read {
+        Some(read) => read.n_tracks as i64,
         None => library.detection_stats(DetectionScope::Job(id.as_str()))?.n_tracks,
     };
     let imported = Imported {
@@ -178,6 +202,7 @@ async fn fetch(
         frames_processed: report.frames_processed,
         tracks,
         already: report.outcome == ImportOutcome::AlreadyImported,
+        warnings: read.map(|read| read.warnings()).unwrap_or_default(),
     };
     let update = JobUpdate { result: Some(result_column(&imported)), ..JobUpdate::default() };
     library.update_job(id.as_str(), &update)?;

@@ -48,7 +48,10 @@ impl Args {
         let mut imported = Vec::new();
         for id in &ids {
             match context.block_on(import(client, &mut library, id, options, &progress)) {
-                Ok(job) => imported.push(job),
+                Ok(job) => {
+                    job.warnings.iter().for_each(|warning| notify(format!("warning: job {id}: {warning}")));
+                    imported.push(job);
+                }
                 Err(failure) => failures.push(failure),
             }
         }

@@ -63,7 +63,8 @@ async fn is_own(app: &App, id: &JobId) -> Outcome<bool> {
 
 fn report_import(app: &App, imported: &Imported) {
     app.metrics.record_import();
-    let Imported { job_id, video_id, detections, tracks, .. } = imported;
+    let Imported { job_id, video_id, detections, tracks, warnings, .. } = imported;
+    warnings.iter().for_each(|warning| notify(format!("warning: job {job_id}: {warning}")));
     notify(format!("imported job {job_id}: {detections} detections of {tracks} tracks in video {video_id}"));
 }
 
