@@ -5,7 +5,7 @@ use jobs::Lease;
 use jobs::lease::LeaseError;
 
 use super::log::AttemptLog;
-use super::outcome::{AttemptError, AttemptOutcome};
+use super::outcome::{AttemptError, AttemptOutcome, OnDisk};
 
 /// Writes the result of an attempt to the manifest. `was_stopped`: a retryable failure may be a consequence of the
 /// stop, so it is treated as one.
@@ -41,7 +41,10 @@ pub(super) async fn conclude(
             log.line(id, format!("failed: {reason}"));
             lease.fail(reason, *retryable).await
         }
-        Err(AttemptError::Hung(reason)) => {
+        Err(
+            AttemptError::Hung(reason)
+            | AttemptError::OnDisk(OnDisk::Damaged(reason) | OnDisk::Unusable(reason)),
+        ) => {
             log.line(id, format!("failed: {reason}"));
             lease.fail(reason, true).await
         }
@@ -51,7 +54,10 @@ pub(super) async fn conclude(
         }
     };
     let outcome = match result {
-        Err(AttemptError::Failed { reason, .. }) => Ok(AttemptOutcome::Failed(reason)),
+        Err(
+            AttemptError::Failed { reason, .. }
+            | AttemptError::OnDisk(OnDisk::Damaged(reason) | OnDisk::Unusable(reason)),
+        ) => Ok(AttemptOutcome::Failed(reason)),
         Err(AttemptError::Hung(reason)) => Ok(AttemptOutcome::Hung(reason)),
         Err(AttemptError::Misconfigured(failure) | AttemptError::MachineFault(failure)) => Err(failure),
         _ => Ok(AttemptOutcome::Released),

@@ -5,6 +5,8 @@ use jobs::{Error, Refusal};
 
 use client::failure::{Failure, Kind};
 
+use crate::failure::{is_about_checkpoint, is_about_detections};
+
 /// How an attempt ended, after its outcome was written to the manifest.
 #[derive(Debug)]
 pub(crate) enum AttemptOutcome {
@@ -18,6 +20,15 @@ pub(crate) enum AttemptOutcome {
     Lost,
     /// The attempt failed for this reason, and one of its threads does not return.
     Hung(String),
+}
+
+/// What is wrong with an attempt's own files, with the reason.
+#[derive(Debug)]
+pub(super) enum OnDisk {
+    /// Detections or results that were written while the attempt ran.
+    Damaged(String),
+    /// A checkpoint, which cannot be resumed.
+    Unusable(String),
 }
 
 /// Why an attempt did not complete its job.
@@ -34,6 +45,9 @@ pub(super) enum AttemptError {
         /// Whether another attempt may succeed.
         retryable: bool,
     },
+    /// What the attempt has on disk is not what it wrote. It makes what is missing again; see
+    /// [`resume`](super::resume).
+    OnDisk(OnDisk),
     /// The attempt failed for this reason, and one of its threads does not return.
     Hung(String),
     /// This worker's settings do not work for any job: the job is released, and the worker exits.
@@ -48,6 +62,8 @@ impl AttemptError {
     /// machine.
     pub(super) fn of_tracking(failure: Failure) -> Self {
         match failure.kind {
+            _ if is_about_checkpoint(&failure) => Self::OnDisk(OnDisk::Unusable(failure.message())),
+            _ if is_about_detections(&failure) => Self::OnDisk(OnDisk::Damaged(failure.message())),
             Kind::Failed if !failure.is_local_io() => {
                 Self::Failed { reason: failure.message(), retryable: false }
             }
@@ -72,6 +88,7 @@ impl From<Error> for AttemptError {
                 Self::Misconfigured(error.into())
             }
             Error::File { .. } => Self::MachineFault(error.into()),
+            Error::FileChanged { .. } => Self::OnDisk(OnDisk::Damaged(error.to_string())),
             // The bucket's content does not change by itself.
             Error::Missing { .. } | Error::Mismatch { .. } | Error::Name(_) => {
                 Self::Failed { reason: Failure::from(error).message(), retryable: false }
@@ -85,6 +102,7 @@ impl From<Failure> for AttemptError {
     fn from(failure: Failure) -> Self {
         match failure.kind {
             Kind::Config => Self::Misconfigured(failure),
+            _ if is_about_detections(&failure) => Self::OnDisk(OnDisk::Damaged(failure.message())),
             _ if failure.is_local_io() => Self::MachineFault(failure),
             _ => Self::Failed { reason: failure.message(), retryable: true },
         }
