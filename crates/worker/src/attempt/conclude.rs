@@ -1,8 +1,8 @@
 //! Writes the outcome of an attempt to the manifest: failed, released, or nothing because the lease is lost.
 
 use client::failure::{Failure, Kind, Outcome};
-use jobs::Lease;
 use jobs::lease::LeaseError;
+use jobs::{Error, Lease};
 
 use super::log::AttemptLog;
 use super::outcome::{AttemptError, AttemptOutcome, OnDisk};
@@ -74,8 +74,26 @@ pub(super) async fn conclude(
             log.line(id, format!("cannot release the job: {error}"));
             Ok(AttemptOutcome::Lost)
         }
+        // The manifest was overwritten with something else: other jobs are not concerned.
+        (Err(LeaseError::Bucket(error)), _) if is_about_this_job(&error) => {
+            log.line(id, format!("lost: {error}"));
+            Ok(AttemptOutcome::Lost)
+        }
         (Err(error), _) => Err(lease_failure(error)),
     }
+}
+
+/// Whether an error concerns a single object, and not the bucket or this worker's access to it.
+fn is_about_this_job(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Unreadable { .. }
+            | Error::Mismatch { .. }
+            | Error::Missing { .. }
+            | Error::NoJob { .. }
+            | Error::Refused { .. }
+            | Error::Name(_)
+    )
 }
 
 /// An error of the lease as one of the worker.

@@ -35,6 +35,7 @@ use crate::WorkerOptions;
 use crate::shared_model::SharedModel;
 use crate::track::{IncomingVideo, TrackRequest, TrackedVideo};
 
+use background::caught;
 use conclude::conclude;
 use log::AttemptLog;
 use outcome::{AttemptError, OnDisk};
@@ -74,7 +75,10 @@ impl Attempt<'_> {
         log.line(lease.id(), format!("attempt {} by {}", lease.attempt(), options.worker_id));
         let workspace = match Workspace::open(&options.work_folder, lease.id(), lease.attempt()) {
             Ok(workspace) => workspace,
-            Err(failure) => return conclude(&lease, Err(failure.into()), &log, false).await,
+            Err(failure) => {
+                let error = AttemptError::from(failure).attributed(&options.work_folder);
+                return conclude(&lease, Err(error), &log, false).await;
+            }
         };
         let (progress, stop) = (AttemptProgress::default(), stop.child());
         progress.start_download();
@@ -89,8 +93,12 @@ impl Attempt<'_> {
             n_saved: Arc::default(),
             n_losses: AtomicU32::new(0),
         };
-        let result = running.process_with_heartbeat(model, time_left).await;
-        let outcome = conclude(&lease, result, &log, stop.requested()).await;
+        let result = caught(running.process_with_heartbeat(model, time_left)).await;
+        let result = result.map_err(|error| error.attributed(&options.work_folder));
+        let was_stopped = stop.requested();
+        // After a panic, the tracking thread is still running.
+        stop.request();
+        let outcome = conclude(&lease, result, &log, was_stopped).await;
         log.upload(&lease).await;
         if is_finished_here(&lease, &outcome).await {
             workspace.remove();

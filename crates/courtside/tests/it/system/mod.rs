@@ -1,6 +1,7 @@
 //! Jobs from submission to import, through real processes and buckets: a folder, and S3 servers. Whatever fails in
 //! between, the imported detections are the same.
 
+mod bad_jobs;
 mod disk;
 mod end_to_end;
 mod faults;
