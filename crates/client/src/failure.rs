@@ -157,6 +157,12 @@ impl From<jobs::Error> for Failure {
                 Kind::Failed,
                 Some("remove that object with the bucket's own console; courtside does not write such keys"),
             ),
+            E::Endless { .. } => (
+                Kind::Remote,
+                Some(
+                    "check R2_ENDPOINT_URL and R2_BUCKET_NAME; with a bucket of your own, remove objects that are not needed",
+                ),
+            ),
             E::Settings(_) => (Kind::Config, None),
             E::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 (Kind::Failed, Some("free some disk space and try again; finished work is kept"))

@@ -91,13 +91,10 @@ impl Admin {
     /// Removes the video of a job from the bucket, unless the manifest names an object that may be shared
     /// with other jobs. Returns whether it was removed.
     pub async fn remove_video(&self, manifest: &Manifest) -> Result<bool> {
-        let key = manifest.video_key();
-        // Every submitter names an uploaded video after its job. Any other key may be used by another job
-        // too.
-        if !key.starts_with(&format!("videos/{}.", manifest.job_id)) {
+        if !manifest.owns_video() {
             return Ok(false);
         }
-        self.bucket().delete(check_key(&key)?).await?;
+        self.bucket().delete(check_key(&manifest.video_key())?).await?;
         Ok(true)
     }
 

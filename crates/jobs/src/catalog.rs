@@ -14,7 +14,7 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::index::{self, Indexed, MAX_MISSING};
 use crate::keys::{JOBS, JobId};
-use crate::manifest::{MAX_MANIFEST_BYTES, Manifest};
+use crate::manifest::{MAX_CLAIMED_BYTES, Manifest};
 
 /// Number of manifests read concurrently in a refresh.
 const CONCURRENCY: usize = 32;
@@ -148,9 +148,10 @@ impl Catalog {
         let mut reads = futures::stream::iter(entries)
             .map(|entry| {
                 let bucket = bucket.clone();
-                async move { (bucket.get(&entry.key, MAX_MANIFEST_BYTES).await, entry) }
+                async move { (bucket.get(&entry.key, MAX_CLAIMED_BYTES).await, entry) }
             })
             .buffer_unordered(CONCURRENCY);
+        let mut failure = None;
         while let Some((object, entry)) = reads.next().await {
             let object = match object {
                 Ok(Some(object)) => object,
@@ -163,6 +164,12 @@ impl Catalog {
                 }
                 Err(Error::Mismatch { detail, .. }) => {
                     self.mark_unreadable(&entry, detail);
+                    continue;
+                }
+                // One object that this program must not read does not hide the others. It is tried again each time.
+                Err(error @ (Error::Denied { .. } | Error::File { .. } | Error::Name(_))) => {
+                    self.mark_unreadable(&Entry { revision: String::new(), ..entry }, error.to_string());
+                    failure.get_or_insert(error);
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -180,7 +187,8 @@ impl Catalog {
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        // If nothing can be read, it is not one object's fault.
+        failure.filter(|_| self.jobs.is_empty()).map_or(Ok(()), Err)
     }
 
     /// Rewrites the index when it lacks many finished jobs. The index is only a cache, so a failure is only

@@ -69,6 +69,16 @@ pub enum Error {
         /// The key and what is wrong with it.
         detail: String,
     },
+    /// The bucket lists more objects than a bucket of jobs can have, or repeats itself.
+    #[error("the listing of {prefix} in {location} does not end: {detail}")]
+    Endless {
+        /// The bucket, as [`Bucket::location`](crate::bucket::Bucket::location) names it.
+        location: String,
+        /// The prefix that was listed.
+        prefix: String,
+        /// What shows that it does not end.
+        detail: String,
+    },
     /// A manifest cannot be parsed.
     #[error("cannot read {key}: {detail}")]
     Unreadable {

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::quote;
+
 /// Longest job id, in bytes.
 const MAX_ID: usize = 128;
 /// Longest key, in bytes. R2's own limit is 1,024.
@@ -33,6 +35,12 @@ pub struct InvalidName {
     what: &'static str,
     text: String,
     why: &'static str,
+}
+
+impl InvalidName {
+    pub(crate) fn key(text: &str, why: &'static str) -> Self {
+        Self { what: "key", text: shortened(text), why }
+    }
 }
 
 impl JobId {
@@ -72,11 +80,9 @@ impl JobId {
         format!("{RESULTS}{self}.json")
     }
 
-    /// `videos/{id}.{ext}`; `ext` is `mp4` if there is no extension or it is not alphanumeric.
+    /// `videos/{id}.{ext}`; see [`usable_extension`].
     pub fn video_key(&self, extension: Option<&str>) -> String {
-        let usable = |e: &&str| (1..=8).contains(&e.len()) && e.bytes().all(|b| b.is_ascii_alphanumeric());
-        let extension = extension.filter(usable).unwrap_or("mp4").to_ascii_lowercase();
-        format!("{VIDEOS}{self}.{extension}")
+        format!("{VIDEOS}{self}.{}", usable_extension(extension))
     }
 
     /// `checkpoints/{id}/`, the prefix of the job's checkpoints.
@@ -113,6 +119,13 @@ impl JobId {
     }
 }
 
+/// The extension of a video's key or file name in lower case, or `mp4` if there is none, or one that is not 1 to 8 letters
+/// and digits: a key from a manifest may have any, and a file name that contains it would then not be valid everywhere.
+pub fn usable_extension(extension: Option<&str>) -> String {
+    let usable = |e: &&str| (1..=8).contains(&e.len()) && e.bytes().all(|b| b.is_ascii_alphanumeric());
+    extension.filter(usable).unwrap_or("mp4").to_ascii_lowercase()
+}
+
 /// Validates a key from a manifest or a user: relative, at most 512 bytes, no empty, `.`, `..` or hidden
 /// parts, and no control or special characters.
 pub fn check_key(key: &str) -> Result<&str, InvalidName> {
@@ -132,7 +145,7 @@ pub fn check_key(key: &str) -> Result<&str, InvalidName> {
 }
 
 fn shortened(text: &str) -> String {
-    text.chars().take(80).collect()
+    quote::shortened(text, 80).into_owned()
 }
 
 impl fmt::Display for JobId {
@@ -188,6 +201,7 @@ mod tests {
         let id = JobId::new("j").unwrap();
         assert_eq!(id.video_key(Some("MKV")), "videos/j.mkv");
         assert_eq!(id.video_key(Some("../x")), "videos/j.mp4");
+        assert_eq!(id.video_key(Some(&"x".repeat(246))), "videos/j.mp4");
         assert_eq!(id.video_key(None), "videos/j.mp4");
     }
 

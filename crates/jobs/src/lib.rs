@@ -97,7 +97,7 @@
 //!
 //! # Attempts
 //!
-//! An attempt that died or failed counts in `failures`. After `max_attempts` failures (default 3) the job is
+//! An attempt that died or failed counts in `failures`. After `max_attempts` failures (default 3, at most 100) the job is
 //! `failed` with the last reason. A released attempt (the worker was asked to stop) does not count. `attempt`
 //! only grows: it is the fencing token.
 
@@ -114,6 +114,7 @@ mod manifest_store;
 pub mod probe;
 pub mod protocol;
 pub mod queue;
+pub mod quote;
 mod refusal;
 pub mod results;
 pub mod status;

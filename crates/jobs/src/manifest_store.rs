@@ -95,7 +95,7 @@ impl ManifestStore {
                 Decision::Refuse(refusal) => return Ok(ChangeOutcome::Refused(current, refusal)),
                 Decision::Write(next) => *next,
             };
-            next.rev = current.manifest.rev + 1;
+            next.rev = current.manifest.rev.saturating_add(1);
             next.write_id = self.env.unique_id();
             match self.write(&next, Condition::Is(&current.etag)).await? {
                 WriteOutcome::Written(written) => return Ok(ChangeOutcome::Applied(written)),

@@ -6,7 +6,10 @@
 
 use time::OffsetDateTime;
 
-use crate::manifest::{Checkpoint, Claim, Heartbeat, Manifest, ResultPointer, Stage, Status, Timestamp};
+use crate::manifest::{
+    Checkpoint, Claim, Heartbeat, MAX_ATTEMPTS, Manifest, ResultPointer, Stage, Status, Timestamp,
+};
+use crate::quote::{bounded, quoted};
 use crate::refusal::Refusal;
 
 /// The outcome of applying a transition.
@@ -44,7 +47,8 @@ pub enum Observed {
     Abandoned,
 }
 
-/// Claims a job for a worker. If the job's last allowed attempt died, the job becomes `failed` instead.
+/// Claims a job for a worker. If the job's last allowed attempt died, or no larger attempt number exists, the job becomes
+/// `failed` instead: the number is the fencing token, which never goes back.
 pub fn claim(current: &Manifest, by: &Claimant, observed: Observed, now: OffsetDateTime) -> Decision {
     if owns(current, &by.claim_id) {
         return Decision::Already;
@@ -53,15 +57,23 @@ pub fn claim(current: &Manifest, by: &Claimant, observed: Observed, now: OffsetD
     match (current.status, observed) {
         (Status::Pending, Observed::Pending) => {}
         (Status::Processing, Observed::Abandoned) => {
-            let owner = current.worker_id.as_deref().unwrap_or("its worker");
+            let owner = quoted(current.worker_id.as_deref().unwrap_or("its worker"));
             if attempt_failed(&mut next, &format!("{owner} stopped responding"), true, now) {
                 return write(next);
             }
         }
         (status, _) => return Decision::Refuse(Refusal::StatusChanged { status }),
     }
+    let Some(attempt) = next.attempt.checked_add(1) else {
+        let reason =
+            format!("attempt {} is the last that has a number; submit the video again", next.attempt);
+        next.note(reason.clone(), now);
+        next.error = Some(reason);
+        end_as_failed(&mut next, now);
+        return write(next);
+    };
     next.status = Status::Processing;
-    next.attempt += 1;
+    next.attempt = attempt;
     next.claim = Some(Claim {
         id: by.claim_id.clone(),
         worker_id: by.worker_id.clone(),
@@ -103,7 +115,7 @@ pub fn heartbeat(current: &Manifest, claim_id: &str, progress: &Heartbeat, now: 
         return lost(current);
     }
     let mut next = current.clone();
-    let seq = current.heartbeat.as_ref().map_or(0, |h| h.seq) + 1;
+    let seq = current.heartbeat.as_ref().map_or(0, |h| h.seq).saturating_add(1);
     next.heartbeat = Some(Heartbeat { seq, ..progress.clone() });
     next.last_heartbeat = Some(Timestamp::of(now));
     if progress.stage == Stage::Tracking {
@@ -188,17 +200,22 @@ pub fn release(current: &Manifest, claim_id: &str, why: &str, now: OffsetDateTim
 
 /// Counts a failed attempt. If it was the last allowed one, fails the job and returns true.
 fn attempt_failed(next: &mut Manifest, reason: &str, retryable: bool, now: OffsetDateTime) -> bool {
-    next.failures += 1;
+    next.failures = next.failures.saturating_add(1);
+    let reason = bounded(reason);
     next.error = Some(format!("attempt {}: {reason}", next.attempt));
     next.note(format!("attempt {} failed: {reason}", next.attempt), now);
-    if next.failures < next.max_attempts && retryable {
+    if next.failures < next.max_attempts.min(MAX_ATTEMPTS) && retryable {
         return false;
     }
+    end_as_failed(next, now);
+    true
+}
+
+fn end_as_failed(next: &mut Manifest, now: OffsetDateTime) {
     next.status = Status::Failed;
     next.completed_at = Some(Timestamp::of(now));
     next.claim = None;
     next.heartbeat = None;
-    true
 }
 
 fn requeue(next: &mut Manifest) {
@@ -334,6 +351,54 @@ mod tests {
         let job = written(retry(&job, NOW));
         assert_eq!((job.status, job.failures, job.attempt), (Status::Pending, 0, 3));
         assert_eq!(written(claim(&job, &claimant("e"), Observed::Pending, NOW)).attempt, 4);
+    }
+
+    #[test]
+    fn a_long_reason_does_not_make_the_manifest_unreadable() {
+        let mut job = Manifest { max_attempts: 100, ..pending() };
+        let long = "word ".repeat(180_000);
+        for _ in 0..99 {
+            job = written(claim(&job, &claimant("a"), Observed::Pending, NOW));
+            job = written(fail(&job, "a", &long, true, NOW));
+            job = written(claim(&job, &claimant("a"), Observed::Pending, NOW));
+            job = written(release(&job, "a", &long, NOW));
+        }
+        assert!(job.error.as_deref().is_some_and(|error| error.starts_with("attempt 197: word word")));
+        assert!(job.to_bytes().len() < 100_000, "{} bytes", job.to_bytes().len());
+    }
+
+    #[test]
+    fn numbers_at_their_maximum_never_go_back() {
+        let most = || Manifest { attempt: u32::MAX, failures: u32::MAX, max_attempts: u32::MAX, ..pending() };
+        let failed = written(claim(&most(), &claimant("a"), Observed::Pending, NOW));
+        assert_eq!((failed.status, failed.attempt), (Status::Failed, u32::MAX));
+        assert!(failed.error.as_deref().is_some_and(|why| why.contains("submit the video again")));
+        assert_eq!(
+            written(claim(&written(retry(&failed, NOW)), &claimant("a"), Observed::Pending, NOW)).attempt,
+            u32::MAX
+        );
+
+        let almost = Manifest { attempt: u32::MAX - 1, ..most() };
+        let owned = written(claim(&almost, &claimant("a"), Observed::Pending, NOW));
+        assert_eq!((owned.status, owned.attempt), (Status::Processing, u32::MAX));
+        let beating = Heartbeat { seq: u64::MAX, ..Heartbeat::default() };
+        let owned = Manifest { heartbeat: Some(beating), ..owned };
+        let next = written(heartbeat(&owned, "a", &Heartbeat::default(), NOW));
+        assert_eq!(next.heartbeat.as_ref().map(|h| h.seq), Some(u64::MAX));
+        let failed = written(fail(&next, "a", "no", true, NOW));
+        assert_eq!((failed.status, failed.failures), (Status::Failed, u32::MAX));
+    }
+
+    #[test]
+    fn a_job_fails_after_a_hundred_attempts_whatever_its_manifest_says() {
+        let mut job = Manifest { max_attempts: u32::MAX, ..pending() };
+        let mut n_attempts = 0;
+        while job.status != Status::Failed {
+            job = written(claim(&job, &claimant("a"), Observed::Pending, NOW));
+            job = written(fail(&job, "a", "no", true, NOW));
+            n_attempts += 1;
+        }
+        assert_eq!(n_attempts, MAX_ATTEMPTS);
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl Queue {
                     return Ok(PollOutcome::Claimed(Box::new(lease)));
                 }
                 // Removed or overwritten since the listing; the next poll shows which.
-                Ok(None) | Err(Error::NoJob { .. } | Error::Unreadable { .. }) => {}
+                Ok(None) | Err(Error::NoJob { .. } | Error::Unreadable { .. } | Error::Mismatch { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -182,7 +182,7 @@ impl Queue {
             }
             ChangeOutcome::Applied(current) => {
                 let (status, error) = (current.manifest.status, current.manifest.error);
-                tracing::warn!(job = %id, %status, error, "the last attempt died; no further attempts");
+                tracing::warn!(job = %id, %status, error, "failed; no further attempts");
                 Ok(None)
             }
             ChangeOutcome::Refused(_, refusal) => {

@@ -1,6 +1,7 @@
 //! Why a transition of a job is refused.
 
 use crate::manifest::state::Status;
+use crate::quote::quoted;
 
 /// The reason for which a change to a job is refused. `Display` gives a complete phrase without the job's id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +22,7 @@ pub enum Refusal {
         status: Status,
     },
     /// Another worker owns the job.
-    #[error("{worker_id} owns the job now")]
+    #[error("{} owns the job now", quoted(worker_id))]
     OwnedBy {
         /// Name of the current owner.
         worker_id: String,

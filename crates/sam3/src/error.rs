@@ -30,7 +30,7 @@ pub enum Error {
         problems: Vec<String>,
     },
     /// A prompt cannot be encoded.
-    #[error("prompt {prompt:?}: {why}")]
+    #[error("prompt {}: {why}", beginning(prompt))]
     Prompt {
         /// The prompt as it was passed in; empty if there was none.
         prompt: String,
@@ -65,6 +65,14 @@ pub enum Error {
     /// [`Error::is_out_of_memory`]).
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
+}
+
+/// A prompt for a message. It may be of any length; a hundred characters tell which one it is.
+fn beginning(prompt: &str) -> String {
+    match prompt.char_indices().nth(100) {
+        Some((end, _)) => format!("{:?}...", &prompt[..end]),
+        None => format!("{prompt:?}"),
+    }
 }
 
 impl Error {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use rusqlite::{CachedStatement, Connection};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _};
 
 use crate::detections::StoredDetection;
 use crate::error::{AtDatabase as _, Result, StoreError};
@@ -23,6 +23,10 @@ pub struct DetectionWriter<'a> {
     n_pushed: i64,
     n_inserted: i64,
     last_id: i64,
+    /// Frame and track of the last row.
+    last: Option<(i64, i64)>,
+    /// Whether each row comes after the one before, by frame and then by track: then no track is twice on a frame.
+    is_ordered: bool,
     failed: bool,
 }
 
@@ -46,6 +50,8 @@ impl<'a> DetectionWriter<'a> {
             n_pushed: 0,
             n_inserted: 0,
             last_id: 0,
+            last: None,
+            is_ordered: true,
             failed: false,
         })
     }
@@ -63,6 +69,9 @@ impl<'a> DetectionWriter<'a> {
     }
 
     /// Inserts the pending rows. Returns the number of rows, and the first and last of their ids.
+    ///
+    /// # Errors
+    /// [`StoreError::BadInput`] if a track is twice on a frame.
     pub(crate) fn finish(mut self) -> Result<(i64, Option<(i64, i64)>)> {
         self.refuse_after_failure()?;
         for detection in std::mem::take(&mut self.pending) {
@@ -71,6 +80,9 @@ impl<'a> DetectionWriter<'a> {
         }
         // Within one transaction, ids are consecutive.
         let range = (self.n_inserted > 0).then_some((self.last_id - self.n_inserted + 1, self.last_id));
+        if let Some(range) = range.filter(|_| !self.is_ordered) {
+            check_unique(self.conn, range)?;
+        }
         Ok((self.n_inserted, range))
     }
 
@@ -84,6 +96,9 @@ impl<'a> DetectionWriter<'a> {
                 ))
             })?;
             self.n_pushed += 1;
+            let now = Some((detection.frame, detection.track_id));
+            self.is_ordered &= self.last < now;
+            self.last = now;
         }
         let mut rest = detections;
         if !self.pending.is_empty() {
@@ -114,6 +129,21 @@ impl<'a> DetectionWriter<'a> {
             ));
         }
         Ok(())
+    }
+}
+
+/// Checks that no track is twice on a frame, among rows whose order does not show it. SQLite sorts them in a temporary
+/// file.
+fn check_unique(conn: &Connection, (first, last): (i64, i64)) -> Result<()> {
+    let sql = "SELECT frame_number, tracking_id FROM player_detections WHERE id BETWEEN ?1 AND ?2
+        GROUP BY frame_number, tracking_id HAVING count(*) > 1 LIMIT 1";
+    let repeated: Option<(i64, i64)> =
+        conn.query_row(sql, [first, last], |row| Ok((row.get(0)?, row.get(1)?))).optional().at(conn)?;
+    match repeated {
+        None => Ok(()),
+        Some((frame, track_id)) => {
+            Err(StoreError::BadInput(format!("track {track_id} is twice on frame {frame}")))
+        }
     }
 }
 

@@ -44,3 +44,8 @@ pub fn is_about_checkpoint(failure: &Failure) -> bool {
     matches!(failure.cause(), Some(sam3::Error::SavedSession { .. }))
         || failure.cause::<crate::track::UnusableCheckpoint>().is_some()
 }
+
+/// Whether the detections on disk are not those that the run wrote: the run resumes from its checkpoint.
+pub fn is_about_detections(failure: &Failure) -> bool {
+    failure.cause::<crate::track::DamagedSpool>().is_some()
+}

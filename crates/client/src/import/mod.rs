@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use jobs::admin::Admin;
 use jobs::manifest::{Manifest, MissingFrames, Status};
+use jobs::quote::quoted;
 use jobs::results::Expected;
 use jobs::transfer::{self, DownloadProgress, OnProgress};
 use jobs::{JobId, Refusal};
@@ -42,7 +43,7 @@ pub struct Imported {
     /// Frames that could not be decoded, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing_frames: Option<MissingFrames>,
-    /// What the worker found unusual about the video or its results, as messages.
+    /// What the worker found unusual about the video, and what was changed in the results to make them valid.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
@@ -75,7 +76,7 @@ pub async fn import(
         let failure = Failure::new(Kind::Failed, jobs::Error::Refused { id: id.clone(), refusal });
         return Err(failure.hint("run `courtside status` to see its progress"));
     }
-    let n_frames = check_video(library, &manifest, options)?;
+    let video = check_video(library, &manifest, options)?;
     let file = download_path(client, id);
     let lock = FileLock::acquire(&file).await?;
     let imported = match find_imported(library, &manifest)? {
@@ -84,7 +85,7 @@ pub async fn import(
             let _ = std::fs::remove_file(&file);
             imported
         }
-        None => fetch(&admin, library, &manifest, n_frames, &file, options, progress).await?,
+        None => fetch(&admin, library, &manifest, &video, &file, options, progress).await?,
     };
     drop(lock);
     admin.mark_imported(id).await?;
@@ -120,8 +121,15 @@ fn find_imported(library: &Library, manifest: &Manifest) -> Outcome<Option<Impor
     }))
 }
 
-/// Checks that the library's video is the one that the job tracked. Returns its number of frames.
-fn check_video(library: &Library, manifest: &Manifest, options: ImportOptions) -> Outcome<Option<u64>> {
+/// What is known of a job's video, for comparison with the results.
+struct KnownVideo {
+    n_frames: Option<u64>,
+    /// Width and height of a frame, in pixels.
+    frame_size: Option<[u32; 2]>,
+}
+
+/// Checks that the library's video is the one that the job tracked. Returns what is known of it.
+fn check_video(library: &Library, manifest: &Manifest, options: ImportOptions) -> Outcome<KnownVideo> {
     let id = options.into_video.unwrap_or(manifest.video_id);
     let submitted = manifest.video.clone().unwrap_or_default();
     let other_video = |what: String| {
@@ -140,16 +148,27 @@ fn check_video(library: &Library, manifest: &Manifest, options: ImportOptions) -
         matches!((row.file.size_bytes, submitted.size_bytes), (Some(a), Some(b)) if a as u64 != b);
     if !is_from_here && size_differs {
         let name = submitted.name.unwrap_or_default();
+        let name = quoted(&name);
         return Err(other_video(format!("it tracked {name}, but video {id} here is {}", row.file_path)));
     }
-    Ok(submitted.n_frames.or(row.n_frames.map(|n| n as u64)))
+    let submitted_size = submitted.width.zip(submitted.height).map(<[u32; 2]>::from);
+    Ok(KnownVideo {
+        n_frames: submitted.n_frames.or(row.n_frames.map(|n| n as u64)),
+        frame_size: submitted_size.or_else(|| row.resolution.as_deref().and_then(frame_size)),
+    })
+}
+
+/// Width and height in a text such as `1920x1080`.
+fn frame_size(resolution: &str) -> Option<[u32; 2]> {
+    let (width, height) = resolution.split_once('x')?;
+    Some([width.trim().parse().ok()?, height.trim().parse().ok()?])
 }
 
 async fn fetch(
     admin: &Admin,
     library: &mut Library,
     manifest: &Manifest,
-    n_frames: Option<u64>,
+    video: &KnownVideo,
     file: &Path,
     options: ImportOptions,
     progress: OnProgress<'_>,
@@ -163,7 +182,8 @@ async fn fetch(
         .map_err(|e| Failure::from(e).context(format!("cannot download the results of job {id}")))?;
     let expected = Expected {
         video_id: Some(manifest.video_id),
-        n_frames,
+        n_frames: video.n_frames,
+        frame_size: video.frame_size,
         size_bytes: Some(content.size_bytes),
         sha256: Some(content.sha256.clone()),
         n_detections: result.map(|r| r.detections),
@@ -173,12 +193,14 @@ async fn fetch(
     let report = import_file(library, file, &job, &expected);
     // Also after an error: the next import downloads rejected results again.
     let removed = std::fs::remove_file(file).map_err(|e| cannot("remove", file, e));
-    let (report, n_tracks) = report?;
+    let (report, read) = report?;
     removed?;
-    let tracks = match n_tracks {
-        Some(n_tracks) => n_tracks as i64,
+    let tracks = match &read {
+        Some(read) => read.n_tracks as i64,
         None => library.detection_stats(DetectionScope::Job(id.as_str()))?.n_tracks,
     };
+    let of_worker = result.map(|result| result.warnings.clone()).unwrap_or_default();
+    let of_results = read.map(|read| read.warnings()).unwrap_or_default();
     let imported = Imported {
         job_id: report.job_id,
         video_id: report.video_id,
@@ -187,7 +209,7 @@ async fn fetch(
         tracks,
         already: report.outcome == ImportOutcome::AlreadyImported,
         missing_frames: result.and_then(|result| result.missing_frames.clone()),
-        warnings: result.map(|result| result.warnings.clone()).unwrap_or_default(),
+        warnings: of_worker.into_iter().chain(of_results).collect(),
     };
     let update = JobUpdate { result: Some(result_column(&imported)), ..JobUpdate::default() };
     library.update_job(id.as_str(), &update)?;

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 
 use jobs::manifest::Timestamp;
 use jobs::results::{self, Expected, ReadError, ResultsHead};
-use store::{ImportJob, ImportReport, Library, ResultsSummary, StoredDetection as DetectionRow};
+use store::{ImportJob, ImportReport, Library, ResultsSummary, StoreError, StoredDetection as DetectionRow};
 
 use crate::atomic_file::cannot;
 use crate::failure::{Failure, Kind, Outcome};
@@ -16,17 +16,34 @@ use crate::failure::{Failure, Kind, Outcome};
 /// Batches of detections that may wait for the database.
 const BATCHES_AHEAD: usize = 8;
 
-/// Imports a results file in one transaction. Returns the number of tracks with the report; `None` if the library
-/// had the results before and the file was not read.
+/// What was found in a results file.
+pub(super) struct ReadReport {
+    /// Number of tracks.
+    pub(super) n_tracks: usize,
+    /// Number of confidences that were slightly outside 0..=1, and were clamped.
+    n_clamped: u64,
+}
+
+impl ReadReport {
+    /// What was changed in the results to make them valid.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let clamped =
+            || format!("{} confidences are slightly below 0 or above 1, and were clamped", self.n_clamped);
+        (self.n_clamped > 0).then(clamped).into_iter().collect()
+    }
+}
+
+/// Imports a results file in one transaction. Returns what was found in it with the report; `None` if the library had
+/// the results before and the file was not read.
 pub(super) fn import_file(
     library: &mut Library,
     file: &Path,
     job: &ImportJob,
     expected: &Expected,
-) -> Outcome<(ImportReport, Option<usize>)> {
+) -> Outcome<(ImportReport, Option<ReadReport>)> {
     let input = File::open(file).map_err(|e| cannot("read", file, e))?;
     let (sender, batches) = mpsc::sync_channel::<Vec<DetectionRow>>(BATCHES_AHEAD);
-    let mut n_tracks = None;
+    let mut found = None;
     std::thread::scope(|scope| {
         let reader = scope.spawn(move || read(BufReader::new(input), expected, &sender));
         let report = library.import(job, |writer| {
@@ -34,25 +51,40 @@ pub(super) fn import_file(
                 writer.push(&batch)?;
             }
             let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            let (head, n_read) = read.map_err(|e| rejected(e, &expected.job_id))?;
-            n_tracks = Some(n_read);
+            let (head, report) = read.map_err(|e| rejected(e, &expected.job_id))?;
+            found = Some(report);
             Ok(ResultsSummary {
                 frames_processed: head.frames_processed.map(|n| n as i64),
                 completed_at: head.completed_at.and_then(|t| Timestamp::parse(&t)).map(|t| t.moment()),
             })
         });
-        report.map(|report| (report, n_tracks))
+        let report = report.map_err(|failure: Failure| match failure.cause() {
+            // The database finds what is wrong with detections as a whole, such as one that occurs twice.
+            Some(StoreError::BadInput(_)) => invalid(failure, &expected.job_id),
+            _ => failure,
+        });
+        report.map(|report| (report, found))
     })
 }
 
 /// The failure for results that cannot be imported. They stay in the bucket for inspection.
 fn rejected(error: Box<ReadError<DatabaseClosed>>, id: &str) -> Failure {
     let is_invalid = matches!(*error, ReadError::Invalid { .. });
-    let failure = Failure::new(Kind::Failed, error).context(format!("job {id} is not imported"));
+    let failure = Failure::new(Kind::Failed, error);
     match is_invalid {
-        true => failure.hint("submit the video again: the results are corrupt or belong to another video"),
-        false => failure,
+        true => invalid(failure, id),
+        false => failure.context(not_imported(id)),
     }
+}
+
+fn invalid(failure: Failure, id: &str) -> Failure {
+    failure
+        .context(not_imported(id))
+        .hint("submit the video again: the results are corrupt or belong to another video")
+}
+
+fn not_imported(id: &str) -> String {
+    format!("job {id} is not imported")
 }
 
 /// The database side ended before the file was read completely. Its own error has the reason.
@@ -60,12 +92,12 @@ fn rejected(error: Box<ReadError<DatabaseClosed>>, id: &str) -> Failure {
 #[error("the database stopped accepting rows")]
 struct DatabaseClosed;
 
-/// Parses the file and sends its detections in batches. Returns the header and the number of tracks.
+/// Parses the file and sends its detections in batches. Returns the header and what was found.
 fn read(
     input: impl Read,
     expected: &Expected,
     sender: &mpsc::SyncSender<Vec<DetectionRow>>,
-) -> Result<(ResultsHead, usize), Box<ReadError<DatabaseClosed>>> {
+) -> Result<(ResultsHead, ReadReport), Box<ReadError<DatabaseClosed>>> {
     let mut tracks = HashSet::new();
     let to_row = |d: &results::Detection| DetectionRow {
         frame: d.frame as i64,
@@ -73,10 +105,10 @@ fn read(
         bbox: d.bbox,
         confidence: d.confidence,
     };
-    let (head, _) = results::read_results(input, expected, |batch| {
+    let (head, summary) = results::read_results(input, expected, |batch| {
         tracks.extend(batch.iter().map(|d| d.track_id));
         sender.send(batch.iter().map(to_row).collect()).map_err(|_| DatabaseClosed)
     })
     .map_err(Box::new)?;
-    Ok((head, tracks.len()))
+    Ok((head, ReadReport { n_tracks: tracks.len(), n_clamped: summary.n_clamped }))
 }

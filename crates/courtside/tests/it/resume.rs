@@ -129,3 +129,60 @@ fn a_run_stopped_while_drawing_resumes_with_drawing() {
     assert_eq!(sandbox.names(), ["drawn.mp4", "game.mkv", "mot.txt", "tracks.json"]);
     assert!(sandbox.read("tracks.json") == before, "tracks.json differs");
 }
+
+/// The file descriptor of a deleted file of the process that has at least `n_bytes`.
+#[cfg(target_os = "linux")]
+fn deleted_file(process: u32, n_bytes: u64) -> Option<std::path::PathBuf> {
+    let files = std::fs::read_dir(format!("/proc/{process}/fd")).ok()?.flatten().map(|entry| entry.path());
+    let is_deleted = |file: &std::path::PathBuf| {
+        std::fs::read_link(file).is_ok_and(|target| target.to_string_lossy().ends_with("(deleted)"))
+    };
+    let is_long = |file: &std::path::PathBuf| std::fs::metadata(file).is_ok_and(|file| file.len() >= n_bytes);
+    files.filter(is_deleted).find(is_long)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_run_whose_detections_are_truncated_writes_no_results() {
+    let sandbox = Sandbox::new();
+    let fixture = wide();
+    fixture.video(&sandbox, 300, "game.mkv");
+    let model = fixture.model();
+    // In an unnamed file, and next to a checkpoint that has the truncated detections.
+    for checkpoint in [&[][..], &["--checkpoint", "run.checkpoint", "--checkpoint-interval", "0.1"]] {
+        let args = [&["track", "game.mkv", "--model", &model, "--prompt", "ball"], checkpoint].concat();
+        let mut running = Running::start(sandbox.command(&args));
+        let process = running.id();
+        let named = sandbox.path("run.checkpoint.detections");
+        let file = running.wait_for("detections on disk", || {
+            let is_long = std::fs::metadata(&named).is_ok_and(|file| file.len() > 4000);
+            if checkpoint.is_empty() { deleted_file(process, 4000) } else { is_long.then(|| named.clone()) }
+        });
+        std::fs::File::options().write(true).open(file).unwrap().set_len(2000).unwrap();
+        running.wait().expect(1, &["detections", "hint"]);
+        assert!(!sandbox.path("tracks.json").exists());
+    }
+    // The checkpoint stays for inspection; without it, the run starts over.
+    for name in ["run.checkpoint", "run.checkpoint.detections"] {
+        std::fs::remove_file(sandbox.path(name)).unwrap();
+    }
+    let checkpoint = ["--checkpoint", "run.checkpoint"];
+    sandbox
+        .run(&[&["track", "game.mkv", "--model", &model, "--prompt", "ball"], &checkpoint[..]].concat())
+        .expect(0, &[]);
+    assert_eq!(sandbox.json("tracks.json")["frames_processed"], 300);
+}
+
+#[test]
+fn a_run_whose_video_is_truncated_writes_no_results() {
+    let sandbox = Sandbox::new();
+    let fixture = wide();
+    fixture.video(&sandbox, 300, "game.mkv");
+    let model = fixture.model();
+    let mut running = Running::start(sandbox.command(&args(&model)));
+    wait_for_frames(&mut running, &sandbox, 1);
+    let video = std::fs::File::options().write(true).open(sandbox.path("game.mkv")).unwrap();
+    video.set_len(video.metadata().unwrap().len() / 2).unwrap();
+    running.wait().expect(5, &["game.mkv was changed while it was tracked"]);
+    assert!(!sandbox.path("tracks.json").exists());
+}

@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
+use super::listing::MAX_OBJECTS;
 use super::{Bucket, BulkTransfer, Condition, ETag, Entry, Object, PutOutcome};
 use crate::error::{Error, Result};
 use crate::keys::check_key;
@@ -151,7 +152,8 @@ impl FolderBucket {
         }
     }
 
-    fn entries(&self, prefix: &str) -> Result<Vec<Entry>> {
+    /// At most `limit` objects whose keys begin with `prefix`.
+    fn entries(&self, prefix: &str, limit: usize) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
         let mut folders = vec![prefix.trim_end_matches('/').to_owned()];
         while let Some(folder) = folders.pop() {
@@ -169,6 +171,14 @@ impl FolderBucket {
                 match found.metadata() {
                     // A folder whose path is not a valid key holds no objects.
                     Ok(meta) if meta.is_dir() => folders.extend(check_key(&key).is_ok().then_some(key)),
+                    Ok(_) if entries.len() == limit => {
+                        let detail = format!("it has more than {limit} files");
+                        return Err(Error::Endless {
+                            location: self.location(),
+                            prefix: prefix.to_owned(),
+                            detail,
+                        });
+                    }
                     Ok(meta) => {
                         entries.push(Entry { key, size_bytes: meta.len(), revision: revision(&meta) })
                     }
@@ -325,7 +335,7 @@ impl Bucket for FolderBucket {
 
     async fn list(&self, prefix: &str) -> Result<Vec<Entry>> {
         let (bucket, prefix) = (self.clone(), prefix.to_owned());
-        blocking(move || bucket.entries(&prefix)).await
+        blocking(move || bucket.entries(&prefix, MAX_OBJECTS)).await
     }
 
     async fn delete(&self, key: &str) -> Result<()> {
@@ -347,5 +357,22 @@ impl Bucket for FolderBucket {
 
     async fn presigned(&self, _key: &str, _valid: Duration) -> Result<Option<String>> {
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_folder_with_too_many_files_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let bucket = FolderBucket::open(folder.path()).unwrap();
+        for key in ["jobs/a.json", "jobs/deep/er/b.json", "jobs/c.json"] {
+            bucket.put(key, Bytes::from_static(b"{}"), Condition::Always).await.unwrap();
+        }
+        assert_eq!(bucket.entries("jobs/", 3).unwrap().len(), 3);
+        let error = bucket.entries("jobs/", 2).unwrap_err();
+        assert!(matches!(&error, Error::Endless { prefix, .. } if prefix == "jobs/"), "{error:?}");
     }
 }

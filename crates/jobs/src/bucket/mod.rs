@@ -5,6 +5,7 @@
 //! folder: [`BulkTransfer`].
 
 mod folder;
+mod listing;
 mod remote;
 mod settings;
 
@@ -21,7 +22,7 @@ use crate::error::Result;
 pub(crate) use folder::link_or_copy;
 
 pub use folder::FolderBucket;
-pub use remote::{RemoteBucket, RemoteStore};
+pub use remote::{Page, RemoteBucket, RemoteStore};
 pub use settings::{BucketLocation, S3Settings, Secret, Timeouts};
 
 /// Version of an object, its entity tag (RFC 9110 §8.8.3): opaque, only compared for equality. Equal content
@@ -97,6 +98,10 @@ pub trait Bucket: fmt::Debug + Send + Sync {
     async fn put_file(&self, key: &str, file: &Path, condition: Condition<'_>) -> Result<PutOutcome>;
 
     /// Lists all objects whose keys begin with `prefix`, which must end with a slash. In no particular order.
+    ///
+    /// # Errors
+    /// Also if there are more than a million, or the listing does not end:
+    /// [`Error::Endless`](crate::Error::Endless).
     async fn list(&self, prefix: &str) -> Result<Vec<Entry>>;
 
     /// Removes an object. Succeeds if it does not exist.

@@ -12,38 +12,61 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use futures::stream::{BoxStream, StreamExt};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::memory::InMemory;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::signer::Signer;
 use object_store::{
-    BackoffConfig, ClientOptions, GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
-    RetryConfig, UpdateVersion,
+    BackoffConfig, ClientOptions, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
+    PutPayload, RetryConfig, UpdateVersion,
 };
 
+use super::listing::Listing;
 use super::{
     Bucket, BulkTransfer, Condition, ETag, Entry, Object, PartStore, PutOutcome, S3Settings, UploadId,
 };
 use crate::error::{Error, Result};
+use crate::keys::InvalidName;
 
 /// Size of the chunks in which a memory-mapped file is handed to the HTTP client.
 const CHUNK_BYTES: usize = 1 << 20;
 
+/// Objects of a page of a listing, and the token of the next page.
+pub type Page = (Vec<ObjectMeta>, Option<String>);
+
 /// An object store with everything that a bucket needs.
+#[async_trait]
 pub trait RemoteStore: ObjectStore + MultipartStore {
     /// The store as a URL signer; `None` if it cannot sign.
     fn signer(&self) -> Option<&dyn Signer>;
+
+    /// Lists one page of the objects whose keys begin with `prefix`: the first, or the one with this token.
+    async fn page(&self, prefix: &str, token: Option<String>) -> object_store::Result<Page>;
 }
 
+#[async_trait]
 impl RemoteStore for AmazonS3 {
     fn signer(&self) -> Option<&dyn Signer> {
         Some(self)
     }
+
+    async fn page(&self, prefix: &str, token: Option<String>) -> object_store::Result<Page> {
+        let options = PaginatedListOptions { page_token: token, ..PaginatedListOptions::default() };
+        let page = self.list_paginated(Some(prefix), options).await?;
+        Ok((page.result.objects, page.page_token))
+    }
 }
 
+#[async_trait]
 impl RemoteStore for InMemory {
     fn signer(&self) -> Option<&dyn Signer> {
         None
+    }
+
+    async fn page(&self, prefix: &str, _token: Option<String>) -> object_store::Result<Page> {
+        let objects = self.list(Some(&Path::from(prefix))).try_collect().await?;
+        Ok((objects, None))
     }
 }
 
@@ -122,7 +145,8 @@ impl Clone for RemoteBucket<InMemory> {
 }
 
 fn path(key: &str) -> Result<Path> {
-    Path::parse(key).map_err(|e| Error::Settings(format!("{key:?} is not a valid key: {e}")))
+    // The key may come from a manifest: it is no reason to doubt the bucket.
+    Path::parse(key).map_err(|_| InvalidName::key(key, "must not have an empty, `.` or `..` part").into())
 }
 
 impl<S: RemoteStore> RemoteBucket<S> {
@@ -139,7 +163,8 @@ impl<S: RemoteStore> RemoteBucket<S> {
                 Error::Denied { location, action: action.to_owned(), detail }
             }
             // For some requests `object_store` passes on the server's response without classifying it.
-            _ if detail.contains("NoSuchBucket") => Error::NoBucket { location },
+            // Only its code counts: the message may quote a key.
+            _ if detail.contains("<Code>NoSuchBucket</Code>") => Error::NoBucket { location },
             E::Generic { .. }
                 if detail.contains("status code: 403") || detail.contains("status code: 401") =>
             {
@@ -278,20 +303,30 @@ impl<S: RemoteStore> Bucket for RemoteBucket<S> {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Entry>> {
-        let listing = self.control.list(Some(&path(prefix)?));
-        let entry = |meta: object_store::ObjectMeta| Entry {
+        let failed = |e: object_store::Error| match self.error(&format!("list {prefix}"), e) {
+            // Listing an empty prefix succeeds, so "not found" means the bucket.
+            Error::Missing { location, .. } => Error::NoBucket { location },
+            error => error,
+        };
+        let entry = |meta: ObjectMeta| Entry {
             key: meta.location.to_string(),
             size_bytes: meta.size,
             revision: meta.e_tag.unwrap_or_else(|| meta.last_modified.to_rfc3339()),
         };
-        // Web consoles represent a folder by an empty object whose key is the prefix itself.
-        let below = |entry: &Entry| futures::future::ready(entry.key.starts_with(prefix));
-        let listed = listing.map_ok(entry).try_filter(below).try_collect().await;
-        listed.map_err(|e| match self.error(&format!("list {prefix}"), e) {
-            // Listing an empty prefix succeeds, so "not found" means the bucket.
-            Error::Missing { location, .. } => Error::NoBucket { location },
-            error => error,
-        })
+        let mut listing = Listing::default();
+        loop {
+            let (objects, next) = self.control.page(prefix, listing.token()).await.map_err(failed)?;
+            // Web consoles represent a folder by an empty object whose key is the prefix itself.
+            let entries = objects.into_iter().map(entry).filter(|entry| entry.key.starts_with(prefix));
+            let has_more = listing.add(entries, next).map_err(|detail| Error::Endless {
+                location: self.location.clone(),
+                prefix: prefix.to_owned(),
+                detail,
+            })?;
+            if !has_more {
+                return Ok(listing.into_entries());
+            }
+        }
     }
 
     async fn delete(&self, key: &str) -> Result<()> {

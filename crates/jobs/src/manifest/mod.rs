@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 
 use crate::error::{Error, Result};
 use crate::keys::{JobId, check_key};
+use crate::quote::bounded;
 
 pub use self::parameters::{
     DEFAULT_CONFIDENCE, DEFAULT_MAX_MISSING, DEFAULT_PROMPT, InvalidParameter, MAX_PROMPT_CHARS,
@@ -28,8 +29,13 @@ pub use crate::timestamp::Timestamp;
 pub const SCHEMA: u32 = 1;
 /// Number of failed attempts after which a job fails, if its manifest does not specify it.
 pub const DEFAULT_MAX_ATTEMPTS: u32 = 3;
+/// Number of failed attempts after which a job fails at the latest, whatever its manifest specifies: by then it has cost
+/// a hundred machines their time, and no number of further attempts will complete it.
+pub const MAX_ATTEMPTS: u32 = 100;
 /// Objects larger than this are not read as manifests.
 pub const MAX_MANIFEST_BYTES: u64 = 1 << 20;
+/// Largest manifest of a job that is processed: the rest of [`MAX_MANIFEST_BYTES`] is for what workers add to it.
+pub(crate) const MAX_CLAIMED_BYTES: u64 = MAX_MANIFEST_BYTES - (128 << 10);
 /// Fields for which `null` means the same as absent.
 const NEVER_NULL: [&str; 7] = ["schema", "rev", "write_id", "attempt", "failures", "max_attempts", "events"];
 /// Events kept in a manifest; the oldest are dropped.
@@ -83,7 +89,7 @@ pub struct Manifest {
     /// Attempts that died or failed since a user submitted or last retried the job.
     #[serde(default)]
     pub failures: u32,
-    /// Number of failures after which the job fails.
+    /// Number of failures after which the job fails; at most [`MAX_ATTEMPTS`] count.
     #[serde(default = "default_max_attempts")]
     pub max_attempts: u32,
     /// Where the job is meant to run.
@@ -157,7 +163,8 @@ impl Manifest {
     /// # Errors
     /// [`Error::Unreadable`] if it is not a valid manifest, belongs to another job, or has a newer schema.
     pub fn parse(key: &str, bytes: &[u8]) -> Result<Self> {
-        let unreadable = |detail: String| Error::Unreadable { key: key.to_owned(), detail };
+        let unreadable =
+            |detail: String| Error::Unreadable { key: key.to_owned(), detail: bounded(&detail).into_owned() };
         let mut value: Value =
             serde_json::from_slice(bytes).map_err(|e| unreadable(format!("it is not JSON ({e})")))?;
         let Some(fields) = value.as_object_mut() else {
@@ -179,15 +186,25 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Serializes the manifest as indented JSON.
+    /// Serializes the manifest as JSON: indented, unless that makes it too large.
     pub fn to_bytes(&self) -> Vec<u8> {
         // Cannot fail: all maps have string keys.
-        serde_json::to_vec_pretty(self).unwrap_or_default()
+        let indented = serde_json::to_vec_pretty(self).unwrap_or_default();
+        match indented.len() as u64 > MAX_MANIFEST_BYTES {
+            true => serde_json::to_vec(self).unwrap_or_default(),
+            false => indented,
+        }
     }
 
     /// Key of the video.
     pub fn video_key(&self) -> String {
         self.parameters.video_key.clone().unwrap_or_else(|| self.job_id.video_key(None))
+    }
+
+    /// Whether the video's key is that of a video which was uploaded for this job. Any other key may be used by other
+    /// jobs and programs too.
+    pub fn owns_video(&self) -> bool {
+        self.video_key().starts_with(&format!("videos/{}.", self.job_id))
     }
 
     /// The phrase to track; see [`Parameters::prompt_or_default`].
@@ -204,7 +221,7 @@ impl Manifest {
     pub fn note(&mut self, what: impl Into<String>, now: OffsetDateTime) {
         let event = Event {
             at: Timestamp::of(now),
-            what: what.into(),
+            what: bounded(&what.into()).into_owned(),
             worker_id: self.worker_id.clone(),
             attempt: self.attempt,
         };
@@ -250,8 +267,12 @@ mod tests {
             (change("0.4", "1.4"), "0 to 1"),
             (change("\"team\":\"home\"", "\"video_key\":\"../secret\""), "../secret"),
             (change("\"video_id\":3,", ""), "video_id"),
+            (change("pending", &"sleep".repeat(100_000)), "sleepsleep"),
+            (change("\"team\":\"home\"", &format!("\"video_key\":\"//{}\"", "x".repeat(100_000))), "//xxx"),
+            (change("2025-01-02T03:04:05.678901+00:00", &"2".repeat(100_000)), "222"),
         ] {
             let error = Manifest::parse("jobs/j1.json", bytes.as_bytes()).unwrap_err().to_string();
+            assert!(error.len() < 2000, "an error of {} bytes", error.len());
             assert!(error.contains(want) && error.contains("jobs/j1.json"), "{error}");
         }
     }

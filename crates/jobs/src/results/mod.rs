@@ -11,12 +11,15 @@
 //!   succeeds only if everything in [`Expected`] holds, and otherwise reports what is wrong and where. It may
 //!   have returned batches by then, so a caller must not commit them before it returns `Ok`.
 //! * Files of older and other writers are accepted: fields in any order, any spacing, unknown fields,
-//!   integers written as `12.0`, detections in any order.
+//!   integers written as `12.0`, detections in any order, confidences that rounding put slightly outside 0..=1.
+//! * A track that is twice among adjacent detections of a frame is refused, as are boxes that no frame contains.
+//!   Detections that are not ordered by frame may hide a repetition: the library looks for it.
 //!
 //! Layers, from the bytes up: `codec` (decompression; size and hash of the stored bytes), `source` (one
 //! refilled buffer), `tokens` (general JSON), `record` and `detection` (one detection; fast path and general
-//! path), `reader` (the document). `number` and `decimal` parse and format numbers.
+//! path), `check` (its relation to the others), `reader` (the document). `number` and `decimal` parse and format numbers.
 
+mod check;
 mod codec;
 mod decimal;
 mod detection;
@@ -43,7 +46,7 @@ pub struct Detection {
     /// Id of the track, unique within the video; at most `i64::MAX`.
     pub track_id: u64,
     /// Left, top, width and height in source pixels, with the origin at the top left, after rotation metadata
-    /// is applied. Width and height are not negative.
+    /// is applied. Width and height are not negative, and no number is beyond [`MAX_PIXELS`].
     pub bbox: [f64; 4],
     /// The model's confidence, in 0..=1.
     pub confidence: f64,
@@ -56,7 +59,7 @@ impl Detection {
         let [_, _, width, height] = self.bbox;
         let is_finite = self.bbox.iter().all(|x| x.is_finite()) && self.confidence.is_finite();
         let fits = self.frame <= MAX_INTEGER && self.track_id <= MAX_INTEGER;
-        let is_sized = width >= 0.0 && height >= 0.0;
+        let is_sized = width >= 0.0 && height >= 0.0 && self.bbox.iter().all(|x| x.abs() <= MAX_PIXELS);
         if is_finite && fits && is_sized && (0.0..=1.0).contains(&self.confidence) {
             return None;
         }
@@ -74,11 +77,19 @@ impl Detection {
             Problem::WrongType { field: "track_id", want: "a non-negative integer" }
         } else if width < 0.0 || height < 0.0 {
             Problem::NegativeSize { width, height }
+        } else if self.bbox.iter().any(|x| x.abs() > MAX_PIXELS) {
+            Problem::HugeBox { bbox: self.bbox }
         } else {
             Problem::Confidence(self.confidence)
         }
     }
 }
+
+/// Largest coordinate or size in a box, in pixels, whatever the sign. Videos have at most a few thousand pixels.
+pub const MAX_PIXELS: f64 = 1e6;
+
+/// By how much a confidence may be outside 0..=1: rounding in other programs exceeds it by less. It is clamped.
+pub const CONFIDENCE_TOLERANCE: f64 = 1e-3;
 
 /// The largest integer that SQLite and most JSON readers accept.
 const MAX_INTEGER: u64 = i64::MAX as u64;
@@ -107,6 +118,9 @@ pub struct ResultsSummary {
     pub sha256: String,
     /// Number of detections in the file.
     pub n_detections: u64,
+    /// Number of confidences in the file that were outside 0..=1 by at most [`CONFIDENCE_TOLERANCE`], and were clamped;
+    /// 0 for a file that was written.
+    pub n_clamped: u64,
 }
 
 /// What a results file must be; `None` is not checked.
@@ -118,6 +132,9 @@ pub struct Expected {
     pub video_id: Option<i64>,
     /// Number of frames in the source video; the frame of each detection must be less.
     pub n_frames: Option<u64>,
+    /// Width and height of a frame of the video, in pixels. No box may be further outside the frame than its longer
+    /// side: older workers may not have applied the rotation.
+    pub frame_size: Option<[u32; 2]>,
     /// Size of the stored file.
     pub size_bytes: Option<u64>,
     /// SHA-256 of the stored file, in hexadecimal.
@@ -131,6 +148,14 @@ impl Expected {
     #[must_use]
     pub fn of_job(job_id: impl Into<String>) -> Self {
         let job_id = job_id.into();
-        Self { job_id, video_id: None, n_frames: None, size_bytes: None, sha256: None, n_detections: None }
+        Self {
+            job_id,
+            video_id: None,
+            n_frames: None,
+            frame_size: None,
+            size_bytes: None,
+            sha256: None,
+            n_detections: None,
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Codec;
+use crate::quote::quoted;
 
 /// Why reading a results file failed.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +117,30 @@ pub enum Problem {
         /// Height of the box in pixels.
         height: f64,
     },
+    /// A box has a coordinate or a size beyond [`MAX_PIXELS`](super::MAX_PIXELS).
+    #[error("the box {bbox:?} is larger than any video")]
+    HugeBox {
+        /// The box: left, top, width, height, in pixels.
+        bbox: [f64; 4],
+    },
+    /// A box is far outside the frame.
+    #[error("the box {bbox:?} is far outside the frame, which is {width} by {height}")]
+    BoxOutside {
+        /// The box: left, top, width, height, in pixels.
+        bbox: [f64; 4],
+        /// Width of a frame in pixels.
+        width: u32,
+        /// Height of a frame in pixels.
+        height: u32,
+    },
+    /// A track has two boxes on one frame.
+    #[error("track {track_id} is twice on frame {frame}")]
+    Duplicate {
+        /// The frame.
+        frame: u64,
+        /// The track.
+        track_id: u64,
+    },
     /// A confidence is outside 0..=1.
     #[error("confidence {0} is not between 0 and 1")]
     Confidence(f64),
@@ -144,7 +169,7 @@ pub enum Problem {
         expected: u64,
     },
     /// The stored file has another hash than expected.
-    #[error("the SHA-256 is {found} instead of {expected}; download the file again")]
+    #[error("the SHA-256 is {found} instead of {}; download the file again", quoted(expected))]
     WrongSha256 {
         /// Hash of the bytes read, in hexadecimal.
         found: String,

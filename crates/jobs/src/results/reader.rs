@@ -5,6 +5,7 @@ use std::io::Read;
 
 use serde_json::Value;
 
+use super::check::Checker;
 use super::problem::{Fault, Problem, ReadError};
 use super::record::{self, USUAL_BYTES};
 use super::source::Source;
@@ -36,7 +37,8 @@ pub fn read_results<E>(
     batch: impl FnMut(&[Detection]) -> Result<(), E>,
 ) -> Result<(ResultsHead, ResultsSummary), ReadError<E>> {
     let source = Source::new(input, expected.size_bytes)?;
-    let detections = Detections { expected, batch, pending: Vec::with_capacity(BATCH), n_flushed: 0 };
+    let checker = Checker::new(expected);
+    let detections = Detections { checker, batch, pending: Vec::with_capacity(BATCH), n_flushed: 0 };
     Document { source, expected, detections, head: Head::default() }.read()
 }
 
@@ -52,9 +54,9 @@ struct Head {
     extra_bytes: usize,
 }
 
-/// Collects detections into batches.
+/// Checks detections and collects them into batches.
 struct Detections<'a, F> {
-    expected: &'a Expected,
+    checker: Checker<'a>,
     batch: F,
     pending: Vec<Detection>,
     n_flushed: u64,
@@ -63,17 +65,6 @@ struct Detections<'a, F> {
 impl<F> Detections<'_, F> {
     fn n(&self) -> u64 {
         self.n_flushed + self.pending.len() as u64
-    }
-
-    #[inline]
-    fn problem(&self, detection: &Detection) -> Option<Problem> {
-        match self.expected.n_frames {
-            Some(n) if detection.frame >= n => {
-                let frame = i64::try_from(detection.frame).unwrap_or(i64::MAX);
-                Some(Problem::UnknownFrame { frame, n_frames: Some(n) })
-            }
-            _ => detection.problem(),
-        }
     }
 
     #[inline]
@@ -132,7 +123,7 @@ impl<R: Read, F> Document<'_, R, F> {
             return Err(missing("detections").into());
         }
         let summary = self.source.finish(self.expected, self.detections.n())?;
-        Ok((head, summary))
+        Ok((head, ResultsSummary { n_clamped: self.detections.checker.n_clamped, ..summary }))
     }
 
     /// Reads one field of the document.
@@ -234,14 +225,14 @@ impl<R: Read, F> Document<'_, R, F> {
             self.source.next_byte()?;
             self.source.want(USUAL_BYTES)?;
             let position = self.source.position();
-            let detection = match record::parse(self.source.window()) {
+            let mut detection = match record::parse(self.source.window()) {
                 Some((detection, len)) => {
                     self.source.consume(len);
                     detection
                 }
                 None => self.source.detection()?,
             };
-            if let Some(problem) = self.detections.problem(&detection) {
+            if let Err(problem) = self.detections.checker.check(&mut detection) {
                 return Err(ReadError::Invalid { problem, position });
             }
             self.detections.push(detection)?;

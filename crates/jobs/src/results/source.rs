@@ -166,6 +166,6 @@ impl<R: Read> Source<R> {
         if let Some(expected) = expected.n_detections.filter(|&expected| expected != n_detections) {
             return Err(self.invalid(Problem::WrongCount { found: n_detections, expected }));
         }
-        Ok(ResultsSummary { size_bytes, sha256, n_detections })
+        Ok(ResultsSummary { size_bytes, sha256, n_detections, n_clamped: 0 })
     }
 }

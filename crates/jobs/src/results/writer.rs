@@ -86,7 +86,7 @@ impl<W: Write> ResultsWriter<W> {
         self.flush()?;
         self.output.flush()?;
         let (size_bytes, n_detections) = (self.size_bytes, self.n_detections);
-        Ok((self.output, ResultsSummary { size_bytes, sha256: hex(self.hash), n_detections }))
+        Ok((self.output, ResultsSummary { size_bytes, sha256: hex(self.hash), n_detections, n_clamped: 0 }))
     }
 }
 

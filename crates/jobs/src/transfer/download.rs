@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{DownloadProgress, FileDigest, OnDownloadProgress, in_background, write_atomically};
 use crate::bucket::{Bucket, BulkTransfer, ETag, FolderBucket, PartStore};
 use crate::error::{Error, Result};
+use crate::quote::quoted;
 
 /// Bytes requested by one ranged GET.
 const RANGE_BYTES: u64 = 16 << 20;
@@ -87,7 +88,7 @@ pub async fn download(
             Some(format!("it has {} bytes instead of {want}", facts.size_bytes))
         }
         (_, Some(want)) if want != facts.sha256 => {
-            Some(format!("its SHA-256 is {} instead of {want}", facts.sha256))
+            Some(format!("its SHA-256 is {} instead of {}", facts.sha256, quoted(want)))
         }
         _ => None,
     };

@@ -238,7 +238,8 @@ fn a_file_truncated_at_any_byte_is_rejected() {
 #[test]
 fn invalid_detections_are_rejected_with_field_and_index() {
     use Problem::{
-        BoxNumbers, Confidence, Missing, NegativeSize, NotFinite, Repeated, UnknownFrame, WrongType,
+        BoxNumbers, BoxOutside, Confidence, Duplicate, HugeBox, Missing, NegativeSize, NotFinite, Repeated,
+        UnknownFrame, WrongType,
     };
     let wrong = |field, want| WrongType { field, want };
     let (integer, four) = ("a non-negative integer", "an array of 4 numbers");
@@ -250,8 +251,13 @@ fn invalid_detections_are_rejected_with_field_and_index() {
         ("0.97", "0.97,\"extra\":[NaN]", NotFinite),
         ("61", "-61.5", NegativeSize { width: -61.5, height: 143.0 }),
         ("143", "-1e-9", NegativeSize { width: 61.0, height: -1e-9 }),
-        ("0.97", "1.0000001", Confidence(1.0000001)),
+        ("0.97", "1.0011", Confidence(1.0011)),
         ("0.97", "-0.1", Confidence(-0.1)),
+        ("143", "1e308", HugeBox { bbox: [412.0, 208.0, 61.0, 1e308] }),
+        ("412", "-1000001", HugeBox { bbox: [-1_000_001.0, 208.0, 61.0, 143.0] }),
+        ("412", "8000", BoxOutside { bbox: [8000.0, 208.0, 61.0, 143.0], width: 1920, height: 1080 }),
+        ("208", "-2000", BoxOutside { bbox: [412.0, -2000.0, 61.0, 143.0], width: 1920, height: 1080 }),
+        ("frame\":0,\"track_id\":3", "frame\":2,\"track_id\":1", Duplicate { frame: 2, track_id: 1 }),
         (",143", "", BoxNumbers(3)),
         ("412,208,61,143", "", BoxNumbers(0)),
         ("143", "143,1", BoxNumbers(5)),
@@ -274,12 +280,30 @@ fn invalid_detections_are_rejected_with_field_and_index() {
         ("\"frame\":0,", "\"frame\":0,\"frame\":0,", Repeated("frame")),
     ] {
         let text = document(&[D1, &D0.replacen(from, to, 1)]);
-        let (problem, detection_idx, offset) =
-            refusal(text.as_bytes(), &Expected { n_frames: Some(10), ..expected() });
+        let (problem, detection_idx, offset) = refusal(
+            text.as_bytes(),
+            &Expected { n_frames: Some(10), frame_size: Some([1920, 1080]), ..expected() },
+        );
         assert_eq!((&problem, detection_idx), (&want, Some(1)), "{from} -> {to}");
         let second = text.rfind("\n{").unwrap() as u64 + 1;
         assert!((second..text.len() as u64).contains(&offset), "{from} -> {to}: {offset}");
     }
+}
+
+#[test]
+fn confidences_that_rounding_put_outside_0_to_1_are_clamped() {
+    let with = |confidence: &str| D0.replace("0.97", confidence);
+    let text = document(&[&with("1.0000001"), D1, &with("-0.0009").replace(":3", ":4")]);
+    let (_, summary, detections) = read(text.as_bytes());
+    assert_eq!(summary.n_clamped, 2);
+    assert_eq!(detections.iter().map(|d| d.confidence).collect::<Vec<_>>(), [1.0, 0.5, 0.0]);
+}
+
+#[test]
+fn a_video_that_was_not_rotated_keeps_its_boxes() {
+    let portrait = Expected { frame_size: Some([1080, 1920]), ..expected() };
+    let text = document(&[&D0.replace("[412,208,61,143]", "[1820,900,100,180]")]);
+    assert_eq!(read_all(text.as_bytes(), &portrait).unwrap().2.len(), 1);
 }
 
 #[test]

@@ -82,6 +82,11 @@ fn update_counters(tracks: &mut [Track], association: &Association, frame_idx: u
 }
 
 impl DuplicateCounts {
+    /// The ids of each pair, the older first.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.0.iter().map(|(pair, _)| *pair)
+    }
+
     /// Adds one to the pairs of every detection that matched several tracks: the oldest of them with each other one. A
     /// pair that two detections match on one frame counts twice, as in the reference.
     fn count(&mut self, tracks: &[Track], matched: &[Vec<usize>]) {

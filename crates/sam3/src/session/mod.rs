@@ -46,6 +46,7 @@ mod memory_fallback;
 mod occlusion;
 mod output;
 mod plan;
+mod plausible;
 mod propagate;
 mod report;
 mod state;

@@ -139,6 +139,21 @@ impl Session {
         self.state.n_rejected
     }
 
+    /// Number of frames that were pushed but not reported yet.
+    pub fn n_pending(&self) -> usize {
+        self.state.pending.len()
+    }
+
+    /// The id of the next new track: those of all tracks so far are smaller.
+    pub fn next_id(&self) -> u64 {
+        self.state.next_id
+    }
+
+    /// Largest number of tracks that one frame can report: those before it, and those born on it.
+    pub fn max_reported(&self) -> usize {
+        self.rules.max_tracks.saturating_mul(2)
+    }
+
     /// Number of tracks after the last frame, hidden ones included.
     pub fn n_tracked(&self) -> usize {
         self.state.tracks.len()

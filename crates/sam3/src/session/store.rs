@@ -2,7 +2,7 @@
 //!
 //! A session that was saved and loaded continues bit for bit as if it had not been interrupted. The file names the
 //! model, the prompts and the options it belongs to and is rejected with any others. A digest over the numbers and the
-//! tensors detects damage. The field names are those of the first version of the format, and old files stay readable.
+//! tensors detects damage, and a state that no session can have is rejected. The field names are those of the first version of the format, and old files stay readable.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
@@ -126,8 +126,8 @@ impl Session {
     /// with. `path` is where the bytes came from, for error messages.
     ///
     /// # Errors
-    /// [`Error::SavedSession`] if the bytes are damaged or belong to another model, other prompts or other options;
-    /// the errors of [`Self::new`].
+    /// [`Error::SavedSession`] if the bytes are damaged, belong to another model, other prompts or other options, or
+    /// have a state that no session can have; the errors of [`Self::new`].
     pub fn from_bytes(
         model: Arc<Model>,
         prompts: &[&str],
@@ -159,7 +159,10 @@ impl Session {
             }
         }
         let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu).map_err(|_| damaged())?;
-        session.state = session.restore(saved, &tensors).ok_or_else(damaged)?;
+        let state = session.restore(saved, &tensors).ok_or_else(damaged)?;
+        let impossible = |why| wrong(&format!("impossible: {why}; delete it to start from the beginning"));
+        session.check(&state).map_err(impossible)?;
+        session.state = state;
         Ok(session)
     }
 
@@ -208,4 +211,23 @@ fn with_digest(mut bytes: Vec<u8>, json: &str) -> Vec<u8> {
 /// A digest of the JSON and of the tensors' bytes. It detects damage, not forgery.
 fn digest(json: &str, data: &[u8]) -> String {
     format!("{:016x}", Fnv::default().add_words(json.as_bytes()).add_words(data).value())
+}
+
+/// A saved session with other numbers and tensors, and a digest that fits them.
+#[cfg(test)]
+pub(super) fn forged(
+    bytes: &[u8],
+    numbers: impl FnOnce(&mut serde_json::Value),
+    tensors: impl FnOnce(&mut [u8]),
+) -> Vec<u8> {
+    let (header_len, header) = safetensors::SafeTensors::read_metadata(bytes).unwrap();
+    let json = &header.metadata().as_ref().unwrap()[KEY][NO_DIGEST.len()..];
+    let mut value = serde_json::from_str(json).unwrap();
+    numbers(&mut value);
+    let json = value.to_string();
+    let mut data = bytes.to_vec();
+    tensors(&mut data[LEN_BYTES + header_len..]);
+    let file = safetensors::SafeTensors::deserialize(&data).unwrap();
+    let metadata = HashMap::from([(KEY.to_owned(), format!("{NO_DIGEST}{json}"))]);
+    with_digest(safetensors::serialize(file.tensors(), Some(metadata)).unwrap(), &json)
 }

@@ -1,9 +1,12 @@
 //! Failures and memory shortage: a failed push changes nothing; a device without memory costs time, then tracks, but
-//! never the run.
+//! never the run. And saved sessions that no run can have saved.
 
 use candle_core::Tensor;
+use serde_json::json;
 
+use super::store::forged;
 use super::{Frame, FrameOutput, MemoryFallback, Session};
+use crate::error::{Error, Result};
 use crate::options::{Compat, Mode, SessionOptions};
 use crate::parity::Checkpoint;
 use crate::trace::on_a_device_for;
@@ -126,4 +129,72 @@ fn preparing_the_next_frame_in_advance_changes_nothing() {
     }
     assert_eq!(got, want);
     assert_eq!(ahead.to_bytes().unwrap(), session.to_bytes().unwrap());
+}
+
+/// Loads a session of this clip in offline mode.
+fn load(checkpoint: &Checkpoint, bytes: &[u8]) -> Result<Session> {
+    let prompts: Vec<&str> = checkpoint.prompts.iter().map(String::as_str).collect();
+    Session::from_bytes(checkpoint.model.clone(), &prompts, offline(checkpoint), bytes, "saved".as_ref())
+}
+
+fn offline(checkpoint: &Checkpoint) -> SessionOptions {
+    let mode = Mode::Offline { n_frames: checkpoint.n_frames() };
+    SessionOptions::new(mode, checkpoint.frame_size())
+}
+
+/// A session in offline mode that has tracks, and frames that wait, saved.
+fn saved_with_pending_frames(checkpoint: &Checkpoint) -> Vec<u8> {
+    let prompts: Vec<&str> = checkpoint.prompts.iter().map(String::as_str).collect();
+    let mut session = Session::new(checkpoint.model.clone(), &prompts, offline(checkpoint)).unwrap();
+    for t in 0..6 {
+        session.push(Frame::PixelValues(&checkpoint.pixel_values(t))).unwrap();
+    }
+    assert!(session.n_tracked() > 1 && session.n_pending() > 0);
+    session.to_bytes().unwrap()
+}
+
+#[test]
+fn a_forged_session_whose_digest_fits_is_refused() {
+    let checkpoint = Checkpoint::open("wide");
+    let bytes = saved_with_pending_frames(&checkpoint);
+    assert_eq!(load(&checkpoint, &forged(&bytes, |_| (), |_| ())).unwrap().to_bytes().unwrap(), bytes);
+    let row = "/tracks/0/frames";
+    for (what, pointer, value) in [
+        ("the next id at its maximum", "/next_id", json!(u64::MAX)),
+        ("the next id among those of tracks", "/next_id", json!(1)),
+        ("more frames than announced", "/n_frames", json!(1_000_000)),
+        ("fewer frames than its tracks have", "/n_frames", json!(1)),
+        ("the number of frames at its maximum", "/n_frames", json!(u64::MAX)),
+        ("more rejected detections than detections", "/n_turned_away", json!(u64::MAX)),
+        ("a track id of the future", "/tracks/0/facts/id", json!(900)),
+        ("a track id twice", "/tracks/1/facts/id", json!(0)),
+        ("a track of an unknown prompt", "/tracks/0/facts/prompt", json!(99)),
+        ("a track born in the future", "/tracks/0/facts/first_frame", json!(900)),
+        ("a track matched in the future", "/tracks/0/facts/last_matched", json!(900)),
+        ("a probability above 1", "/tracks/0/facts/birth_score", json!(1.5)),
+        ("an endless keep-alive", "/tracks/0/facts/keep_alive", json!(i64::MAX)),
+        ("more unmatched frames than frames", "/tracks/0/facts/n_unmatched", json!(u64::MAX)),
+        ("a track occluded in the future", "/tracks/0/facts/last_occluded", json!(900)),
+        ("a memory of the future", "/tracks/0/frames/0/0", json!(900)),
+        ("a track without memory", row, json!([[], [], [], []])),
+        ("a mask of an unknown track", "/waiting/0/masks/0/0", json!(900)),
+        ("a mask of an unknown prompt", "/waiting/0/masks/0/1", json!(99)),
+        ("a score above 1", "/waiting/0/masks/0/2", json!(2.0)),
+        ("a tracker score above 1", "/waiting/0/masks/0/3", json!(1e30)),
+        ("an unknown track removed from a frame", "/waiting/0/removed", json!([900])),
+        ("an unknown track hidden on a frame", "/waiting/0/suppressed", json!([900])),
+        ("a frame of the future that waits", "/waiting/0/frame_idx", json!(900)),
+        ("an unknown track removed", "/withdrawn", json!([[900, 0]])),
+        ("a track removed in the future", "/withdrawn", json!([[0, 900]])),
+        ("an unknown track compared", "/overlaps", json!([[[0, 900], 1]])),
+    ] {
+        let edit = |numbers: &mut serde_json::Value| {
+            *numbers.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = value;
+        };
+        let loaded = load(&checkpoint, &forged(&bytes, edit, |_| ()));
+        assert!(matches!(loaded, Err(Error::SavedSession { .. })), "{what}: {:?}", loaded.err());
+    }
+    // All bits of a NaN, in every type.
+    let loaded = load(&checkpoint, &forged(&bytes, |_| (), |tensors| tensors.fill(0xff)));
+    assert!(matches!(loaded, Err(Error::SavedSession { .. })), "tensors that are not finite");
 }

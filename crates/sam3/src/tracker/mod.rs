@@ -186,6 +186,13 @@ impl Memory {
         memory.halve_batch()
     }
 
+    /// Checks memory that was loaded: what it remembers of each row is from frames since `first_frames` and before
+    /// `n_frames`. The error is the first contradiction.
+    pub(crate) fn check(&self, first_frames: &[usize], n_frames: usize) -> Result<(), String> {
+        let Self::PerObject(memory) = self;
+        memory.check(first_frames, n_frames)
+    }
+
     /// The memory in a form that [`Tracker::load`] restores bit for bit.
     pub(crate) fn save(&self) -> TensorResult<SavedMemory> {
         let Self::PerObject(memory) = self;

@@ -282,3 +282,28 @@ fn rows_have_the_values_that_the_app_expects() {
     let row: Vec<String> = row[0].iter().map(text).collect();
     assert_eq!(row, ["1", "4", "null", "4.25", "2.5", "10", "20.75", "2", "0.5"]);
 }
+
+#[test]
+fn a_track_that_is_twice_on_a_frame_rolls_the_import_back() {
+    let db = TestDb::new();
+    let mut library = db.library();
+    let video = add(&mut library, "a.mp4");
+    let before = db.dump();
+    let far_apart = |repeated: StoredDetection| {
+        let mut detections = two_tracks(100);
+        detections.push(repeated);
+        detections
+    };
+    for (what, detections) in [
+        ("next to each other", vec![detection(3, 1), detection(3, 1)]),
+        ("on a frame that is ordered otherwise", vec![detection(3, 2), detection(3, 1), detection(3, 2)]),
+        ("far apart", far_apart(detection(3, 1))),
+    ] {
+        let error = import(&mut library, "job", video, "a", &detections).unwrap_err();
+        let StoreError::BadInput(why) = &error else { panic!("{what}: {error}") };
+        assert!(why.contains("is twice on frame 3"), "{what}: {why}");
+        assert_eq!(db.dump(), before, "{what}");
+    }
+    // In any other order, they are imported.
+    import(&mut library, "job", video, "a", &far_apart(detection(3, 7))).unwrap();
+}

@@ -17,6 +17,9 @@ use super::workspace::Workspace;
 /// Size above which a file is uploaded in parts, which are retried one by one.
 const MULTIPART_BYTES: u64 = 64 << 20;
 
+/// Largest file of a checkpoint that is restored: several times the state of as many tracks as a worker follows.
+const MAX_FILE_BYTES: u64 = 8 << 30;
+
 /// Uploads a snapshot, points the manifest at it, and removes the previous checkpoint.
 pub(super) async fn store(lease: &Lease, snapshot: Snapshot) -> Result<(), LeaseError> {
     let files = upload(lease, &snapshot).await?;
@@ -91,6 +94,9 @@ pub(super) async fn restore(
         let Some(file) = saved.files.iter().find(|file| file.key.ends_with(&ending)) else {
             return Ok(Err(format!("the checkpoint has no {name}")));
         };
+        if file.size_bytes > MAX_FILE_BYTES {
+            return Ok(Err(format!("the checkpoint has {name} of {} bytes", file.size_bytes)));
+        }
         let downloaded = workspace.file(&format!("restored.{name}"));
         let result = transfer::download(
             &**lease.bucket(),

@@ -1,11 +1,11 @@
 //! Writes the outcome of an attempt to the manifest: failed, released, or nothing because the lease is lost.
 
 use client::failure::{Failure, Kind, Outcome};
-use jobs::Lease;
 use jobs::lease::LeaseError;
+use jobs::{Error, Lease};
 
 use super::log::AttemptLog;
-use super::outcome::{AttemptError, AttemptOutcome};
+use super::outcome::{AttemptError, AttemptOutcome, OnDisk};
 
 /// Writes the result of an attempt to the manifest. `was_stopped`: a retryable failure may be a consequence of the
 /// stop, so it is treated as one.
@@ -41,7 +41,10 @@ pub(super) async fn conclude(
             log.line(id, format!("failed: {reason}"));
             lease.fail(reason, *retryable).await
         }
-        Err(AttemptError::Hung(reason)) => {
+        Err(
+            AttemptError::Hung(reason)
+            | AttemptError::OnDisk(OnDisk::Damaged(reason) | OnDisk::Unusable(reason)),
+        ) => {
             log.line(id, format!("failed: {reason}"));
             lease.fail(reason, true).await
         }
@@ -51,7 +54,10 @@ pub(super) async fn conclude(
         }
     };
     let outcome = match result {
-        Err(AttemptError::Failed { reason, .. }) => Ok(AttemptOutcome::Failed(reason)),
+        Err(
+            AttemptError::Failed { reason, .. }
+            | AttemptError::OnDisk(OnDisk::Damaged(reason) | OnDisk::Unusable(reason)),
+        ) => Ok(AttemptOutcome::Failed(reason)),
         Err(AttemptError::Hung(reason)) => Ok(AttemptOutcome::Hung(reason)),
         Err(AttemptError::Misconfigured(failure) | AttemptError::MachineFault(failure)) => Err(failure),
         _ => Ok(AttemptOutcome::Released),
@@ -68,8 +74,26 @@ pub(super) async fn conclude(
             log.line(id, format!("cannot release the job: {error}"));
             Ok(AttemptOutcome::Lost)
         }
+        // The manifest was overwritten with something else: other jobs are not concerned.
+        (Err(LeaseError::Bucket(error)), _) if is_about_this_job(&error) => {
+            log.line(id, format!("lost: {error}"));
+            Ok(AttemptOutcome::Lost)
+        }
         (Err(error), _) => Err(lease_failure(error)),
     }
+}
+
+/// Whether an error concerns a single object, and not the bucket or this worker's access to it.
+fn is_about_this_job(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Unreadable { .. }
+            | Error::Mismatch { .. }
+            | Error::Missing { .. }
+            | Error::NoJob { .. }
+            | Error::Refused { .. }
+            | Error::Name(_)
+    )
 }
 
 /// An error of the lease as one of the worker.

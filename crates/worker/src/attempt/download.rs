@@ -7,20 +7,21 @@ use client::failure::Failure;
 use jobs::Error;
 use jobs::bucket::BulkTransfer;
 use jobs::manifest::Manifest;
-use jobs::transfer::{self, DownloadProgress};
+use jobs::transfer::{self, DownloadProgress, FileDigest};
 
 use super::RunningAttempt;
+use super::background::{in_thread, joined};
 use super::outcome::AttemptError;
 use crate::track::IncomingVideo;
 
 impl RunningAttempt<'_> {
-    /// Downloads the video and verifies it. Resumes what an earlier attempt on this machine left.
+    /// Downloads the video and verifies it. Resumes what an earlier attempt on this machine left. Returns its content.
     pub(super) async fn download(
         &self,
         manifest: &Manifest,
         to: &Path,
         video: &IncomingVideo,
-    ) -> Result<(), AttemptError> {
+    ) -> Result<FileDigest, AttemptError> {
         let facts = manifest.video.clone().unwrap_or_default();
         let link = PartialLink::new(to);
         let on_progress = |download: DownloadProgress<'_>| {
@@ -37,8 +38,33 @@ impl RunningAttempt<'_> {
             {
                 Err(AttemptError::Failed { reason: Failure::from(error).message(), retryable: true })
             }
-            other => Ok(other.map(|_| ())?),
+            // Reading works, as the manifest shows: it is this object that must not be read.
+            Err(error @ Error::Denied { .. }) if !manifest.owns_video() => {
+                Err(AttemptError::Failed { reason: Failure::from(error).message(), retryable: true })
+            }
+            other => Ok(other?),
         }
+    }
+
+    /// Checks that the file on disk is still what was downloaded: a part that was lost since decodes to other frames, or
+    /// to none. If not, removes the file and the checkpoints, which may be of wrong frames: the next attempt starts over.
+    pub(super) async fn check_video(&self, file: &Path, content: &FileDigest) -> Result<(), AttemptError> {
+        let path = file.to_owned();
+        let found = joined(in_thread("verify", move || FileDigest::of(&path))).await??;
+        if found == *content {
+            return Ok(());
+        }
+        let _ = std::fs::remove_file(file);
+        self.remove_checkpoints().await;
+        let reason = format!(
+            "{} was changed on disk while it was tracked: it has {} bytes with SHA-256 {} instead of {} with {}",
+            file.display(),
+            found.size_bytes,
+            found.sha256,
+            content.size_bytes,
+            content.sha256
+        );
+        Err(AttemptError::Failed { reason, retryable: true })
     }
 }
 

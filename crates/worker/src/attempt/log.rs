@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use jobs::bucket::Condition;
 use jobs::manifest::Timestamp;
+use jobs::quote::bounded;
 use jobs::{JobId, Lease};
 
 use client::terminal::notify;
@@ -17,6 +18,9 @@ pub(super) struct AttemptLog(Mutex<String>);
 impl AttemptLog {
     /// Adds a line and prints it.
     pub(super) fn line(&self, id: &JobId, text: impl Display) {
+        // It may quote the manifest.
+        let text = text.to_string();
+        let text = bounded(&text);
         notify(format!("job {id}: {text}"));
         let now = Timestamp::of(time::OffsetDateTime::now_utc());
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,7 @@
 //! One attempt at one job: download, track, publish, while heartbeats and checkpoints are written to the bucket.
 //!
-//! Each step is a file: [`download`], `restore` in [`checkpoints`], [`tracking`], [`publish`]. [`conclude`] writes the
-//! outcome to the manifest.
+//! Each step is a file: [`download`], `restore` in [`checkpoints`], [`tracking`], [`publish`]. [`resume`] decides where
+//! tracking starts, and [`conclude`] writes the outcome to the manifest.
 
 mod background;
 mod checkpoints;
@@ -13,6 +13,7 @@ mod outbox;
 mod outcome;
 mod progress;
 mod publish;
+mod resume;
 mod retry;
 mod track_request;
 mod tracking;
@@ -20,24 +21,26 @@ pub(crate) mod workspace;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use client::failure::Outcome;
 use client::stop::Stop;
 use jobs::Lease;
 use jobs::env::Env;
-use jobs::manifest::{Stage, Status, Target};
+use jobs::manifest::{Manifest, Stage, Status, Target};
+use jobs::transfer::FileDigest;
 
 use crate::WorkerOptions;
 use crate::shared_model::SharedModel;
-use crate::track::{IncomingVideo, TrackRequest, TrackedVideo, spool_path};
+use crate::track::{IncomingVideo, TrackRequest, TrackedVideo};
 
-use background::{in_thread, joined};
+use background::caught;
 use conclude::conclude;
 use log::AttemptLog;
-use outcome::AttemptError;
+use outcome::{AttemptError, OnDisk};
 use progress::AttemptProgress;
-use tracking::TrackingStep;
+use resume::StartFrom;
 use workspace::Workspace;
 
 pub(crate) use conclude::lease_failure;
@@ -72,7 +75,10 @@ impl Attempt<'_> {
         log.line(lease.id(), format!("attempt {} by {}", lease.attempt(), options.worker_id));
         let workspace = match Workspace::open(&options.work_folder, lease.id(), lease.attempt()) {
             Ok(workspace) => workspace,
-            Err(failure) => return conclude(&lease, Err(failure.into()), &log, false).await,
+            Err(failure) => {
+                let error = AttemptError::from(failure).attributed(&options.work_folder);
+                return conclude(&lease, Err(error), &log, false).await;
+            }
         };
         let (progress, stop) = (AttemptProgress::default(), stop.child());
         progress.start_download();
@@ -84,9 +90,15 @@ impl Attempt<'_> {
             progress,
             log: &log,
             stop: &stop,
+            n_saved: Arc::default(),
+            n_losses: AtomicU32::new(0),
         };
-        let result = running.process_with_heartbeat(model, time_left).await;
-        let outcome = conclude(&lease, result, &log, stop.requested()).await;
+        let result = caught(running.process_with_heartbeat(model, time_left)).await;
+        let result = result.map_err(|error| error.attributed(&options.work_folder));
+        let was_stopped = stop.requested();
+        // After a panic, the tracking thread is still running.
+        stop.request();
+        let outcome = conclude(&lease, result, &log, was_stopped).await;
         log.upload(&lease).await;
         if is_finished_here(&lease, &outcome).await {
             workspace.remove();
@@ -113,6 +125,10 @@ struct RunningAttempt<'a> {
     progress: AttemptProgress,
     log: &'a Arc<AttemptLog>,
     stop: &'a Stop,
+    /// Number of checkpoints so far: each has its own keys.
+    n_saved: Arc<AtomicU64>,
+    /// How often what was written was lost or changed on disk.
+    n_losses: AtomicU32,
 }
 
 impl RunningAttempt<'_> {
@@ -125,58 +141,49 @@ impl RunningAttempt<'_> {
         let manifest = self.lease.manifest().await;
         let video = Arc::new(IncomingVideo::new(manifest.video.as_ref().and_then(|facts| facts.n_frames)));
         let request = self.track_request(&manifest);
-        let mut download = std::pin::pin!(self.download(&manifest, &request.video, &video));
-        let mut tracking = std::pin::pin!(self.track(model, &request, &video));
-        let tracked = tokio::select! {
+        let (mut tracked, content) = self.download_and_track(model, &manifest, &request, &video).await?;
+        loop {
+            let Some(done) = tracked else { return Err(AttemptError::Stopped) };
+            self.progress.set(Stage::Publishing, done.n_frames, Some(done.n_frames), None);
+            done.warnings.iter().for_each(|warning| self.log_line(format!("warning: {warning}")));
+            self.check_video(&request.video, &content).await?;
+            let start = match self.publish(&manifest, &request, done).await {
+                Err(AttemptError::OnDisk(OnDisk::Damaged(why))) => self.after_loss(why)?,
+                published => return published,
+            };
+            tracked = self.track(model, &request, &video, start).await?;
+        }
+    }
+
+    /// Returns what was tracked, `None` if it was stopped, and the content of the video.
+    async fn download_and_track(
+        &self,
+        model: &SharedModel,
+        manifest: &Manifest,
+        request: &TrackRequest,
+        video: &Arc<IncomingVideo>,
+    ) -> Result<(Option<TrackedVideo>, FileDigest), AttemptError> {
+        let mut download = std::pin::pin!(self.download(manifest, &request.video, video));
+        let mut tracking = std::pin::pin!(self.track(model, request, video, StartFrom::Bucket));
+        tokio::select! {
             downloaded = &mut download => match downloaded {
-                Ok(()) => {
+                Ok(content) => {
                     self.progress.end_download();
                     video.complete();
-                    tracking.await?
+                    Ok((tracking.await?, content))
                 }
                 Err(error) => {
                     video.abandon();
                     // The download's error is the reason. The tracking thread must still end.
-                    return match tracking.await {
+                    match tracking.await {
                         Err(hung @ AttemptError::Hung(_)) => Err(hung),
                         _ => Err(error),
-                    };
+                    }
                 }
             },
             // Ends before the download only if it failed or was stopped.
-            tracked = &mut tracking => tracked?,
-        };
-        let Some(tracked) = tracked else { return Err(AttemptError::Stopped) };
-        self.progress.set(Stage::Publishing, tracked.n_frames, Some(tracked.n_frames), None);
-        tracked.warnings.iter().for_each(|warning| self.log_line(format!("warning: {warning}")));
-        self.publish(&manifest, &request, tracked).await
-    }
-
-    /// Loads the model, restores the checkpoint and tracks; begins while the video is downloaded where its format
-    /// allows. `None` if it was stopped, or the download was abandoned.
-    async fn track(
-        &self,
-        model: &SharedModel,
-        request: &TrackRequest,
-        video: &Arc<IncomingVideo>,
-    ) -> Result<Option<TrackedVideo>, AttemptError> {
-        let loading = in_thread("load", {
-            let model = model.clone();
-            move || model.get()
-        });
-        let model = self.unless_stopped(video, joined(loading)).await??;
-        let next_frame = self.unless_stopped(video, self.restore(request)).await?;
-        if let Some(frame) = next_frame {
-            self.log_line(format!("resuming at frame {frame}"));
+            tracked = &mut tracking => tracked.and(Err(AttemptError::Stopped)),
         }
-        let step = TrackingStep {
-            lease: self.lease,
-            progress: &self.progress,
-            log: self.log,
-            stop: self.stop,
-            stall_timeout: self.options.stall_timeout,
-        };
-        step.run(request, model, video).await
     }
 
     /// Runs `work` unless a stop is requested or the download is abandoned first.
@@ -190,17 +197,5 @@ impl RunningAttempt<'_> {
             () = self.stop.wait() => Err(AttemptError::Stopped),
             () = video.abandoned() => Err(AttemptError::Stopped),
         }
-    }
-
-    /// Restores the checkpoint from the bucket. Returns the frame to resume at, `None` to start from the beginning.
-    async fn restore(&self, request: &TrackRequest) -> Result<Option<u64>, AttemptError> {
-        let Some(checkpoint) = &request.checkpoint else { return Ok(None) };
-        let spool = spool_path(checkpoint);
-        let restore = || checkpoints::restore(self.lease, self.workspace, checkpoint, &spool);
-        let restored = self.retry_transient(jobs::Error::is_transient, restore).await?;
-        Ok(restored.unwrap_or_else(|why| {
-            self.log_line(format!("starting from the beginning: {why}"));
-            None
-        }))
     }
 }

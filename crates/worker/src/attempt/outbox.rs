@@ -80,11 +80,6 @@ impl Outbox {
         self.0.send_modify(|state| state.snapshot = Some(snapshot));
     }
 
-    /// Drops the snapshot: its run was discarded.
-    pub(super) fn clear(&self) {
-        self.0.send_modify(|state| state.snapshot = None);
-    }
-
     /// Closes the outbox: no more snapshots follow. A waiting snapshot is still returned.
     pub(super) fn close(&self) {
         self.0.send_modify(|state| state.is_closed = true);
@@ -144,9 +139,6 @@ mod tests {
         }
         assert_eq!([1, 2, 3].map(exists), [false, false, true]);
         assert_eq!(outbox.next().await.map(|snapshot| snapshot.seq), Some(3));
-        outbox.put(snapshot(folder.path(), 5));
-        outbox.clear();
-        assert!(!exists(5));
         outbox.put(snapshot(folder.path(), 4));
         outbox.close();
         outbox.closed().await;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use jobs::keys::usable_extension;
 use jobs::manifest::Manifest;
 use sam3::{Compat, DEFAULT_RETIRE_AFTER};
 
@@ -12,7 +13,7 @@ impl RunningAttempt<'_> {
     /// The request for a job. Its files are in the workspace.
     pub(super) fn track_request(&self, manifest: &Manifest) -> TrackRequest {
         let key = manifest.video_key();
-        let extension = Path::new(&key).extension().and_then(|e| e.to_str()).unwrap_or("mp4");
+        let extension = usable_extension(Path::new(&key).extension().and_then(|e| e.to_str()));
         let parameters = &manifest.parameters;
         let prompt = match (&parameters.prompt, &self.options.default_prompt) {
             (None, Some(default)) => default.clone(),

@@ -19,10 +19,9 @@ use super::log::AttemptLog;
 use super::outbox::{Outbox, Snapshot};
 use super::outcome::AttemptError;
 use super::progress::AttemptProgress;
-use crate::failure::is_about_checkpoint;
 use crate::track::{
     IncomingVideo, RunObserver, RunProgress, SavedCheckpoint, Source, TrackRequest, TrackedVideo, detect,
-    saved_max_objects, spool_path,
+    saved_max_objects,
 };
 
 /// What tracking a job needs.
@@ -32,6 +31,8 @@ pub(super) struct TrackingStep<'a> {
     pub(super) log: &'a Arc<AttemptLog>,
     pub(super) stop: &'a Stop,
     pub(super) stall_timeout: Duration,
+    /// Number of checkpoints that the attempt has saved.
+    pub(super) n_saved: &'a Arc<AtomicU64>,
 }
 
 impl TrackingStep<'_> {
@@ -46,13 +47,13 @@ impl TrackingStep<'_> {
         let observer = AttemptObserver {
             progress: self.progress.clone(),
             outbox: outbox.clone(),
-            n_saved: AtomicU64::new(0),
+            n_saved: self.n_saved.clone(),
         };
         let (request, stop, log, id) =
             (request.clone(), self.stop.clone(), self.log.clone(), self.lease.id().clone());
         let incoming = video.clone();
         let thread = in_thread("track", move || {
-            track_or_restart(request, &incoming, model, &stop, &observer, |line| log.line(&id, line))
+            track_on_thread(request, &incoming, model, &stop, &observer, |line| log.line(&id, line))
         });
         let tracking = async {
             tokio::select! {
@@ -114,9 +115,8 @@ impl TrackingStep<'_> {
 }
 
 /// Tracks from the checkpoint, if there is one, with the object limit that the run began with: another limit would give
-/// other tracks. A checkpoint that cannot be resumed (of another model or program version) is discarded, and the run
-/// starts over.
-fn track_or_restart(
+/// other tracks.
+fn track_on_thread(
     mut request: TrackRequest,
     video: &Arc<IncomingVideo>,
     model: Arc<Model>,
@@ -124,9 +124,8 @@ fn track_or_restart(
     observer: &AttemptObserver,
     log: impl Fn(String),
 ) -> Outcome<Option<TrackedVideo>> {
-    let checkpoint = request.checkpoint.clone().unwrap_or_default();
-    let own_limit = request.max_objects;
-    if let Some(saved) = saved_max_objects(&checkpoint).filter(|saved| *saved != own_limit) {
+    let saved = request.checkpoint.as_deref().and_then(saved_max_objects);
+    if let Some(saved) = saved.filter(|saved| *saved != request.max_objects) {
         let text = saved.map_or_else(|| "unlimited".to_owned(), |n| n.to_string());
         log(format!("--max-tracks is {text} for this job: its first worker set it"));
         request.max_objects = saved;
@@ -135,28 +134,14 @@ fn track_or_restart(
     if source.is_incoming() {
         log("tracking while the video is downloaded".to_owned());
     }
-    match detect(&request, source, model.clone(), stop, observer) {
-        Err(failure) if is_about_checkpoint(&failure) => {
-            log(format!("starting from the beginning: {}", failure.message()));
-            observer.outbox.clear();
-            for stale in [spool_path(&checkpoint), checkpoint] {
-                let _ = std::fs::remove_file(stale);
-            }
-            request.max_objects = own_limit;
-            match Source::open_incoming(&request, video, stop)? {
-                Some(source) => detect(&request, source, model, stop, observer),
-                None => Ok(None),
-            }
-        }
-        other => other,
-    }
+    detect(&request, source, model, stop, observer)
 }
 
 /// Passes the run's progress to heartbeats and its checkpoints to the outbox. Closes the outbox when the run ends.
 struct AttemptObserver {
     progress: AttemptProgress,
     outbox: Arc<Outbox>,
-    n_saved: AtomicU64,
+    n_saved: Arc<AtomicU64>,
 }
 
 impl RunObserver for AttemptObserver {

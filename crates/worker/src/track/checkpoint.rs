@@ -1,7 +1,8 @@
 //! A checkpoint file: which run it is of, how far the run got, and the tracker's state.
 //!
 //! The file is a line that names the format, a line of JSON, and the tracker's state as safetensors. It is written
-//! atomically, after the detections that it counts were made durable in the [spool](super::spool) next to it.
+//! atomically, after the detections that it counts were made durable in the [spool](super::spool) next to it, and were
+//! read back. It has their digests; checkpoints of earlier versions have none.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -11,10 +12,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::labels::ResultLabels;
+use super::spool_digest::SpoolDigests;
 use client::atomic_file::{AtomicFile, cannot};
 use client::failure::{Failure, Kind, Outcome};
 
 const MAGIC: &str = "courtside checkpoint 1";
+/// Longest line of JSON that [`saved_max_objects`] reads: digests of a hundred million detections.
+const MAX_HEADER_BYTES: u64 = 1 << 20;
 
 /// Which run a checkpoint belongs to. Prompts and the tracker's settings are part of the tracker's own state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +73,9 @@ pub(super) struct CheckpointHeader {
     pub position: RunPosition,
     /// Largest number of tracks at the same time; `None` for the model's own limit.
     pub max_objects: Option<usize>,
+    /// Digests of the detections in the spool; `None` in checkpoints of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detections: Option<SpoolDigests>,
 }
 
 /// How far a run got.
@@ -100,13 +107,48 @@ impl RunPosition {
 #[error("the checkpoint {} {what}", path.display())]
 pub struct UnusableCheckpoint {
     path: PathBuf,
-    what: &'static str,
+    what: String,
 }
 
 impl UnusableCheckpoint {
     /// The video that was tracked during its download is not the video that was downloaded.
     pub(super) fn of_another_video(path: &Path) -> Self {
-        Self { path: path.to_owned(), what: "is of a video that was different while it was downloaded" }
+        let what = "is of a video that was different while it was downloaded".to_owned();
+        Self { path: path.to_owned(), what }
+    }
+
+    /// The checkpoint contradicts its run, or its detections are not there.
+    pub(super) fn contradicted(path: &Path, why: impl std::fmt::Display) -> Failure {
+        Self::failure(path, format!("cannot be resumed: {why}"))
+    }
+
+    fn failure(path: &Path, what: impl Into<String>) -> Failure {
+        Failure::new(Kind::Failed, Self { path: path.to_owned(), what: what.into() })
+            .hint("name another file, or delete it to start from the beginning")
+    }
+}
+
+/// The video file is not the one that the run began with.
+#[derive(Debug, thiserror::Error)]
+#[error("{} was changed while it was tracked", path.display())]
+pub struct VideoChanged {
+    path: PathBuf,
+}
+
+impl VideoIdentity {
+    /// Checks that a video file still has this identity. A file that was removed is not an error: the decoder reads it
+    /// to its end.
+    ///
+    /// # Errors
+    /// [`VideoChanged`]; others if it cannot be read.
+    pub(super) fn check(&self, path: &Path) -> Outcome<()> {
+        match Self::read(path) {
+            Ok(found) if found == *self => Ok(()),
+            Ok(_) => Err(Failure::new(Kind::Job, VideoChanged { path: path.to_owned() })
+                .hint("track it again once the file no longer changes")),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(cannot("read", path, e)),
+        }
     }
 }
 
@@ -136,10 +178,7 @@ pub(super) fn read(path: &Path, run: &RunIdentity) -> Outcome<Option<(Checkpoint
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(cannot("read", path, e)),
     };
-    let wrong = |what: &'static str| {
-        Failure::new(Kind::Failed, UnusableCheckpoint { path: path.to_owned(), what })
-            .hint("name another file, or delete it to start from the beginning")
-    };
+    let wrong = |what: &str| UnusableCheckpoint::failure(path, what);
     let mut parts = bytes.splitn(3, |&b| b == b'\n');
     if parts.next() != Some(MAGIC.as_bytes()) {
         return Err(wrong("is not a courtside checkpoint"));
@@ -161,7 +200,7 @@ pub(super) fn read(path: &Path, run: &RunIdentity) -> Outcome<Option<(Checkpoint
 /// The `max_objects` of a checkpoint's run; `None` if there is no readable checkpoint.
 pub fn saved_max_objects(path: &Path) -> Option<Option<usize>> {
     use std::io::BufRead;
-    let mut file = std::io::BufReader::new(std::fs::File::open(path).ok()?).take(1 << 20);
+    let mut file = std::io::BufReader::new(std::fs::File::open(path).ok()?).take(MAX_HEADER_BYTES);
     let mut line = String::new();
     file.read_line(&mut line).ok()?;
     line.clear();

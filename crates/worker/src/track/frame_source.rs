@@ -46,6 +46,11 @@ impl<'a> FrameSource<'a> {
         }
     }
 
+    /// Whether the file is still being downloaded, as far as was seen.
+    pub(super) fn is_incoming(&self) -> bool {
+        self.incoming.is_some()
+    }
+
     /// Whether the frames ended early: the download was abandoned, or a stop was requested.
     pub(super) fn is_cut_short(&self) -> bool {
         self.is_cut_short

@@ -7,21 +7,24 @@ use jobs::results::ResultsHead;
 use sam3::Model;
 use video::Damage;
 
-use super::checkpoint;
+use super::checkpoint::{self, VideoChanged};
 use super::request::{Source, TrackRequest};
 use super::results::{ResultFacts, write_results};
-use super::run::Run;
+use super::run::{MAX_LOSSES, Run};
 use super::summary::{RunSummary, tracks_of};
+use crate::failure::is_about_detections;
 use client::export::{Annotation, write_mot};
 use client::failure::{Failure, Outcome};
 use client::stop::Stop;
 use client::terminal::notify;
 
 /// Tracks a video and writes the files that the request names. A run that was stopped while tracking returns its summary
-/// with `interrupted` set; its files have the frames tracked so far.
+/// with `interrupted` set; its files have the frames tracked so far. A run whose detections on disk turn out to be
+/// damaged resumes from its checkpoint.
 ///
 /// # Errors
-/// If tracking fails; the files then have the frames tracked before. If the run is stopped while the annotated video is
+/// If tracking fails; the files then have the frames tracked before. If the detections on disk are damaged and there is
+/// no checkpoint, or the video was changed; no file is then written. If the run is stopped while the annotated video is
 /// drawn: a failure of kind [`Kind::Interrupted`](client::failure::Kind), with all other files written.
 pub fn track_to_files(
     request: &TrackRequest,
@@ -29,9 +32,25 @@ pub fn track_to_files(
     model: Arc<Model>,
     stop: &Stop,
 ) -> Outcome<RunSummary> {
+    for _ in 0..MAX_LOSSES {
+        match track_once(request, source.clone(), model.clone(), stop) {
+            Err(failure) if is_about_detections(&failure) && request.checkpoint.is_some() => {
+                notify(format!("warning: {}; going back to the last checkpoint", failure.message()));
+            }
+            done => return done,
+        }
+    }
+    track_once(request, source, model, stop)
+}
+
+fn track_once(request: &TrackRequest, source: Source, model: Arc<Model>, stop: &Stop) -> Outcome<RunSummary> {
     let mut run = Run::start(request, source, model, &())?;
     match run.track(stop) {
         Ok(damage) => run.finish(&damage, stop),
+        // What was tracked so far may be wrong.
+        Err(failure) if is_about_detections(&failure) || failure.cause::<VideoChanged>().is_some() => {
+            Err(failure)
+        }
         Err(failure) => Err(run.abandon(failure, stop)),
     }
 }

@@ -2,6 +2,7 @@
 //! writes [files](super::output_files), the worker publishes results.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,18 +10,22 @@ use jobs::manifest::MissingFrames;
 use sam3::{Frame, FrameOutput, MemoryFallback, Mode, Model, Prepared, Session, SessionOptions};
 use video::{Damage, Frame as VideoFrame};
 
-use super::checkpoint::{self, CheckpointHeader, RunPosition};
+use super::checkpoint::{self, CheckpointHeader, RunPosition, UnusableCheckpoint};
 use super::dump::Dump;
 use super::frame_source::FrameSource;
 use super::labels::ResultLabels;
+use super::limits::RecordCheck;
 use super::observer::{RunObserver, RunProgress, SavedCheckpoint};
 use super::request::{Source, TrackRequest};
-use super::spool::{Spool, SpoolRecord};
+use super::spool::{DamagedSpool, Spool, SpoolRecord};
 use crate::failure::EngineResult;
 use client::failure::{Failure, Kind, Outcome};
 use client::progress::Progress;
 use client::stop::Stop;
 use client::terminal::notify;
+
+/// How often a run whose detections on disk are damaged goes back to a checkpoint before the disk is considered faulty.
+pub(crate) const MAX_LOSSES: u32 = 3;
 
 /// Detections of a run that reached the end of its video.
 pub struct TrackedVideo {
@@ -42,8 +47,8 @@ pub struct TrackedVideo {
 /// stopped: the checkpoint has its state.
 ///
 /// # Errors
-/// If the video, the device or the disk fails, or the checkpoint cannot be resumed (see
-/// [`is_about_checkpoint`](crate::failure::is_about_checkpoint)).
+/// If the video, the device or the disk fails; [`DamagedSpool`] if the detections on disk are not those that were
+/// written; or the checkpoint cannot be resumed (see [`is_about_checkpoint`](crate::failure::is_about_checkpoint)).
 pub fn detect(
     request: &TrackRequest,
     source: Source,
@@ -93,30 +98,14 @@ impl<'a> Run<'a> {
         model: Arc<Model>,
         observer: &'a dyn RunObserver,
     ) -> Outcome<Self> {
-        let options = session_options(request, &source);
-        let prompts: Vec<&str> = request.prompts.iter().map(String::as_str).collect();
+        let side = model.config().low_res_mask_size;
         let saved = match &request.checkpoint {
             Some(path) => checkpoint::read(path, &source.run)?.map(|saved| (path, saved)),
             None => None,
         };
-        let side = model.config().low_res_mask_size;
-        let (session, labels, position) = match saved {
-            Some((path, (header, bytes))) => {
-                let next = header.position.next_frame;
-                notify(format!("resuming at frame {next} of {}", request.video.display()));
-                let session = Session::from_bytes(model, &prompts, options, &bytes, path).or_failure()?;
-                (session, header.labels, header.position)
-            }
-            None => {
-                // The request's path does not exist while the file is being downloaded.
-                let path = if source.is_incoming() { source.video.path() } else { &request.video };
-                let session = Session::new(model, &prompts, options).or_failure()?;
-                (session, ResultLabels::of(path)?, RunPosition::start_of(&source.run))
-            }
-        };
-        let spool = match &request.checkpoint {
-            Some(path) => Spool::named(&checkpoint::spool_path(path), position.n_detections)?,
-            None => Spool::unnamed(&request.out)?,
+        let State { session, labels, position, spool } = match saved {
+            Some((path, (header, bytes))) => State::saved(request, &source, model, path, header, &bytes)?,
+            None => State::new(request, &source, model)?,
         };
         let dump = request.dump.as_deref().map(|path| Dump::create(path, side)).transpose()?;
         let progress = Progress::start("tracking", position.n_frames, source.n_frames());
@@ -167,6 +156,9 @@ impl<'a> Run<'a> {
             self.interrupted = true;
         }
         self.source.video = frames.video().clone();
+        if !frames.is_incoming() {
+            self.source.incoming = None;
+        }
         if !self.interrupted {
             // Frames that are missing at the end of a damaged video are not tried again.
             self.count_missing_before(self.source.run.to)?;
@@ -263,8 +255,11 @@ impl<'a> Run<'a> {
         });
     }
 
-    /// Writes a checkpoint, if the request names one.
+    /// Checks the video and the detections on disk, and writes a checkpoint, if the request names one.
     pub(super) fn save(&mut self) -> Outcome<()> {
+        if !self.source.is_incoming() {
+            self.source.run.video.check(self.source.video.path())?;
+        }
         let Some(path) = &self.request.checkpoint else { return Ok(()) };
         self.spool.sync()?;
         self.position.n_detections = self.spool.n_records();
@@ -273,6 +268,7 @@ impl<'a> Run<'a> {
             labels: self.labels.clone(),
             position: self.position.clone(),
             max_objects: self.request.max_objects,
+            detections: Some(self.spool.digests()),
         };
         checkpoint::write(path, &header, &self.session.to_bytes().or_failure()?)?;
         self.observer.on_checkpoint(&SavedCheckpoint {
@@ -314,6 +310,64 @@ impl<'a> Run<'a> {
         }
         warnings
     }
+}
+
+/// What a run starts with.
+struct State {
+    session: Session,
+    labels: ResultLabels,
+    position: RunPosition,
+    spool: Spool,
+}
+
+impl State {
+    /// The state of a run that has not tracked a frame.
+    fn new(request: &TrackRequest, source: &Source, model: Arc<Model>) -> Outcome<Self> {
+        // The request's path does not exist while the file is being downloaded.
+        let path = if source.is_incoming() { source.video.path() } else { &request.video };
+        let options = session_options(request, source);
+        let session = Session::new(model, &prompts(request), options).or_failure()?;
+        let spool = match &request.checkpoint {
+            Some(path) => Spool::named(&checkpoint::spool_path(path))?,
+            None => Spool::unnamed(&request.out)?,
+        };
+        Ok(Self {
+            session,
+            labels: ResultLabels::of(path)?,
+            position: RunPosition::start_of(&source.run),
+            spool,
+        })
+    }
+
+    /// The state in a checkpoint. Nothing on disk is changed if it cannot be resumed.
+    fn saved(
+        request: &TrackRequest,
+        source: &Source,
+        model: Arc<Model>,
+        path: &Path,
+        header: CheckpointHeader,
+        session: &[u8],
+    ) -> Outcome<Self> {
+        let CheckpointHeader { labels, position, detections, .. } = header;
+        let options = session_options(request, source);
+        let session = Session::from_bytes(model, &prompts(request), options, session, path).or_failure()?;
+        let contradicted = |why: String| UnusableCheckpoint::contradicted(path, why);
+        position.check(&source.run, &session).map_err(contradicted)?;
+        let size = [source.video.width(), source.video.height()];
+        let mut check = RecordCheck::new(&position, &source.run, &session, size);
+        let (file, n) = (checkpoint::spool_path(path), position.n_detections);
+        let spool = Spool::resumed(&file, n, detections.as_ref(), |record| check.accept(record));
+        let spool = spool.map_err(|failure| match failure.cause::<DamagedSpool>() {
+            Some(damage) => contradicted(damage.to_string()),
+            None => failure,
+        })?;
+        notify(format!("resuming at frame {} of {}", position.next_frame, request.video.display()));
+        Ok(Self { session, labels, position, spool })
+    }
+}
+
+fn prompts(request: &TrackRequest) -> Vec<&str> {
+    request.prompts.iter().map(String::as_str).collect()
 }
 
 fn message(fallback: &MemoryFallback) -> String {

@@ -1,13 +1,19 @@
 //! The spool: a run's detections on disk, in the order they were made, as binary records of fixed size in one growing
 //! file.
+//!
+//! What is on disk is compared with what was written whenever it is read: the spool keeps a digest of each block of
+//! records, and no record of a block is returned before the block has its digest. A file that was truncated or changed
+//! under a running process, or by a disk that loses writes, is therefore an error ([`DamagedSpool`]), never a gap.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use client::atomic_file::{cannot, folder_of};
 use client::export;
 use client::failure::{Failure, Kind, Outcome};
+
+use super::spool_digest::{BLOCK_RECORDS, Ledger, SpoolDigests};
 
 /// One detection: a track's box on one frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,7 +31,7 @@ pub struct SpoolRecord {
 }
 
 /// Bytes of a record: frame, track, prompt, box, confidence, all little-endian.
-const RECORD_BYTES: usize = 8 + 8 + 4 + 16 + 4;
+pub(super) const RECORD_BYTES: usize = 8 + 8 + 4 + 16 + 4;
 
 impl SpoolRecord {
     fn to_bytes(self) -> [u8; RECORD_BYTES] {
@@ -52,7 +58,13 @@ impl SpoolRecord {
     }
 }
 
-const START_OVER: &str = "delete the checkpoint to start from the beginning";
+/// The detections on disk are not those that were written.
+#[derive(Debug, thiserror::Error)]
+#[error("{file} {what}")]
+pub struct DamagedSpool {
+    file: String,
+    what: String,
+}
 
 /// A run's detections. An unnamed spool is deleted when the process ends.
 pub struct Spool {
@@ -60,7 +72,9 @@ pub struct Spool {
     path: PathBuf,
     is_named: bool,
     file: BufWriter<File>,
-    n_records: u64,
+    ledger: Ledger,
+    /// Whether the file was read since the last record was appended, which moved its position.
+    was_read: bool,
 }
 
 impl Spool {
@@ -71,42 +85,63 @@ impl Spool {
     pub fn unnamed(output: &Path) -> Outcome<Self> {
         let folder = folder_of(output);
         let file = tempfile::tempfile_in(folder).map_err(|e| cannot("write in", folder, e))?;
-        Ok(Self { path: output.to_owned(), is_named: false, file: BufWriter::new(file), n_records: 0 })
+        Ok(Self::of(output, false, file, Ledger::default()))
     }
 
-    /// Opens a named spool and keeps its first `n_records`; with 0, creates it if it does not exist.
+    /// Opens a named spool without records, and creates it if it does not exist.
     ///
     /// # Errors
-    /// If the file has fewer records, or another run uses it.
-    pub fn named(path: &Path, n_records: u64) -> Outcome<Self> {
-        let failed = |e| cannot("open", path, e);
-        let mut options = File::options();
-        options.read(true).write(true).truncate(false).create(n_records == 0);
-        let mut file = options.open(path).map_err(|error| {
-            let lost = n_records > 0 && error.kind() == ErrorKind::NotFound;
-            let failure = failed(error);
-            if lost { failure.hint(START_OVER) } else { failure }
-        })?;
-        if file.try_lock().is_err() {
-            let message = format!("{} is in use by another run", path.display());
-            return Err(
-                Failure::msg(Kind::Failed, message).hint("wait for it, stop it, or name another checkpoint")
-            );
+    /// If the file cannot be written, or another run uses it.
+    pub fn named(path: &Path) -> Outcome<Self> {
+        let file = open_locked(path, true)?;
+        file.set_len(0).map_err(|e| cannot("write", path, e))?;
+        Ok(Self::of(path, true, file, Ledger::default()))
+    }
+
+    /// Opens a named spool and keeps its first `n_records`, each of which `check` must accept: detections from after
+    /// the checkpoint are made again. `digests`: of those records, if the checkpoint has them.
+    ///
+    /// # Errors
+    /// [`DamagedSpool`] if the file does not have these records, which leaves it unchanged; others if it cannot be read,
+    /// or another run uses it.
+    pub(super) fn resumed(
+        path: &Path,
+        n_records: u64,
+        digests: Option<&SpoolDigests>,
+        mut check: impl FnMut(&SpoolRecord) -> Result<(), String>,
+    ) -> Outcome<Self> {
+        let mut file = match open_locked(path, false) {
+            Err(failure) if is_missing(&failure) && n_records > 0 => {
+                return Err(damaged(
+                    &name(path),
+                    format!("is missing, with the {n_records} detections of its checkpoint"),
+                ));
+            }
+            Err(failure) if is_missing(&failure) => return Self::named(path),
+            opened => opened?,
+        };
+        let failed = |e| cannot("read", path, e);
+        let n_found = file.metadata().map_err(failed)?.len() / RECORD_BYTES as u64;
+        if n_found < n_records {
+            let what = format!("has only {n_found} of the {n_records} detections of its checkpoint");
+            return Err(damaged(&name(path), what));
         }
-        let want = n_records * RECORD_BYTES as u64;
-        let have = file.metadata().map_err(failed)?.len();
-        if have < want {
-            let message = format!(
-                "{} has only {} of the {n_records} detections of its checkpoint",
-                path.display(),
-                have / RECORD_BYTES as u64
-            );
-            return Err(Failure::msg(Kind::Failed, message).hint(START_OVER));
+        let reader = file.try_clone().map_err(failed)?;
+        let mut ledger = Ledger::default();
+        for record in Records::from_start(reader, name(path), n_records, digests.cloned())? {
+            let record = record?;
+            check(&record)
+                .map_err(|why| damaged(&name(path), format!("has an impossible detection: {why}")))?;
+            ledger.add(&record.to_bytes());
         }
-        // Detections from after the checkpoint are made again.
-        file.set_len(want).map_err(failed)?;
+        file.set_len(Self::size_bytes(n_records)).map_err(|e| cannot("write", path, e))?;
         file.seek(SeekFrom::End(0)).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), is_named: true, file: BufWriter::new(file), n_records })
+        Ok(Self::of(path, true, file, ledger))
+    }
+
+    /// `file` is at its end, after the records that `ledger` has.
+    fn of(path: &Path, is_named: bool, file: File, ledger: Ledger) -> Self {
+        Self { path: path.to_owned(), is_named, file: BufWriter::new(file), ledger, was_read: false }
     }
 
     /// Length of a spool with `n_records`.
@@ -116,7 +151,12 @@ impl Spool {
 
     /// Number of records, including those that are still buffered.
     pub fn n_records(&self) -> u64 {
-        self.n_records
+        self.ledger.n_records()
+    }
+
+    /// Digests of the records, for a checkpoint.
+    pub(super) fn digests(&self) -> SpoolDigests {
+        self.ledger.digests()
     }
 
     /// Appends a record.
@@ -124,46 +164,39 @@ impl Spool {
     /// # Errors
     /// If the disk is full or fails.
     pub fn push(&mut self, record: SpoolRecord) -> Outcome<()> {
-        self.n_records += 1;
-        self.file.write_all(&record.to_bytes()).map_err(|e| self.failed(e))
+        if std::mem::take(&mut self.was_read) {
+            let end = SeekFrom::Start(Self::size_bytes(self.n_records()));
+            self.file.seek(end).map_err(|e| self.failed(e))?;
+        }
+        let bytes = record.to_bytes();
+        self.ledger.add(&bytes);
+        self.file.write_all(&bytes).map_err(|e| self.failed(e))
     }
 
-    /// Makes all records durable.
+    /// Makes all records durable, and checks that they are on disk as they were written.
     ///
     /// # Errors
-    /// If the disk is full or fails.
+    /// If the disk is full or fails; [`DamagedSpool`] if the file has other records.
     pub fn sync(&mut self) -> Outcome<()> {
         let done = self.file.flush().and_then(|()| self.file.get_ref().sync_data());
-        done.map_err(|e| self.failed(e))
+        done.map_err(|e| self.failed(e))?;
+        self.read()?.try_for_each(|record| record.map(drop))
     }
 
     /// Reads all records in order.
     ///
     /// # Errors
-    /// If buffered records cannot be written. Items are errors if the file cannot be read.
+    /// If buffered records cannot be written. Items are errors if the file cannot be read; [`DamagedSpool`] if it has
+    /// other records than those that were written.
     pub fn read(&mut self) -> Outcome<impl Iterator<Item = Outcome<SpoolRecord>> + use<>> {
-        let start = |spool: &mut Self| {
-            spool.file.flush()?;
-            let mut file = spool.file.get_ref().try_clone()?;
-            file.seek(SeekFrom::Start(0))?;
-            Ok(file)
-        };
-        let file: std::io::Result<File> = start(self);
+        let file = self.file.flush().and_then(|()| self.file.get_ref().try_clone());
         let file = file.map_err(|e| self.failed(e))?;
-        let mut reader = BufReader::with_capacity(1 << 20, file);
-        let mut left = self.n_records;
-        Ok(std::iter::from_fn(move || {
-            left = left.checked_sub(1)?;
-            let mut bytes = [0; RECORD_BYTES];
-            Some(match reader.read_exact(&mut bytes) {
-                Ok(()) => Ok(SpoolRecord::from_bytes(&bytes)),
-                Err(e) if e.kind() == ErrorKind::UnexpectedEof => Err(Failure::msg(
-                    Kind::Failed,
-                    "the detections on disk were truncated while they were read",
-                )),
-                Err(e) => Err(e.into()),
-            })
-        }))
+        self.was_read = true;
+        let name = match self.is_named {
+            true => name(&self.path),
+            false => format!("the temporary file next to {}", self.path.display()),
+        };
+        Records::from_start(file, name, self.n_records(), Some(self.digests()))
     }
 
     /// Reads all records in order, as the export formats take them.
@@ -198,12 +231,124 @@ impl Spool {
     }
 }
 
+/// Opens the file of a named spool and locks it.
+fn open_locked(path: &Path, create: bool) -> Outcome<File> {
+    let mut options = File::options();
+    options.read(true).write(true).truncate(false).create(create);
+    let file = options.open(path).map_err(|e| cannot("open", path, e))?;
+    if file.try_lock().is_err() {
+        let message = format!("{} is in use by another run", path.display());
+        return Err(
+            Failure::msg(Kind::Failed, message).hint("wait for it, stop it, or name another checkpoint")
+        );
+    }
+    Ok(file)
+}
+
+fn is_missing(failure: &Failure) -> bool {
+    failure.cause::<std::io::Error>().is_some_and(|e| e.kind() == ErrorKind::NotFound)
+}
+
+fn name(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn damaged(file: &str, what: impl Into<String>) -> Failure {
+    Failure::new(Kind::Failed, DamagedSpool { file: file.to_owned(), what: what.into() })
+        .hint("check the disk, and track the video again")
+}
+
+/// The records of a file, read in blocks. A block is compared with its digest before its first record is returned.
+struct Records {
+    file: File,
+    /// Name of the file, for messages.
+    name: String,
+    digests: Option<SpoolDigests>,
+    /// Records of the blocks that are not read yet.
+    n_left: u64,
+    n_read: u64,
+    block: Vec<u8>,
+    /// Bytes of the block that were returned.
+    at: usize,
+}
+
+impl Records {
+    fn from_start(
+        mut file: File,
+        name: String,
+        n_records: u64,
+        digests: Option<SpoolDigests>,
+    ) -> Outcome<Self> {
+        file.seek(SeekFrom::Start(0)).map_err(|e| cannot("read", Path::new(&name), e))?;
+        if digests.as_ref().is_some_and(|digests| digests.n_blocks() != n_records.div_ceil(BLOCK_RECORDS)) {
+            return Err(damaged(
+                &name,
+                format!("has a checkpoint that does not cover its {n_records} detections"),
+            ));
+        }
+        Ok(Self { file, name, digests, n_left: n_records, n_read: 0, block: Vec::new(), at: 0 })
+    }
+
+    /// Reads and checks the next block.
+    fn next_block(&mut self) -> Outcome<()> {
+        let n = self.n_left.min(BLOCK_RECORDS);
+        self.block.resize(n as usize * RECORD_BYTES, 0);
+        self.at = 0;
+        let last = self.n_read + n - 1;
+        match self.file.read_exact(&mut self.block) {
+            Ok(()) => {}
+            Err(e) if e.kind() == ErrorKind::UnexpectedEof => {
+                let first = self.n_read;
+                let what = format!("was truncated: detections {first} to {last} are not all there");
+                return Err(damaged(&self.name, what));
+            }
+            Err(e) => return Err(cannot("read", Path::new(&self.name), e)),
+        }
+        let is_changed = |digests: &SpoolDigests| !digests.matches(self.n_read / BLOCK_RECORDS, &self.block);
+        if self.digests.as_ref().is_some_and(is_changed) {
+            let what =
+                format!("was changed: detections {} to {last} are not those that were written", self.n_read);
+            return Err(damaged(&self.name, what));
+        }
+        self.n_left -= n;
+        self.n_read += n;
+        Ok(())
+    }
+}
+
+impl Iterator for Records {
+    type Item = Outcome<SpoolRecord>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.at == self.block.len() {
+            if self.n_left == 0 {
+                return None;
+            }
+            if let Err(failure) = self.next_block() {
+                (self.n_left, self.at) = (0, self.block.len());
+                return Some(Err(failure));
+            }
+        }
+        let bytes = self.block[self.at..].first_chunk()?;
+        self.at += RECORD_BYTES;
+        Some(Ok(SpoolRecord::from_bytes(bytes)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn record(frame: u64) -> SpoolRecord {
         SpoolRecord { frame, track_id: 7, prompt: 1, bbox: [1.5, -2.0, 3.0, 4.25], confidence: 0.875 }
+    }
+
+    fn frames(spool: &mut Spool) -> Vec<u64> {
+        spool.read().unwrap().map(|d| d.unwrap().frame).collect()
+    }
+
+    fn resumed(path: &Path, n_records: u64, digests: Option<&SpoolDigests>) -> Outcome<Spool> {
+        Spool::resumed(path, n_records, digests, |_| Ok(()))
     }
 
     #[test]
@@ -221,15 +366,80 @@ mod tests {
     fn records_after_the_checkpoint_are_discarded() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("spool");
-        let mut spool = Spool::named(&path, 0).unwrap();
-        (0..5).for_each(|t| spool.push(record(t)).unwrap());
+        let mut spool = Spool::named(&path).unwrap();
+        (0..2).for_each(|t| spool.push(record(t)).unwrap());
+        let digests = spool.digests();
+        (2..5).for_each(|t| spool.push(record(t)).unwrap());
         spool.sync().unwrap();
         drop(spool);
-        let mut spool = Spool::named(&path, 2).unwrap();
-        spool.push(record(9)).unwrap();
-        let frames: Vec<u64> = spool.read().unwrap().map(|d| d.unwrap().frame).collect();
-        assert_eq!(frames, [0, 1, 9]);
+        // Checkpoints of earlier versions have no digests.
+        for digests in [Some(&digests), None] {
+            let mut spool = resumed(&path, 2, digests).unwrap();
+            spool.push(record(9)).unwrap();
+            assert_eq!(frames(&mut spool), [0, 1, 9]);
+        }
+        assert!(resumed(&path, 100, None).is_err());
+    }
+
+    /// A way to damage the file of a spool.
+    type Damage = (&'static str, fn(&File, u64));
+
+    const DAMAGE: [Damage; 5] = [
+        ("cut short", |file, size| file.set_len(size / 2).unwrap()),
+        ("emptied", |file, _| file.set_len(0).unwrap()),
+        ("one record less", |file, size| file.set_len(size - RECORD_BYTES as u64).unwrap()),
+        ("a hole in its middle", |file, size| {
+            write_at(file, size / 2, &vec![0; 80 * RECORD_BYTES]);
+        }),
+        ("one bit of its last record", |file, size| write_at(file, size - 1, &[1])),
+    ];
+
+    fn write_at(mut file: &File, at: u64, bytes: &[u8]) {
+        file.seek(SeekFrom::Start(at)).unwrap();
+        file.write_all(bytes).unwrap();
+    }
+
+    fn is_damaged<T>(outcome: Outcome<T>) -> bool {
+        outcome.err().is_some_and(|failure| failure.cause::<DamagedSpool>().is_some())
+    }
+
+    #[test]
+    fn a_file_that_was_changed_under_a_live_run_is_never_read_as_if_it_were_whole() {
+        let n = 2 * BLOCK_RECORDS + 300;
+        for (how, damage) in DAMAGE {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("spool");
+            let mut spool = Spool::named(&path).unwrap();
+            (0..n).for_each(|t| spool.push(record(t)).unwrap());
+            spool.sync().unwrap();
+            let digests = spool.digests();
+            damage(&File::options().write(true).open(&path).unwrap(), Spool::size_bytes(n));
+            // The run does not notice, and appends.
+            (n..n + 10).for_each(|t| spool.push(record(t)).unwrap());
+            let read: Outcome<Vec<SpoolRecord>> = spool.read().unwrap().collect();
+            assert!(is_damaged(read), "{how}: read");
+            assert!(is_damaged(spool.sync()), "{how}: before a checkpoint");
+            drop(spool);
+            let before = std::fs::read(&path).unwrap();
+            assert!(is_damaged(resumed(&path, n, Some(&digests))), "{how}: resumed");
+            assert!(std::fs::read(&path).unwrap() == before, "{how}: the file was changed");
+        }
+    }
+
+    #[test]
+    fn a_resumed_spool_continues_its_digests() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("spool");
+        let mut spool = Spool::named(&path).unwrap();
+        (0..BLOCK_RECORDS + 5).for_each(|t| spool.push(record(t)).unwrap());
+        spool.sync().unwrap();
+        let digests = spool.digests();
         drop(spool);
-        assert!(Spool::named(&path, 100).is_err());
+        let mut spool = resumed(&path, BLOCK_RECORDS + 5, Some(&digests)).unwrap();
+        (BLOCK_RECORDS + 5..3 * BLOCK_RECORDS).for_each(|t| spool.push(record(t)).unwrap());
+        let mut whole = Spool::unnamed(&path).unwrap();
+        (0..3 * BLOCK_RECORDS).for_each(|t| whole.push(record(t)).unwrap());
+        assert_eq!(spool.digests(), whole.digests());
+        assert_eq!(frames(&mut spool), frames(&mut whole));
     }
 }

@@ -108,7 +108,7 @@ fn results_of_legacy_workers_are_imported() {
     put(&machine, "jobs/old-2.json", &old);
     let detections = json!([
         {"frame": 0, "track_id": 3, "bbox": [1.5, 2.0, 30.25, 40], "confidence": 0.91},
-        {"frame": 13, "track_id": 3, "bbox": [2, 2, 30, 40], "confidence": 0.5},
+        {"frame": 13, "track_id": 3, "bbox": [2, 2, 30, 40], "confidence": 1.0000001},
     ]);
     put(
         &machine,
@@ -118,9 +118,12 @@ fn results_of_legacy_workers_are_imported() {
             "detections": detections,
         }),
     );
-    machine.run(&["import", "--all"]).expect(0, &[]);
+    let warning = "1 confidences are slightly below 0 or above 1";
+    let imported = machine.run(&["--json", "import", "--all"]).expect(0, &[warning]).json();
+    assert!(imported["imported"][0]["warnings"][0].as_str().unwrap().contains(warning), "{imported}");
     let rows = machine.detections();
     assert_eq!(rows.len(), 2);
+    assert_eq!(f64::from_bits(rows[1].3), 1.0);
     assert_eq!(f64::from_bits(rows[0].2[2]), 30.25);
     let after = manifest(&machine, "old-2");
     assert_eq!((after["status"].as_str(), after["season"].as_str()), (Some("imported"), Some("24/25")));
@@ -132,7 +135,14 @@ fn invalid_results_are_rejected_and_kept() {
     put(&machine, "jobs/bad.json", &legacy_manifest("bad", "completed"));
     put(&machine, "results/bad.json", &json!(null));
     let good = r#"{"job_id":"bad","video_id":1,"detections":[{"frame":0,"track_id":1,"bbox":[1,1,2,2],"confidence":0.5}]}"#;
+    let one = r#"{"frame":0,"track_id":1,"bbox":[1,1,2,2],"confidence":0.5}"#;
+    let other = one.replace(":0,", ":1,");
     for (change, want) in [
+        (("}]}", format!("}},{one}]}}").as_str()), "track 1 is twice on frame 0"),
+        (("}]}", format!("}},{other},{one}]}}").as_str()), "track 1 is twice on frame 0"),
+        (("[1,1,2,2]", "[1,1,1e308,2]"), "larger than any video"),
+        (("[1,1,2,2]", "[90000,1,2,2]"), "far outside the frame"),
+        (("0.5", "1.01"), "confidence 1.01"),
         ((r#""bad""#, r#""other""#), "other"),
         ((r#""frame":0"#, r#""frame":14"#), "14"),
         (("[1,1,2,2]", "[1,1,-2,2]"), "-2"),

@@ -1,7 +1,9 @@
 //! Jobs from submission to import, through real processes and buckets: a folder, and S3 servers. Whatever fails in
 //! between, the imported detections are the same.
 
+mod bad_jobs;
 mod damaged;
+mod disk;
 mod end_to_end;
 mod faults;
 mod legacy_programs;

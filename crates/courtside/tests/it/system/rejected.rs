@@ -115,8 +115,10 @@ fn a_disk_that_fills_up_during_an_import_loses_nothing() {
     manifest.as_object_mut().unwrap().remove("result");
     std::fs::write(machine.object(&format!("jobs/{job}.json")), manifest.to_string()).unwrap();
     let key = machine.object(&format!("results/{job}.json"));
-    let one = r#"{"frame":3,"track_id":1,"bbox":[1.25,2.5,30.75,40.5],"confidence":0.5}"#;
-    let detections = vec![one; 20_000].join(",");
+    let one = |track: usize| {
+        format!(r#"{{"frame":3,"track_id":{track},"bbox":[1.25,2.5,30.75,40.5],"confidence":0.5}}"#)
+    };
+    let detections = (0..20_000).map(one).collect::<Vec<_>>().join(",");
     std::fs::write(&key, format!(r#"{{"job_id":"{job}","video_id":1,"detections":[{detections}]}}"#))
         .unwrap();
     machine.run_on_full_disk(1 << 20, &["import", "--job-id", &job]).expect(1, &["basketball_analyzer.db"]);

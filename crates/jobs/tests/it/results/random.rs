@@ -42,10 +42,18 @@ fn unusual_detection(random: &mut Random, detections: &mut Vec<Detection>) -> St
     let integers = ["0", "7", "123", "12.0", "1e3", "9007199254740993", "-0"];
     let numbers = ["0", "12.5", "-3.25", "1e2", "0.1", "412.36170196533203", "5E-1", "17.000000000000000001"];
     let sizes = ["0", "61", "60.99999237060547", "1.5e2", "-0.0"];
-    let (frame, track_id) = (random.pick(&integers), random.pick(&integers));
+    let integer = |text: &str| text.parse().unwrap_or_else(|_| text.parse::<f64>().unwrap() as u64);
+    let is_used = |frame: &str, track: &str| {
+        detections.iter().any(|d| (d.frame, d.track_id) == (integer(frame), integer(track)))
+    };
+    let (frame, track_id) = loop {
+        let (frame, track_id) = (random.pick(&integers), random.pick(&integers));
+        if !is_used(frame, track_id) {
+            break (frame, track_id);
+        }
+    };
     let bbox = [random.pick(&numbers), random.pick(&numbers), random.pick(&sizes), random.pick(&sizes)];
     let confidence = random.pick(&["0", "1", "1.0", "0.97", "0.9700000286102295", "9e-1"]);
-    let integer = |text: &str| text.parse().unwrap_or_else(|_| text.parse::<f64>().unwrap() as u64);
     detections.push(Detection {
         frame: integer(frame),
         track_id: integer(track_id),
@@ -117,7 +125,7 @@ fn is_close(a: &Detection, b: &Detection) -> bool {
     let is_close = |a: f64, b: f64| (a - b).abs() <= 4.0 * f64::EPSILON * b.abs();
     (a.frame, a.track_id) == (b.frame, b.track_id)
         && a.bbox.iter().zip(b.bbox).all(|(a, b)| is_close(*a, b))
-        && is_close(a.confidence, b.confidence)
+        && is_close(a.confidence, b.confidence.clamp(0.0, 1.0))
 }
 
 #[test]

@@ -95,6 +95,24 @@ impl Memory {
         self.banks.iter().map(Bank::size_bytes).sum()
     }
 
+    /// Checks that each bank has memories, in order, of frames since its track's first and before `n_frames`.
+    pub(crate) fn check(&self, first_frames: &[usize], n_frames: usize) -> Result<(), String> {
+        for (row, (bank, first)) in self.banks.iter().zip(first_frames).enumerate() {
+            let is_known = |list: &Vec<At<Tensor>>| {
+                let frames = || list.iter().map(|at| at.frame_idx);
+                frames().is_sorted_by(|a, b| a < b)
+                    && frames().all(|frame| (*first..n_frames).contains(&frame))
+            };
+            let is_empty = bank.cond_memories.is_empty() && bank.memories.is_empty();
+            if is_empty || !lists(bank).into_iter().all(is_known) {
+                return Err(format!(
+                    "the memory of its track in row {row} is not of frames {first} to {n_frames}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Rows and named tensors that [`super::Tracker::load`] restores.
     pub(crate) fn save(&self) -> TensorResult<(Vec<SavedRow>, NamedTensors)> {
         let mut tensors = Vec::new();
@@ -146,6 +164,11 @@ fn load_list(
     }
     let stacked = stacked?;
     if stacked.dim(0).ok()? != frames.len() || stacked.dims()[1..] != shape[..] || stacked.dtype() != *dtype {
+        return None;
+    }
+    // A sum of absolute values is finite only if they all are.
+    let sum = stacked.to_dtype(DType::F32).and_then(|t| t.abs()?.sum_all()?.to_scalar::<f32>());
+    if !sum.is_ok_and(f32::is_finite) {
         return None;
     }
     let at = |(i, &frame_idx): (usize, &usize)| {
