@@ -6,11 +6,13 @@
 mod cli;
 mod doctor;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 use cli::Cli;
 use client::failure::{Failure, Kind, Outcome};
+use client::settings::{EnvFile, untidy};
 use client::terminal::notify;
 use tracing_subscriber::EnvFilter;
 
@@ -18,7 +20,7 @@ use tracing_subscriber::EnvFilter;
 const INTERNAL_ERROR: u8 = 70;
 
 fn main() -> ExitCode {
-    if let Err(failure) = read_env_file() {
+    if let Err(failure) = complete_environment() {
         notify(&failure);
         return failure.exit_code();
     }
@@ -56,15 +58,27 @@ fn log_filter() -> Outcome<EnvFilter> {
     })
 }
 
-/// Reads `.env` in the working folder. It does not override variables that are already set.
-fn read_env_file() -> Outcome<()> {
-    let reason = match dotenvy::from_path(".env") {
-        Ok(()) => return Ok(()),
-        Err(error) if error.not_found() => return Ok(()),
-        // The error quotes the line, which may contain a secret.
-        Err(dotenvy::Error::LineParse(..)) => "it has an invalid line".to_owned(),
-        Err(error) => error.to_string(),
-    };
-    Err(Failure::msg(Kind::Config, format!("cannot read .env: {reason}"))
-        .hint("write each line as NAME=value or # comment, and quote values that contain spaces"))
+/// Adds the settings in `.env` in the working folder to the environment, and removes blanks and quotes around settings.
+/// From here on, every part of the program finds its settings in the environment.
+fn complete_environment() -> Outcome<()> {
+    let file = EnvFile::read(Path::new(".env"), &|name| {
+        std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+    })?;
+    file.warnings.iter().for_each(notify);
+    for (name, value) in file.values {
+        set_variable(name, Some(&value));
+    }
+    for (name, value) in untidy(&|name| std::env::var(name).ok()) {
+        set_variable(name, value.as_deref());
+    }
+    Ok(())
+}
+
+/// Sets or removes an environment variable.
+#[expect(unsafe_code, reason = "changes the environment before any other thread runs")]
+fn set_variable(name: &str, value: Option<&str>) {
+    match value {
+        Some(value) => unsafe { std::env::set_var(name, value) },
+        None => unsafe { std::env::remove_var(name) },
+    }
 }

@@ -1,8 +1,9 @@
 //! Settings: plain data from the environment, checked once at start.
 //!
 //! Each setting is one row of the [table of variables](VARIABLES), which `docs/configuration.md` documents. The
-//! program reads `.env` into the environment before it calls [`Settings::from_env`]; flags override the result.
+//! program reads an [`EnvFile`] into the environment before it calls [`Settings::from_env`]; flags override the result.
 
+mod env_file;
 mod parse;
 mod variables;
 
@@ -17,7 +18,8 @@ use crate::failure::{Failure, Kind, Outcome};
 use parse::invalid;
 use variables::Setting;
 
-pub use variables::{DefaultValue, Lookup, Part, VARIABLES, Variable};
+pub use env_file::EnvFile;
+pub use variables::{DefaultValue, Lookup, Part, Sources, VARIABLES, Variable, untidy};
 
 /// The variables that configure the S3 server: setting any of them selects it.
 const SERVER: [Variable; 5] = [

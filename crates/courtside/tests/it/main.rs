@@ -7,6 +7,7 @@
 mod bench;
 mod checkpoints;
 mod doctor;
+mod env_file;
 mod export;
 mod fixture;
 mod frame_selection;
