@@ -157,7 +157,7 @@ impl From<jobs::Error> for Failure {
                 Kind::Failed,
                 Some("remove that object with the bucket's own console; courtside does not write such keys"),
             ),
-            E::Settings(_) => (Kind::Config, None),
+            E::Settings(_) => (Kind::Config, Some("correct that setting; docs/configuration.md describes it")),
             E::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 (Kind::Failed, Some("free some disk space and try again; finished work is kept"))
             }

@@ -9,11 +9,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jobs::bucket::Secret;
+use jobs::bucket::endpoint::Endpoint;
 use jobs::manifest::{DEFAULT_PROMPT, Target};
 
 use super::parse::{
-    BUCKET_NAME, CONFIDENCE, ENDPOINT, EXTERNAL, EXTERNAL_SECRET, FOLDER, Kind, POLL_INTERVAL, Parser,
-    SECONDS, SECRET, SWITCH, TARGET, TEXT, invalid,
+    ACCOUNT_ID, BUCKET_NAME, CONFIDENCE, CREDENTIAL_PART, ENDPOINT, EXTERNAL, EXTERNAL_SECRET, FOLDER, Kind,
+    POLL_INTERVAL, Parser, SECONDS, SECRET, SWITCH, TARGET, TEXT, invalid,
 };
 use crate::failure::Outcome;
 
@@ -192,7 +193,7 @@ impl<T> Setting<T> {
             _ => None,
         };
         let value = self.variable.value(lookup).or(default);
-        value.map(|value| (self.parser.parse)(&value).map_err(|why| invalid(name, &why))).transpose()
+        value.map(|value| (self.parser.parse)(&value).map_err(|problem| invalid(name, problem))).transpose()
     }
 }
 
@@ -222,17 +223,17 @@ use DefaultValue::{AppliedLater, Computed, Unset, Value};
 use Sources::{Any, Environment, EnvironmentOrFileWith};
 
 variables! {
-    R2_ACCOUNT_ID: String = TEXT, Unset, Bucket, Any,
+    R2_ACCOUNT_ID: String = ACCOUNT_ID, Unset, Bucket, Any,
         "Cloudflare account id. Determines the endpoint unless `R2_ENDPOINT_URL` is set.";
-    R2_ENDPOINT_URL: String = ENDPOINT, Computed("`https://ACCOUNT_ID.r2.cloudflarestorage.com`"), Bucket, Any,
+    R2_ENDPOINT_URL: Endpoint = ENDPOINT, Computed("`https://ACCOUNT_ID.r2.cloudflarestorage.com`"), Bucket, Any,
         "Address of the S3 server, beginning with `https://` or `http://`.";
-    R2_ACCESS_KEY_ID: String = TEXT, Unset, Bucket, Any,
+    R2_ACCESS_KEY_ID: String = CREDENTIAL_PART, Unset, Bucket, Any,
         "Id of the access key.";
     R2_SECRET_ACCESS_KEY: Secret = SECRET, Unset, Bucket, Any,
         "The secret part of the access key.";
     R2_BUCKET_NAME: String = BUCKET_NAME, Value("basketball-analyzer"), Bucket, Any,
         "Name of the bucket, and of the folder next to the database that holds local jobs.";
-    R2_REGION: String = TEXT, Value("auto"), Bucket, Any,
+    R2_REGION: String = CREDENTIAL_PART, Value("auto"), Bucket, Any,
         "Region that requests are signed for. R2 uses `auto`; other servers may need their own.";
 
     DATABASE_URL: String = TEXT, Value("sqlite:///./basketball_analyzer.db"), Library, Any,
@@ -254,7 +255,7 @@ variables! {
     WORKER_IDLE_SHUTDOWN: Duration = SECONDS, Value("0"), Worker, Any,
         "Exit after being idle for this many seconds; 0 means never. Same as `--idle-exit`.";
     CLOUD_WORKER_POLL_INTERVAL: Duration = POLL_INTERVAL, Value("10"), Worker, Any,
-        "Seconds between polls of an active bucket, at least 1.";
+        "Seconds between polls of an active bucket, at least 0.1.";
 
     CLOUD_MODEL_PATH: String = TEXT, Computed("`/models/sam3` if it exists, else the Hugging Face cache"), Model, Any,
         "Folder with `config.json` and `model.safetensors`. Same as `--model`.";

@@ -22,6 +22,7 @@ mod rejected;
 mod resume;
 mod sandbox;
 mod serve;
+mod settings;
 mod signals;
 mod system;
 mod video_input;

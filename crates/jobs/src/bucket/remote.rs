@@ -73,7 +73,8 @@ impl RemoteBucket<AmazonS3> {
     pub fn s3(settings: &S3Settings) -> Result<Self> {
         // Fails only if a provider is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let location = format!("bucket {} at {}", settings.bucket, settings.endpoint);
+        let endpoint = settings.check()?;
+        let location = format!("bucket {} at {endpoint}", settings.bucket);
         let invalid = |e: object_store::Error| Error::Settings(format!("{location}: {e}"));
         let timeouts = settings.timeouts;
         let client = |timeout: Duration, max_retries: usize| {
@@ -81,7 +82,7 @@ impl RemoteBucket<AmazonS3> {
                 .with_timeout(timeout)
                 .with_read_timeout(timeouts.silence)
                 .with_connect_timeout(timeouts.connect)
-                .with_allow_http(settings.endpoint.starts_with("http://"));
+                .with_allow_http(endpoint.starts_with("http://"));
             let backoff = BackoffConfig {
                 init_backoff: timeouts.first_pause,
                 max_backoff: Duration::from_secs(10),
@@ -90,7 +91,7 @@ impl RemoteBucket<AmazonS3> {
             // Less than five minutes, because a retry reuses the request's signature.
             let retry = RetryConfig { backoff, max_retries, retry_timeout: Duration::from_secs(170) };
             AmazonS3Builder::new()
-                .with_endpoint(settings.endpoint.trim_end_matches('/'))
+                .with_endpoint(&endpoint)
                 .with_region(&settings.region)
                 .with_bucket_name(&settings.bucket)
                 .with_access_key_id(&settings.access_key_id)
