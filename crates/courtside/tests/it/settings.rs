@@ -1,5 +1,7 @@
 //! Invalid settings of the S3 server: every command ends with exit code 3, the name of the setting and a hint.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::process::Command;
 
 use s3_fixture::FakeR2;
@@ -94,4 +96,36 @@ fn an_endpoint_with_the_bucket_in_its_path_uploads_to_the_bucket() {
     let keys = server.keys();
     assert!(keys.iter().any(|key| key.starts_with("jobs/")), "{keys:?}");
     assert!(keys.iter().all(|key| !key.starts_with(&connection.bucket)), "{keys:?}");
+}
+
+/// A server that answers every request with a web page. Returns its address.
+fn web_server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let stream = stream.unwrap();
+            let lines = BufReader::new(&stream).lines();
+            let _ = lines.map_while(Result::ok).take_while(|line| !line.is_empty()).count();
+            let page = "<!DOCTYPE html><title>Log in</title>";
+            let head =
+                format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}", page.len());
+            let _ = write!(&stream, "{head}\r\nConnection: close\r\n\r\n{page}");
+        }
+    });
+    address
+}
+
+#[test]
+fn a_web_server_is_not_an_empty_bucket() {
+    let (sandbox, address) = (Sandbox::new(), web_server());
+    wide().video(&sandbox, 2, "game.mkv");
+    for args in [&["status"][..], &["submit", "game.mkv"], &["import", "--all"], &["doctor"]] {
+        let mut command = sandbox.command(args);
+        command.envs(SETTINGS).env("R2_ENDPOINT_URL", &address);
+        let output = RunOutput::new(command.output().unwrap());
+        let all = format!("{}{}", output.stdout, output.stderr);
+        assert_eq!(output.code, Some(3), "{args:?}\n{all}");
+        assert!(all.contains("cannot be used") && all.contains("set R2_ENDPOINT_URL"), "{args:?}\n{all}");
+    }
 }

@@ -6,7 +6,9 @@
 
 pub mod endpoint;
 mod folder;
+mod http;
 mod remote;
+mod response;
 mod settings;
 
 use std::fmt;
