@@ -5,6 +5,7 @@
 
 mod cli;
 mod doctor;
+mod limits;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,6 +16,9 @@ use client::failure::{Failure, Kind, Outcome};
 use client::settings::{EnvFile, untidy};
 use client::terminal::notify;
 use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: limits::Allocator = limits::Allocator;
 
 /// Exit code after a panic.
 const INTERNAL_ERROR: u8 = 70;
@@ -33,17 +37,21 @@ fn main() -> ExitCode {
     };
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let cli = Cli::parse();
-    match std::panic::catch_unwind(|| cli.run()) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(failure)) => {
-            notify(&failure);
-            failure.exit_code()
-        }
-        Err(_) => {
-            notify("error: internal error; please report it with the lines above");
-            ExitCode::from(INTERNAL_ERROR)
-        }
-    }
+    limits::set_panic_hook();
+    let run = || limits::check_open_files().and_then(|()| cli.run());
+    let failure = match std::panic::catch_unwind(run) {
+        Ok(Ok(())) => return ExitCode::SUCCESS,
+        Ok(Err(failure)) => failure,
+        Err(panic) => match limits::shortage(&*panic) {
+            Some(failure) => failure,
+            None => {
+                notify("error: internal error; please report it with the lines above");
+                return ExitCode::from(INTERNAL_ERROR);
+            }
+        },
+    };
+    notify(&failure);
+    failure.exit_code()
 }
 
 /// The log filter in `COURTSIDE_LOG`; by default, warnings and errors.

@@ -13,6 +13,7 @@ mod fixture;
 mod frame_selection;
 mod help;
 mod hub;
+mod limits;
 mod model_check;
 mod model_download;
 mod model_lookup;
