@@ -11,9 +11,9 @@ use std::process::ExitCode;
 pub enum Kind {
     /// The user can fix it (exit code 1).
     Failed,
-    /// The settings or the model folder are wrong (exit code 3).
+    /// The settings or the model folder are wrong, or a server refuses the settings (exit code 3).
     Config,
-    /// A remote server did not respond or refused the request (exit code 4).
+    /// A remote server did not respond (exit code 4).
     Remote,
     /// The video could not be decoded or tracked (exit code 5).
     Job,
@@ -142,37 +142,100 @@ impl From<store::StoreError> for Failure {
 impl From<jobs::Error> for Failure {
     fn from(error: jobs::Error) -> Self {
         use jobs::Error as E;
-        let (kind, hint) = match &error {
-            E::Unavailable { .. } => (Kind::Remote, Some("try again later; finished work is kept")),
-            E::Denied { .. } => (
-                Kind::Remote,
-                Some("check R2_ACCESS_KEY_ID, R2_SECRET_ACCESS_KEY and the permissions of that key"),
-            ),
-            E::NoBucket { .. } => (Kind::Remote, Some("create the bucket, or correct R2_BUCKET_NAME")),
-            E::ConditionsIgnored { .. } => (
-                Kind::Config,
-                Some("use Cloudflare R2 or another server that supports If-Match and If-None-Match"),
-            ),
-            E::UnlistableKey { .. } => (
-                Kind::Failed,
-                Some("remove that object with the bucket's own console; courtside does not write such keys"),
-            ),
-            E::Endless { .. } => (
-                Kind::Remote,
-                Some(
-                    "check R2_ENDPOINT_URL and R2_BUCKET_NAME; with a bucket of your own, remove objects that are not needed",
-                ),
-            ),
-            E::Settings(_) => (Kind::Config, None),
-            E::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-                (Kind::Failed, Some("free some disk space and try again; finished work is kept"))
-            }
-            _ => (Kind::Failed, None),
+        let kind = match &error {
+            E::Unavailable { .. } => Kind::Remote,
+            E::ConditionsIgnored { .. } | E::Endless { .. } => Kind::Config,
+            refused if refused.is_misconfiguration() => Kind::Config,
+            _ => Kind::Failed,
         };
+        let hint = bucket_hint(&error);
         let failure = Self::new(kind, error);
         match hint {
             Some(hint) => failure.hint(hint),
             None => failure,
         }
+    }
+}
+
+/// What to do about an error of a bucket.
+fn bucket_hint(error: &jobs::Error) -> Option<String> {
+    use jobs::Error as E;
+    let hint = match error {
+        E::Unavailable { .. } => {
+            "try again later; finished work is kept. If this persists, check R2_ENDPOINT_URL and the network connection"
+        }
+        E::Denied { .. } => "check R2_ACCESS_KEY_ID, R2_SECRET_ACCESS_KEY and the permissions of that key",
+        E::NoBucket { .. } => "create the bucket, or correct R2_BUCKET_NAME",
+        E::Unusable { remedy, .. } => return Some(remedy_hint(remedy)),
+        E::ConditionsIgnored { .. } => {
+            "use Cloudflare R2 or another server that supports If-Match and If-None-Match"
+        }
+        E::UnlistableKey { .. } => {
+            "remove that object with the bucket's own console; courtside does not write such keys"
+        }
+        E::Endless { .. } => {
+            "check R2_ENDPOINT_URL and R2_BUCKET_NAME; with a bucket of your own, remove objects that are not needed"
+        }
+        E::Settings(_) => "correct that setting; docs/configuration.md describes it",
+        E::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+            "free some disk space and try again; finished work is kept"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn remedy_hint(remedy: &jobs::Remedy) -> String {
+    use jobs::Remedy as R;
+    match remedy {
+        R::Endpoint => "set R2_ENDPOINT_URL to the address of an S3 server, and reach it without a web proxy",
+        R::Region(Some(region)) => {
+            return format!("set R2_REGION={region}, and R2_ENDPOINT_URL to the server of that region");
+        }
+        R::Region(None) => "set R2_REGION to the region of the bucket (auto for Cloudflare R2)",
+        R::Keys => "copy R2_ACCESS_KEY_ID and R2_SECRET_ACCESS_KEY again from the provider",
+        R::BucketName => "correct R2_BUCKET_NAME",
+        R::Clock => "set the clock of this machine (`timedatectl set-ntp true`)",
+        R::Tls => {
+            "check R2_ENDPOINT_URL (http:// for a server without TLS) and R2_ACCOUNT_ID; SSL_CERT_FILE adds certificates"
+        }
+        R::Server => "use Cloudflare R2 or another server that supports all S3 operations",
+    }
+    .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use jobs::Remedy;
+
+    use super::*;
+
+    #[test]
+    fn what_the_settings_can_change_is_a_configuration_error_with_the_setting_in_the_hint() {
+        let location = || "bucket games at https://h".to_owned();
+        let unusable =
+            |remedy| jobs::Error::Unusable { location: location(), detail: "it answered 400".into(), remedy };
+        for (error, setting) in [
+            (
+                jobs::Error::Denied { location: location(), action: "list".into(), detail: "403".into() },
+                "R2_SECRET_ACCESS_KEY",
+            ),
+            (jobs::Error::NoBucket { location: location() }, "R2_BUCKET_NAME"),
+            (unusable(Remedy::Endpoint), "R2_ENDPOINT_URL"),
+            (unusable(Remedy::Region(None)), "R2_REGION"),
+            (unusable(Remedy::Region(Some("eu-west-1".into()))), "R2_REGION=eu-west-1"),
+            (unusable(Remedy::Keys), "R2_ACCESS_KEY_ID"),
+            (unusable(Remedy::BucketName), "R2_BUCKET_NAME"),
+            (unusable(Remedy::Tls), "R2_ENDPOINT_URL"),
+        ] {
+            let failure = Failure::from(error);
+            assert_eq!(failure.kind, Kind::Config, "{failure}");
+            assert!(!failure.is_transient());
+            assert!(failure.hint_text().unwrap().contains(setting), "{failure}");
+        }
+        let failure = Failure::from(jobs::Error::Unavailable { location: location(), detail: "503".into() });
+        assert_eq!(failure.kind, Kind::Remote);
+        assert!(failure.is_transient());
+        assert!(failure.hint_text().unwrap().starts_with("try again later"));
     }
 }

@@ -184,7 +184,7 @@ fn bucket_failure(error: &jobs::Error) -> Option<ApiError> {
         E::Refused { id, refusal } => {
             Some(ApiError::new(StatusCode::CONFLICT, format!("Job {id}: {refusal}")))
         }
-        E::Unavailable { .. } | E::Denied { .. } | E::NoBucket { .. } => {
+        E::Unavailable { .. } | E::Denied { .. } | E::NoBucket { .. } | E::Unusable { .. } => {
             tracing::warn!(%error, "the bucket is unavailable");
             Some(ApiError::unavailable("The bucket does not respond, or denies access"))
         }

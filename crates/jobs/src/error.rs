@@ -8,6 +8,25 @@ use crate::refusal::Refusal;
 /// Result of an operation on the bucket.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// The setting to change where a server cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remedy {
+    /// The address: it is of no S3 server, or of another one.
+    Endpoint,
+    /// The region that requests are signed for; the right one, if the server named it.
+    Region(Option<String>),
+    /// The access key.
+    Keys,
+    /// The name of the bucket.
+    BucketName,
+    /// The clock of this machine.
+    Clock,
+    /// The address, or the certificates that are trusted.
+    Tls,
+    /// The server does not implement what is needed.
+    Server,
+}
+
 /// Why an operation on a bucket or a job failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -34,6 +53,16 @@ pub enum Error {
     NoBucket {
         /// The bucket, as [`Bucket::location`](crate::bucket::Bucket::location) names it.
         location: String,
+    },
+    /// The server cannot be used with these settings, now or later.
+    #[error("{location} cannot be used: {detail}")]
+    Unusable {
+        /// The bucket, as [`Bucket::location`](crate::bucket::Bucket::location) names it.
+        location: String,
+        /// What the server did.
+        detail: String,
+        /// What has to change.
+        remedy: Remedy,
     },
     /// The bucket ignores the conditions of writes.
     #[error("{location} does not honour conditional writes ({detail}): two workers could own the same job")]
@@ -133,5 +162,14 @@ impl Error {
     /// Whether the same request may succeed later.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable { .. })
+    }
+
+    /// Whether the server refuses these settings, so that no request can succeed until they, or the server, are
+    /// changed.
+    pub fn is_misconfiguration(&self) -> bool {
+        matches!(
+            self,
+            Self::Denied { .. } | Self::NoBucket { .. } | Self::Unusable { .. } | Self::Settings(_)
+        )
     }
 }

@@ -122,7 +122,7 @@ mod timestamp;
 pub mod timing;
 pub mod transfer;
 
-pub use error::{Error, Result};
+pub use error::{Error, Remedy, Result};
 pub use keys::JobId;
 pub use lease::Lease;
 pub use manifest::{Manifest, Status};

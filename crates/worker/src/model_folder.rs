@@ -62,7 +62,7 @@ pub fn has_token() -> bool {
 /// # Errors
 /// If access is missing, or the hub does not answer.
 pub fn check_access() -> Outcome<()> {
-    let settings = HubSettings::from_env();
+    let settings = HubSettings::from_env()?;
     let request = async { HubRepo::new(REPO, &settings)?.latest_commit(SMALL_FILES[0]).await };
     match block_on(request)? {
         Ok(_) => Ok(()),
@@ -117,7 +117,7 @@ fn shards_of(index: &str) -> Vec<String> {
 
 /// Downloads the model into the hub's cache. What arrived of an interrupted download is kept and resumed.
 fn download() -> Outcome<PathBuf> {
-    let settings = HubSettings::from_env();
+    let settings = HubSettings::from_env()?;
     notify(format!("no model on this machine; downloading {REPO} to {}", settings.cache.display()));
     block_on(async {
         let repo = HubRepo::new(REPO, &settings).map_err(download_failure)?;

@@ -1,14 +1,16 @@
 //! Settings: plain data from the environment, checked once at start.
 //!
 //! Each setting is one row of the [table of variables](VARIABLES), which `docs/configuration.md` documents. The
-//! program reads `.env` into the environment before it calls [`Settings::from_env`]; flags override the result.
+//! program reads an [`EnvFile`] into the environment before it calls [`Settings::from_env`]; flags override the result.
 
+mod env_file;
 mod parse;
 mod variables;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jobs::bucket::endpoint::{Endpoint, InvalidValue};
 use jobs::bucket::{BucketLocation, S3Settings, Secret, Timeouts};
 use jobs::manifest::Target;
 
@@ -17,15 +19,15 @@ use crate::failure::{Failure, Kind, Outcome};
 use parse::invalid;
 use variables::Setting;
 
-pub use variables::{DefaultValue, Lookup, Part, VARIABLES, Variable};
+pub use env_file::EnvFile;
+pub use variables::{DefaultValue, Lookup, Part, Sources, VARIABLES, Variable, untidy};
 
-/// The variables that configure the S3 server: setting any of them selects it.
-const SERVER: [Variable; 5] = [
+/// The variables that select the S3 server. A bucket name alone does not: it also names the local folder.
+const SERVER: [Variable; 4] = [
     variables::R2_ACCOUNT_ID.variable,
     variables::R2_ENDPOINT_URL.variable,
     variables::R2_ACCESS_KEY_ID.variable,
     variables::R2_SECRET_ACCESS_KEY.variable,
-    variables::R2_BUCKET_NAME.variable,
 ];
 
 /// The settings of the program. The table of variables describes each.
@@ -39,7 +41,7 @@ pub struct Settings {
     pub cloud: BucketLocation,
     /// The bucket of local jobs: a folder next to the database.
     pub local: BucketLocation,
-    /// `CLOUD_WORKER_POLL_INTERVAL`: time between a worker's polls of an active bucket, at least 1 s.
+    /// `CLOUD_WORKER_POLL_INTERVAL`: time between a worker's polls of an active bucket, at least 0.1 s.
     pub poll: Duration,
     /// `WORKER_IDLE_SHUTDOWN`: how long a worker is idle before it exits; `None` for never.
     pub idle_exit: Option<Duration>,
@@ -68,7 +70,7 @@ impl Settings {
             .filter(|variable| variable.is_parsed_here())
             .find(|variable| std::env::var_os(variable.name).is_some_and(|value| value.to_str().is_none()));
         if let Some(variable) = not_text {
-            return Err(invalid(variable.name, "is not UTF-8"));
+            return Err(invalid(variable.name, InvalidValue::new("is not UTF-8")));
         }
         Self::from(&|name| std::env::var(name).ok())
     }
@@ -108,7 +110,7 @@ impl Settings {
 
 /// Reads a setting whose row has a default value.
 fn required<T>(setting: &Setting<T>, lookup: Lookup<'_>) -> Outcome<T> {
-    setting.read(lookup)?.ok_or_else(|| invalid(setting.variable.name, "is not set"))
+    setting.read(lookup)?.ok_or_else(|| invalid(setting.variable.name, InvalidValue::new("is not set")))
 }
 
 /// The settings of the S3 server; `None` if none is set. Setting only some of them is an error, so that a typing
@@ -120,14 +122,17 @@ fn remote(lookup: Lookup<'_>, bucket: String) -> Outcome<Option<S3Settings>> {
         Failure::msg(Kind::Config, format!("{} is set, but {name} is not", given.name))
             .hint("set it, or unset all R2_ settings to use a folder next to the database")
     };
-    let endpoint = match v::R2_ENDPOINT_URL.read(lookup)? {
-        Some(url) => url,
+    let (name, endpoint) = match v::R2_ENDPOINT_URL.read(lookup)? {
+        Some(endpoint) => (v::R2_ENDPOINT_URL.variable.name, Ok(endpoint)),
         None => {
             let account = v::R2_ACCOUNT_ID.read(lookup)?;
             let account = account.ok_or_else(|| missing("R2_ACCOUNT_ID (or R2_ENDPOINT_URL)"))?;
-            format!("https://{account}.r2.cloudflarestorage.com")
+            let address = format!("https://{account}.r2.cloudflarestorage.com");
+            (v::R2_ACCOUNT_ID.variable.name, Endpoint::parse(&address))
         }
     };
+    let endpoint =
+        endpoint.and_then(|endpoint| endpoint.for_bucket(&bucket)).map_err(|e| invalid(name, e))?;
     let access_key_id = v::R2_ACCESS_KEY_ID.read(lookup)?;
     let secret_access_key = v::R2_SECRET_ACCESS_KEY.read(lookup)?;
     Ok(Some(S3Settings {
@@ -185,13 +190,24 @@ mod tests {
 
     #[test]
     fn incomplete_and_invalid_settings_are_errors() {
+        let keys = [("R2_ACCESS_KEY_ID", "id"), ("R2_SECRET_ACCESS_KEY", "hush")];
         for (table, expected) in [
             (&[("R2_ACCESS_KEY_ID", "id")][..], "R2_ACCOUNT_ID"),
             (&[("R2_SECRET_ACCESS_KEY", "hush")], "R2_ACCOUNT_ID"),
-            (&[("R2_BUCKET_NAME", "games")], "R2_ACCOUNT_ID"),
             (&[("R2_ENDPOINT_URL", "http://h"), ("R2_ACCESS_KEY_ID", "id")], "R2_SECRET_ACCESS_KEY"),
             (&[("R2_ENDPOINT_URL", "h"), ("R2_ACCESS_KEY_ID", "i")], "R2_ENDPOINT_URL"),
             (&[("R2_ENDPOINT_URL", "https://me@h")], "R2_ENDPOINT_URL"),
+            (&[("R2_ENDPOINT_URL", "https://<ACCOUNT_ID>.r2.cloudflarestorage.com")], "R2_ENDPOINT_URL"),
+            (&[("R2_ENDPOINT_URL", "https://"), keys[0], keys[1]], "R2_ENDPOINT_URL"),
+            (&[("R2_ENDPOINT_URL", "https://a b"), keys[0], keys[1]], "R2_ENDPOINT_URL"),
+            (&[("R2_ENDPOINT_URL", "https://ä"), keys[0], keys[1]], "R2_ENDPOINT_URL"),
+            (&[("R2_ENDPOINT_URL", "https://h/other"), keys[0], keys[1]], "R2_ENDPOINT_URL"),
+            (&[("R2_ACCOUNT_ID", "a\"b"), keys[0], keys[1]], "R2_ACCOUNT_ID"),
+            (&[("R2_ACCOUNT_ID", "https://abc"), keys[0], keys[1]], "R2_ACCOUNT_ID"),
+            (&[("R2_ACCOUNT_ID", "abc"), ("R2_ACCESS_KEY_ID", "i\nd"), keys[1]], "R2_ACCESS_KEY_ID"),
+            (&[("R2_ACCOUNT_ID", "abc"), keys[0], ("R2_SECRET_ACCESS_KEY", "hü")], "R2_SECRET_ACCESS_KEY"),
+            (&[("R2_ACCOUNT_ID", "abc"), ("R2_REGION", "a b"), keys[0], keys[1]], "R2_REGION"),
+            (&[("COURTSIDE_TOKEN", "hush\nhush")], "COURTSIDE_TOKEN"),
             (&[("SINGLE_JOB", "perhaps")], "SINGLE_JOB"),
             (&[("WORKER_MODE", "moon")], "WORKER_MODE"),
             (&[("WORKER_IDLE_SHUTDOWN", "soon")], "WORKER_IDLE_SHUTDOWN"),
@@ -202,6 +218,57 @@ mod tests {
             let failure = settings(table).unwrap_err();
             assert_eq!(failure.kind, Kind::Config);
             assert!(failure.to_string().contains(expected), "{failure}");
+            assert!(failure.hint_text().is_some(), "{failure}");
+            assert!(!failure.to_string().contains("hush"), "{failure}");
         }
+    }
+
+    #[test]
+    fn blanks_and_quotes_around_a_value_are_removed() {
+        let quoted = [
+            ("R2_ACCOUNT_ID", "\"abc\""),
+            ("R2_ACCESS_KEY_ID", "'id'"),
+            ("R2_SECRET_ACCESS_KEY", " hush\n"),
+            ("R2_BUCKET_NAME", "\" games \""),
+        ];
+        let settings = settings(&quoted).unwrap();
+        let BucketLocation::S3(s3) = &settings.cloud else { panic!("{settings:?}") };
+        assert_eq!(s3.endpoint, "https://abc.r2.cloudflarestorage.com");
+        assert_eq!((s3.bucket.as_str(), s3.access_key_id.as_str()), ("games", "id"));
+        assert_eq!(s3.secret_access_key.reveal(), "hush");
+    }
+
+    #[test]
+    fn a_bucket_name_without_account_names_the_folder() {
+        let table = [
+            ("R2_BUCKET_NAME", "games"),
+            ("R2_ACCOUNT_ID", ""),
+            ("R2_ACCESS_KEY_ID", " "),
+            ("R2_REGION", "auto"),
+        ];
+        let settings = settings(&table).unwrap();
+        let BucketLocation::Folder(folder) = &settings.cloud else { panic!("{settings:?}") };
+        assert!(folder.ends_with("games"), "{folder:?}");
+    }
+
+    #[test]
+    fn the_bucket_may_be_in_the_endpoint() {
+        let table = [
+            ("R2_ENDPOINT_URL", "https://abc.r2.cloudflarestorage.com/games"),
+            ("R2_BUCKET_NAME", "games"),
+            ("R2_ACCESS_KEY_ID", "id"),
+            ("R2_SECRET_ACCESS_KEY", "hush"),
+        ];
+        let given = settings(&table).unwrap();
+        let BucketLocation::S3(s3) = &given.cloud else { panic!("{given:?}") };
+        assert_eq!(s3.endpoint, "https://abc.r2.cloudflarestorage.com");
+        let failure = settings(&[table[0], table[2], table[3]]).unwrap_err();
+        assert!(failure.hint_text().unwrap().contains("R2_BUCKET_NAME=games"), "{failure}");
+    }
+
+    #[test]
+    fn the_poll_interval_may_be_less_than_a_second() {
+        let settings = settings(&[("CLOUD_WORKER_POLL_INTERVAL", "0.5")]).unwrap();
+        assert_eq!(settings.poll, Duration::from_millis(500));
     }
 }

@@ -9,11 +9,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jobs::bucket::Secret;
+use jobs::bucket::endpoint::Endpoint;
 use jobs::manifest::{DEFAULT_PROMPT, Target};
 
 use super::parse::{
-    BUCKET_NAME, CONFIDENCE, ENDPOINT, EXTERNAL, EXTERNAL_SECRET, FOLDER, Kind, POLL_INTERVAL, Parser,
-    SECONDS, SECRET, SWITCH, TARGET, TEXT, invalid,
+    ACCOUNT_ID, BUCKET_NAME, CONFIDENCE, CREDENTIAL_PART, ENDPOINT, EXTERNAL, EXTERNAL_SECRET, FOLDER, Kind,
+    POLL_INTERVAL, Parser, SECONDS, SECRET, SWITCH, TARGET, TEXT, invalid,
 };
 use crate::failure::Outcome;
 
@@ -29,6 +30,8 @@ pub struct Variable {
     pub default: DefaultValue,
     /// The part of the program that uses it.
     pub part: Part,
+    /// Whether `.env` may set it.
+    pub sources: Sources,
     /// What it does, in Markdown.
     pub meaning: &'static str,
     kind: Kind,
@@ -51,8 +54,27 @@ impl Variable {
     }
 
     fn value(&self, lookup: Lookup<'_>) -> Option<String> {
-        lookup(self.name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+        lookup(self.name).map(|value| tidy(&value).to_owned()).filter(|value| !value.is_empty())
     }
+}
+
+/// The settings whose values in the environment have blanks or quotes around them, or are empty, with the values that
+/// are meant; `None` for unset. Some are read by libraries, which do not remove these.
+pub fn untidy(environment: Lookup<'_>) -> Vec<(&'static str, Option<String>)> {
+    let of_this_program = |variable: &&Variable| !matches!(variable.part, Part::System | Part::Tests);
+    let settings = VARIABLES.iter().filter(of_this_program);
+    let given = settings.filter_map(|variable| Some((variable.name, environment(variable.name)?)));
+    let tidied = given.filter(|(_, value)| value.is_empty() || tidy(value) != value);
+    tidied.map(|(name, value)| (name, Some(tidy(&value).to_owned()).filter(|v| !v.is_empty()))).collect()
+}
+
+/// A value without the blanks and the pair of quotes around it that some tools leave there, such as
+/// `docker run --env-file`.
+fn tidy(value: &str) -> &str {
+    let value = value.trim();
+    let inside =
+        |quote| value.strip_prefix(quote)?.strip_suffix(quote).filter(|inside| !inside.contains(quote));
+    inside('"').or_else(|| inside('\'')).map_or(value, str::trim)
 }
 
 /// The value of a variable that is unset or empty. Displays as Markdown.
@@ -74,6 +96,31 @@ impl fmt::Display for DefaultValue {
             Self::Unset => f.write_str("—"),
             Self::Value(value) | Self::AppliedLater(value) => write!(f, "`{value}`"),
             Self::Computed(description) => f.write_str(description),
+        }
+    }
+}
+
+/// Where the value of a variable may come from. A `.env` file may be of another author than the environment is, for
+/// example in a cloned repository. So it must not choose programs to run, or a server that receives the user's secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sources {
+    /// The environment, or `.env`.
+    Any,
+    /// Only the environment.
+    Environment,
+    /// The environment, or a `.env` that also sets this variable: a secret that is sent to the address that this
+    /// variable names.
+    EnvironmentOrFileWith(&'static str),
+}
+
+impl fmt::Display for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => Ok(()),
+            Self::Environment => f.write_str("Not read from `.env`."),
+            Self::EnvironmentOrFileWith(secret) => {
+                write!(f, "Read from `.env` only if that sets `{secret}`, too.")
+            }
         }
     }
 }
@@ -146,19 +193,20 @@ impl<T> Setting<T> {
             _ => None,
         };
         let value = self.variable.value(lookup).or(default);
-        value.map(|value| (self.parser.parse)(&value).map_err(|why| invalid(name, &why))).transpose()
+        value.map(|value| (self.parser.parse)(&value).map_err(|problem| invalid(name, problem))).transpose()
     }
 }
 
 /// Defines a constant for each row and [`VARIABLES`] with all of them.
 macro_rules! variables {
-    ($($name:ident: $type:ty = $parser:ident, $default:expr, $part:ident, $meaning:expr;)*) => {
+    ($($name:ident: $type:ty = $parser:ident, $default:expr, $part:ident, $sources:expr, $meaning:expr;)*) => {
         $(
             pub(super) const $name: Setting<$type> = Setting {
                 variable: Variable {
                     name: stringify!($name),
                     default: $default,
                     part: Part::$part,
+                    sources: $sources,
                     meaning: $meaning,
                     kind: $parser.kind,
                 },
@@ -172,82 +220,95 @@ macro_rules! variables {
 }
 
 use DefaultValue::{AppliedLater, Computed, Unset, Value};
+use Sources::{Any, Environment, EnvironmentOrFileWith};
 
 variables! {
-    R2_ACCOUNT_ID: String = TEXT, Unset, Bucket,
+    R2_ACCOUNT_ID: String = ACCOUNT_ID, Unset, Bucket, Any,
         "Cloudflare account id. Determines the endpoint unless `R2_ENDPOINT_URL` is set.";
-    R2_ENDPOINT_URL: String = ENDPOINT, Computed("`https://ACCOUNT_ID.r2.cloudflarestorage.com`"), Bucket,
+    R2_ENDPOINT_URL: Endpoint = ENDPOINT, Computed("`https://ACCOUNT_ID.r2.cloudflarestorage.com`"), Bucket, Any,
         "Address of the S3 server, beginning with `https://` or `http://`.";
-    R2_ACCESS_KEY_ID: String = TEXT, Unset, Bucket,
+    R2_ACCESS_KEY_ID: String = CREDENTIAL_PART, Unset, Bucket, Any,
         "Id of the access key.";
-    R2_SECRET_ACCESS_KEY: Secret = SECRET, Unset, Bucket,
+    R2_SECRET_ACCESS_KEY: Secret = SECRET, Unset, Bucket, Any,
         "The secret part of the access key.";
-    R2_BUCKET_NAME: String = BUCKET_NAME, Value("basketball-analyzer"), Bucket,
+    R2_BUCKET_NAME: String = BUCKET_NAME, Value("basketball-analyzer"), Bucket, Any,
         "Name of the bucket, and of the folder next to the database that holds local jobs.";
-    R2_REGION: String = TEXT, Value("auto"), Bucket,
+    R2_REGION: String = CREDENTIAL_PART, Value("auto"), Bucket, Any,
         "Region that requests are signed for. R2 uses `auto`; other servers may need their own.";
 
-    DATABASE_URL: String = TEXT, Value("sqlite:///./basketball_analyzer.db"), Library,
+    DATABASE_URL: String = TEXT, Value("sqlite:///./basketball_analyzer.db"), Library, Any,
         "The SQLite database. `sqlite+aiosqlite:///` is accepted too; four slashes begin an absolute path.";
-    VIDEO_STORAGE_PATH: PathBuf = FOLDER, Value("./videos"), Library,
+    VIDEO_STORAGE_PATH: PathBuf = FOLDER, Value("./videos"), Library, Any,
         "Folder for uploaded videos and, in `.courtside`, for files that are being transferred or tracked.";
 
-    SAM3_PROMPT: String = TEXT, AppliedLater(DEFAULT_PROMPT), Jobs,
+    SAM3_PROMPT: String = TEXT, AppliedLater(DEFAULT_PROMPT), Jobs, Any,
         "The phrase that names what to track, for jobs without `--prompt`.";
-    SAM3_CONFIDENCE_THRESHOLD: f64 = CONFIDENCE, AppliedLater("0.25"), Jobs,
+    SAM3_CONFIDENCE_THRESHOLD: f64 = CONFIDENCE, AppliedLater("0.25"), Jobs, Any,
         "Lowest confidence in the results, 0 to 1, for jobs without `--confidence-threshold`.";
 
-    WORKER_MODE: Target = TARGET, Computed("`cloud` if an S3 server is configured, else `local`"), Worker,
+    WORKER_MODE: Target = TARGET, Computed("`cloud` if an S3 server is configured, else `local`"), Worker, Any,
         "Which jobs the worker processes without `--cloud` or `--local`: `cloud` or `local`.";
-    WORKER_ID: String = TEXT, Computed("the host name and a random suffix"), Worker,
+    WORKER_ID: String = TEXT, Computed("the host name and a random suffix"), Worker, Any,
         "Name of the worker in manifests and logs. Same as `--worker-id`.";
-    SINGLE_JOB: bool = SWITCH, Value("false"), Worker,
+    SINGLE_JOB: bool = SWITCH, Value("false"), Worker, Any,
         "Exit after one job: `true` or `false`. Same as `--once`.";
-    WORKER_IDLE_SHUTDOWN: Duration = SECONDS, Value("0"), Worker,
+    WORKER_IDLE_SHUTDOWN: Duration = SECONDS, Value("0"), Worker, Any,
         "Exit after being idle for this many seconds; 0 means never. Same as `--idle-exit`.";
-    CLOUD_WORKER_POLL_INTERVAL: Duration = POLL_INTERVAL, Value("10"), Worker,
-        "Seconds between polls of an active bucket, at least 1.";
+    CLOUD_WORKER_POLL_INTERVAL: Duration = POLL_INTERVAL, Value("10"), Worker, Any,
+        "Seconds between polls of an active bucket, at least 0.1.";
 
-    CLOUD_MODEL_PATH: String = TEXT, Computed("`/models/sam3` if it exists, else the Hugging Face cache"), Model,
+    CLOUD_MODEL_PATH: String = TEXT, Computed("`/models/sam3` if it exists, else the Hugging Face cache"), Model, Any,
         "Folder with `config.json` and `model.safetensors`. Same as `--model`.";
-    HF_TOKEN: () = EXTERNAL_SECRET, Unset, Model,
+    HF_TOKEN: () = EXTERNAL_SECRET, Unset, Model, Any,
         "Hugging Face token with access to `facebook/sam3`, for downloading the model.";
-    HF_HUB_CACHE: () = EXTERNAL, Computed("`$HF_HOME/hub`"), Model,
+    HF_HUB_CACHE: () = EXTERNAL, Computed("`$HF_HOME/hub`"), Model, Any,
         "Folder of the Hugging Face cache.";
-    HF_HOME: () = EXTERNAL, Computed("`~/.cache/huggingface`"), Model,
+    HF_HOME: () = EXTERNAL, Computed("`~/.cache/huggingface`"), Model, Any,
         "Folder of Hugging Face files, if `HF_HUB_CACHE` is unset.";
-    HF_ENDPOINT: () = EXTERNAL, AppliedLater("https://huggingface.co"), Model,
+    HF_ENDPOINT: () = EXTERNAL, AppliedLater("https://huggingface.co"), Model, EnvironmentOrFileWith("HF_TOKEN"),
         "Address of the Hugging Face hub or a mirror.";
 
-    COURTSIDE_TOKEN: Secret = SECRET, Unset, Http,
+    COURTSIDE_TOKEN: Secret = SECRET, Unset, Http, Any,
         "Token that HTTP clients must send as `Authorization: Bearer TOKEN`.";
 
-    COURTSIDE_LOG: () = EXTERNAL, AppliedLater("warn"), Program,
+    COURTSIDE_LOG: () = EXTERNAL, AppliedLater("warn"), Program, Any,
         "Log level on standard error: `error`, `warn`, `info`, `debug` or `trace`, also by crate as in `jobs=debug,warn`.";
-    COURTSIDE_FFMPEG: () = EXTERNAL, Computed("`ffmpeg` on `PATH`"), Program,
+    COURTSIDE_FFMPEG: () = EXTERNAL, Computed("`ffmpeg` on `PATH`"), Program, Environment,
         "The ffmpeg program.";
-    COURTSIDE_FFPROBE: () = EXTERNAL, Computed("`ffprobe` on `PATH`"), Program,
+    COURTSIDE_FFPROBE: () = EXTERNAL, Computed("`ffprobe` on `PATH`"), Program, Environment,
         "The ffprobe program.";
-    SOURCE_DATE_EPOCH: () = EXTERNAL, Computed("the video file's modification time"), Program,
+    SOURCE_DATE_EPOCH: () = EXTERNAL, Computed("the video file's modification time"), Program, Any,
         "The `completed_at` of results that `courtside track` writes, in seconds since 1970.";
-    RAYON_NUM_THREADS: () = EXTERNAL, Computed("the number of CPU threads"), Program,
+    RAYON_NUM_THREADS: () = EXTERNAL, Computed("the number of CPU threads"), Program, Any,
         "Number of threads for tracking on the CPU. Results do not depend on it.";
 
-    PATH: () = EXTERNAL, Unset, System,
+    PATH: () = EXTERNAL, Unset, System, Environment,
         "Where to search for ffmpeg, ffprobe and `nvidia-smi`.";
-    HOSTNAME: () = EXTERNAL, Computed("the content of `/etc/hostname`"), System,
+    HOSTNAME: () = EXTERNAL, Computed("the content of `/etc/hostname`"), System, Environment,
         "Host name in manifests and in the default worker id.";
-    LD_LIBRARY_PATH: () = EXTERNAL, Unset, System,
+    HTTPS_PROXY: () = EXTERNAL, Unset, System, Environment,
+        "Proxy for `https` addresses. Also in lower case, as the other proxy settings.";
+    HTTP_PROXY: () = EXTERNAL, Unset, System, Environment,
+        "Proxy for `http` addresses.";
+    ALL_PROXY: () = EXTERNAL, Unset, System, Environment,
+        "Proxy for addresses without one of their own.";
+    NO_PROXY: () = EXTERNAL, Unset, System, Environment,
+        "Hosts that are contacted without a proxy, separated by commas.";
+    SSL_CERT_FILE: () = EXTERNAL, Computed("the certificates of the system"), System, Environment,
+        "File with the certificates of the authorities that servers are trusted by.";
+    SSL_CERT_DIR: () = EXTERNAL, Computed("the certificates of the system"), System, Environment,
+        "Folder with such certificates.";
+    LD_LIBRARY_PATH: () = EXTERNAL, Unset, System, Environment,
         "Passed to child processes, which otherwise start with an empty environment.";
-    DYLD_LIBRARY_PATH: () = EXTERNAL, Unset, System,
+    DYLD_LIBRARY_PATH: () = EXTERNAL, Unset, System, Environment,
         "Passed to child processes, on macOS.";
-    DYLD_FALLBACK_LIBRARY_PATH: () = EXTERNAL, Unset, System,
+    DYLD_FALLBACK_LIBRARY_PATH: () = EXTERNAL, Unset, System, Environment,
         "Passed to child processes, on macOS.";
 
-    COURTSIDE_TEST_DEVICE: () = EXTERNAL, Computed("the CPU, in f32"), Tests,
+    COURTSIDE_TEST_DEVICE: () = EXTERNAL, Computed("the CPU, in f32"), Tests, Environment,
         "Device for the engine's tests, which then run in bfloat16: `cpu`, `cuda` or `metal`.";
-    COURTSIDE_TEST_KERNELS: () = EXTERNAL, Unset, Tests,
+    COURTSIDE_TEST_KERNELS: () = EXTERNAL, Unset, Tests, Environment,
         "`fused` tests the fused kernels on a GPU.";
-    COURTSIDE_S3_VENV: () = EXTERNAL, AppliedLater("target/s3-servers/venv"), Tests,
+    COURTSIDE_S3_VENV: () = EXTERNAL, AppliedLater("target/s3-servers/venv"), Tests, Environment,
         "Python environment with the S3 servers that the tests start.";
 }

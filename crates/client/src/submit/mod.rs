@@ -140,10 +140,15 @@ pub async fn upload(client: &Client, prepared: &Prepared, progress: OnProgress<'
         journal: &journal,
         part_bytes: None,
     };
-    let content = transfer::upload(upload, progress)
-        .await
-        .map_err(|e| Failure::from(e).hint("run the same command again to resume the upload"))?;
+    let content = transfer::upload(upload, progress).await.map_err(upload_failure)?;
     Ok(Uploaded { key, content, _lock: lock })
+}
+
+/// The failure of an upload. Repeating the command helps unless the server refuses the settings.
+fn upload_failure(error: jobs::Error) -> Failure {
+    let is_refused = error.is_misconfiguration();
+    let failure = Failure::from(error);
+    if is_refused { failure } else { failure.hint("run the same command again to resume the upload") }
 }
 
 /// The content of a video whose manifest exists although the library still lists the submission as unfinished: the

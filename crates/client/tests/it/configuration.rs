@@ -3,13 +3,17 @@
 
 use std::collections::BTreeSet;
 
-use client::settings::{Part, VARIABLES, Variable};
+use client::settings::{Part, Sources, VARIABLES, Variable};
 
 use crate::sources::{crate_folders, repository, rust_files};
 
 fn row(variable: &Variable) -> String {
     let secret = if variable.is_secret() { " Secret: never shown or stored." } else { "" };
-    format!("| `{}` | {} | {}{secret} |", variable.name, variable.default, variable.meaning)
+    let sources = match variable.sources {
+        Sources::Any => String::new(),
+        limited => format!(" {limited}"),
+    };
+    format!("| `{}` | {} | {}{secret}{sources} |", variable.name, variable.default, variable.meaning)
 }
 
 /// The section that the document must have for a part of the program.

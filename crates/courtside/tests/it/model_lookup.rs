@@ -119,11 +119,3 @@ fn an_env_file_in_a_parent_folder_is_not_read() {
     let output = RunOutput::new(output).expect(0, &[]);
     assert!(!output.stdout.contains(&model) && output.stdout.contains("complete"), "{}", output.stdout);
 }
-
-#[test]
-fn errors_in_an_env_file_do_not_show_secrets() {
-    let sandbox = Sandbox::new();
-    sandbox.write(".env", "HF_TOKEN=hf_secret with spaces\n");
-    let output = sandbox.run(&["model", "path"]).expect(3, &[".env", "NAME=value"]);
-    assert!(!output.stderr.contains("hf_secret"), "{}", output.stderr);
-}

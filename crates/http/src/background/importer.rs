@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ::jobs::JobId;
 use ::jobs::admin::is_importable;
 use ::jobs::manifest::Manifest;
-use client::failure::{Failure, Kind, Outcome};
+use client::failure::{Failure, Outcome};
 use client::import::{ImportOptions, Imported, import};
 use client::terminal::notify;
 
@@ -72,7 +72,8 @@ fn report_failure(app: &App, manifest: &Manifest, failure: &Failure) {
     app.metrics.record_import_failure();
     notify(format!("cannot import job {}: {failure}", manifest.job_id));
     // A bucket may respond again, or its access key may be corrected: those failures are retried.
-    if !failure.is_transient() && failure.kind != Kind::Remote {
+    let is_of_bucket = failure.cause().is_some_and(::jobs::Error::is_misconfiguration);
+    if !failure.is_transient() && !is_of_bucket {
         app.import_failures.record(manifest, failure.message());
     }
 }

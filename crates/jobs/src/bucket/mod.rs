@@ -4,9 +4,12 @@
 //! ones, videos and checkpoints, are transferred in parts to and from a server, and as links or copies in a
 //! folder: [`BulkTransfer`].
 
+pub mod endpoint;
 mod folder;
+mod http;
 mod listing;
 mod remote;
+mod response;
 mod settings;
 
 use std::fmt;

@@ -18,15 +18,17 @@ use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::signer::Signer;
 use object_store::{
-    BackoffConfig, ClientOptions, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
-    PutPayload, RetryConfig, UpdateVersion,
+    BackoffConfig, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+    RetryConfig, UpdateVersion,
 };
 
+use super::http::{Connector, UnknownHost};
 use super::listing::Listing;
+use super::response::{Cause, Rejection, causes};
 use super::{
     Bucket, BulkTransfer, Condition, ETag, Entry, Object, PartStore, PutOutcome, S3Settings, UploadId,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, Remedy, Result};
 use crate::keys::InvalidName;
 
 /// Size of the chunks in which a memory-mapped file is handed to the HTTP client.
@@ -96,15 +98,12 @@ impl RemoteBucket<AmazonS3> {
     pub fn s3(settings: &S3Settings) -> Result<Self> {
         // Fails only if a provider is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let location = format!("bucket {} at {}", settings.bucket, settings.endpoint);
+        let endpoint = settings.check()?;
+        let location = format!("bucket {} at {endpoint}", settings.bucket);
         let invalid = |e: object_store::Error| Error::Settings(format!("{location}: {e}"));
         let timeouts = settings.timeouts;
-        let client = |timeout: Duration, max_retries: usize| {
-            let options = ClientOptions::new()
-                .with_timeout(timeout)
-                .with_read_timeout(timeouts.silence)
-                .with_connect_timeout(timeouts.connect)
-                .with_allow_http(settings.endpoint.starts_with("http://"));
+        let client = |request: Duration, max_retries: usize| {
+            let connector = Connector { request, connect: timeouts.connect, silence: timeouts.silence };
             let backoff = BackoffConfig {
                 init_backoff: timeouts.first_pause,
                 max_backoff: Duration::from_secs(10),
@@ -113,12 +112,12 @@ impl RemoteBucket<AmazonS3> {
             // Less than five minutes, because a retry reuses the request's signature.
             let retry = RetryConfig { backoff, max_retries, retry_timeout: Duration::from_secs(170) };
             AmazonS3Builder::new()
-                .with_endpoint(settings.endpoint.trim_end_matches('/'))
+                .with_endpoint(&endpoint)
                 .with_region(&settings.region)
                 .with_bucket_name(&settings.bucket)
                 .with_access_key_id(&settings.access_key_id)
                 .with_secret_access_key(settings.secret_access_key.reveal())
-                .with_client_options(options)
+                .with_http_connector(connector)
                 .with_retry(retry)
                 .build()
         };
@@ -150,26 +149,24 @@ fn path(key: &str) -> Result<Path> {
 }
 
 impl<S: RemoteStore> RemoteBucket<S> {
+    /// Decides what a failed request means. `action` is what was requested.
     fn error(&self, action: &str, error: object_store::Error) -> Error {
         use object_store::Error as E;
         let location = self.location.clone();
+        if let Some(rejection) = causes(&error).find_map(|e| e.downcast_ref::<Rejection>()) {
+            let detail = rejection.detail.clone();
+            return match &rejection.cause {
+                Cause::Denied => Error::Denied { location, action: action.to_owned(), detail },
+                Cause::NoBucket => Error::NoBucket { location },
+                Cause::Unusable(remedy) => Error::Unusable { location, detail, remedy: remedy.clone() },
+            };
+        }
         let detail = match &error {
             // The outer error names the object; its cause does not.
             E::InvalidPath { .. } => error.to_string(),
             error => innermost(error),
         };
         match error {
-            E::PermissionDenied { .. } | E::Unauthenticated { .. } => {
-                Error::Denied { location, action: action.to_owned(), detail }
-            }
-            // For some requests `object_store` passes on the server's response without classifying it.
-            // Only its code counts: the message may quote a key.
-            _ if detail.contains("<Code>NoSuchBucket</Code>") => Error::NoBucket { location },
-            E::Generic { .. }
-                if detail.contains("status code: 403") || detail.contains("status code: 401") =>
-            {
-                Error::Denied { location, action: action.to_owned(), detail }
-            }
             E::InvalidPath { .. } => Error::UnlistableKey { location, detail },
             E::NotFound { path, .. } => Error::Missing { location, key: path },
             E::Precondition { path, .. } => Error::Mismatch {
@@ -177,8 +174,21 @@ impl<S: RemoteStore> RemoteBucket<S> {
                 key: path,
                 detail: "it changed while it was being read".to_owned(),
             },
+            // S3 servers send an entity tag and a time with every object.
+            E::Generic { .. } if detail.contains("Header missing from response") => {
+                Error::Unusable { location, detail, remedy: Remedy::Endpoint }
+            }
             _ => Error::Unavailable { location, detail },
         }
+    }
+
+    /// The tag in a response. Every S3 server sends one.
+    fn etag(&self, key: &str, tag: Option<String>) -> Result<ETag> {
+        tag.filter(|tag| !tag.is_empty()).map(ETag).ok_or_else(|| Error::Unusable {
+            location: self.location.clone(),
+            detail: format!("it returned no entity tag for {key}"),
+            remedy: Remedy::Endpoint,
+        })
     }
 
     /// Writes an object of any size through `store`, which is `control` or `bulk`.
@@ -224,13 +234,7 @@ impl<S: RemoteStore> RemoteBucket<S> {
             }
         };
         match store.put_opts(&path(key)?, body, PutOptions::from(mode)).await {
-            Ok(put) => match put.e_tag {
-                Some(etag) => Ok(PutOutcome::Written(ETag(etag))),
-                None => Err(Error::Unavailable {
-                    location: self.location.clone(),
-                    detail: format!("it returned no entity tag for {key}"),
-                }),
-            },
+            Ok(put) => Ok(PutOutcome::Written(self.etag(key, put.e_tag)?)),
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
                 Ok(PutOutcome::ConditionFailed)
             }
@@ -247,7 +251,10 @@ impl<S: RemoteStore> RemoteBucket<S> {
 }
 
 /// The message of the innermost cause, which is the most specific; the outer ones mostly repeat each other.
-fn innermost(error: &dyn std::error::Error) -> String {
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    if let Some(unknown) = causes(error).find_map(|e| e.downcast_ref::<UnknownHost>()) {
+        return unknown.to_string();
+    }
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;
@@ -279,14 +286,14 @@ impl<S: RemoteStore> Bucket for RemoteBucket<S> {
             let detail = format!("it has {} bytes, and the limit is {limit_bytes}", found.meta.size);
             return Err(Error::Mismatch { location: self.location.clone(), key: key.to_owned(), detail });
         }
-        let etag = ETag(found.meta.e_tag.clone().unwrap_or_default());
+        let etag = self.etag(key, found.meta.e_tag.clone())?;
         let bytes = found.bytes().await.map_err(|e| self.error(&action, e))?;
         Ok(Some(Object { bytes, etag }))
     }
 
     async fn head(&self, key: &str) -> Result<Option<(u64, ETag)>> {
         match self.control.head(&path(key)?).await {
-            Ok(meta) => Ok(Some((meta.size, ETag(meta.e_tag.unwrap_or_default())))),
+            Ok(meta) => Ok(Some((meta.size, self.etag(key, meta.e_tag)?))),
             Err(error) => match self.error(&format!("read the metadata of {key}"), error) {
                 Error::Missing { .. } => Ok(None),
                 error => Err(error),

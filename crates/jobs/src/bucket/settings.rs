@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::endpoint::{Endpoint, InvalidValue, bucket_name, credential_part, secret};
 use super::{Bucket, FolderBucket, RemoteBucket};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A string that `Debug` does not print.
 #[derive(Clone, PartialEq, Eq)]
@@ -45,6 +46,22 @@ pub struct S3Settings {
     pub secret_access_key: Secret,
     /// Timeouts and retry pauses of requests.
     pub timeouts: Timeouts,
+}
+
+impl S3Settings {
+    /// Checks everything that the S3 client would panic on. Returns the address to which `/BUCKET/KEY` is appended.
+    ///
+    /// # Errors
+    /// [`Error::Settings`], which names the setting and shows no secret.
+    pub(super) fn check(&self) -> Result<String> {
+        let named = |name: &str, invalid: InvalidValue| Error::Settings(format!("{name} {}", invalid.why));
+        bucket_name(&self.bucket).map_err(|e| named("the bucket", e))?;
+        credential_part(&self.region).map_err(|e| named("the region", e))?;
+        credential_part(&self.access_key_id).map_err(|e| named("the access key id", e))?;
+        secret(self.secret_access_key.reveal()).map_err(|e| named("the secret access key", e))?;
+        let endpoint = Endpoint::parse(&self.endpoint).and_then(|endpoint| endpoint.for_bucket(&self.bucket));
+        endpoint.map_err(|e| named("the endpoint", e))
+    }
 }
 
 /// Timeouts of requests to a server. Only tests change them.

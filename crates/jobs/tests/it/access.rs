@@ -149,14 +149,40 @@ async fn the_probe_detects_a_server_that_ignores_conditions() {
 
 #[test]
 fn invalid_settings_are_rejected_without_showing_the_secret() {
-    let server = fake();
-    for endpoint in ["", "not an address", "ftp://x"] {
-        let settings = S3Settings { endpoint: endpoint.to_owned(), ..with_secret(&server) };
-        if let Err(error) = jobs::bucket::RemoteBucket::s3(&settings) {
-            assert!(matches!(error, Error::Settings(_)), "{error:?}");
-            assert!(!format!("{error:?}").contains(SECRET));
-        }
+    let valid = || with_secret(&fake());
+    let hidden = |text: &str| Secret::new(format!("{SECRET}{text}"));
+    for settings in [
+        S3Settings { endpoint: String::new(), ..valid() },
+        S3Settings { endpoint: "not an address".to_owned(), ..valid() },
+        S3Settings { endpoint: "ftp://x".to_owned(), ..valid() },
+        S3Settings { endpoint: "https://<ACCOUNT_ID>.r2.cloudflarestorage.com".to_owned(), ..valid() },
+        S3Settings { endpoint: "https://".to_owned(), ..valid() },
+        S3Settings { endpoint: "https://ä".to_owned(), ..valid() },
+        S3Settings { endpoint: "http://127.0.0.1:9/elsewhere".to_owned(), ..valid() },
+        S3Settings { bucket: String::new(), ..valid() },
+        S3Settings { bucket: "a/b".to_owned(), ..valid() },
+        S3Settings { region: "auto\n".to_owned(), ..valid() },
+        S3Settings { access_key_id: "\"id\nid\"".to_owned(), ..valid() },
+        S3Settings { access_key_id: "ä".to_owned(), ..valid() },
+        S3Settings { secret_access_key: hidden("\n"), ..valid() },
+        S3Settings { secret_access_key: hidden("ä"), ..valid() },
+    ] {
+        let error = jobs::bucket::RemoteBucket::s3(&settings).unwrap_err();
+        assert!(matches!(error, Error::Settings(_)), "{error:?}");
+        assert!(!format!("{error:?}").contains(SECRET));
     }
+}
+
+#[tokio::test]
+async fn an_endpoint_with_the_bucket_in_its_path_is_the_same_bucket() {
+    let server = fake();
+    let connection = server.connection();
+    let endpoint = format!("{}/{}/", connection.endpoint, connection.bucket);
+    let bucket = remote(&S3Settings { endpoint, ..with_secret(&server) });
+    bucket.put("jobs/a.json", Bytes::from_static(b"1"), Condition::Absent).await.unwrap();
+    assert_eq!(server.keys(), ["jobs/a.json"]);
+    assert_eq!(bucket.list("jobs/").await.unwrap().len(), 1);
+    assert_eq!(bucket.location(), format!("bucket {} at {}", connection.bucket, connection.endpoint));
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod conformance;
 mod cost;
 mod faults;
 mod listing;
+mod responses;
 mod results;
 mod simulation;
 mod support;

@@ -102,9 +102,7 @@ impl From<LeaseError> for AttemptError {
 impl From<Error> for AttemptError {
     fn from(error: Error) -> Self {
         match &error {
-            Error::Denied { .. } | Error::NoBucket { .. } | Error::Settings(_) => {
-                Self::Misconfigured(error.into())
-            }
+            refused if refused.is_misconfiguration() => Self::Misconfigured(error.into()),
             Error::File { .. } => Self::MachineFault(error.into()),
             Error::FileChanged { .. } => Self::OnDisk(OnDisk::Damaged(error.to_string())),
             // The bucket's content does not change by itself.
