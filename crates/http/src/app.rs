@@ -15,6 +15,7 @@ use crate::background::job_view_cache::JobViewCache;
 use crate::background::uploads::Uploads;
 use crate::monitoring::counters::Metrics;
 use crate::server_options::ServerOptions;
+use crate::slots::Slots;
 
 /// Responses with a long list of detections that may be sent at the same time. Each can use about 50 MB.
 const MAX_LONG_LISTINGS: usize = 8;
@@ -34,6 +35,10 @@ pub(crate) struct App {
     pub(crate) import_failures: ImportFailures,
     /// Held while a submission is prepared, so that equal requests find each other's job.
     pub(crate) submission_lock: Mutex<()>,
+    /// One slot for each open connection.
+    pub(crate) connections: Slots,
+    /// One slot for each open event stream.
+    pub(crate) event_streams: Slots,
     /// Permits for responses with a long list of detections.
     pub(crate) long_listings: Arc<Semaphore>,
     /// Wakes the task that polls the manifests.
@@ -47,6 +52,8 @@ impl App {
         Ok(Self {
             job_cache: JobCache::new(client.clone())?,
             job_view_cache: JobViewCache::new(options.poll.followed_job, stop.clone()),
+            connections: Slots::new(options.limits.connections),
+            event_streams: Slots::new(options.limits.event_streams),
             client,
             options,
             stop,

@@ -8,6 +8,7 @@
 //!   there.
 //! * [`middleware`] runs before every handler: authorization, timeouts, CORS, request counts.
 //! * [`background`] runs next to the requests: uploads to the bucket, polling of the job manifests, imports.
+//! * [`connection`] and [`slots`] keep clients that send or read nothing from holding the server.
 //! * [`app`] is the state that handlers and background tasks share.
 //!
 //! Guarantees: every request is authorized first; the library is never used on a thread of the async runtime;
@@ -19,6 +20,7 @@ mod api_error;
 mod app;
 mod async_client;
 mod background;
+mod connection;
 mod detections;
 mod extract;
 mod jobs;
@@ -30,8 +32,9 @@ mod routes;
 mod server;
 mod server_options;
 mod shapes;
+mod slots;
 mod videos;
 
 pub use access::Access;
 pub use server::{Server, listen};
-pub use server_options::{PollIntervals, ServerOptions, parse_origin};
+pub use server_options::{ConnectionLimits, PollIntervals, ServerOptions, parse_origin};

@@ -20,7 +20,11 @@ const TOKEN: &str = "token";
     info(
         title = "Courtside",
         description = "Tracks every player through an hour-long game with SAM3 and imports the tracks into the \
-                       library.\n\nErrors are `{\"detail\": …}`."
+                       library.\n\nErrors are `{\"detail\": …}`.\n\nThe server closes a connection whose client \
+                       does not send the complete head of the next request within 30 seconds, sends nothing for 60 \
+                       seconds while a body is expected (408), or accepts nothing for 60 seconds while a response is \
+                       sent. Transfers that are slow but move are not limited. Of more than 512 connections, the one \
+                       idle longest is closed; of more than 256 event streams, the oldest ends."
     ),
     tags(
         (name = "videos", description = "Videos in the library"),

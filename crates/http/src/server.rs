@@ -1,5 +1,6 @@
 //! The server: listens, serves connections, and shuts down without losing work.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,22 +14,21 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
 use crate::app::{App, AppState};
+use crate::connection::Connection;
 use crate::server_options::ServerOptions;
+use crate::slots::Slots;
 use crate::videos::upload_file;
 use crate::{background, routes};
 
 /// How long open requests may take to finish at shutdown.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a client may take to send the head of a request.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Connections served at the same time; further ones wait in the listener's queue.
-const MAX_CONNECTIONS: usize = 512;
 /// Delay before the next `accept` after one failed, as it does without free file descriptors.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+/// The errors `ENFILE` and `EMFILE`: the system or the process has no free file descriptor.
+const NO_FILE_DESCRIPTOR: [i32; 2] = [23, 24];
 
 /// The HTTP server of one client.
 #[derive(Clone)]
@@ -62,16 +62,21 @@ impl Server {
 
     /// Serves until a stop is requested, then lets open requests finish for at most 10 s.
     pub async fn serve(&self, listener: TcpListener) {
+        let limits = self.app.options.limits;
         let service = TowerToHyperService::new(self.router());
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-        let (graceful, permits) = (GracefulShutdown::new(), Arc::new(Semaphore::new(MAX_CONNECTIONS)));
-        while let Some((stream, permit)) = self.accept(&listener, &permits).await {
+        http.timer(TokioTimer::new()).header_read_timeout(limits.head_timeout);
+        let graceful = GracefulShutdown::new();
+        while let Some(stream) = self.accept(&listener).await {
+            let slot = Arc::new(self.app.connections.take());
+            let stream = Connection::new(stream, slot.clone(), limits.write_timeout);
             let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service.clone()));
             tokio::spawn(async move {
-                let _permit = permit;
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "a connection ended early");
+                tokio::select! {
+                    ended = connection => if let Err(error) = ended {
+                        tracing::debug!(%error, "a connection ended early");
+                    },
+                    () = slot.revoked() => tracing::debug!("closed an idle connection to make room for another"),
                 }
             });
         }
@@ -81,35 +86,29 @@ impl Server {
         }
     }
 
-    /// The next connection and its permit; `None` when a stop is requested.
-    async fn accept(
-        &self,
-        listener: &TcpListener,
-        permits: &Arc<Semaphore>,
-    ) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-        let accepted = async {
-            let permit = permits.clone().acquire_owned().await.ok()?;
-            let (stream, _) = retry_accept(async || listener.accept().await).await;
-            Some((stream, permit))
-        };
-        let (stream, permit) = tokio::select! {
-            accepted = accepted => accepted?,
-            () = self.app.stop.wait() => return None,
-        };
-        // Events are small and must not wait for more data.
-        let _ = stream.set_nodelay(true);
-        Some((stream, permit))
+    /// The next connection; `None` when a stop is requested.
+    async fn accept(&self, listener: &TcpListener) -> Option<TcpStream> {
+        tokio::select! {
+            (stream, _) = retry_accept(&self.app.connections, || listener.accept()) => Some(stream),
+            () = self.app.stop.wait() => None,
+        }
     }
 }
 
-/// Calls `accept` until it succeeds. Failures are transient: a connection was reset before it was accepted,
-/// or the process has no free file descriptor.
-async fn retry_accept<T>(mut accept: impl AsyncFnMut() -> std::io::Result<T>) -> T {
+/// Calls `accept` until it succeeds. Failures are transient: a connection was reset before it was accepted, or there is
+/// no free file descriptor, and then the connection that has been idle longest is closed.
+async fn retry_accept<T, F>(connections: &Slots, mut accept: impl FnMut() -> F) -> T
+where
+    F: Future<Output = io::Result<T>>,
+{
     loop {
         match accept().await {
             Ok(accepted) => return accepted,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
+                if error.raw_os_error().is_some_and(|code| NO_FILE_DESCRIPTOR.contains(&code)) {
+                    connections.revoke_one();
+                }
                 tokio::time::sleep(ACCEPT_BACKOFF).await;
             }
         }
@@ -121,8 +120,8 @@ async fn retry_accept<T>(mut accept: impl AsyncFnMut() -> std::io::Result<T>) ->
 /// # Errors
 /// With the address in the message, for example when another program uses it.
 pub async fn listen(address: SocketAddr) -> Outcome<(TcpListener, SocketAddr)> {
-    let failed = |e: std::io::Error| {
-        let hint = if e.kind() == std::io::ErrorKind::AddrInUse {
+    let failed = |e: io::Error| {
+        let hint = if e.kind() == io::ErrorKind::AddrInUse {
             "choose another --port"
         } else {
             "choose another --host or --port"
@@ -136,12 +135,21 @@ pub async fn listen(address: SocketAddr) -> Outcome<(TcpListener, SocketAddr)> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
+
     use super::*;
 
     #[tokio::test]
     async fn keeps_accepting_after_a_failed_accept() {
-        let mut results = vec![Ok("connection"), Err(std::io::Error::other("too many open files"))];
-        let accepted = retry_accept(async || results.pop().unwrap()).await;
-        assert_eq!(accepted, "connection");
+        let connections = Slots::new(2);
+        let _open = [connections.take(), connections.take()];
+        let mut results = vec![Ok("connection"), Err(io::Error::other("reset before it was accepted"))];
+        assert_eq!(retry_accept(&connections, || ready(results.pop().unwrap())).await, "connection");
+        assert_eq!(connections.n_taken(), 2);
+        for code in NO_FILE_DESCRIPTOR {
+            let mut results = vec![Ok("connection"), Err(io::Error::from_raw_os_error(code))];
+            assert_eq!(retry_accept(&connections, || ready(results.pop().unwrap())).await, "connection");
+        }
+        assert_eq!(connections.n_taken(), 0);
     }
 }

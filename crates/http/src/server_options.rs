@@ -20,6 +20,36 @@ pub struct ServerOptions {
     pub max_upload_bytes: u64,
     /// How often to poll the buckets.
     pub poll: PollIntervals,
+    /// How many connections there may be, and how long their clients may do nothing.
+    pub limits: ConnectionLimits,
+}
+
+/// How many connections there may be, and how long their clients may do nothing. The OpenAPI document tells clients the
+/// default values.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionLimits {
+    /// Connections at the same time. A further one closes the one on which no byte has moved for longest.
+    pub connections: usize,
+    /// Event streams at the same time, fewer than connections. A further one ends the one that was opened first.
+    pub event_streams: usize,
+    /// Time for the complete head of a request, from the moment the connection is open and idle.
+    pub head_timeout: Duration,
+    /// How long a client may send nothing while a body is read. A slow upload may take any time in total.
+    pub body_timeout: Duration,
+    /// How long a client may accept nothing while a response is written. A slow download may take any time in total.
+    pub write_timeout: Duration,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self {
+            connections: 512,
+            event_streams: 256,
+            head_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(60),
+        }
+    }
 }
 
 /// How often the server polls the buckets.

@@ -9,7 +9,7 @@ use super::Context;
 use client::failure::{Failure, Kind, Outcome};
 use client::stop::Stop;
 use client::terminal::notify;
-use courtside_http::{Access, PollIntervals, Server, ServerOptions, listen, parse_origin};
+use courtside_http::{Access, ConnectionLimits, PollIntervals, Server, ServerOptions, listen, parse_origin};
 
 /// How long the program waits at exit for threads that are still busy. Each is in one database transaction, or in
 /// work that is repeated at the next start.
@@ -56,6 +56,7 @@ impl Args {
             cors_origins: self.cors_origin.iter().map(|text| parse_origin(text)).collect::<Outcome<_>>()?,
             max_upload_bytes: self.max_upload * GIB,
             poll: PollIntervals { jobs: client.settings.poll, ..PollIntervals::default() },
+            limits: ConnectionLimits::default(),
         };
         let stop = Stop::on_signal("finishing the requests in progress, for at most 10 seconds")?;
         let served = runtime.block_on(async {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::fields::{Fields, FromFields};
 use crate::api_error::{ApiError, ApiResult, FieldError};
+use crate::middleware::body_timeout::BodyStalled;
 
 /// Size limit for every body that is not an uploaded video.
 pub(crate) const MAX_BODY_BYTES: usize = 64 << 10;
@@ -59,7 +60,8 @@ async fn read_body<S: Send + Sync>(mut request: Request, state: &S) -> ApiResult
             StatusCode::PAYLOAD_TOO_LARGE,
             format!("The body is larger than {MAX_BODY_BYTES} bytes"),
         ),
-        _ => ApiError::new(StatusCode::BAD_REQUEST, "The body could not be read"),
+        _ => BodyStalled::response_to(&rejection)
+            .unwrap_or_else(|| ApiError::new(StatusCode::BAD_REQUEST, "The body could not be read")),
     })
 }
 

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures::Stream;
+use futures::{Stream, StreamExt};
 use tokio::sync::watch;
 
 use super::load::load;
@@ -16,6 +16,7 @@ use crate::app::AppState;
 use crate::background::job_view_cache::JobView;
 use crate::extract::path::JobIdPath;
 use crate::shapes::job::EventBody;
+use crate::slots::Slot;
 
 /// Interval of comments that keep proxies from closing an idle connection.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
@@ -27,6 +28,8 @@ const LAST_EVENT_ID: &str = "end";
 /// Sends the job immediately, then whenever it changes. The data of an event is the job, as returned by
 /// `GET /api/jobs/{job_id}`. The stream ends after an event with the status `completed`, `failed` or `cancelled`;
 /// reconnecting after that with `Last-Event-ID` returns 204.
+///
+/// The number of open streams is limited: one more ends the stream that was opened first, whose client may reconnect.
 #[utoipa::path(
     get, path = "/api/jobs/{job_id}/events", operation_id = "follow_job", tag = "jobs", params(JobIdPath),
     responses(
@@ -55,21 +58,24 @@ pub(crate) async fn follow(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE_INTERVAL).text("keep-alive");
-    Ok(Sse::new(events(views)).keep_alive(keep_alive).into_response())
+    let slot = app.event_streams.take();
+    Ok(Sse::new(events(views, slot)).keep_alive(keep_alive).into_response())
 }
 
-/// The current view, then each new one, until the last view is sent or the server stops.
-fn events(views: watch::Receiver<JobView>) -> impl Stream<Item = Result<Event, Infallible>> {
-    let state = Some((views, true));
+/// The current view, then each new one, until the last view is sent, the server stops, or the slot is revoked.
+fn events(views: watch::Receiver<JobView>, slot: Slot) -> impl Stream<Item = Result<Event, Infallible>> {
+    let revoked = slot.revoked();
+    let state = Some((views, slot, true));
     futures::stream::unfold(state, async |state| {
-        let (mut views, is_first) = state?;
+        let (mut views, slot, is_first) = state?;
         if !is_first {
             views.changed().await.ok()?;
         }
         let view = views.borrow_and_update().clone();
-        let next = (!view.is_last()).then_some((views, false));
+        let next = (!view.is_last()).then_some((views, slot, false));
         Some((Ok(event(view)), next))
     })
+    .take_until(revoked)
 }
 
 fn event(view: JobView) -> Event {

@@ -1,6 +1,7 @@
 //! What runs before and after every handler. [`wrap`] lists the layers in order.
 
 pub(crate) mod authorize;
+pub(crate) mod body_timeout;
 mod content_sniffing;
 mod cors;
 mod count_requests;
@@ -18,6 +19,7 @@ pub(crate) fn wrap(routes: Router<AppState>, app: &AppState) -> Router<AppState>
     // The last layer runs first.
     let authorized = routes
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(from_fn_with_state(app.clone(), body_timeout::body_timeout))
         .layer(from_fn(request_timeout::request_timeout))
         .layer(from_fn_with_state(app.clone(), authorize::authorize));
     let origins = &app.options.cors_origins;

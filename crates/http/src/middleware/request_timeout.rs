@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use crate::api_error::ApiError;
 use crate::extract::body::media_type;
 
-/// How long a response may take to begin. Uploads have their own idle timeout.
+/// How long a response may take to begin. Uploads have only the limit of `body_timeout`.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Answers 503 when a response takes too long to begin.

@@ -20,6 +20,13 @@ pub(crate) struct Metrics {
     import_failures: AtomicU64,
 }
 
+/// What clients have open.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OpenCounts {
+    pub(crate) connections: usize,
+    pub(crate) event_streams: usize,
+}
+
 #[derive(Debug, Default, Clone)]
 struct Histogram {
     /// Requests between the previous bound and this one; not cumulative.
@@ -54,8 +61,8 @@ impl Metrics {
         }
     }
 
-    /// All metrics as text. `jobs` is the number of jobs by status.
-    pub(crate) fn to_text(&self, jobs: &BTreeMap<&str, usize>) -> String {
+    /// All metrics as text. `jobs` is the number of jobs by status, `open` what clients have open.
+    pub(crate) fn to_text(&self, jobs: &BTreeMap<&str, usize>, open: &OpenCounts) -> String {
         let mut text = MetricsText::default();
         text.head("courtside_build_info", "gauge", "Version of Courtside.");
         text.line("courtside_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
@@ -68,6 +75,13 @@ impl Metrics {
         text.head(name, "histogram", "Time until the response began, by route.");
         for ((method, route), histogram) in &*self.durations.lock().unwrap_or_else(PoisonError::into_inner) {
             text.histogram(name, &[("method", method), ("route", route)], histogram);
+        }
+        for (name, n, help) in [
+            ("courtside_http_connections", open.connections, "Open connections."),
+            ("courtside_http_event_streams", open.event_streams, "Open event streams."),
+        ] {
+            text.head(name, "gauge", help);
+            text.line(name, &[], n);
         }
         text.head("courtside_jobs", "gauge", "Jobs by status.");
         for (status, n) in jobs {

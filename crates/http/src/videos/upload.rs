@@ -1,8 +1,6 @@
 //! Receives an uploaded video. It is streamed to a temporary file in the video folder, which gets its final
 //! name once it is complete and durable. An upload that ends early leaves nothing behind.
 
-use std::time::Duration;
-
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::StatusCode;
@@ -15,10 +13,9 @@ use tokio::sync::mpsc;
 use super::upload_file;
 use crate::api_error::{ApiError, ApiResult, FieldError};
 use crate::app::{App, AppState};
+use crate::middleware::body_timeout::BodyStalled;
 use crate::shapes::video::VideoBody;
 
-/// How long a client may send nothing before the upload is aborted.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Size limit of the form without the video.
 const MAX_FORM_OVERHEAD_BYTES: u64 = 64 << 10;
 /// Received chunks that may wait to be written.
@@ -88,20 +85,17 @@ async fn save(app: &App, field: &mut Field<'_>, limit: u64) -> ApiResult<NewFile
     Ok(file)
 }
 
-/// The next field or chunk of a form, unless the client stops sending.
+/// The next field or chunk of a form.
 async fn next_part<T>(limit: u64, next: impl Future<Output = Result<T, MultipartError>>) -> ApiResult<T> {
-    match tokio::time::timeout(IDLE_TIMEOUT, next).await {
-        Ok(Ok(part)) => Ok(part),
-        Ok(Err(error)) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(too_large(limit)),
-        Ok(Err(error)) => {
-            tracing::info!(%error, "an upload ended early");
-            Err(ApiError::new(StatusCode::BAD_REQUEST, "The form ended early, or is malformed"))
+    next.await.map_err(|error| {
+        if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            return too_large(limit);
         }
-        Err(_) => {
-            let detail = format!("No data received for {} s", IDLE_TIMEOUT.as_secs());
-            Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, detail))
-        }
-    }
+        tracing::info!(%error, "an upload ended early");
+        BodyStalled::response_to(&error).unwrap_or_else(|| {
+            ApiError::new(StatusCode::BAD_REQUEST, "The form ended early, or is malformed")
+        })
+    })
 }
 
 fn too_large(limit: u64) -> ApiError {

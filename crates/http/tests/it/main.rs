@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking, like the tests themselves")]
 
 mod authorization;
+mod connections;
 mod detections;
 mod events;
 mod fake_worker;

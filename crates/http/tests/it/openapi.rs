@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use courtside_http::ConnectionLimits;
 use serde_json::{Value, json};
 
 use super::test_server::TestServer;
@@ -63,6 +64,22 @@ async fn all_references_resolve() {
         }
     });
     assert!(n_references > 20, "{n_references}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limits_of_connections_are_documented() {
+    let document = document().await;
+    let description = document["info"]["description"].as_str().unwrap();
+    let limits = ConnectionLimits::default();
+    for text in [
+        format!("within {} seconds", limits.head_timeout.as_secs()),
+        format!("sends nothing for {} seconds", limits.body_timeout.as_secs()),
+        format!("accepts nothing for {} seconds", limits.write_timeout.as_secs()),
+        format!("more than {} connections", limits.connections),
+        format!("more than {} event streams", limits.event_streams),
+    ] {
+        assert!(description.contains(&text), "{text:?} is not in {description}");
+    }
 }
 
 fn visit_all(value: &Value, visit: &mut impl FnMut(&Value)) {

@@ -11,7 +11,7 @@ use axum::response::Response;
 use client::Client;
 use client::settings::Settings;
 use client::stop::Stop;
-use courtside_http::{Access, PollIntervals, Server, ServerOptions};
+use courtside_http::{Access, ConnectionLimits, PollIntervals, Server, ServerOptions};
 use s3_fixture::FakeR2;
 use serde_json::Value;
 use store::Library;
@@ -67,6 +67,7 @@ pub(super) fn default_options() -> ServerOptions {
             followed_job: interval,
             job_list_max_age: Duration::ZERO,
         },
+        limits: ConnectionLimits::default(),
     }
 }
 
