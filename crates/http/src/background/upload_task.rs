@@ -1,6 +1,7 @@
 //! Uploads submitted videos. An upload outlives the request that started it; after a restart, the job's row
 //! in the library makes the server resume it.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ async fn upload_with_retries(app: &App, prepared: &Prepared, upload: &RunningUpl
     let mut delay = FIRST_RETRY_DELAY;
     let mut uploaded = None;
     while let Err(failure) = upload_and_enqueue(app, prepared, upload, &mut uploaded).await {
-        if !failure.is_transient() {
+        if !is_worth_retrying(&failure) {
             record_failure(app, id, &failure).await;
             return;
         }
@@ -47,6 +48,18 @@ async fn upload_with_retries(app: &App, prepared: &Prepared, upload: &RunningUpl
             () = app.stop.wait() => return,
         }
     }
+}
+
+/// Whether the upload may succeed later without the user. It cannot while the video is missing or unreadable: the user
+/// retries the job once the file is back.
+fn is_worth_retrying(failure: &Failure) -> bool {
+    let is_unreadable = |error: &io::Error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied
+        )
+    };
+    failure.is_transient() && !failure.cause().is_some_and(is_unreadable)
 }
 
 /// Uploads the video and puts the job in the queue. Returns without an error if it is cancelled or the server

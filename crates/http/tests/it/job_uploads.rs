@@ -120,6 +120,24 @@ async fn a_failed_upload_fails_the_job_and_can_be_retried() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_video_that_vanishes_during_its_upload_fails_the_job_and_can_be_retried() {
+    let (_bucket, server, gate, id) = with_held_upload().await;
+    let job = server.detect(id).await;
+    gate.arrived(1).await;
+    let (video, elsewhere) = (server.video_folder().join("game.mkv"), server.folder.path().join("game.mkv"));
+    std::fs::rename(&video, &elsewhere).unwrap();
+    gate.open();
+    let failed = server.job_when(&job, |job| job["status"] == "failed").await;
+    let error = failed["error"].as_str().unwrap();
+    assert!(error.contains(video.to_str().unwrap()) && error.contains("No such file"), "{error}");
+    let refused = server.post(&format!("/api/jobs/{job}/retry"), &Value::Null).await.detail(409);
+    assert!(refused.contains("does not exist"), "{refused}");
+    std::fs::rename(&elsewhere, &video).unwrap();
+    server.post(&format!("/api/jobs/{job}/retry"), &Value::Null).await.expect(202);
+    server.job_when_queued(&job).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn unfinished_uploads_resume_when_the_server_restarts() {
     let (_bucket, server, gate, id) = with_held_upload().await;
     let job = server.detect(id).await;
