@@ -58,7 +58,7 @@ pub(crate) struct Cli {
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 failed (you can fix it), 2 invalid command line, 3 invalid \
                           configuration or model, 4 remote service unavailable, 5 tracking failed, 70 internal error \
-                          (please report), 130 interrupted";
+                          (please report), 130 interrupted (serve: 0)";
 
 /// Declares the commands, in the order in which `courtside --help` lists them.
 macro_rules! commands {

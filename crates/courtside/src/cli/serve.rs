@@ -24,8 +24,8 @@ const GIB: u64 = 1 << 30;
 /// Listening on an address other than loopback requires a token: set COURTSIDE_TOKEN. Clients send it in the header
 /// `Authorization: Bearer TOKEN`.
 ///
-/// On Ctrl-C or SIGTERM, the server finishes the requests in progress, for at most 10 seconds, and exits. Uploads to
-/// the bucket resume at the next start.
+/// On Ctrl-C or SIGTERM, the server finishes the requests in progress, for at most 10 seconds, and exits with code 0.
+/// Uploads to the bucket resume at the next start.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Address or host name to listen on

@@ -159,8 +159,18 @@ impl Running {
         drop(self.child().stderr.take());
     }
 
+    /// The exit code of a process that has ended, which is `None` after a signal. `None` if it still runs.
+    pub(crate) fn ended(&mut self) -> Option<Option<i32>> {
+        self.child().try_wait().unwrap().map(|status| status.code())
+    }
+
     /// Kills the process with SIGKILL.
     pub(crate) fn kill(mut self) {
+        self.end();
+    }
+
+    /// Kills the process with SIGKILL, if it still runs.
+    pub(crate) fn end(&mut self) {
         self.child().kill().unwrap();
         self.child().wait().unwrap();
     }

@@ -40,10 +40,10 @@ impl RunningServer {
         self.send(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))
     }
 
-    /// Sends SIGTERM and waits for the end of the process.
-    fn terminate(mut self) -> RunOutput {
+    /// Sends a signal, such as `TERM`, and waits for the end of the process.
+    fn stop(mut self, signal: &str) -> RunOutput {
         let child = self.child.take().unwrap();
-        let kill = format!("kill -s TERM {}", child.id());
+        let kill = format!("kill -s {signal} {}", child.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
         RunOutput::new(child.wait_with_output().unwrap())
     }
@@ -72,8 +72,15 @@ fn announces_its_address_serves_and_stops_on_sigterm() {
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     // An idle connection does not delay the shutdown.
     let idle = TcpStream::connect(&server.address).unwrap();
-    server.terminate().expect(0, &["serving http://127.0.0.1:", "/docs"]);
+    server.stop("TERM").expect(0, &["serving http://127.0.0.1:", "/docs"]);
     drop(idle);
+}
+
+#[test]
+fn ctrl_c_ends_the_server_with_exit_code_0() {
+    let sandbox = Sandbox::new();
+    let server = RunningServer::start(sandbox.command(&["--json", "serve", "--port", "0"]));
+    server.stop("INT").expect(0, &["finishing the requests in progress"]);
 }
 
 #[test]
@@ -94,7 +101,7 @@ fn the_token_is_required_and_never_logged() {
     assert!(request("").starts_with("HTTP/1.1 401 "));
     assert!(request("Authorization: Bearer open\r\n").starts_with("HTTP/1.1 401 "));
     assert!(request("Authorization: Bearer open-sesame\r\n").starts_with("HTTP/1.1 200 "));
-    let output = server.terminate().expect(0, &[]);
+    let output = server.stop("TERM").expect(0, &[]);
     assert!(!output.stderr.contains("open-sesame"), "{}", output.stderr);
 }
 

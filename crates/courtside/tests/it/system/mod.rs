@@ -2,6 +2,7 @@
 //! between, the imported detections are the same.
 
 mod bad_jobs;
+mod chaos;
 mod damaged;
 mod disk;
 mod end_to_end;
@@ -54,8 +55,12 @@ impl Machine {
 
     /// Runs the program on a disk that appears full: no file may grow beyond `n_bytes`.
     pub(crate) fn run_on_full_disk(&self, n_bytes: u64, args: &[&str]) -> RunOutput {
+        RunOutput::new(self.command_on_full_disk(n_bytes, args).output().unwrap())
+    }
+
+    fn command_on_full_disk(&self, n_bytes: u64, args: &[&str]) -> Command {
         let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", n_bytes / 512);
-        RunOutput::new(self.connected(self.sandbox.shell(&script, args)).output().unwrap())
+        self.connected(self.sandbox.shell(&script, args))
     }
 
     fn connected(&self, mut command: Command) -> Command {
@@ -86,12 +91,21 @@ impl Machine {
         job
     }
 
-    /// The command line of a worker with the wide fixture as its model.
+    /// A worker with the wide fixture as its model.
     pub(crate) fn worker(&self, more: &[&str]) -> Command {
+        self.as_worker(more, |args| self.command(args))
+    }
+
+    /// The same on a disk that appears full: no file may grow beyond `n_bytes`.
+    pub(crate) fn worker_on_full_disk(&self, n_bytes: u64, more: &[&str]) -> Command {
+        self.as_worker(more, |args| self.command_on_full_disk(n_bytes, args))
+    }
+
+    fn as_worker(&self, more: &[&str], command: impl FnOnce(&[&str]) -> Command) -> Command {
         let model = wide().model();
         let target = if self.server.is_some() { "--cloud" } else { "--local" };
         let args = ["--json", "worker", target, "--allow-cpu", "--model", &model, "--speed-up", SPEED_UP];
-        let mut command = self.command(&[&args[..], more].concat());
+        let mut command = command(&[&args[..], more].concat());
         // With SOURCE_DATE_EPOCH, a worker would not read the time of the video file.
         command.env_remove("SOURCE_DATE_EPOCH").env("CLOUD_WORKER_POLL_INTERVAL", "5");
         command
