@@ -1,4 +1,4 @@
-//! Times opening, decoding and seeking beside `ffmpeg -f null` on the same file:
+//! Times opening, decoding and seeking next to `ffmpeg -f null` on the same file:
 //! `cargo run --release -p video --example bench_decode -- FILE [ROUNDS]`
 
 #![expect(clippy::print_stdout, reason = "the program prints its measurements")]

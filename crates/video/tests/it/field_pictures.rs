@@ -1,5 +1,5 @@
 //! A minimal H.264 encoder (ITU-T H.264) whose pictures are single fields, as AVCHD camcorders and
-//! broadcasters store them. No encoder at hand makes field pictures. Every macroblock is I_PCM.
+//! broadcasters store them. No available encoder makes field pictures. Every macroblock is I_PCM.
 
 use crate::barcode;
 
