@@ -37,7 +37,7 @@ pub(crate) struct DetectionsQuery {
     limit: Option<i64>,
     /// Only detections of this job. Without it, detections of all jobs are listed together; tracks of different
     /// jobs are different tracks, even if their ids are equal.
-    #[param(max_length = 128)]
+    #[param(max_length = 128, pattern = r"\S")]
     job_id: Option<String>,
 }
 
