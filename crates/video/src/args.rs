@@ -3,6 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::header::Header;
+use crate::limits::Limits;
+use crate::tools::Tools;
+
 /// Supported codecs, as ffprobe names them.
 pub(crate) const CODECS: [&str; 13] = [
     "h264",
@@ -54,11 +58,31 @@ pub(crate) fn whitelist(command: &mut Command, max_pixels: u64) -> &mut Command 
 }
 
 /// Allows only video decoders. Do not use it with ffprobe, which would then reject files with sound.
-pub(crate) fn video_decoders(command: &mut Command) -> &mut Command {
+fn video_decoders(command: &mut Command) -> &mut Command {
     command.args(["-codec_whitelist", DECODERS])
 }
 
 /// The filters that print a line for each frame of the decoder to a file descriptor of the child.
 pub(crate) fn announce_frames(descriptor: &str) -> String {
     format!("metadata=mode=add:key=f:value=1,metadata=mode=print:key=f:file='pipe\\:{descriptor}':direct=1")
+}
+
+/// ffmpeg, set up to decode as much as it can. Options of the input follow.
+pub(crate) fn decoder(tools: &Tools, threads: usize) -> Command {
+    let mut command = Tools::command(tools.ffmpeg());
+    quiet(command.arg("-nostdin"));
+    command.args(["-threads", &threads.to_string(), "-max_error_rate", "1", "-copyts"]);
+    command
+}
+
+/// Adds the file, and selects its video stream.
+pub(crate) fn decoder_input(command: &mut Command, header: &Header, limits: &Limits, path: &Path) {
+    video_decoders(command);
+    input(command, limits.max_pixels, path);
+    command.args(["-map", &format!("0:{}", header.stream), "-an", "-sn", "-dn"]);
+}
+
+/// Each frame once with its own timestamp; none is duplicated or dropped to fit a frame rate.
+pub(crate) fn frames(command: &mut Command) -> &mut Command {
+    command.args(["-fps_mode", "passthrough", "-enc_time_base", "1:1000000"])
 }

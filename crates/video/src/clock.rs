@@ -61,24 +61,20 @@ impl Clock {
         let mut offset_us = None;
         for pts in pts {
             let own_us = pts.map(|pts| self.us(pts).saturating_sub(self.start_us));
-            let next_us = times.last().map_or(0, |last: &i64| last.saturating_add(period_us));
+            let last_us: Option<i64> = times.last().copied();
             let expected_us =
                 own_us.zip(offset_us).map(|(own, offset): (i64, i64)| own.saturating_add(offset));
-            let time_us = match (times.last(), expected_us) {
-                (Some(&last), Some(expected)) => {
-                    let step_us = expected.saturating_sub(last);
-                    if (-MAX_STEP_BACK_US..=MAX_GAP_US).contains(&step_us) {
-                        expected.max(last.saturating_add(MIN_STEP_US))
-                    } else {
-                        offset_us = own_us.map(|own| next_us.saturating_sub(own));
-                        next_us
-                    }
-                }
-                (None, _) => own_us.unwrap_or(0),
-                (Some(_), None) => next_us,
+            let continues = |&(expected, last): &(i64, i64)| {
+                (-MAX_STEP_BACK_US..=MAX_GAP_US).contains(&expected.saturating_sub(last))
             };
-            if offset_us.is_none() {
-                offset_us = own_us.map(|own| time_us.saturating_sub(own));
+            let continued_us = expected_us.zip(last_us).filter(continues);
+            let time_us = match (continued_us, last_us) {
+                (Some((expected, last)), _) => expected.max(last.saturating_add(MIN_STEP_US)),
+                (None, Some(last)) => last.saturating_add(period_us),
+                (None, None) => own_us.unwrap_or(0),
+            };
+            if continued_us.is_none() {
+                offset_us = own_us.map(|own| time_us.saturating_sub(own)).or(offset_us);
             }
             times.push(time_us);
         }

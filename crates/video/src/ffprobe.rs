@@ -7,7 +7,7 @@ use crate::args::{self, SUPPORTED};
 use crate::container::{self, Refused};
 use crate::error::VideoError;
 use crate::limits::Limits;
-use crate::process::{self, FinishedChild, RunError};
+use crate::process::{self, FinishedChild};
 use crate::tools::Tools;
 
 /// Maximum size of output that is held in memory, in bytes.
@@ -41,11 +41,8 @@ pub(crate) fn ffprobe_streaming(
     // ffprobe applies the pixel limit to every stream that it probes.
     args::whitelist(&mut command, limits.max_pixels).args(options).arg("-i").arg(path);
     let sandbox = tools.sandbox(Some(path), limits, 8);
-    let finished =
-        process::run(command, &sandbox, limits.stall_timeout, on_chunk).map_err(|error| match error {
-            RunError::Io(source) => VideoError::io(path, "cannot run ffprobe on", source),
-            RunError::Stalled => VideoError::stalled(path, "was being read", limits.stall_timeout),
-        })?;
+    let finished = process::run(command, &sandbox, limits.stall_timeout, on_chunk)
+        .map_err(|error| error.on_video(path, limits, "cannot run ffprobe on", "was being read"))?;
     match finished.status {
         Some(status) if !status.success() => {
             Err(refusal(path, limits, &finished.log.summary("ffprobe failed")))
@@ -66,9 +63,7 @@ fn refusal(path: &Path, limits: &Limits, message: &str) -> VideoError {
                 path,
                 "it is a playlist, which refers to other files; use the video file itself",
             ),
-            Refused::Unknown => {
-                VideoError::not_video(path, format!("it is none of {SUPPORTED}; use one of these"))
-            }
+            Refused::Unknown => VideoError::not_video(path, format!("its format is not one of {SUPPORTED}")),
         };
     }
     if message.contains("max_pixels") || message.contains("Picture size") {

@@ -80,8 +80,10 @@ impl Index {
         if has_edits && header.declared_frames.is_some_and(|declared| declared != packets.n_packets) {
             packets.n_packets = Packets::count_without_edits(tools, path, header, limits)?;
         }
-        let mut index = Index::of_packets(&packets);
-        if let Some(doubt) = packets.doubt(header) {
+        let pts = packets.distinct_pts();
+        let doubt = packets.doubt(header, &pts);
+        let mut index = Index::of_packets(&packets, pts);
+        if let Some(doubt) = doubt {
             tracing::debug!(path = %path.display(), ?doubt, "decoding the file to number its frames");
             let n_packets = packets.n_packets;
             index.ask_decoder(doubt, &packets, &mut |length| {
@@ -113,17 +115,13 @@ impl Index {
 
     /// The frames of the packets. `None` if they leave a doubt.
     pub(crate) fn without_scan(packets: &Packets, header: &Header) -> Option<Index> {
-        packets
-            .doubt(header)
-            .is_none()
-            .then(|| Index::of_packets(packets))
-            .filter(|index| index.n_frames() > 0)
+        let pts = packets.distinct_pts();
+        let is_certain = packets.doubt(header, &pts).is_none() && !pts.is_empty();
+        is_certain.then(|| Index::of_packets(packets, pts))
     }
 
-    fn of_packets(packets: &Packets) -> Index {
-        let mut pts: Vec<i64> = packets.shown.iter().flatten().copied().collect();
-        pts.sort_unstable();
-        pts.dedup();
+    /// `pts`: the [`Packets::distinct_pts`].
+    fn of_packets(packets: &Packets, pts: Vec<i64>) -> Index {
         let mut keys = packets.keys.clone();
         keys.sort_unstable();
         Index {
@@ -214,5 +212,28 @@ impl Index {
         // The first keyframe is the start of the file, which needs no seek.
         let candidates = self.keys.get(1..at_or_before)?;
         candidates.iter().rev().filter(|&&key| check.confirms(key)).nth(back).map(|key| key.pts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::header::tests::header;
+
+    #[test]
+    fn the_first_keyframe_needs_no_seek() {
+        let key = |pts| KeyPacket { pts, position: None, size: 9 };
+        let index = Index { keys: [0, 2, 4].map(key).to_vec(), ..Index::default() };
+        // ffmpeg parses the packets of this codec, so the flags need no check.
+        let header = header(r#""codec_name":"vp9""#);
+        let before = |pts, back| {
+            index.keyframe_before(pts, back, &KeyframeCheck::new(&header, Path::new("/nonexistent")))
+        };
+        assert_eq!(before(3, 0), Some(2));
+        assert_eq!(before(4, 0), Some(4));
+        assert_eq!(before(4, 1), Some(2));
+        assert_eq!(before(4, 2), None);
+        assert_eq!(before(1, 0), None);
+        assert_eq!(before(4, usize::MAX), None);
     }
 }

@@ -46,6 +46,7 @@ mod header;
 mod index;
 mod keyframe;
 mod limits;
+mod lines;
 mod options;
 mod process;
 mod sandbox;

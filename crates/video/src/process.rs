@@ -3,12 +3,15 @@
 
 use std::io::Read;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::child_log::ChildLog;
+use crate::error::VideoError;
+use crate::limits::Limits;
 use crate::sandbox;
 use crate::sandbox::policy::Sandbox;
 
@@ -59,6 +62,23 @@ pub(crate) enum RunError {
     Io(std::io::Error),
     /// The child made no progress for the given time and was killed.
     Stalled,
+}
+
+impl RunError {
+    /// The error of a child that read a video: `start` failed, such as "cannot run ffprobe on", or it stalled
+    /// while the video `action`, such as "was being read".
+    pub(crate) fn on_video(
+        self,
+        path: &Path,
+        limits: &Limits,
+        start: &'static str,
+        action: &'static str,
+    ) -> VideoError {
+        match self {
+            RunError::Io(source) => VideoError::io(path, start, source),
+            RunError::Stalled => VideoError::stalled(path, action, limits.stall_timeout),
+        }
+    }
 }
 
 /// How a child ended. `status` is `None` if the reader of its output stopped it.

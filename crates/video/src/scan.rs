@@ -11,7 +11,8 @@ use crate::decode::side_channel::AnnouncedFrame;
 use crate::error::VideoError;
 use crate::header::Header;
 use crate::limits::Limits;
-use crate::process::{self, RunError};
+use crate::lines::Lines;
+use crate::process;
 use crate::tools::Tools;
 
 /// Maximum number of decoder threads.
@@ -48,31 +49,28 @@ impl Scan {
     ) -> Result<Scan, VideoError> {
         let threads = std::thread::available_parallelism().map_or(2, |n| n.get()).min(MAX_THREADS);
         let command = command(tools, path, header, limits, length, threads);
-        let mut lines = FrameLines { max_frames: limits.max_frames, ..FrameLines::default() };
+        let (mut lines, mut pts) = (Lines::default(), Vec::new());
         let sandbox = tools.sandbox(Some(path), limits, threads);
         let mut on_chunk = |chunk: &[u8]| {
-            let flow = lines.push(chunk);
-            on_progress(lines.pts.len() as u64);
-            flow
+            lines.push(chunk, &mut |line| pts.extend(AnnouncedFrame::parse(line).map(|frame| frame.pts)));
+            let n_frames = pts.len() as u64;
+            on_progress(n_frames);
+            if n_frames > limits.max_frames { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let finished = process::run(command, &sandbox, limits.stall_timeout, &mut on_chunk).map_err(
-            |error| match error {
-                RunError::Io(source) => VideoError::io(path, "cannot run ffmpeg on", source),
-                RunError::Stalled => VideoError::stalled(path, "was being decoded", limits.stall_timeout),
-            },
-        )?;
-        if lines.pts.len() as u64 > limits.max_frames {
+        let finished = process::run(command, &sandbox, limits.stall_timeout, &mut on_chunk)
+            .map_err(|error| error.on_video(path, limits, "cannot run ffmpeg on", "was being decoded"))?;
+        if pts.len() as u64 > limits.max_frames {
             let detail = format!("it has more than {} frames, the limit", limits.max_frames);
             return Err(VideoError::too_large(path, detail));
         }
-        if lines.pts.is_empty() {
+        if pts.is_empty() {
             let summary = finished.log.summary("ffmpeg exited without a message");
             return Err(VideoError::not_video(
                 path,
                 format!("none of its frames can be decoded; it is encrypted or damaged ({summary})"),
             ));
         }
-        Ok(Scan { pts: lines.pts })
+        Ok(Scan { pts })
     }
 }
 
@@ -84,45 +82,13 @@ fn command(
     length: ScanLength,
     threads: usize,
 ) -> Command {
-    let mut command = Tools::command(tools.ffmpeg());
-    args::quiet(command.arg("-nostdin"));
-    command.args(["-threads", &threads.to_string(), "-max_error_rate", "1", "-copyts"]);
+    let mut command = args::decoder(tools, threads);
     command.args(["-skip_loop_filter", "all", "-skip_idct", "all"]);
-    args::video_decoders(&mut command);
-    args::input(&mut command, limits.max_pixels, path);
-    command.args(["-map", &format!("0:{}", header.stream), "-an", "-sn", "-dn"]);
-    command.args(["-vf", &args::announce_frames("1"), "-fps_mode", "passthrough"]);
-    command.args(["-enc_time_base", "1:1000000"]);
+    args::decoder_input(&mut command, header, limits, path);
+    args::frames(command.args(["-vf", &args::announce_frames("1")]));
     if let ScanLength::Frames(n) = length {
         command.args(["-frames:v", &n.to_string()]);
     }
     command.args(["-f", "null", "-"]);
     command
-}
-
-/// Parses the lines of the `metadata` filter, which arrive in arbitrary chunks.
-#[derive(Default)]
-struct FrameLines {
-    pts: Vec<Option<i64>>,
-    rest: Vec<u8>,
-    max_frames: u64,
-}
-
-impl FrameLines {
-    fn push(&mut self, chunk: &[u8]) -> ControlFlow<()> {
-        for &byte in chunk {
-            if byte == b'\n' {
-                let line = String::from_utf8_lossy(&self.rest);
-                self.pts.extend(AnnouncedFrame::parse(&line).map(|frame| frame.pts));
-                self.rest.clear();
-            } else if self.rest.len() < 256 {
-                self.rest.push(byte);
-            }
-        }
-        if self.pts.len() as u64 > self.max_frames {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
-    }
 }

@@ -87,7 +87,7 @@ impl Video {
     ///
     /// # Errors
     ///
-    /// When there is none, for example because the file is encrypted, and when ffmpeg cannot be run or
+    /// When no frame can be decoded, for example because the file is encrypted, and when ffmpeg cannot be run or
     /// stalls.
     pub fn check_decodable(&self) -> Result<(), VideoError> {
         let VideoInner { tools, limits, path, header, index, .. } = &*self.inner;

@@ -211,12 +211,8 @@ fn map_sound(command: &mut Command, sound: &[SoundStream], from_start: bool) {
 /// ffmpeg's own limit), which is 6 hours at the usual 90,000.
 fn timescale(video: &Video, range: &Range<u64>) -> String {
     let inner = &video.inner;
-    let times_us = (range.start..range.end).map(|frame_idx| inner.clock.frame_us(&inner.index, frame_idx));
-    let mut last_us = None;
-    let mut longest_us = 0;
-    for time_us in times_us {
-        longest_us = longest_us.max(last_us.map_or(0, |last_us| time_us - last_us));
-        last_us = Some(time_us);
-    }
-    String::from(if longest_us > MAX_STEP_AT_90_KHZ_US { "1000" } else { "90000" })
+    let time_us = |frame_idx| inner.clock.frame_us(&inner.index, frame_idx);
+    let is_long = |frame_idx| time_us(frame_idx + 1) - time_us(frame_idx) > MAX_STEP_AT_90_KHZ_US;
+    let is_any_long = (range.start..range.end.saturating_sub(1)).any(is_long);
+    String::from(if is_any_long { "1000" } else { "90000" })
 }

@@ -5,24 +5,18 @@ use std::process::Command;
 use crate::args;
 use crate::decode::plan::{DecodePlan, PixelLayout};
 use crate::decode::side_channel::Selection;
-use crate::tools::Tools;
 
 /// The command of one pass. `seek_us` is where to seek to, in microseconds since the file's start;
 /// `None` reads from the start.
 pub(crate) fn decode_command(plan: &DecodePlan, seek_us: Option<i64>, selection: Selection) -> Command {
     let inner = &plan.video.inner;
-    let mut command = Tools::command(inner.tools.ffmpeg());
-    args::quiet(command.arg("-nostdin"));
-    command.args(["-threads", &plan.threads.to_string(), "-max_error_rate", "1", "-copyts"]);
+    let mut command = args::decoder(&inner.tools, plan.threads);
     if let Some(seek_us) = seek_us {
         command.args(["-noaccurate_seek", "-ss", &format!("{seek_us}us")]);
     }
-    args::video_decoders(&mut command);
-    args::input(&mut command, inner.limits.max_pixels, &inner.path);
-    let stream = format!("0:{}", inner.header.stream);
-    command.args(["-map", &stream, "-an", "-sn", "-dn", "-vf", &filters(plan, selection)]);
-    // Each frame once with its own timestamp; none is duplicated or dropped to fit a frame rate.
-    command.args(["-fps_mode", "passthrough", "-enc_time_base", "1:1000000", "-f", "rawvideo", "pipe:1"]);
+    args::decoder_input(&mut command, &inner.header, &inner.limits, &inner.path);
+    args::frames(command.args(["-vf", &filters(plan, selection)]));
+    command.args(["-f", "rawvideo", "pipe:1"]);
     command
 }
 

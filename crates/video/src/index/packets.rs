@@ -9,6 +9,7 @@ use crate::ffprobe::ffprobe_streaming;
 use crate::header::Header;
 use crate::keyframe::KeyPacket;
 use crate::limits::Limits;
+use crate::lines::Lines;
 use crate::tools::Tools;
 
 /// Timestamp and end offset in the file of each packet.
@@ -56,12 +57,17 @@ impl Packets {
         let stream = header.stream.to_string();
         let entries = "packet=pts,dts,size,pos,flags";
         let options = ["-select_streams", &stream, "-show_entries", entries, "-of", "csv=p=0"];
-        let finished = ffprobe_streaming(tools, path, limits, &options, &mut |chunk| parser.push(chunk))?;
-        if parser.packets.n_packets > limits.max_frames {
+        let mut lines = Lines::default();
+        let finished = ffprobe_streaming(tools, path, limits, &options, &mut |chunk| {
+            lines.push(chunk, &mut |line| parser.parse_line(line));
+            if parser.is_over_limit() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        lines.finish(&mut |line| parser.parse_line(line));
+        if parser.is_over_limit() {
             let detail = format!("it has more than {} frames, the limit", limits.max_frames);
             return Err(VideoError::too_large(path, detail));
         }
-        let mut packets = parser.finish();
+        let mut packets = parser.packets;
         packets.errors = (finished.log.n_lines > 0).then(|| finished.log.summary(""));
         Ok(packets)
     }
@@ -96,11 +102,18 @@ impl Packets {
         Ok(n_packets)
     }
 
-    /// Why the packets do not determine the frames, if they do not.
-    pub(crate) fn doubt(&self, header: &Header) -> Option<Doubt> {
-        let mut pts = self.shown.clone();
+    /// The timestamps of the shown packets, sorted and each once.
+    pub(crate) fn distinct_pts(&self) -> Vec<i64> {
+        let mut pts: Vec<i64> = self.shown.iter().flatten().copied().collect();
         pts.sort_unstable();
-        if pts.first().is_some_and(Option::is_none) || pts.windows(2).any(|pair| pair[0] == pair[1]) {
+        pts.dedup();
+        pts.shrink_to_fit();
+        pts
+    }
+
+    /// Why the packets do not determine the frames, if they do not. `pts`: their [`Self::distinct_pts`].
+    pub(crate) fn doubt(&self, header: &Header, pts: &[i64]) -> Option<Doubt> {
+        if pts.len() != self.shown.len() {
             return Some(Doubt::Timestamps);
         }
         if self.clock_restarts {
@@ -109,25 +122,23 @@ impl Packets {
         if header.may_have_fields() {
             return Some(Doubt::Fields);
         }
-        let first_pts = pts.first().copied().flatten()?;
+        let first_pts = *pts.first()?;
         let starts_at_key =
             self.first_keys.first().is_some_and(|&(before, pts)| before == 0 && pts <= first_pts);
         (!starts_at_key && !self.keys.is_empty()).then_some(Doubt::Beginning)
     }
 
-    /// The frames up to the second keyframe; `None` if there is none.
+    /// The frames up to the second keyframe; `None` for a file with only one.
     pub(crate) fn first_group(&self) -> Option<FirstGroup> {
         let &(before, end_pts) = self.first_keys.get(1)?;
         Some(FirstGroup { end_pts, n_frames: before + DECODER_DELAY })
     }
 }
 
-/// Parses ffprobe's output, which arrives in arbitrary chunks.
+/// Parses ffprobe's output.
 #[derive(Default)]
 struct PacketParser<'a> {
     packets: Packets,
-    /// The beginning of a line whose end has not arrived yet.
-    rest: Vec<u8>,
     last_dts: Option<i64>,
     /// Reading stops after this many packets.
     max_packets: u64,
@@ -135,25 +146,12 @@ struct PacketParser<'a> {
 }
 
 impl PacketParser<'_> {
-    fn push(&mut self, chunk: &[u8]) -> ControlFlow<()> {
-        for &byte in chunk {
-            if byte == b'\n' {
-                self.parse_line();
-                self.rest.clear();
-            } else if self.rest.len() < 256 {
-                self.rest.push(byte);
-            }
-        }
-        if self.packets.n_packets > self.max_packets {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
+    fn is_over_limit(&self) -> bool {
+        self.packets.n_packets > self.max_packets
     }
 
     /// Parses the line `pts,dts,size,pos,flags`, in which unknown values are `N/A`.
-    fn parse_line(&mut self) {
-        let line = String::from_utf8_lossy(&self.rest);
+    fn parse_line(&mut self, line: &str) {
         let fields: Vec<&str> = line.trim().split(',').collect();
         let &[pts, dts, size, position, flags, ..] = fields.as_slice() else { return };
         let packets = &mut self.packets;
@@ -178,12 +176,6 @@ impl PacketParser<'_> {
             packets.shown.push(pts);
         }
     }
-
-    fn finish(mut self) -> Packets {
-        self.parse_line();
-        self.packets.shown.shrink_to_fit();
-        self.packets
-    }
 }
 
 #[cfg(test)]
@@ -193,10 +185,17 @@ mod tests {
 
     fn packets(text: &str, chunk_bytes: usize) -> Packets {
         let mut parser = PacketParser { max_packets: 1000, ..PacketParser::default() };
+        let mut lines = Lines::default();
         for chunk in text.as_bytes().chunks(chunk_bytes) {
-            assert!(parser.push(chunk).is_continue());
+            lines.push(chunk, &mut |line| parser.parse_line(line));
+            assert!(!parser.is_over_limit());
         }
-        parser.finish()
+        lines.finish(&mut |line| parser.parse_line(line));
+        parser.packets
+    }
+
+    fn doubt(packets: &Packets, header: &Header) -> Option<Doubt> {
+        packets.doubt(header, &packets.distinct_pts())
     }
 
     #[test]
@@ -224,7 +223,7 @@ mod tests {
             // Hidden by an edit list.
             ("0,0,9,7,KD\n2,2,9,7,__\n", None),
         ] {
-            assert_eq!(packets(text, 99).doubt(&progressive), want, "{text}");
+            assert_eq!(doubt(&packets(text, 99), &progressive), want, "{text}");
         }
         let whole = packets("0,0,9,7,K_\n1,1,9,7,__\n", 99);
         for (stream, want) in [
@@ -234,14 +233,16 @@ mod tests {
             (r#""codec_name":"prores","field_order":"tt""#, None),
             (r#""codec_name":"vp9""#, None),
         ] {
-            assert_eq!(whole.doubt(&header(stream)), want, "{stream}");
+            assert_eq!(doubt(&whole, &header(stream)), want, "{stream}");
         }
     }
 
     #[test]
     fn reading_stops_after_too_many_packets() {
         let mut parser = PacketParser { max_packets: 2, ..PacketParser::default() };
-        assert!(parser.push(b"0,0,9,7,K_\n1,1,9,7,__\n").is_continue());
-        assert!(parser.push(b"2,2,9,7,__\n").is_break());
+        for (line, over) in [("0,0,9,7,K_", false), ("1,1,9,7,__", false), ("2,2,9,7,__", true)] {
+            parser.parse_line(line);
+            assert_eq!(parser.is_over_limit(), over, "{line}");
+        }
     }
 }
