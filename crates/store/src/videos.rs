@@ -84,6 +84,15 @@ pub struct NewVideo {
     pub file: FileFingerprint,
 }
 
+impl Video {
+    /// Width and height of a frame in pixels, from a [`Self::resolution`] such as `1920x1080`. `None` if it is unknown or
+    /// of another form.
+    pub fn frame_size(&self) -> Option<(u32, u32)> {
+        let (width, height) = self.resolution.as_deref()?.split_once('x')?;
+        Some((width.trim().parse().ok()?, height.trim().parse().ok()?))
+    }
+}
+
 impl NewVideo {
     /// A video of which only the path is known.
     pub fn at(file_path: impl Into<PathBuf>) -> Self {

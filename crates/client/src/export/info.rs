@@ -51,7 +51,7 @@ impl ExportInfo {
             video_name: file_name(video),
             fps: video.fps.filter(|fps| fps.is_finite() && *fps > 0.0),
             frame_times_s: Vec::new(),
-            size: video.resolution.as_deref().and_then(parse_size),
+            size: video.frame_size(),
             n_frames: video.n_frames.filter(|n| *n > 0),
             prompts: vec![parameters.prompt_or_default().to_owned()],
             sample_interval: usize::try_from(parameters.sample_interval).unwrap_or(usize::MAX).max(1),
@@ -72,10 +72,4 @@ fn tracked_until(video: &Video, import: &ImportRow, parameters: &Parameters) -> 
 fn file_name(video: &Video) -> String {
     let name = Path::new(&video.file_path).file_name().map(|name| name.to_string_lossy().into_owned());
     name.unwrap_or_else(|| format!("video-{}", video.id))
-}
-
-/// Parses a resolution such as `1920x1080` into width and height.
-fn parse_size(resolution: &str) -> Option<(u32, u32)> {
-    let (width, height) = resolution.split_once('x')?;
-    Some((width.trim().parse().ok()?, height.trim().parse().ok()?))
 }

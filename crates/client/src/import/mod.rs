@@ -151,17 +151,11 @@ fn check_video(library: &Library, manifest: &Manifest, options: ImportOptions) -
         let name = quoted(&name);
         return Err(other_video(format!("it tracked {name}, but video {id} here is {}", row.file_path)));
     }
-    let submitted_size = submitted.width.zip(submitted.height).map(<[u32; 2]>::from);
+    let submitted_size = submitted.width.zip(submitted.height);
     Ok(KnownVideo {
         n_frames: submitted.n_frames.or(row.n_frames.map(|n| n as u64)),
-        frame_size: submitted_size.or_else(|| row.resolution.as_deref().and_then(frame_size)),
+        frame_size: submitted_size.or_else(|| row.frame_size()).map(<[u32; 2]>::from),
     })
-}
-
-/// Width and height in a text such as `1920x1080`.
-fn frame_size(resolution: &str) -> Option<[u32; 2]> {
-    let (width, height) = resolution.split_once('x')?;
-    Some([width.trim().parse().ok()?, height.trim().parse().ok()?])
 }
 
 async fn fetch(
