@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use jobs::manifest::MissingFrames;
 use sam3::Session;
 
 use super::checkpoint::{RunIdentity, RunPosition};
@@ -19,9 +20,11 @@ impl RunPosition {
         if !(run.from..end).contains(next_frame) {
             return Err(format!("it resumes at frame {next_frame} of frames {} to {}", run.from, run.to - 1));
         }
-        if *n_frames > (next_frame - run.from).div_ceil(run.every) {
+        let n_before = (next_frame - run.from).div_ceil(run.every);
+        if *n_frames > n_before {
             return Err(format!("it has tracked {n_frames} frames before frame {next_frame}"));
         }
+        self.check_missing(run, n_before - n_frames)?;
         if session.n_frames() as u64 != *n_frames {
             let tracked = session.n_frames();
             return Err(format!("it has tracked {n_frames} frames, and its tracker {tracked}"));
@@ -33,6 +36,21 @@ impl RunPosition {
         let is_ordered = waiting.is_sorted_by(|a, b| a < b);
         if !is_ordered || waiting.iter().any(|frame| !(run.from..*next_frame).contains(frame)) {
             return Err("the frames that wait for the tracker are not in order".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Checks the frames that could not be decoded: at most `max_count`, all before the next frame.
+    fn check_missing(&self, run: &RunIdentity, max_count: u64) -> Result<(), String> {
+        let (missing, next_frame) = (&self.missing, self.next_frame);
+        let is_gap = |[first, last]: &[u64; 2]| run.from <= *first && first <= last && *last < next_frame;
+        let n_requested = (run.to - run.from).div_ceil(run.every);
+        if missing.count > max_count
+            || (missing.count > 0 && missing.expected != n_requested)
+            || missing.ranges.len() > MissingFrames::MAX_RANGES
+            || !missing.ranges.iter().all(is_gap)
+        {
+            return Err(format!("it lacks {} frames before frame {next_frame}", missing.count));
         }
         Ok(())
     }
@@ -117,6 +135,7 @@ impl RecordCheck {
 
 #[cfg(test)]
 mod tests {
+    use super::super::checkpoint::VideoIdentity;
     use super::*;
 
     fn record() -> SpoolRecord {
@@ -131,6 +150,30 @@ mod tests {
             next_id: 5,
             max_on_frame: 2,
             last: None,
+        }
+    }
+
+    #[test]
+    fn missing_frames_are_those_of_the_run() {
+        let video = VideoIdentity { size_bytes: 1, sha256_of_ends: String::new() };
+        let run = RunIdentity { video, from: 10, to: 50, every: 2 };
+        let with = |count, expected, ranges: &[[u64; 2]]| {
+            let missing = MissingFrames { count, expected, ranges: ranges.to_vec() };
+            RunPosition { next_frame: 30, missing, ..RunPosition::start_of(&run) }
+        };
+        for (position, is_possible) in [
+            (RunPosition::start_of(&run), true),
+            (with(3, 20, &[[12, 14], [28, 28]]), true),
+            (with(4, 20, &[[12, 18]]), false),
+            (with(u64::MAX, 20, &[[12, 14]]), false),
+            (with(1, 21, &[[12, 12]]), false),
+            (with(1, 20, &[[8, 8]]), false),
+            (with(1, 20, &[[30, 30]]), false),
+            (with(1, 20, &[[14, 12]]), false),
+            (with(1, 20, &[[0, u64::MAX]]), false),
+            (with(1, 20, &[[12, 12]; 51]), false),
+        ] {
+            assert_eq!(position.check_missing(&run, 3).is_ok(), is_possible, "{:?}", position.missing);
         }
     }
 
