@@ -119,8 +119,8 @@ impl JobId {
     }
 }
 
-/// The extension of a video's key or file name in lower case, or `mp4` if there is none, or one that is not 1 to 8 letters
-/// and digits: a key from a manifest may have any, and a file name that contains it would then not be valid everywhere.
+/// The extension of a video's key or file name in lower case; `mp4` if it is missing, or is not 1 to 8 letters and digits.
+/// A key from a manifest may have any extension, and a file name that contains it would not be valid everywhere.
 pub fn usable_extension(extension: Option<&str>) -> String {
     let usable = |e: &&str| (1..=8).contains(&e.len()) && e.bytes().all(|b| b.is_ascii_alphanumeric());
     extension.filter(usable).unwrap_or("mp4").to_ascii_lowercase()

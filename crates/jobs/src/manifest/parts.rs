@@ -79,7 +79,7 @@ pub struct ResultPointer {
     pub detections: u64,
     /// The attempt that produced the results.
     pub attempt: u32,
-    /// Frames that could not be decoded; `None` if there are none, or the worker does not count them.
+    /// Frames that could not be decoded; `None` if all were decoded, or the worker does not count them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing_frames: Option<MissingFrames>,
     /// What is unusual about the video or the results, as messages for the user.

@@ -16,9 +16,9 @@ use client::failure::{Failure, Kind, Outcome};
 pub struct ResultFacts<'a> {
     /// The phrases that name what was tracked.
     pub prompts: &'a [String],
-    /// What was reduced because the GPU's memory did not suffice.
+    /// What was reduced to fit into the GPU's memory.
     pub memory_fallbacks: &'a [MemoryFallback],
-    /// Frames that could not be decoded; `None` if there are none.
+    /// Frames that could not be decoded; `None` if all were decoded.
     pub missing_frames: Option<MissingFrames>,
     /// Width of a stored pixel relative to its height; (0, 0) and (1, 1) are not written.
     pub pixel_aspect: (u32, u32),

@@ -35,7 +35,7 @@ pub struct TrackedVideo {
     pub n_frames: u64,
     /// Problems of the video and limits that were reached, as messages.
     pub warnings: Vec<String>,
-    /// Frames that could not be decoded; `None` if there are none.
+    /// Frames that could not be decoded; `None` if all were decoded.
     pub missing_frames: Option<MissingFrames>,
     /// Width of a stored pixel relative to its height.
     pub pixel_aspect: (u32, u32),
@@ -189,7 +189,7 @@ impl<'a> Run<'a> {
             .hint("copy the video again, or allow more with --max-missing 1"))
     }
 
-    /// Frames that could not be decoded so far; `None` if there are none.
+    /// Frames that could not be decoded so far; `None` if all were decoded.
     pub(super) fn missing_frames(&self) -> Option<MissingFrames> {
         Some(&self.position.missing).filter(|missing| missing.count > 0).cloned()
     }

@@ -37,7 +37,7 @@ pub struct RunSummary {
     pub frames_processed: u64,
     /// Frames of the range that could not be decoded.
     pub frames_missing: u64,
-    /// Where they are; absent if there are none.
+    /// Where they are; absent if no frame is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing_frames: Option<MissingFrames>,
     /// Number of detections of all tracks.

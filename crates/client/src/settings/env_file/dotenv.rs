@@ -5,7 +5,7 @@
 //! value extends to the end of the line, or to a `#` after a blank; backslashes in it are literal. Quoted values may
 //! contain line breaks. `${NAME}` and `${NAME:-DEFAULT}` are expanded in every value; `$NAME` is literal.
 
-/// A statement of the file, or a line that is none.
+/// A statement of the file, or a line that cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Statement {
     /// Number of its first line, counted from 1.
