@@ -149,7 +149,8 @@ impl Lease {
     /// Succeeds if an earlier call completed the job.
     ///
     /// # Errors
-    /// [`LeaseError::Lost`] if another worker owns the job or it was finished otherwise.
+    /// [`LeaseError::Lost`] if another worker owns the job or it was finished otherwise. [`Error::FileChanged`] if the
+    /// file is not what `summary` describes; the job is not completed then.
     pub async fn publish(
         &self,
         results: &Path,
@@ -159,6 +160,7 @@ impl Lease {
     ) -> Result<(), LeaseError> {
         let key = self.id.results_key();
         let bucket = &self.manifests.bucket;
+        let content = summary.digest();
         let mut pause = Duration::from_millis(200);
         let mut last_error = None;
         for attempt in 0..PUBLISH_TRIES {
@@ -180,7 +182,7 @@ impl Lease {
                 alive => alive?,
             }
             let condition = existing.as_ref().map_or(Condition::Absent, Condition::Is);
-            match bucket.put_file(&key, results, condition).await {
+            match bucket.put_file(&key, results, &content, condition).await {
                 Ok(PutOutcome::Written(etag)) => {
                     let result = ResultPointer {
                         key,

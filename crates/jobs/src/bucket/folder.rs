@@ -20,6 +20,7 @@ use super::listing::MAX_OBJECTS;
 use super::{Bucket, BulkTransfer, Condition, ETag, Entry, Object, PutOutcome};
 use crate::error::{Error, Result};
 use crate::keys::check_key;
+use crate::transfer::FileDigest;
 
 /// Number of lock files. A key's hash selects its stripe.
 const STRIPES: u8 = 64;
@@ -320,14 +321,25 @@ impl Bucket for FolderBucket {
         .await
     }
 
-    async fn put_file(&self, key: &str, file: &Path, condition: Condition<'_>) -> Result<PutOutcome> {
+    async fn put_file(
+        &self,
+        key: &str,
+        file: &Path,
+        content: &FileDigest,
+        condition: Condition<'_>,
+    ) -> Result<PutOutcome> {
         let (bucket, key, file) = (self.clone(), key.to_owned(), file.to_owned());
+        let content = content.clone();
         let condition = OwnedCondition::of(condition);
         blocking(move || {
             bucket.write(&key, condition.as_condition(), |temporary| {
                 fs::copy(&file, temporary).map_err(|e| Error::file("copy", &file, e))?;
                 let synced = File::open(temporary).and_then(|f| f.sync_all());
-                synced.map_err(|e| Error::file("write", temporary, e))
+                synced.map_err(|e| Error::file("write", temporary, e))?;
+                match FileDigest::of(temporary)? == content {
+                    true => Ok(()),
+                    false => Err(Error::FileChanged { path: file.clone() }),
+                }
             })
         })
         .await

@@ -21,6 +21,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 
 use crate::error::Result;
+use crate::transfer::FileDigest;
 
 pub(crate) use folder::link_or_copy;
 
@@ -98,7 +99,17 @@ pub trait Bucket: fmt::Debug + Send + Sync {
     async fn put(&self, key: &str, body: Bytes, condition: Condition<'_>) -> Result<PutOutcome>;
 
     /// Writes a file as one object, without reading it into memory; at most 5 GiB.
-    async fn put_file(&self, key: &str, file: &Path, condition: Condition<'_>) -> Result<PutOutcome>;
+    ///
+    /// # Errors
+    /// [`Error::FileChanged`](crate::Error::FileChanged) if the file does not have this `content` any more. The object
+    /// may have been written, with other content.
+    async fn put_file(
+        &self,
+        key: &str,
+        file: &Path,
+        content: &FileDigest,
+        condition: Condition<'_>,
+    ) -> Result<PutOutcome>;
 
     /// Lists all objects whose keys begin with `prefix`, which must end with a slash. In no particular order.
     ///

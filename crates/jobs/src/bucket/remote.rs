@@ -30,6 +30,7 @@ use super::{
 };
 use crate::error::{Error, Remedy, Result};
 use crate::keys::InvalidName;
+use crate::transfer::FileDigest;
 
 /// Size of the chunks in which a memory-mapped file is handed to the HTTP client.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -305,8 +306,19 @@ impl<S: RemoteStore> Bucket for RemoteBucket<S> {
         self.write(&self.control, key, body.into(), condition).await
     }
 
-    async fn put_file(&self, key: &str, file: &FilePath, condition: Condition<'_>) -> Result<PutOutcome> {
-        self.write(&self.bulk, key, mapped(file)?, condition).await
+    async fn put_file(
+        &self,
+        key: &str,
+        file: &FilePath,
+        content: &FileDigest,
+        condition: Condition<'_>,
+    ) -> Result<PutOutcome> {
+        let outcome = self.write(&self.bulk, key, mapped(file)?, condition).await?;
+        // A file that has the content now had it while it was sent: nothing repairs a damaged file.
+        if FileDigest::of_in_background(file).await? != *content {
+            return Err(Error::FileChanged { path: file.to_owned() });
+        }
+        Ok(outcome)
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Entry>> {

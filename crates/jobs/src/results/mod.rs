@@ -33,6 +33,8 @@ mod writer;
 
 use serde_json::{Map, Value};
 
+use crate::transfer::FileDigest;
+
 pub use codec::Codec;
 pub use problem::{Position, Problem, ReadError, WriteError};
 pub use reader::{BATCH, read_results};
@@ -121,6 +123,14 @@ pub struct ResultsSummary {
     /// Number of confidences in the file that were outside 0..=1 by at most [`CONFIDENCE_TOLERANCE`], and were clamped;
     /// 0 for a file that was written.
     pub n_clamped: u64,
+}
+
+impl ResultsSummary {
+    /// Size and hash of the stored file.
+    #[must_use]
+    pub fn digest(&self) -> FileDigest {
+        FileDigest { size_bytes: self.size_bytes, sha256: self.sha256.clone() }
+    }
 }
 
 /// What a results file must be; `None` is not checked.

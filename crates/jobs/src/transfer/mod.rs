@@ -43,7 +43,8 @@ impl FileDigest {
         Ok(Self { size_bytes, sha256: hex(hasher) })
     }
 
-    async fn of_in_background(path: &Path) -> Result<Self> {
+    /// [`Self::of`] on a blocking thread.
+    pub(crate) async fn of_in_background(path: &Path) -> Result<Self> {
         let path = path.to_owned();
         in_background(move || Self::of(&path)).await
     }

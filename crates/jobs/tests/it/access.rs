@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jobs::bucket::{Bucket, BulkTransfer, Condition, S3Settings, Secret, Timeouts};
+use jobs::transfer::FileDigest;
 use jobs::{Error, Result, probe};
 use s3_fixture::{Access, ConditionalWrites, FakeR2, RealServer};
 
@@ -29,10 +30,11 @@ async fn try_all(bucket: &dyn Bucket) -> (Vec<Error>, Vec<Error>) {
     ];
     let one = || Bytes::from_static(b"1");
     let file = tempfile::NamedTempFile::new().unwrap();
+    let content = FileDigest::of(file.path()).unwrap();
     let writes = [
         error(bucket.put("jobs/b.json", one(), Condition::Always)).await,
         error(bucket.put("jobs/b.json", one(), Condition::Absent)).await,
-        error(bucket.put_file("results/b.json", file.path(), Condition::Absent)).await,
+        error(bucket.put_file("results/b.json", file.path(), &content, Condition::Absent)).await,
         error(bucket.delete("jobs/a.json")).await,
         error(parts.start("videos/b.mp4")).await,
         error(probe::conditional_writes(bucket, &*TestEnv::new())).await,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jobs::bucket::{Bucket, BulkTransfer, Condition, ETag, Entry, Object, PutOutcome, RemoteBucket};
 use jobs::catalog::Catalog;
 use jobs::queue::PollOutcome;
+use jobs::transfer::FileDigest;
 use jobs::{Refusal, Status, Timing};
 use s3_fixture::{FakeR2, Op};
 
@@ -139,10 +140,11 @@ impl Bucket for Counting {
         &self,
         key: &str,
         file: &std::path::Path,
+        content: &FileDigest,
         condition: Condition<'_>,
     ) -> jobs::Result<PutOutcome> {
         self.n_writes.fetch_add(1, Ordering::Relaxed);
-        self.inner.put_file(key, file, condition).await
+        self.inner.put_file(key, file, content, condition).await
     }
     async fn list(&self, prefix: &str) -> jobs::Result<Vec<Entry>> {
         self.inner.list(prefix).await

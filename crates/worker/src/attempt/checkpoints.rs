@@ -57,8 +57,9 @@ async fn upload(lease: &Lease, snapshot: &Snapshot) -> Result<Vec<StoredObject>,
 async fn upload_at_once(lease: &Lease, key: &str, path: &Path) -> Result<FileDigest, Error> {
     let hashed = path.to_owned();
     let digest = tokio::task::spawn_blocking(move || FileDigest::of(&hashed)).await;
-    lease.bucket().put_file(key, path, Condition::Always).await?;
-    digest.map_err(|e| Error::Settings(e.to_string()))?
+    let digest = digest.map_err(|e| Error::Settings(e.to_string()))??;
+    lease.bucket().put_file(key, path, &digest, Condition::Always).await?;
+    Ok(digest)
 }
 
 async fn upload_in_parts(lease: &Lease, key: &str, path: &Path) -> Result<FileDigest, Error> {

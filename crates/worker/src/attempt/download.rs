@@ -57,7 +57,7 @@ impl RunningAttempt<'_> {
         let _ = std::fs::remove_file(file);
         self.remove_checkpoints().await;
         let reason = format!(
-            "{} was changed on disk while it was tracked: it has {} bytes with SHA-256 {} instead of {} with {}",
+            "{} was changed on disk after it was downloaded: it has {} bytes with SHA-256 {} instead of {} with {}",
             file.display(),
             found.size_bytes,
             found.sha256,

@@ -143,7 +143,16 @@ impl RunningAttempt<'_> {
         let request = self.track_request(&manifest);
         let (mut tracked, content) = self.download_and_track(model, &manifest, &request, &video).await?;
         loop {
-            let Some(done) = tracked else { return Err(AttemptError::Stopped) };
+            let done = match tracked {
+                Ok(Some(done)) => done,
+                Ok(None) => return Err(AttemptError::Stopped),
+                Err(error) => {
+                    if error.is_about_video() {
+                        self.check_video(&request.video, &content).await?;
+                    }
+                    return Err(error);
+                }
+            };
             self.progress.set(Stage::Publishing, done.n_frames, Some(done.n_frames), None);
             done.warnings.iter().for_each(|warning| self.log_line(format!("warning: {warning}")));
             self.check_video(&request.video, &content).await?;
@@ -151,18 +160,18 @@ impl RunningAttempt<'_> {
                 Err(AttemptError::OnDisk(OnDisk::Damaged(why))) => self.after_loss(why)?,
                 published => return published,
             };
-            tracked = self.track(model, &request, &video, start).await?;
+            tracked = self.track(model, &request, &video, start).await;
         }
     }
 
-    /// Returns what was tracked, `None` if it was stopped, and the content of the video.
+    /// Returns what was tracked, `None` if it was stopped, and the content of the complete video.
     async fn download_and_track(
         &self,
         model: &SharedModel,
         manifest: &Manifest,
         request: &TrackRequest,
         video: &Arc<IncomingVideo>,
-    ) -> Result<(Option<TrackedVideo>, FileDigest), AttemptError> {
+    ) -> Result<(Result<Option<TrackedVideo>, AttemptError>, FileDigest), AttemptError> {
         let mut download = std::pin::pin!(self.download(manifest, &request.video, video));
         let mut tracking = std::pin::pin!(self.track(model, request, video, StartFrom::Bucket));
         tokio::select! {
@@ -170,7 +179,7 @@ impl RunningAttempt<'_> {
                 Ok(content) => {
                     self.progress.end_download();
                     video.complete();
-                    Ok((tracking.await?, content))
+                    Ok((tracking.await, content))
                 }
                 Err(error) => {
                     video.abandon();
@@ -182,7 +191,13 @@ impl RunningAttempt<'_> {
                 }
             },
             // Ends before the download only if it failed or was stopped.
-            tracked = &mut tracking => tracked.and(Err(AttemptError::Stopped)),
+            tracked = &mut tracking => match tracked {
+                // The complete file shows whether the video is at fault, or its copy here.
+                Err(error) if error.is_about_video() => {
+                    Ok((Err(error), self.unless_stopped(video, download).await?))
+                }
+                other => other.and(Err(AttemptError::Stopped)),
+            },
         }
     }
 

@@ -90,6 +90,13 @@ impl AttemptError {
     }
 }
 
+impl AttemptError {
+    /// Whether the video or the job's parameters are to blame, as far as tracking can tell.
+    pub(super) fn is_about_video(&self) -> bool {
+        matches!(self, Self::Failed { retryable: false, .. })
+    }
+}
+
 impl From<LeaseError> for AttemptError {
     fn from(error: LeaseError) -> Self {
         match error {

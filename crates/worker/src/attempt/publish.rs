@@ -1,12 +1,8 @@
 //! Puts the results of an attempt into the bucket and completes the job.
 
-use std::path::Path;
-
-use jobs::Error;
 use jobs::lease::{LeaseError, RunReport};
 use jobs::manifest::{Manifest, Timestamp};
 use jobs::results::{ResultsHead, ResultsSummary};
-use jobs::transfer::FileDigest;
 
 use super::RunningAttempt;
 use super::background::{in_thread, joined};
@@ -54,10 +50,7 @@ impl RunningAttempt<'_> {
         .await??;
         let is_transient = |e: &LeaseError| matches!(e, LeaseError::Bucket(e) if e.is_transient());
         let progress = self.progress.get();
-        let publish = || async {
-            check_results(&out, &summary).await?;
-            self.lease.publish(&out, &summary, &report, &progress).await
-        };
+        let publish = || self.lease.publish(&out, &summary, &report, &progress);
         self.retry_transient(is_transient, publish).await?;
         self.log_line(format!("{} detections on {} frames", summary.n_detections, report.frames_processed));
         self.remove_checkpoints().await;
@@ -71,44 +64,6 @@ impl RunningAttempt<'_> {
             if bucket.delete(&entry.key).await.is_err() {
                 break;
             }
-        }
-    }
-}
-
-/// Checks that the results on disk are those that were written: what is uploaded is read from there.
-async fn check_results(file: &Path, written: &ResultsSummary) -> Result<(), LeaseError> {
-    let path = file.to_owned();
-    let found = tokio::task::spawn_blocking(move || FileDigest::of(&path)).await;
-    let found = found.map_err(|e| Error::Settings(e.to_string()))??;
-    if (found.size_bytes, &found.sha256) == (written.size_bytes, &written.sha256) {
-        return Ok(());
-    }
-    Err(Error::FileChanged { path: file.to_owned() }.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::track::{Spool, SpoolRecord};
-
-    #[tokio::test]
-    async fn results_that_changed_since_they_were_written_are_not_uploaded() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("results.json");
-        let mut spool = Spool::unnamed(&path).unwrap();
-        let record = SpoolRecord { frame: 0, track_id: 0, prompt: 0, bbox: [1.0; 4], confidence: 0.5 };
-        spool.push(record).unwrap();
-        let written = write_results(&path, &ResultsHead::default(), false, 0.0, &mut spool).unwrap();
-        check_results(&path, &written).await.unwrap();
-        let size = written.size_bytes;
-        for change in [|bytes: &mut Vec<u8>| bytes.truncate(30), |bytes: &mut Vec<u8>| bytes.fill(0)] {
-            let mut bytes = std::fs::read(&path).unwrap();
-            assert_eq!(bytes.len() as u64, size);
-            change(&mut bytes);
-            let changed = folder.path().join("changed.json");
-            std::fs::write(&changed, bytes).unwrap();
-            let error = check_results(&changed, &written).await.unwrap_err();
-            assert!(matches!(error, LeaseError::Bucket(Error::FileChanged { .. })), "{error:?}");
         }
     }
 }

@@ -52,6 +52,7 @@ suite!(
     races::each_job_is_claimed_by_one_worker,
     races::concurrent_cancel_and_heartbeats_are_both_kept,
     races::concurrent_submissions_create_one_job,
+    objects::a_file_that_was_damaged_after_it_was_hashed_is_not_taken,
     protocol::a_job_is_submitted_processed_and_imported,
     protocol::the_next_attempt_gets_the_checkpoint,
     protocol::the_owner_of_a_cancelled_job_loses_its_lease,

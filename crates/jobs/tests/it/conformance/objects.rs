@@ -5,6 +5,7 @@ use futures::StreamExt;
 use jobs::Error;
 use jobs::bucket::{Bucket, Condition, ETag, Entry, PutOutcome};
 use jobs::probe;
+use jobs::transfer::FileDigest;
 
 use crate::support::{Fresh, TestEnv, random_file};
 
@@ -92,7 +93,9 @@ pub(super) async fn files_are_written_as_single_objects(fresh: &Fresh) {
     for (seed, size_bytes) in [0, 1, (3 << 20) + 17].into_iter().enumerate() {
         random_file(&file, size_bytes, seed as u64);
         let condition = last.as_ref().map_or(Condition::Absent, Condition::Is);
-        let PutOutcome::Written(etag) = bucket.put_file(key, &file, condition).await.unwrap() else {
+        let content = FileDigest::of(&file).unwrap();
+        let PutOutcome::Written(etag) = bucket.put_file(key, &file, &content, condition).await.unwrap()
+        else {
             panic!("the write of {size_bytes} bytes was refused");
         };
         let object = bucket.get(key, 4 << 20).await.unwrap().unwrap();
@@ -100,11 +103,29 @@ pub(super) async fn files_are_written_as_single_objects(fresh: &Fresh) {
         assert_eq!(object.etag, etag);
         last = Some(etag);
     }
+    let content = FileDigest::of(&file).unwrap();
     for condition in [Condition::Absent, Condition::Is(&unknown_tag())] {
-        assert_eq!(bucket.put_file(key, &file, condition).await.unwrap(), PutOutcome::ConditionFailed);
+        let outcome = bucket.put_file(key, &file, &content, condition).await.unwrap();
+        assert_eq!(outcome, PutOutcome::ConditionFailed);
     }
-    let missing = bucket.put_file(key, &folder.path().join("none"), Condition::Always).await.unwrap_err();
+    let none = folder.path().join("none");
+    let missing = bucket.put_file(key, &none, &content, Condition::Always).await.unwrap_err();
     assert!(matches!(missing, Error::File { .. }), "{missing:?}");
+}
+
+pub(super) async fn a_file_that_was_damaged_after_it_was_hashed_is_not_taken(fresh: &Fresh) {
+    let (bucket, key) = (fresh.open(), "results/a.json");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    random_file(file.path(), 3000, 1);
+    let content = FileDigest::of(file.path()).unwrap();
+    for change in [|bytes: &mut Vec<u8>| bytes.truncate(30), |bytes: &mut Vec<u8>| bytes.fill(0), Vec::clear]
+    {
+        let mut bytes = std::fs::read(file.path()).unwrap();
+        change(&mut bytes);
+        std::fs::write(file.path(), bytes).unwrap();
+        let error = bucket.put_file(key, file.path(), &content, Condition::Always).await.unwrap_err();
+        assert!(matches!(error, Error::FileChanged { .. }), "{error:?}");
+    }
 }
 
 pub(super) async fn removing_a_missing_object_succeeds(fresh: &Fresh) {

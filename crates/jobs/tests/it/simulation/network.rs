@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jobs::bucket::{Bucket, BulkTransfer, Condition, ETag, Entry, Object, PutOutcome};
 use jobs::keys::RESULTS;
+use jobs::transfer::FileDigest;
 use jobs::{Error, Result};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -204,7 +205,13 @@ impl Bucket for Connection {
         self.write(Write::Put { key: key.into(), body, when: condition.into() }).await
     }
 
-    async fn put_file(&self, key: &str, file: &Path, condition: Condition<'_>) -> Result<PutOutcome> {
+    async fn put_file(
+        &self,
+        key: &str,
+        file: &Path,
+        _content: &FileDigest,
+        condition: Condition<'_>,
+    ) -> Result<PutOutcome> {
         let body = self.world.file(file);
         self.write(Write::Put { key: key.into(), body, when: condition.into() }).await
     }

@@ -53,9 +53,6 @@ const OF_REQUESTS: [Fault; 8] = [
 const OF_WORKERS: [Fault; 6] =
     [Fault::Kill, Fault::Replace, Fault::Stop, Fault::Suspend, Fault::FullDisk, Fault::TruncateFile];
 
-/// Injected only on request: a worker trusts its own files while it runs.
-const ON_REQUEST: [Fault; 1] = [Fault::TruncateFile];
-
 /// Of this many requests, one gets a fault.
 const REQUESTS_PER_FAULT: u64 = 8;
 
@@ -101,18 +98,14 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// A plan with `n_faults` faults of requests, of the kinds that `names` lists; if it is empty, of all but
-    /// those [`ON_REQUEST`].
+    /// A plan with `n_faults` faults of requests, of the kinds that `names` lists; if it is empty, of all.
     pub(super) fn new(seed: u64, n_faults: usize, names: &str) -> Self {
         let all = [&OF_REQUESTS[..], &OF_WORKERS].concat();
         let names: Vec<&str> = names.split(',').filter(|name| !name.is_empty()).collect();
         for name in &names {
             assert!(all.iter().any(|fault| format!("{fault:?}") == *name), "{name} is not one of {all:?}");
         }
-        let is_listed = |fault: &Fault| match names.is_empty() {
-            true => !ON_REQUEST.contains(fault),
-            false => names.contains(&&*format!("{fault:?}")),
-        };
+        let is_listed = |fault: &Fault| names.is_empty() || names.contains(&&*format!("{fault:?}"));
         Self {
             seed,
             started: Instant::now(),

@@ -7,8 +7,7 @@
 //! COURTSIDE_CHAOS_FAULTS=2000 COURTSIDE_CHAOS_SEED=7 cargo test -p courtside --test it chaos -- --nocapture
 //! ```
 //!
-//! `COURTSIDE_CHAOS_KINDS=Kill,Delay` injects only these [kinds](faults::Fault) of faults. `TruncateFile` is injected
-//! only if it is named. Clocks are left alone: the protocol compares none, and the simulation in `crates/jobs/tests` shifts
+//! `COURTSIDE_CHAOS_KINDS=Kill,Delay` injects only these [kinds](faults::Fault) of faults. Clocks are left alone: the protocol compares none, and the simulation in `crates/jobs/tests` shifts
 //! those of its machines.
 
 mod faults;
