@@ -9,9 +9,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use store::{
-    DetectionQuery, DetectionScope, ImportJob, Library, NewVideo, ResultsSummary, StoreError, StoredDetection,
-};
+use store::{DetectionScope, ImportJob, Library, NewVideo, ResultsSummary, StoreError, StoredDetection};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
@@ -37,7 +35,7 @@ fn run(n_detections: u64, url: &str) -> Result<(), Box<dyn Error>> {
         timed(what, || import(&mut library, video.id, job_id, sha256, n_detections))?;
     }
     timed("stats of a job", || library.detection_stats(DetectionScope::Job("job-1")))?;
-    timed("totals", || library.detection_totals(video.id, &DetectionQuery::default()))?;
+    timed("totals", || library.detection_totals(DetectionScope::Video(video.id)))?;
     timed("stream of a job", || {
         library.for_each_detection(DetectionScope::Job("job-1"), |_| std::ops::ControlFlow::Continue(()))
     })?;

@@ -3,10 +3,11 @@
 use std::ops::ControlFlow;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, Row, params_from_iter};
+use rusqlite::{Row, params_from_iter};
 
 use crate::error::{AtDatabase as _, Result};
 use crate::library::Library;
+use crate::scope::{DetectionScope, ScopeRows};
 
 /// A detection as the database stores it: the box of one track on one frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,22 +31,11 @@ pub struct DetectionRow {
     pub video_id: i64,
     /// The player that the app assigned, if any.
     pub player_id: Option<i64>,
-    /// The import that created the row ([`ImportRow::id`](crate::ImportRow)); `None` for the app's own rows.
-    pub import_id: Option<i64>,
     /// Frame, track, box and confidence.
     pub detection: StoredDetection,
 }
 
-/// The video or the job whose detections to read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DetectionScope<'a> {
-    /// All detections of a video: those of every job, and the app's own.
-    Video(i64),
-    /// The detections of one job.
-    Job(&'a str),
-}
-
-/// A filter on the detections of a video. The default matches all of them.
+/// A filter on detections. The default matches all of them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DetectionQuery {
     /// First frame to include, 0-based.
@@ -54,13 +44,11 @@ pub struct DetectionQuery {
     pub frame_end: Option<i64>,
     /// Minimum confidence, 0 to 1.
     pub min_confidence: Option<f64>,
-    /// Only detections of this job.
-    pub job_id: Option<String>,
-    /// Maximum number of rows. Totals ignore it.
+    /// Maximum number of rows.
     pub limit: Option<u32>,
 }
 
-/// Totals of the detections that match a query.
+/// Totals of the detections of a video or a job.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DetectionTotals {
     /// Number of detections over all frames.
@@ -69,17 +57,18 @@ pub struct DetectionTotals {
     pub frames_with_detections: i64,
 }
 
-const COLUMNS: &str = "id, video_id, player_id, import_id, frame_number, tracking_id, bbox_x, bbox_y, bbox_width, \
+/// The columns that [`read`] expects.
+pub(crate) const COLUMNS: &str = "id, video_id, player_id, frame_number, tracking_id, bbox_x, bbox_y, bbox_width, \
      bbox_height, confidence_score";
 
 impl Library {
-    /// The detections of a video, ordered by frame, then track. Empty for an unknown video.
+    /// The detections of a video or a job that match a query, ordered by frame, then track. Empty for an unknown one.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`](crate::StoreError::Sqlite) where the file cannot be read.
-    pub fn detections(&self, video_id: i64, query: &DetectionQuery) -> Result<Vec<DetectionRow>> {
-        let (condition, mut params) = query.condition(video_id);
-        params.push(query.limit.map_or(-1, i64::from).into());
+    pub fn detections(&self, scope: DetectionScope<'_>, query: &DetectionQuery) -> Result<Vec<DetectionRow>> {
+        let Some(rows) = self.rows(scope)? else { return Ok(Vec::new()) };
+        let (condition, params) = query.condition(&rows);
         let sql = format!(
             "SELECT {COLUMNS} FROM player_detections WHERE {condition} ORDER BY frame_number, tracking_id, id LIMIT ?"
         );
@@ -89,12 +78,21 @@ impl Library {
         rows.collect::<rusqlite::Result<_>>().at(conn)
     }
 
-    /// Totals of the detections that match a query, ignoring its limit.
+    /// Totals of all detections of a video or a job. For an import they are stored.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`](crate::StoreError::Sqlite) where the file cannot be read.
-    pub fn detection_totals(&self, video_id: i64, query: &DetectionQuery) -> Result<DetectionTotals> {
-        let (condition, params) = query.condition(video_id);
+    pub fn detection_totals(&self, scope: DetectionScope<'_>) -> Result<DetectionTotals> {
+        let Some(rows) = self.rows(scope)? else { return Ok(DetectionTotals::default()) };
+        if let Some((import, frames)) =
+            rows.import.as_ref().and_then(|import| Some((import, import.n_frames_with_detections?)))
+        {
+            return Ok(DetectionTotals {
+                total_detections: import.n_detections,
+                frames_with_detections: frames,
+            });
+        }
+        let (condition, params) = rows.condition();
         // The index yields frames in order, so grouping by frame needs no memory.
         let sql = format!(
             "SELECT coalesce(sum(n), 0), count(*) FROM
@@ -120,7 +118,8 @@ impl Library {
         mut each: impl FnMut(&DetectionRow) -> ControlFlow<()>,
     ) -> Result<()> {
         let conn = &self.conn;
-        let (condition, params) = scope.condition();
+        let Some(rows) = self.rows(scope)? else { return Ok(()) };
+        let (condition, params) = rows.condition();
         // The index yields frames in order. The few rows of each frame are sorted here, because sorting in
         // SQLite takes twice the time.
         let sql = format!("SELECT {COLUMNS} FROM player_detections WHERE {condition} ORDER BY frame_number");
@@ -153,10 +152,9 @@ fn emit_frame(
 }
 
 impl DetectionQuery {
-    /// The `WHERE` condition and its parameters, in order.
-    fn condition(&self, video_id: i64) -> (String, Vec<Value>) {
-        let mut sql = String::from("video_id = ?");
-        let mut params = vec![Value::from(video_id)];
+    /// The `WHERE` condition and its parameters, in order, and the limit.
+    fn condition(&self, rows: &ScopeRows) -> (String, Vec<Value>) {
+        let (mut sql, mut params) = rows.condition();
         let mut add_clause = |clause: &str, value: Option<Value>| {
             if let Some(value) = value {
                 sql.push_str(" AND ");
@@ -167,51 +165,22 @@ impl DetectionQuery {
         add_clause("frame_number >= ?", self.frame_start.map(Value::from));
         add_clause("frame_number <= ?", self.frame_end.map(Value::from));
         add_clause("confidence_score >= ?", self.min_confidence.map(Value::from));
-        add_clause(OF_JOB, self.job_id.clone().map(Value::from));
+        params.push(self.limit.map_or(-1, i64::from).into());
         (sql, params)
     }
 }
 
-const OF_JOB: &str = "import_id = (SELECT id FROM courtside_imports WHERE job_id = ?)";
-
-impl DetectionScope<'_> {
-    /// The `WHERE` condition and its parameters, in order. For a job it also names the video, to use the
-    /// index.
-    pub(crate) fn condition(self) -> (String, Vec<Value>) {
-        match self {
-            Self::Video(id) => ("video_id = ?".into(), vec![id.into()]),
-            Self::Job(id) => (
-                format!("video_id = (SELECT video_id FROM courtside_imports WHERE job_id = ?) AND {OF_JOB}"),
-                vec![id.to_owned().into(), id.to_owned().into()],
-            ),
-        }
-    }
-}
-
-/// Deletes the rows of one import. The range of row ids avoids a full scan; the import id is also
-/// needed, because the app may have reused ids in that range.
-pub(crate) fn delete_imported(conn: &Connection, import_id: i64) -> Result<usize> {
-    conn.prepare_cached(
-        "DELETE FROM player_detections WHERE import_id = ?1
-            AND id BETWEEN (SELECT first_detection_id FROM courtside_imports WHERE id = ?1)
-                AND (SELECT last_detection_id FROM courtside_imports WHERE id = ?1)",
-    )
-    .at(conn)?
-    .execute([import_id])
-    .at(conn)
-}
-
-fn read(row: &Row<'_>) -> rusqlite::Result<DetectionRow> {
+/// Reads a row of [`COLUMNS`].
+pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<DetectionRow> {
     Ok(DetectionRow {
         id: row.get(0)?,
         video_id: row.get(1)?,
         player_id: row.get(2)?,
-        import_id: row.get(3)?,
         detection: StoredDetection {
-            frame: row.get(4)?,
-            track_id: row.get(5)?,
-            bbox: [row.get(6)?, row.get(7)?, row.get(8)?, row.get(9)?],
-            confidence: row.get(10)?,
+            frame: row.get(3)?,
+            track_id: row.get(4)?,
+            bbox: [row.get(5)?, row.get(6)?, row.get(7)?, row.get(8)?],
+            confidence: row.get(9)?,
         },
     })
 }

@@ -101,6 +101,10 @@ pub enum StoreError {
         detail: String,
     },
 
+    /// Another thread ended the operation; see [`Interrupter`](crate::Interrupter).
+    #[error("the operation on the database was interrupted")]
+    Interrupted,
+
     /// Any other error from SQLite.
     #[error("the database {} failed: {source}", path.display())]
     Sqlite {
@@ -135,6 +139,7 @@ impl StoreError {
         let path = path.to_path_buf();
         match failure.code {
             ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Some(Self::Busy { path }),
+            ErrorCode::OperationInterrupted => Some(Self::Interrupted),
             ErrorCode::DiskFull => Some(Self::Full { path }),
             ErrorCode::ReadOnly => Some(Self::ReadOnly { path }),
             ErrorCode::CannotOpen | ErrorCode::PermissionDenied => Some(Self::Open {

@@ -2,11 +2,12 @@
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::detections::{DetectionScope, StoredDetection};
+use crate::detections::StoredDetection;
 use crate::error::StoreError;
 use crate::import::{ImportJob, ResultsSummary};
 use crate::jobs::NewJob;
 use crate::library::Library;
+use crate::scope::DetectionScope;
 use crate::videos::NewVideo;
 
 fn box_at(frame: i64) -> StoredDetection {
@@ -79,7 +80,12 @@ fn a_read_only_file_is_reported() {
     let path = folder.path().join("old.db");
     Connection::open(&path)
         .unwrap()
-        .execute_batch("CREATE TABLE alembic_version (version_num TEXT)")
+        .execute_batch(
+            "CREATE TABLE alembic_version (version_num TEXT); CREATE TABLE games (id INTEGER PRIMARY KEY, name);
+             CREATE TABLE videos (id INTEGER PRIMARY KEY, game_id, file_path);
+             CREATE TABLE player_detections (id INTEGER PRIMARY KEY, video_id, frame_number, bbox_x, bbox_y,
+                bbox_width, bbox_height, tracking_id, confidence_score)",
+        )
         .unwrap();
     let conn = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     let error = Library::prepare(conn, path).unwrap_err();

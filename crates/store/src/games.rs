@@ -2,11 +2,80 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::types::ToSql;
+use rusqlite::{Connection, OptionalExtension as _, Row};
 use time::OffsetDateTime;
 
 use crate::error::{AtDatabase as _, Result, StoreError};
-use crate::timestamp;
+use crate::library::Library;
+use crate::schema::columns::AppColumns;
+use crate::{timestamp, values};
+
+/// A row of the games table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Game {
+    /// Primary key.
+    pub id: i64,
+    /// Name of the game.
+    pub name: String,
+    /// The day on which it was played.
+    pub date: Option<OffsetDateTime>,
+    /// Where it was played.
+    pub location: Option<String>,
+    /// The home team.
+    pub home_team: Option<String>,
+    /// The visiting team.
+    pub away_team: Option<String>,
+    /// When it was added.
+    pub created_at: Option<OffsetDateTime>,
+    /// When it was last changed.
+    pub updated_at: Option<OffsetDateTime>,
+}
+
+impl Library {
+    /// All games, latest first.
+    ///
+    /// # Errors
+    /// [`StoreError::BadValue`] for a row with an invalid value.
+    pub fn games(&self) -> Result<Vec<Game>> {
+        let sql = format!("{} ORDER BY date DESC, id DESC", self.select_games());
+        let conn = &self.conn;
+        let mut statement = conn.prepare_cached(&sql).at(conn)?;
+        let rows = statement.query_map([], read).at(conn)?;
+        rows.collect::<rusqlite::Result<_>>().at(conn)
+    }
+
+    /// The game with this id; `None` if it is unknown.
+    ///
+    /// # Errors
+    /// [`StoreError::BadValue`] for a row with an invalid value.
+    pub fn game(&self, id: i64) -> Result<Option<Game>> {
+        let sql = format!("{} WHERE id = ?1", self.select_games());
+        let conn = &self.conn;
+        conn.prepare_cached(&sql).at(conn)?.query_row([id], read).optional().at(conn)
+    }
+
+    fn select_games(&self) -> String {
+        let optional = ["date", "location", "home_team", "away_team", "created_at", "updated_at"];
+        format!(
+            "SELECT g.id AS id, g.name AS name, {} FROM games AS g",
+            self.app.games.select("g", &optional)
+        )
+    }
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Game> {
+    Ok(Game {
+        id: row.get("id")?,
+        name: row.get("name")?,
+        date: values::time(row, "games", "date")?,
+        location: row.get("location")?,
+        home_team: row.get("home_team")?,
+        away_team: row.get("away_team")?,
+        created_at: values::time(row, "games", "created_at")?,
+        updated_at: values::time(row, "games", "updated_at")?,
+    })
+}
 
 /// Checks that a game exists and returns its id.
 pub(crate) fn existing(conn: &Connection, id: i64) -> Result<i64> {
@@ -18,6 +87,7 @@ pub(crate) fn existing(conn: &Connection, id: i64) -> Result<i64> {
 /// Returns the id of a game named after a file: an existing one without videos, or a new one.
 pub(crate) fn for_file(
     conn: &Connection,
+    app: &AppColumns,
     file_path: &str,
     date: OffsetDateTime,
     now: OffsetDateTime,
@@ -30,18 +100,19 @@ pub(crate) fn for_file(
     if let Some(id) = conn.query_row(empty, [&name], |row| row.get(0)).optional().at(conn)? {
         return Ok(id);
     }
-    let kind: String = conn
-        .query_row("SELECT upper(type) FROM pragma_table_info('games') WHERE name = 'date'", [], |row| {
-            row.get(0)
-        })
-        .at(conn)?;
-    let date = if kind == "DATE" { timestamp::to_date_text(date) } else { timestamp::to_text(date) };
+    let date = match app.games_have_times {
+        true => timestamp::to_text(date),
+        false => timestamp::to_date_text(date),
+    };
     let now = timestamp::to_text(now);
-    conn.execute(
-        "INSERT INTO games (name, date, home_team, away_team, created_at, updated_at)
-         VALUES (?1, ?2, 'Home', 'Away', ?3, ?3)",
-        params![name, date, now],
-    )
-    .at(conn)?;
+    let values: [(&str, &dyn ToSql); 6] = [
+        ("name", &name),
+        ("date", &date),
+        ("home_team", &"Home"),
+        ("away_team", &"Away"),
+        ("created_at", &now),
+        ("updated_at", &now),
+    ];
+    app.games.insert(conn, "games", &values, "")?;
     Ok(conn.last_insert_rowid())
 }

@@ -1,33 +1,42 @@
-//! Bulk import: all detections of one job in one transaction.
+//! Bulk import of the detections of one job.
 //!
-//! A million rows take about a second on one core (`examples/bench_import.rs`), half of that for the
-//! two indexes. Three things make this possible: one statement inserts 64 rows; `OR ROLLBACK` means
-//! that SQLite never undoes a single statement and needs no copy of the pages that it changes; and
-//! foreign keys are off during the import, for the same reason. The only reference that the rows have,
-//! to their video, is checked once. Dropping and recreating the indexes is hardly faster, so the app's
-//! tables are treated like new ones.
+//! The detections are read and checked first, into a temporary file. Then they are written in transactions of less than
+//! half a second, with pauses in which other programs can write; see [`writes`]. The last transaction makes them visible
+//! and completes the job. If the process dies before, the next import removes what it wrote.
+//!
+//! A million rows take about two seconds on one core (`examples/bench_import.rs`), most of it for the two indexes. Foreign
+//! keys are off during the import, because the only reference that the rows have, to their video, is checked once for each
+//! transaction.
 
 mod complete;
+mod elsewhere;
+mod insert;
+mod staging;
 mod types;
 
+pub use staging::DetectionWriter;
 pub use types::{ImportJob, ImportOutcome, ImportReport, ImportRow, ResultsSummary};
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 use time::OffsetDateTime;
 
-use crate::detection_writer::DetectionWriter;
-use crate::detections::delete_imported;
 use crate::error::{AtDatabase as _, Result, StoreError};
 use crate::library::Library;
-use crate::{timestamp, values, videos};
+use crate::writes::{self, IdRange, Pace};
+use crate::{jobs, timestamp, tracks, values, videos};
+
+use staging::Staged;
+
+/// How often the search for rows of another importer is repeated if the database changes meanwhile.
+const MAX_SEARCHES: u32 = 3;
 
 impl Library {
-    /// Imports the detections that `read_results` pushes, in one transaction. On success, the job is marked
-    /// as completed and its video as processed; on failure, nothing is changed.
+    /// Imports the detections that `read_results` pushes. They become visible at once, in the transaction that marks the
+    /// job as completed and its video as processed; on failure, nothing is changed.
     ///
     /// If the library already has the same results of the job, nothing is read or changed, unless rows
-    /// are missing. Other results replace the rows of this job only. The database is locked for writing
-    /// during the import, so `read_results` should read from a local file, not from a network.
+    /// are missing. If another program has imported them, its rows are used. Other results replace the rows of this job
+    /// only. Other programs can write to the database during the import.
     ///
     /// # Errors
     /// [`StoreError::UnknownVideo`]; [`StoreError::Conflict`] if the job belongs to another video;
@@ -36,11 +45,29 @@ impl Library {
     pub fn import<E: From<StoreError>>(
         &mut self,
         job: &ImportJob,
-        read_results: impl FnOnce(&mut DetectionWriter<'_>) -> std::result::Result<ResultsSummary, E>,
+        read_results: impl FnOnce(&mut DetectionWriter) -> std::result::Result<ResultsSummary, E>,
     ) -> std::result::Result<ImportReport, E> {
-        let _foreign_keys_off =
-            if needs_foreign_keys(&self.conn)? { None } else { Some(ForeignKeysOff::new(&self.conn)?) };
-        self.write(|conn| run(conn, job, read_results))
+        writes::wait_for_other(&self.conn, &job.job_id)?;
+        writes::collect_garbage(self)?;
+        let prior = check(self, job)?;
+        if let Some(prior) = prior.as_ref().filter(|prior| prior.sha256 == job.sha256)
+            && count(&self.conn, &rows_of(&self.conn, prior)?)? == prior.n_detections
+        {
+            return Ok(self.already_imported(job, prior)?);
+        }
+        if let Some(prior) = &prior {
+            check_references(&self.conn, prior)?;
+        }
+        let mut writer = DetectionWriter::new(self.path())?;
+        let summary = read_results(&mut writer)?;
+        let staged = writer.finish(&self.conn)?;
+        Ok(Import { library: self, job, staged: &staged, summary, prior }.run()?)
+    }
+
+    fn already_imported(&self, job: &ImportJob, prior: &ImportRow) -> Result<ImportReport> {
+        let summary = ResultsSummary { frames_processed: prior.frames_processed, completed_at: None };
+        self.write(|conn| complete::complete_if_needed(conn, &self.app, job, prior.n_detections, summary))?;
+        Ok(report(job, ImportOutcome::AlreadyImported, prior.n_detections, prior.frames_processed))
     }
 
     /// The imports of a video, newest first.
@@ -64,11 +91,128 @@ impl Library {
     }
 }
 
-/// Whether another table refers to detections. If so, each deleted row must be checked.
-fn needs_foreign_keys(conn: &Connection) -> Result<bool> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema AS t, pragma_foreign_key_list(t.name) AS k
-        WHERE t.type = 'table' AND lower(k.\"table\") = 'player_detections')";
-    conn.query_row(sql, [], |row| row.get(0)).at(conn)
+/// An import whose detections are staged.
+struct Import<'a> {
+    library: &'a Library,
+    job: &'a ImportJob,
+    staged: &'a Staged,
+    summary: ResultsSummary,
+    /// The import that it replaces.
+    prior: Option<ImportRow>,
+}
+
+impl Import<'_> {
+    fn run(self) -> Result<ImportReport> {
+        let n_replaced = match &self.prior {
+            Some(prior) => Some(count(&self.library.conn, &rows_of(&self.library.conn, prior)?)?),
+            None => None,
+        };
+        if let Some(report) = self.use_rows_of_other_importer()? {
+            return Ok(report);
+        }
+        let _foreign_keys_off = match writes::referrers(&self.library.conn, "player_detections")?.is_empty() {
+            true => Some(ForeignKeysOff::new(&self.library.conn)?),
+            false => None,
+        };
+        let mut write_id = None;
+        let written = self.write_rows(&mut write_id);
+        if let (Err(_), Some(write_id)) = (&written, write_id) {
+            let _ = writes::abandon(&self.library.conn, write_id);
+        }
+        let is_ours = written.inspect_err(|_| drop(writes::collect_garbage(self.library)))?;
+        writes::collect_garbage(self.library)?;
+        let outcome = match n_replaced {
+            _ if !is_ours => ImportOutcome::AlreadyImported,
+            Some(n_removed) => ImportOutcome::Replaced { n_removed },
+            None => ImportOutcome::Imported,
+        };
+        Ok(self.report(outcome))
+    }
+
+    fn report(&self, outcome: ImportOutcome) -> ImportReport {
+        report(self.job, outcome, self.staged.n as i64, self.summary.frames_processed)
+    }
+
+    /// Uses the rows that another program has imported from the same results, if there are any.
+    fn use_rows_of_other_importer(&self) -> Result<Option<ImportReport>> {
+        if self.prior.is_some() {
+            return Ok(None);
+        }
+        let library = self.library;
+        for _ in 0..MAX_SEARCHES {
+            let version = data_version(&library.conn)?;
+            let rows = elsewhere::find(library, self.job.video_id, self.staged)?;
+            let is_current = library.write(|conn| {
+                if data_version(conn)? != version {
+                    return Ok(false);
+                }
+                if let Some(rows) = &rows {
+                    let write_id = writes::start(conn, &self.job.job_id, self.job.video_id)?;
+                    rows.iter().try_for_each(|range| writes::add_range(conn, write_id, *range))?;
+                    self.finish(conn, write_id)?;
+                }
+                Ok::<_, StoreError>(true)
+            })?;
+            if is_current {
+                return Ok(rows.map(|_| self.report(ImportOutcome::AlreadyImported)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Writes the rows and makes them visible. Returns `false` if another process imported the same results meanwhile.
+    fn write_rows(&self, write_id: &mut Option<i64>) -> Result<bool> {
+        let (job, mut rows, mut pace) = (self.job, self.staged.read()?, Pace::new());
+        loop {
+            let n = pace.next();
+            let is_last = rows.n_left <= n;
+            let is_ours = self.library.write(|conn| {
+                let id = match *write_id {
+                    Some(id) => id,
+                    None => writes::start(conn, &job.job_id, job.video_id)?,
+                };
+                writes::keep_alive(conn, id)?;
+                if !videos::exists(conn, job.video_id)? {
+                    return Err(StoreError::UnknownVideo(job.video_id));
+                }
+                if let Some(range) = insert::insert(conn, job.video_id, rows.by_ref().take(n as usize))? {
+                    writes::add_range(conn, id, range)?;
+                }
+                let is_ours = !is_last || self.finish(conn, id)?;
+                Ok(is_ours.then_some(id).map_or((id, false), |id| (id, true)))
+            });
+            let (id, is_ours) = is_ours?;
+            *write_id = Some(id);
+            if is_last {
+                return Ok(is_ours);
+            }
+        }
+    }
+
+    /// Makes the rows of a write visible and completes the job, within the transaction of the caller. If another process
+    /// imported the same results meanwhile, gives the write up and returns `false`.
+    fn finish(&self, conn: &Connection, write_id: i64) -> Result<bool> {
+        let Self { job, staged, summary, .. } = self;
+        let current = import_of(conn, &job.job_id)?;
+        if current != self.prior && current.as_ref().is_some_and(|import| import.sha256 == job.sha256) {
+            writes::abandon(conn, write_id)?;
+            return Ok(false);
+        }
+        if let Some(replaced) = current.and_then(|import| import.write_id) {
+            writes::abandon(conn, replaced)?;
+        }
+        let n_detections = staged.n as i64;
+        let import_id = upsert(conn, job, write_id, staged, summary.frames_processed)?;
+        tracks::store(conn, import_id, &staged.tracks)?;
+        videos::register(conn, &self.library.app, job.video_id)?;
+        complete::complete(conn, &self.library.app, job, n_detections, *summary)?;
+        Ok(true)
+    }
+}
+
+/// A number that changes when another connection changes the database.
+fn data_version(conn: &Connection) -> Result<i64> {
+    conn.query_row("PRAGMA data_version", [], |row| row.get(0)).at(conn)
 }
 
 /// Switches foreign keys off until it is dropped.
@@ -88,33 +232,6 @@ impl Drop for ForeignKeysOff<'_> {
     }
 }
 
-fn run<E: From<StoreError>>(
-    conn: &Connection,
-    job: &ImportJob,
-    read_results: impl FnOnce(&mut DetectionWriter<'_>) -> std::result::Result<ResultsSummary, E>,
-) -> std::result::Result<ImportReport, E> {
-    let prior = check(conn, job)?;
-    if let Some(prior) = &prior
-        && prior.sha256 == job.sha256
-        && is_complete(conn, prior)?
-    {
-        let summary = ResultsSummary { frames_processed: prior.frames_processed, completed_at: None };
-        complete::complete_if_needed(conn, job, prior.n_detections, summary)?;
-        return Ok(report(job, ImportOutcome::AlreadyImported, prior.n_detections, prior.frames_processed));
-    }
-    let outcome = match prior {
-        Some(prior) => ImportOutcome::Replaced { n_removed: delete_imported(conn, prior.id)? as i64 },
-        None => ImportOutcome::Imported,
-    };
-    let import_id = insert_import(conn, job)?;
-    let mut writer = DetectionWriter::new(conn, job.video_id, import_id)?;
-    let summary = read_results(&mut writer)?;
-    let (n_detections, id_range) = writer.finish()?;
-    finish_import(conn, import_id, n_detections, summary.frames_processed, id_range)?;
-    complete::complete(conn, job, n_detections, summary)?;
-    Ok(report(job, outcome, n_detections, summary.frames_processed))
-}
-
 fn report(
     job: &ImportJob,
     outcome: ImportOutcome,
@@ -131,14 +248,13 @@ fn report(
 }
 
 /// Checks that the video exists and that the job belongs to it. Returns the previous import of the job.
-fn check(conn: &Connection, job: &ImportJob) -> Result<Option<ImportRow>> {
-    if videos::video(conn, job.video_id)?.is_none() {
+fn check(library: &Library, job: &ImportJob) -> Result<Option<ImportRow>> {
+    let conn = &library.conn;
+    if !videos::exists(conn, job.video_id)? {
         return Err(StoreError::UnknownVideo(job.video_id));
     }
     let prior = import_of(conn, &job.job_id)?;
-    let sql = "SELECT video_id FROM processing_jobs WHERE id = ?1";
-    let known: Option<i64> =
-        conn.query_row(sql, [&job.job_id], |row| row.get(0)).optional().at(conn)?.flatten();
+    let known = jobs::video_of(conn, &library.app, &job.job_id)?.and_then(|(video_id, _)| video_id);
     for video_id in [known, prior.as_ref().map(|prior| prior.video_id)].into_iter().flatten() {
         if video_id != job.video_id {
             return Err(StoreError::Conflict(format!(
@@ -151,55 +267,74 @@ fn check(conn: &Connection, job: &ImportJob) -> Result<Option<ImportRow>> {
     Ok(prior)
 }
 
-/// Whether all rows of an import still exist. The app may have deleted some.
-fn is_complete(conn: &Connection, import: &ImportRow) -> Result<bool> {
-    let sql = "SELECT count(*) FROM player_detections WHERE import_id = ?1
-        AND id BETWEEN (SELECT first_detection_id FROM courtside_imports WHERE id = ?1)
-            AND (SELECT last_detection_id FROM courtside_imports WHERE id = ?1)";
-    let n_found: i64 = conn.query_row(sql, [import.id], |row| row.get(0)).at(conn)?;
-    Ok(n_found == import.n_detections)
+/// Refuses to replace rows that a table of the app refers to.
+fn check_references(conn: &Connection, prior: &ImportRow) -> Result<()> {
+    match writes::is_referred_to(conn, &rows_of(conn, prior)?)? {
+        false => Ok(()),
+        true => Err(StoreError::Conflict(format!(
+            "other rows of the database refer to detections of job {}; nothing was changed",
+            prior.job_id
+        ))),
+    }
 }
 
-/// Inserts the row of the import and returns its id, which its detections refer to.
-fn insert_import(conn: &Connection, job: &ImportJob) -> Result<i64> {
-    let sql = "INSERT INTO courtside_imports (job_id, video_id, sha256, n_detections, imported_at)
-        VALUES (?1, ?2, ?3, 0, ?4)
-        ON CONFLICT (job_id) DO UPDATE SET sha256 = excluded.sha256, imported_at = excluded.imported_at
+/// The rows of an import.
+pub(crate) fn rows_of(conn: &Connection, import: &ImportRow) -> Result<Vec<IdRange>> {
+    import.write_id.map_or(Ok(Vec::new()), |write_id| writes::ranges(conn, write_id))
+}
+
+/// How many rows of these ranges exist. The app may have deleted some.
+pub(crate) fn count(conn: &Connection, ranges: &[IdRange]) -> Result<i64> {
+    let (condition, values) = writes::condition(ranges);
+    let sql = format!("SELECT count(*) FROM player_detections WHERE {condition}");
+    conn.query_row(&sql, params_from_iter(values), |row| row.get(0)).at(conn)
+}
+
+/// Inserts or updates the row of the import and returns its id.
+fn upsert(
+    conn: &Connection,
+    job: &ImportJob,
+    write_id: i64,
+    staged: &Staged,
+    frames_processed: Option<i64>,
+) -> Result<i64> {
+    let sql = "INSERT INTO courtside_imports (job_id, video_id, sha256, n_detections, frames_processed, imported_at,
+            write_id, n_frames_with_detections)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+        ON CONFLICT (job_id) DO UPDATE SET video_id = excluded.video_id, sha256 = excluded.sha256,
+            n_detections = excluded.n_detections, frames_processed = excluded.frames_processed,
+            imported_at = excluded.imported_at, write_id = excluded.write_id,
+            n_frames_with_detections = excluded.n_frames_with_detections
         RETURNING id";
     let now = timestamp::to_text(OffsetDateTime::now_utc());
-    conn.query_row(sql, params![job.job_id, job.video_id, job.sha256, now], |row| row.get(0)).at(conn)
+    let params = params![
+        job.job_id,
+        job.video_id,
+        job.sha256,
+        staged.n as i64,
+        frames_processed,
+        now,
+        write_id,
+        staged.n_frames
+    ];
+    conn.query_row(sql, params, |row| row.get(0)).at(conn)
 }
 
-/// Stores the result of the import in its row.
-fn finish_import(
-    conn: &Connection,
-    id: i64,
-    n: i64,
-    frames: Option<i64>,
-    id_range: Option<(i64, i64)>,
-) -> Result<()> {
-    conn.execute(
-        "UPDATE courtside_imports SET n_detections = ?2, frames_processed = ?3, first_detection_id = ?4,
-            last_detection_id = ?5 WHERE id = ?1",
-        params![id, n, frames, id_range.map(|(first, _)| first), id_range.map(|(_, last)| last)],
-    )
-    .at(conn)?;
-    Ok(())
-}
-
-fn import_of(conn: &Connection, job_id: &str) -> Result<Option<ImportRow>> {
+pub(crate) fn import_of(conn: &Connection, job_id: &str) -> Result<Option<ImportRow>> {
     let sql = "SELECT * FROM courtside_imports WHERE job_id = ?1";
     conn.prepare_cached(sql).at(conn)?.query_row([job_id], read).optional().at(conn)
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<ImportRow> {
+pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<ImportRow> {
     Ok(ImportRow {
         id: row.get("id")?,
         job_id: row.get("job_id")?,
         video_id: row.get("video_id")?,
         sha256: row.get("sha256")?,
         n_detections: row.get("n_detections")?,
+        n_frames_with_detections: row.get("n_frames_with_detections")?,
         frames_processed: row.get("frames_processed")?,
         imported_at: values::time(row, "courtside_imports", "imported_at")?,
+        write_id: row.get("write_id")?,
     })
 }

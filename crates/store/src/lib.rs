@@ -4,14 +4,16 @@
 //! HTTP and no async runtime: every call blocks. The crate guarantees:
 //!
 //! * **The analyzer app's database stays valid for the app.** A file made by that app is used in
-//!   place. Columns and tables are added; the app's own are never rewritten, renamed or dropped, and
-//!   its rows and `INSERT` statements stay valid. Times, enums, booleans and JSON are written as the
-//!   app writes them. A new file gets the same tables.
-//! * **An import is one transaction**, whatever its size and however it ends. If the process is killed,
-//!   the disk is full or the data is invalid, nothing of the import remains. Importing the same results
-//!   of a job again changes nothing; different results replace the detections of that job only.
+//!   place, whatever its age. Nothing is added to the app's tables but rows: what courtside needs besides is in tables of
+//!   its own, called `courtside_*`. Times, enums, booleans and JSON are written as the app writes them. A new file gets
+//!   the same tables.
+//! * **An import becomes visible at once**, whatever its size and however it ends. If the process is killed,
+//!   the disk is full or the data is invalid, nothing of the import is visible, and the next import removes what was
+//!   written. Importing the same results of a job again changes nothing; different results replace the detections of
+//!   that job only.
+//! * **Other programs can write during an import.** No transaction is planned to last more than half a second.
 //! * **Committed data is on disk.** Every commit is flushed.
-//! * **Memory is bounded.** An import uses about 20 MB and a stream of detections one frame of rows,
+//! * **Memory is bounded.** An import uses about 20 MB and a temporary file, and a stream of detections one frame of rows,
 //!   whatever the length.
 //! * **Several processes can use a database at once.** Readers never wait. Writers wait for each other,
 //!   and fail with [`StoreError::Busy`] if the database stays locked.
@@ -39,7 +41,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod detection_writer;
 mod detections;
 mod enums;
 mod error;
@@ -51,21 +52,24 @@ mod jobs;
 mod library;
 mod removal;
 mod schema;
+mod scope;
 mod settings;
-mod stats;
 mod timestamp;
+mod tracks;
 mod url;
 mod values;
 mod videos;
+mod writes;
 
-pub use detection_writer::DetectionWriter;
-pub use detections::{DetectionQuery, DetectionRow, DetectionScope, DetectionTotals, StoredDetection};
+pub use detections::{DetectionQuery, DetectionRow, DetectionTotals, StoredDetection};
 pub use enums::{JobStatus, JobType, ProcessingStatus, StoredTarget, SubmissionState};
 pub use error::{Result, StoreError};
-pub use import::{ImportJob, ImportOutcome, ImportReport, ImportRow, ResultsSummary};
+pub use games::Game;
+pub use import::{DetectionWriter, ImportJob, ImportOutcome, ImportReport, ImportRow, ResultsSummary};
 pub use jobs::{JobFilter, JobRow, JobUpdate, NewJob};
-pub use library::Library;
+pub use library::{Interrupter, Library};
 pub use removal::RemovalReport;
-pub use stats::{DetectionStats, TrackSummary};
+pub use scope::DetectionScope;
+pub use tracks::{DetectionStats, TrackSummary};
 pub use url::to_path as database_path;
-pub use videos::{FileFingerprint, NewVideo, Page, Video};
+pub use videos::{FileFingerprint, NewVideo, Page, Video, VideoEdit, VideoFilter};

@@ -6,8 +6,9 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::error::{AtDatabase as _, Result, StoreError};
+use crate::schema::columns::AppColumns;
 use crate::schema::migrate::migrate;
-use crate::url;
+use crate::{tracks, url, videos};
 
 /// Default time that a call waits while another program writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -21,12 +22,14 @@ const WAL_TIMEOUT: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub struct Library {
     pub(crate) conn: Connection,
+    /// What the app's tables have.
+    pub(crate) app: AppColumns,
     path: PathBuf,
 }
 
 impl Library {
     /// Opens the database at `url` (any form of `DATABASE_URL` for SQLite, or a plain path). Creates the
-    /// file if it does not exist, and adds missing tables and columns.
+    /// file if it does not exist. In a file of the app, only adds courtside's own tables.
     ///
     /// # Errors
     /// [`StoreError::Url`] for an unsupported URL; [`StoreError::Open`] if the folder is missing;
@@ -80,17 +83,26 @@ impl Library {
         )
         .at(&conn)?;
         migrate(&conn)?;
+        let app = AppColumns::read(&conn)?;
         if conn.is_readonly(rusqlite::MAIN_DB).at(&conn)? {
             return Err(StoreError::ReadOnly { path });
         }
         enable_write_ahead_log(&conn)?;
         conn.busy_timeout(BUSY_TIMEOUT).at(&conn)?;
-        Ok(Self { conn, path })
+        let library = Self { conn, app, path };
+        videos::forget_removed(&library)?;
+        tracks::complete_older_imports(&library)?;
+        Ok(library)
     }
 
     /// The database file, as an absolute path.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// A handle with which another thread can end what this connection is doing; see [`Interrupter::interrupt`].
+    pub fn interrupter(&self) -> Interrupter {
+        Interrupter(self.conn.get_interrupt_handle())
     }
 
     /// Sets how long a call waits while another program writes, before [`StoreError::Busy`]. Default 10 s.
@@ -113,6 +125,22 @@ impl Library {
         let result = work(conn)?;
         transaction.commit().at(conn)?;
         Ok(result)
+    }
+}
+
+/// Ends the work of a [`Library`] from another thread.
+pub struct Interrupter(rusqlite::InterruptHandle);
+
+impl std::fmt::Debug for Interrupter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Interrupter").finish_non_exhaustive()
+    }
+}
+
+impl Interrupter {
+    /// Ends the statement that runs now, if there is one, with [`StoreError::Interrupted`].
+    pub fn interrupt(&self) {
+        self.0.interrupt();
     }
 }
 

@@ -1,11 +1,13 @@
 //! Removing videos and jobs from the library.
 
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::Connection;
 
-use crate::detections::delete_imported;
 use crate::enums::ProcessingStatus;
 use crate::error::{AtDatabase as _, Result, StoreError};
+use crate::import::ImportRow;
 use crate::library::Library;
+use crate::schema::columns::AppColumns;
+use crate::{import, jobs, tracks, videos, writes};
 
 /// What was removed along with a video or a job.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -18,30 +20,65 @@ pub struct RemovalReport {
 
 impl Library {
     /// Removes a video with its detections and jobs, but not its file or anything in a bucket. `force`
-    /// also removes a video with open jobs.
+    /// also removes a video with open jobs. The detections go in several transactions, and the video in the last one:
+    /// after an error or a crash, call it again.
     ///
     /// # Errors
     /// [`StoreError::UnknownVideo`]; [`StoreError::Conflict`] while one of its jobs is open, or if other
     /// rows of the app refer to the removed ones.
     pub fn remove_video(&mut self, id: i64, force: bool) -> Result<RemovalReport> {
+        if !videos::exists(&self.conn, id)? {
+            return Err(StoreError::UnknownVideo(id));
+        }
+        if !force && let Some(job) = jobs::open_job(&self.conn, &self.app, id)? {
+            return Err(StoreError::Conflict(format!(
+                "job {job} of video {id} has not ended; cancel it first, or force the removal"
+            )));
+        }
+        self.check_removable(id)?;
+        let n_detections = self.remove_detections(id)?;
         self.write(|conn| {
-            if !force && let Some(job) = open_job(conn, id)? {
-                return Err(StoreError::Conflict(format!(
-                    "job {job} of video {id} has not ended; cancel it first, or force the removal"
-                )));
-            }
-            let delete = |sql| conn.execute(sql, [id]).at(conn).map(|n| n as i64);
-            let n_detections = delete("DELETE FROM player_detections WHERE video_id = ?1")?;
-            delete(
-                "DELETE FROM courtside_jobs WHERE id IN (SELECT id FROM processing_jobs WHERE video_id = ?1)",
-            )?;
-            let n_jobs = delete("DELETE FROM processing_jobs WHERE video_id = ?1")?;
-            delete("DELETE FROM courtside_imports WHERE video_id = ?1")?;
-            if delete("DELETE FROM videos WHERE id = ?1")? == 0 {
-                return Err(StoreError::UnknownVideo(id));
-            }
+            let n_jobs = jobs::delete_of_video(conn, &self.app, id)?;
+            conn.execute("DELETE FROM courtside_videos WHERE video_id = ?1", [id]).at(conn)?;
+            conn.execute("DELETE FROM videos WHERE id = ?1", [id]).at(conn)?;
             Ok(RemovalReport { n_detections, n_jobs })
         })
+    }
+
+    /// Checks that no table of the app refers to a video or to its detections.
+    fn check_removable(&self, id: i64) -> Result<()> {
+        let conn = &self.conn;
+        if writes::is_referred_to_of_video(conn, id)? || writes::is_video_referred_to(conn, id)? {
+            return Err(StoreError::Conflict(format!(
+                "other rows of the database refer to video {id} or to its detections; nothing was changed"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Removes all detections of a video, of every job and of other programs. Returns how many there were.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownVideo`]; [`StoreError::Conflict`] if other rows of the app refer to detections.
+    pub fn remove_detections(&mut self, video_id: i64) -> Result<i64> {
+        if !videos::exists(&self.conn, video_id)? {
+            return Err(StoreError::UnknownVideo(video_id));
+        }
+        if writes::is_referred_to_of_video(&self.conn, video_id)? {
+            return Err(StoreError::Conflict(format!(
+                "other rows of the database refer to detections of video {video_id}; nothing was changed"
+            )));
+        }
+        self.write(|conn| {
+            for import in self.imports(video_id)? {
+                forget_import(conn, &import)?;
+            }
+            Ok::<_, StoreError>(())
+        })?;
+        let n_removed = writes::remove_all_rows(self, video_id)?;
+        writes::collect_garbage(self)?;
+        self.write(|conn| reset_if_empty(conn, &self.app, video_id))?;
+        Ok(n_removed)
     }
 
     /// Removes a job with its detections. If its video has no other detections, it becomes unprocessed.
@@ -51,44 +88,47 @@ impl Library {
     /// [`StoreError::UnknownJob`]; [`StoreError::Conflict`] while the job is open, or if other rows of the
     /// app refer to the removed ones.
     pub fn remove_job(&mut self, id: &str, force: bool) -> Result<RemovalReport> {
+        let found = jobs::video_of(&self.conn, &self.app, id)?;
+        let (video_id, is_open) = found.ok_or_else(|| StoreError::UnknownJob(id.to_owned()))?;
+        if is_open && !force {
+            return Err(StoreError::Conflict(format!(
+                "job {id} has not ended; cancel it first, or force the removal"
+            )));
+        }
+        let import = self.import_of(id)?;
+        let rows = import.as_ref().map_or(Ok(Vec::new()), |import| import::rows_of(&self.conn, import))?;
+        if writes::is_referred_to(&self.conn, &rows)? {
+            return Err(StoreError::Conflict(format!(
+                "other rows of the database refer to detections of job {id}; nothing was changed"
+            )));
+        }
+        let n_detections = import::count(&self.conn, &rows)?;
         self.write(|conn| {
-            let row = conn.query_row(
-                "SELECT video_id, status IN ('PENDING', 'PROCESSING') FROM processing_jobs WHERE id = ?1",
-                [id],
-                |row| Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, bool>(1)?)),
-            );
-            let (video_id, is_open) =
-                row.optional().at(conn)?.ok_or_else(|| StoreError::UnknownJob(id.to_owned()))?;
-            if is_open && !force {
-                return Err(StoreError::Conflict(format!(
-                    "job {id} has not ended; cancel it first, or force the removal"
-                )));
+            if let Some(import) = &import {
+                forget_import(conn, import)?;
             }
-            let import =
-                conn.query_row("SELECT id FROM courtside_imports WHERE job_id = ?1", [id], |row| row.get(0));
-            let n_detections = match import.optional().at(conn)? {
-                Some(import_id) => delete_imported(conn, import_id)? as i64,
-                None => 0,
-            };
-            conn.execute("DELETE FROM courtside_imports WHERE job_id = ?1", [id]).at(conn)?;
-            conn.execute("DELETE FROM courtside_jobs WHERE id = ?1", [id]).at(conn)?;
-            conn.execute("DELETE FROM processing_jobs WHERE id = ?1", [id]).at(conn)?;
-            if let Some(video_id) = video_id.filter(|_| n_detections > 0) {
-                reset_if_empty(conn, video_id)?;
-            }
-            Ok(RemovalReport { n_detections, n_jobs: 1 })
-        })
+            jobs::delete(conn, &self.app, id)
+        })?;
+        writes::collect_garbage(self)?;
+        if let Some(video_id) = video_id.filter(|_| n_detections > 0) {
+            self.write(|conn| reset_if_empty(conn, &self.app, video_id))?;
+        }
+        Ok(RemovalReport { n_detections, n_jobs: 1 })
     }
 }
 
-fn open_job(conn: &Connection, video_id: i64) -> Result<Option<String>> {
-    let sql =
-        "SELECT id FROM processing_jobs WHERE video_id = ?1 AND status IN ('PENDING', 'PROCESSING') LIMIT 1";
-    conn.query_row(sql, [video_id], |row| row.get(0)).optional().at(conn)
+/// Makes the rows of an import invisible, within the transaction of the caller. [`writes::collect_garbage`] removes them.
+fn forget_import(conn: &Connection, import: &ImportRow) -> Result<()> {
+    tracks::delete(conn, import.id)?;
+    conn.execute("DELETE FROM courtside_imports WHERE id = ?1", [import.id]).at(conn)?;
+    import.write_id.map_or(Ok(()), |write_id| writes::abandon(conn, write_id))
 }
 
 /// Marks a video as not processed if it has no detections.
-fn reset_if_empty(conn: &Connection, video_id: i64) -> Result<()> {
+fn reset_if_empty(conn: &Connection, app: &AppColumns, video_id: i64) -> Result<()> {
+    if !(app.videos.has("processed") && app.videos.has("processing_status")) {
+        return Ok(());
+    }
     conn.execute(
         "UPDATE videos SET processed = 0, processing_status = ?2 WHERE id = ?1
             AND NOT EXISTS (SELECT 1 FROM player_detections WHERE video_id = ?1)

@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
+use rusqlite::types::{ToSql, Value};
+use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 use time::OffsetDateTime;
 
 use crate::enums::ProcessingStatus;
 use crate::error::{AtDatabase as _, Result, StoreError};
 use crate::library::Library;
+use crate::schema::columns::AppColumns;
 use crate::{games, timestamp, values};
 
 /// Maximum length of `file_path` and `r2_key`, in characters.
@@ -110,6 +112,67 @@ impl NewVideo {
     }
 }
 
+/// A filter on the list of videos. The default matches all of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct VideoFilter {
+    /// Only videos of this game.
+    pub game_id: Option<i64>,
+    /// Only videos that were, or were not, processed.
+    pub processed: Option<bool>,
+    /// Only videos with this state.
+    pub processing_status: Option<ProcessingStatus>,
+}
+
+impl VideoFilter {
+    /// The `WHERE` condition and its parameters, in order.
+    fn condition(self, app: &AppColumns) -> (String, Vec<Value>) {
+        let status = self.processing_status.map(|status| status.as_str().to_owned());
+        let wanted: [(&str, Option<Value>); 3] = [
+            ("game_id", self.game_id.map(Value::from)),
+            ("processed", self.processed.map(|flag| Value::from(i64::from(flag)))),
+            ("processing_status", status.map(Value::from)),
+        ];
+        let (mut sql, mut values) = (String::from("1"), Vec::new());
+        for (column, value) in wanted {
+            if let Some(value) = value.filter(|_| app.videos.has(column)) {
+                sql.push_str(&format!(" AND v.{column} = ?"));
+                values.push(value);
+            }
+        }
+        (sql, values)
+    }
+}
+
+/// Changes to a video. Columns whose field is `None` keep their value.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct VideoEdit {
+    /// The game that it belongs to.
+    pub game_id: Option<i64>,
+    /// When it was recorded.
+    pub recorded_at: Option<OffsetDateTime>,
+    /// Position among the videos of its game.
+    pub sequence_order: Option<i64>,
+    /// Start time within its game, in seconds.
+    pub game_time_offset: Option<f64>,
+    /// Path of the file.
+    pub file_path: Option<String>,
+}
+
+impl VideoEdit {
+    /// The columns to change, with their new values.
+    fn values(&self) -> Vec<(&'static str, Value)> {
+        let recorded_at = self.recorded_at.map(timestamp::to_text);
+        let values = [
+            ("game_id", self.game_id.map(Value::from)),
+            ("recorded_at", recorded_at.map(Value::from)),
+            ("sequence_order", self.sequence_order.map(Value::from)),
+            ("game_time_offset", self.game_time_offset.map(Value::from)),
+            ("file_path", self.file_path.clone().map(Value::from)),
+        ];
+        values.into_iter().filter_map(|(column, value)| Some((column, value?))).collect()
+    }
+}
+
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page<T> {
@@ -125,9 +188,20 @@ pub struct Page<T> {
     pub total_pages: i64,
 }
 
-const COLUMNS: &str = "id, game_id, file_path, r2_key, thumbnail_path, duration_seconds, fps, resolution, upload_date, \
-     processed, processing_status, recorded_at, sequence_order, game_time_offset, n_frames, size_bytes, modified_ns, \
-     sha256";
+/// Columns of the app that may be missing in an older file.
+const OPTIONAL: [&str; 11] = [
+    "r2_key",
+    "thumbnail_path",
+    "duration_seconds",
+    "fps",
+    "resolution",
+    "upload_date",
+    "processed",
+    "processing_status",
+    "recorded_at",
+    "sequence_order",
+    "game_time_offset",
+];
 
 impl Library {
     /// Adds a video, and a game named after its file if it has none.
@@ -141,33 +215,26 @@ impl Library {
         self.write(|conn| {
             let game_id = match new.game_id {
                 Some(id) => games::existing(conn, id)?,
-                None => games::for_file(conn, file_path, new.recorded_at.unwrap_or(now), now)?,
+                None => games::for_file(conn, &self.app, file_path, new.recorded_at.unwrap_or(now), now)?,
             };
-            conn.prepare_cached(
-                "INSERT INTO videos (game_id, file_path, r2_key, duration_seconds, fps, resolution, upload_date, processed,
-                    processing_status, recorded_at, n_frames, size_bytes, modified_ns, sha256)
-                 VALUES (:game_id, :file_path, :r2_key, :duration_seconds, :fps, :resolution, :upload_date, 0,
-                    :processing_status, :recorded_at, :n_frames, :size_bytes, :modified_ns, :sha256)",
-            )
-            .at(conn)?
-            .execute(named_params! {
-                ":game_id": game_id,
-                ":file_path": file_path,
-                ":r2_key": new.r2_key,
-                ":duration_seconds": new.duration_seconds,
-                ":fps": new.fps,
-                ":resolution": new.resolution.map(|(width, height)| format!("{width}x{height}")),
-                ":upload_date": timestamp::to_text(now),
-                ":processing_status": ProcessingStatus::Pending.as_str(),
-                ":recorded_at": new.recorded_at.map(timestamp::to_text),
-                ":n_frames": new.n_frames,
-                ":size_bytes": new.file.size_bytes,
-                ":modified_ns": new.file.modified_ns,
-                ":sha256": new.file.sha256,
-            })
-            .at(conn)?;
+            let resolution = new.resolution.map(|(width, height)| format!("{width}x{height}"));
+            let values: [(&str, &dyn ToSql); 10] = [
+                ("game_id", &game_id),
+                ("file_path", &file_path),
+                ("r2_key", &new.r2_key),
+                ("duration_seconds", &new.duration_seconds),
+                ("fps", &new.fps),
+                ("resolution", &resolution),
+                ("upload_date", &timestamp::to_text(now)),
+                ("processed", &false),
+                ("processing_status", &ProcessingStatus::Pending.as_str()),
+                ("recorded_at", &new.recorded_at.map(timestamp::to_text)),
+            ];
+            self.app.videos.insert(conn, "videos", &values, "")?;
             let id = conn.last_insert_rowid();
-            video(conn, id)?.ok_or(StoreError::UnknownVideo(id))
+            register(conn, &self.app, id)?;
+            set_fingerprint(conn, id, new.n_frames, &new.file)?;
+            self.video(id)?.ok_or(StoreError::UnknownVideo(id))
         })
     }
 
@@ -176,7 +243,9 @@ impl Library {
     /// # Errors
     /// [`StoreError::BadValue`] for a row with an invalid value.
     pub fn video(&self, id: i64) -> Result<Option<Video>> {
-        video(&self.conn, id)
+        let sql = format!("{} WHERE v.id = ?1", self.select_videos());
+        let conn = &self.conn;
+        conn.prepare_cached(&sql).at(conn)?.query_row([id], read).optional().at(conn)
     }
 
     /// The newest video with exactly this stored path; `None` if no video has it.
@@ -184,30 +253,65 @@ impl Library {
     /// # Errors
     /// [`StoreError::BadValue`] for a row with an invalid value.
     pub fn video_by_path(&self, file_path: &str) -> Result<Option<Video>> {
-        let sql = format!("SELECT {COLUMNS} FROM videos WHERE file_path = ?1 ORDER BY id DESC LIMIT 1");
+        let sql = format!("{} WHERE v.file_path = ?1 ORDER BY v.id DESC LIMIT 1", self.select_videos());
         let conn = &self.conn;
         conn.prepare_cached(&sql).at(conn)?.query_row([file_path], read).optional().at(conn)
     }
 
-    /// A page of the videos, newest first. Pages are numbered from 1; a page past the last is empty.
+    /// A page of the videos that match a filter, newest first. Pages are numbered from 1; a page past the last is
+    /// empty.
     ///
     /// # Errors
     /// [`StoreError::BadInput`] for a page or page size below 1.
-    pub fn videos(&self, page: i64, page_size: i64) -> Result<Page<Video>> {
+    pub fn videos(&self, filter: VideoFilter, page: i64, page_size: i64) -> Result<Page<Video>> {
         if page < 1 || page_size < 1 {
             return Err(StoreError::BadInput("page and page_size must be at least 1".into()));
         }
         let conn = &self.conn;
-        let total: i64 = conn.query_row("SELECT count(*) FROM videos", [], |row| row.get(0)).at(conn)?;
-        let sql = format!("SELECT {COLUMNS} FROM videos ORDER BY id DESC LIMIT ?1 OFFSET ?2");
+        let (condition, mut values) = filter.condition(&self.app);
+        let sql = format!("SELECT count(*) FROM videos AS v WHERE {condition}");
+        let total: i64 = conn.query_row(&sql, params_from_iter(&values), |row| row.get(0)).at(conn)?;
+        let sql = format!("{} WHERE {condition} ORDER BY v.id DESC LIMIT ? OFFSET ?", self.select_videos());
+        values.extend([page_size.into(), (page - 1).saturating_mul(page_size).into()]);
         let mut statement = conn.prepare_cached(&sql).at(conn)?;
-        let rows =
-            statement.query_map(params![page_size, (page - 1).saturating_mul(page_size)], read).at(conn)?;
+        let rows = statement.query_map(params_from_iter(&values), read).at(conn)?;
         let items = rows.collect::<rusqlite::Result<_>>().at(conn)?;
         Ok(Page { items, total, page, page_size, total_pages: (total + page_size - 1) / page_size })
     }
 
-    /// Sets the key of the video in the bucket; `None` if the bucket no longer has it.
+    fn select_videos(&self) -> String {
+        format!(
+            "SELECT v.id AS id, v.game_id AS game_id, v.file_path AS file_path, {}, c.n_frames AS n_frames,
+                c.size_bytes AS size_bytes, c.modified_ns AS modified_ns, c.sha256 AS sha256
+             FROM videos AS v LEFT JOIN courtside_videos AS c ON c.video_id = v.id",
+            self.app.videos.select("v", &OPTIONAL)
+        )
+    }
+
+    /// Changes a video as the app's users do.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownVideo`]; [`StoreError::Conflict`] for an unknown game.
+    pub fn edit_video(&mut self, id: i64, edit: &VideoEdit) -> Result<()> {
+        self.write(|conn| {
+            if let Some(game_id) = edit.game_id {
+                games::existing(conn, game_id)?;
+            }
+            if !exists(conn, id)? {
+                return Err(StoreError::UnknownVideo(id));
+            }
+            for (column, value) in edit.values() {
+                if self.app.videos.has(column) {
+                    let sql = format!("UPDATE videos SET {column} = ?2 WHERE id = ?1");
+                    conn.execute(&sql, params![id, value]).at(conn)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Sets the key of the video in the bucket; `None` if the bucket no longer has it. Does nothing in a file of the app
+    /// that is older than this column.
     ///
     /// # Errors
     /// [`StoreError::UnknownVideo`], [`StoreError::BadInput`] for a key of more than 500 characters.
@@ -216,6 +320,9 @@ impl Library {
             return Err(StoreError::BadInput(format!(
                 "the bucket key has more than {MAX_PATH_CHARS} characters"
             )));
+        }
+        if !self.app.videos.has("r2_key") {
+            return Ok(());
         }
         self.update_video(id, "UPDATE videos SET r2_key = ?2 WHERE id = ?1", params![id, r2_key])
     }
@@ -243,11 +350,13 @@ impl Library {
         n_frames: Option<i64>,
         file: &FileFingerprint,
     ) -> Result<()> {
-        self.update_video(
-            id,
-            "UPDATE videos SET n_frames = ?2, size_bytes = ?3, modified_ns = ?4, sha256 = ?5 WHERE id = ?1",
-            params![id, n_frames, file.size_bytes, file.modified_ns, file.sha256],
-        )
+        self.write(|conn| {
+            if !exists(conn, id)? {
+                return Err(StoreError::UnknownVideo(id));
+            }
+            register(conn, &self.app, id)?;
+            set_fingerprint(conn, id, n_frames, file)
+        })
     }
 
     fn update_video(&self, id: i64, sql: &str, params: impl rusqlite::Params) -> Result<()> {
@@ -256,10 +365,62 @@ impl Library {
     }
 }
 
-/// The video with this id; `None` if it is unknown.
-pub(crate) fn video(conn: &Connection, id: i64) -> Result<Option<Video>> {
-    let sql = format!("SELECT {COLUMNS} FROM videos WHERE id = ?1");
-    conn.prepare_cached(&sql).at(conn)?.query_row([id], read).optional().at(conn)
+/// Whether the library has a video.
+pub(crate) fn exists(conn: &Connection, id: i64) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM videos WHERE id = ?1)";
+    conn.prepare_cached(sql).at(conn)?.query_row([id], |row| row.get(0)).at(conn)
+}
+
+/// Makes sure that courtside has a row for a video, within the transaction of the caller.
+pub(crate) fn register(conn: &Connection, app: &AppColumns, id: i64) -> Result<()> {
+    let added = app.videos.select("v", &["upload_date"]);
+    let sql = format!(
+        "INSERT OR IGNORE INTO courtside_videos (video_id, added) SELECT id, upload_date FROM
+            (SELECT v.id AS id, {added} FROM videos AS v WHERE v.id = ?1)"
+    );
+    conn.prepare_cached(&sql).at(conn)?.execute([id]).at(conn)?;
+    Ok(())
+}
+
+fn set_fingerprint(conn: &Connection, id: i64, n_frames: Option<i64>, file: &FileFingerprint) -> Result<()> {
+    conn.prepare_cached(
+        "UPDATE courtside_videos SET n_frames = ?2, size_bytes = ?3, modified_ns = ?4, sha256 = ?5
+         WHERE video_id = ?1",
+    )
+    .at(conn)?
+    .execute(params![id, n_frames, file.size_bytes, file.modified_ns, file.sha256])
+    .at(conn)?;
+    Ok(())
+}
+
+/// Forgets what courtside knows of videos that the app removed: it may give their ids to other videos. Their jobs stay,
+/// without a video.
+pub(crate) fn forget_removed(library: &Library) -> Result<()> {
+    let added = library.app.videos.select("v", &["upload_date"]);
+    let removed = format!(
+        "SELECT video_id FROM courtside_videos AS c WHERE NOT EXISTS
+            (SELECT 1 FROM (SELECT v.id AS id, {added} FROM videos AS v) AS v
+             WHERE v.id = c.video_id AND v.upload_date IS c.added)"
+    );
+    let conn = &library.conn;
+    let sql = format!("SELECT EXISTS ({removed})");
+    if !conn.query_row(&sql, [], |row| row.get::<_, bool>(0)).at(conn)? {
+        return Ok(());
+    }
+    library.write(|conn| {
+        for sql in [
+            format!("UPDATE courtside_jobs SET video_id = NULL WHERE video_id IN ({removed})"),
+            format!(
+                "DELETE FROM courtside_tracks WHERE import_id IN
+                    (SELECT id FROM courtside_imports WHERE video_id IN ({removed}))"
+            ),
+            format!("DELETE FROM courtside_imports WHERE video_id IN ({removed})"),
+            format!("DELETE FROM courtside_videos WHERE video_id IN ({removed})"),
+        ] {
+            conn.execute(&sql, []).at(conn)?;
+        }
+        Ok(())
+    })
 }
 
 fn checked_path(path: &Path) -> Result<&str> {

@@ -88,7 +88,7 @@ pub struct ImportReport {
 /// A row of the imports table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImportRow {
-    /// Primary key; stored in each detection of the import.
+    /// Primary key.
     pub id: i64,
     /// Id of the job.
     pub job_id: String,
@@ -98,8 +98,12 @@ pub struct ImportRow {
     pub sha256: String,
     /// Number of detections that it inserted.
     pub n_detections: i64,
+    /// Number of frames with detections.
+    pub n_frames_with_detections: Option<i64>,
     /// Number of processed frames, if the results had it.
     pub frames_processed: Option<i64>,
     /// When the import ran.
     pub imported_at: Option<OffsetDateTime>,
+    /// The write that inserted its rows; `None` if they are not known any more.
+    pub(crate) write_id: Option<i64>,
 }

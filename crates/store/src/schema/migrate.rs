@@ -1,26 +1,30 @@
-//! Brings a file to the schema in [`TABLES`] by adding what is missing, in one transaction.
+//! Brings a file to the schema in one transaction.
 //!
-//! The steps follow from the tables and columns that exist, not from a version: the app's own
-//! migrations can recreate its tables at any time without courtside's columns, and the database of an
-//! older app lacks some of the app's own columns. The migration only adds, and checks again inside
-//! its transaction, so two processes that start at the same time do not conflict.
+//! In a new file, courtside creates all tables. In a file of the app, it creates its own tables and leaves the app's as
+//! they are, whatever their age: a column or table that is added here would break the app's own migration that adds it.
+//! The steps follow from what exists and are planned again inside the transaction, so two processes that start at the
+//! same time do not conflict.
 
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use crate::error::{AtDatabase as _, Result, StoreError};
-use crate::schema::tables::{Column, TABLES, Table, VERSION};
+use crate::schema::tables::{APP_TABLES, OWN_TABLES, REQUIRED, Table, VERSION};
+use crate::schema::upgrade;
+
+/// The mark of the app's migrations.
+const APPS_MARK: &str = "alembic_version";
 
 /// What to do with a file.
 enum MigrationPlan {
-    /// No table or column is missing.
+    /// Nothing is missing.
     UpToDate,
     /// The statements that add what is missing.
     Run(Vec<String>),
 }
 
-/// Adds missing tables and columns, or rejects the file without changing it.
+/// Adds missing tables, or rejects the file without changing it.
 pub(crate) fn migrate(conn: &Connection) -> Result<()> {
     if matches!(plan(conn)?, MigrationPlan::UpToDate) {
         return Ok(());
@@ -41,22 +45,40 @@ fn plan(conn: &Connection) -> Result<MigrationPlan> {
     let found = version(conn, &tables)?;
     reject_other_databases(conn, &tables)?;
     let mut statements = Vec::new();
-    for table in TABLES {
-        if tables.contains(table.name) {
-            add_columns(conn, table, &mut statements)?;
-        } else {
-            statements.push(create(table));
-            statements.extend(table.on_create.iter().map(|statement| (*statement).to_owned()));
+    let is_apps = is_of_app(&tables);
+    for table in APP_TABLES.iter().filter(|table| tables.contains(table.name)) {
+        check_columns(conn, table)?;
+    }
+    for table in APP_TABLES.iter().filter(|table| !tables.contains(table.name)) {
+        if !is_apps {
+            create(table, &mut statements);
+        } else if REQUIRED.contains(&table.name) {
+            return Err(incomplete(conn, table));
+        }
+    }
+    for table in OWN_TABLES {
+        match tables.contains(table.name) {
+            true => add_columns(conn, table, &mut statements)?,
+            false => create(table, &mut statements),
         }
     }
     if found != Some(VERSION) {
+        if found == Some(1) {
+            statements.extend(upgrade::from_1(conn, !is_apps)?);
+        }
         statements.push("DELETE FROM courtside_schema".into());
         statements.push(format!("INSERT INTO courtside_schema (version) VALUES ({VERSION})"));
     }
     Ok(if statements.is_empty() { MigrationPlan::UpToDate } else { MigrationPlan::Run(statements) })
 }
 
-/// The version of courtside's additions in the file; an unsupported newer one is an error.
+/// Whether the app's tables were created by the app.
+fn is_of_app(tables: &BTreeSet<String>) -> bool {
+    let has_tables = APP_TABLES.iter().any(|table| tables.contains(table.name));
+    tables.contains(APPS_MARK) || (has_tables && !tables.contains("courtside_schema"))
+}
+
+/// The version of courtside's tables in the file; an unsupported newer one is an error.
 fn version(conn: &Connection, tables: &BTreeSet<String>) -> Result<Option<i64>> {
     if !tables.contains("courtside_schema") {
         return Ok(None);
@@ -76,8 +98,8 @@ fn version(conn: &Connection, tables: &BTreeSet<String>) -> Result<Option<i64>> 
 
 /// Rejects a file with only unknown tables: most likely, DATABASE_URL names the wrong file.
 fn reject_other_databases(conn: &Connection, tables: &BTreeSet<String>) -> Result<()> {
-    let known = |name: &String| name == "alembic_version" || TABLES.iter().any(|table| table.name == name);
-    if tables.is_empty() || tables.iter().any(known) {
+    let is_ours = |name: &String| APP_TABLES.iter().chain(OWN_TABLES).any(|table| table.name == name);
+    if tables.is_empty() || tables.iter().any(|name| name == APPS_MARK || is_ours(name)) {
         return Ok(());
     }
     let shown: Vec<&str> = tables.iter().take(3).map(String::as_str).collect();
@@ -90,34 +112,58 @@ fn reject_other_databases(conn: &Connection, tables: &BTreeSet<String>) -> Resul
     ))
 }
 
+fn incomplete(conn: &Connection, table: &Table) -> StoreError {
+    let name = table.name;
+    not_a_library(conn, format!("it has no table {name}; run the migrations of the analyzer app first"))
+}
+
+/// Rejects a table of the app that lacks what courtside cannot do without.
+fn check_columns(conn: &Connection, table: &Table) -> Result<()> {
+    let columns = columns_of(conn, table)?;
+    match table.columns.iter().find(|column| column.essential && !columns.contains(column.name)) {
+        None => Ok(()),
+        Some(column) => Err(not_a_library(
+            conn,
+            format!(
+                "its table {} has no column {}; set DATABASE_URL to another file",
+                table.name, column.name
+            ),
+        )),
+    }
+}
+
+/// Adds what an earlier version's table of courtside lacks.
 fn add_columns(conn: &Connection, table: &Table, statements: &mut Vec<String>) -> Result<()> {
-    let columns = names(conn, &format!("SELECT name FROM pragma_table_xinfo('{}')", table.name))?;
+    let columns = columns_of(conn, table)?;
     for column in table.columns.iter().filter(|column| !columns.contains(column.name)) {
-        if column.essential {
-            let Column { name, .. } = column;
-            return Err(not_a_library(
-                conn,
-                format!("its table {} has no column {name}; set DATABASE_URL to another file", table.name),
-            ));
-        }
         statements.push(format!("ALTER TABLE {} ADD COLUMN {} {}", table.name, column.name, column.kind));
     }
     Ok(())
 }
 
-fn create(table: &Table) -> String {
+fn create(table: &Table, statements: &mut Vec<String>) {
     let columns: Vec<String> = table
         .columns
         .iter()
         .map(|column| format!("{} {} {}", column.name, column.kind, column.rule).trim_end().to_owned())
         .collect();
-    format!("CREATE TABLE {} (\n    {}\n)", table.name, columns.join(",\n    "))
+    statements.push(format!(
+        "CREATE TABLE {} (\n    {}\n{}",
+        table.name,
+        columns.join(",\n    "),
+        table.suffix
+    ));
+    statements.extend(table.on_create.iter().map(|statement| (*statement).to_owned()));
 }
 
-fn names(conn: &Connection, sql: &str) -> Result<BTreeSet<String>> {
+fn columns_of(conn: &Connection, table: &Table) -> Result<BTreeSet<String>> {
+    names(conn, &format!("SELECT name FROM pragma_table_xinfo('{}')", table.name))
+}
+
+/// The names that a query returns, in lower case: SQLite compares names without case.
+pub(crate) fn names(conn: &Connection, sql: &str) -> Result<BTreeSet<String>> {
     let mut statement = conn.prepare(sql).at(conn)?;
     let names = statement.query_map([], |row| row.get::<_, String>(0)).at(conn)?;
-    // SQLite compares names without case.
     names.map(|name| name.map(|name| name.to_ascii_lowercase())).collect::<rusqlite::Result<_>>().at(conn)
 }
 

@@ -3,17 +3,18 @@
 //! Types and spellings are those that SQLAlchemy uses on SQLite, so that a new database looks like
 //! one of the app's.
 
-/// Version of courtside's additions, stored in `courtside_schema`. Files with a higher version are
+/// Version of courtside's own tables, stored in `courtside_schema`. Files with a higher version are
 /// rejected.
-pub(crate) const VERSION: i64 = 1;
+pub(crate) const VERSION: i64 = 2;
 
 /// A table and its columns.
 pub(crate) struct Table {
     pub(crate) name: &'static str,
     /// The columns, in the order of a new table.
     pub(crate) columns: &'static [Column],
-    /// Statements that run after a new table is created: its indexes and initial rows. They never run
-    /// for a table that the app created.
+    /// Constraints of the whole table, each with a leading comma, and what follows the closing parenthesis.
+    pub(crate) suffix: &'static str,
+    /// Statements that run after a new table is created: its indexes.
     pub(crate) on_create: &'static [&'static str],
 }
 
@@ -24,7 +25,7 @@ pub(crate) struct Column {
     pub(crate) kind: &'static str,
     /// Constraints in a new table. A column that is added later has none.
     pub(crate) rule: &'static str,
-    /// Whether a table without this column is rejected. Other missing columns are added as nullable.
+    /// Whether a table without this column is rejected.
     pub(crate) essential: bool,
 }
 
@@ -38,36 +39,30 @@ const fn column(name: &'static str, kind: &'static str, rule: &'static str) -> C
 
 const NOT_NULL: &str = "NOT NULL";
 const NULLABLE: &str = "";
+const END: &str = ")";
 
-/// Fills a new `courtside_jobs` table with the unfinished submissions of an older version, which
-/// recognized them by their message.
-const UNFINISHED_SUBMISSIONS: &str = "INSERT INTO courtside_jobs (id, submission)
-    SELECT id, CASE status WHEN 'PENDING' THEN 'uploading' ELSE 'upload_failed' END FROM processing_jobs
-    WHERE target IS NOT NULL
-        AND ((status = 'PENDING' AND progress_message = 'uploading')
-            OR (status = 'FAILED' AND progress_message = 'the upload failed'))";
-
-/// All tables; a table comes after those that it refers to.
-pub(crate) const TABLES: &[Table] = &[
+/// The app's tables, which courtside creates in a new file only. A table comes after those that it refers to.
+pub(crate) const APP_TABLES: &[Table] = &[
     Table {
         name: "games",
         columns: &[
             essential("id", "INTEGER", "NOT NULL PRIMARY KEY"),
             essential("name", "VARCHAR(255)", NOT_NULL),
-            column("date", "DATETIME", NOT_NULL),
+            column("date", "DATE", NOT_NULL),
             column("location", "VARCHAR(255)", NULLABLE),
             column("home_team", "VARCHAR(255)", NOT_NULL),
             column("away_team", "VARCHAR(255)", NOT_NULL),
             column("created_at", "DATETIME", NOT_NULL),
             column("updated_at", "DATETIME", NOT_NULL),
         ],
+        suffix: END,
         on_create: &[],
     },
     Table {
         name: "videos",
         columns: &[
             essential("id", "INTEGER", "NOT NULL PRIMARY KEY"),
-            essential("game_id", "INTEGER", "NOT NULL REFERENCES games (id)"),
+            essential("game_id", "INTEGER", "NOT NULL REFERENCES games (id) ON DELETE CASCADE"),
             essential("file_path", "VARCHAR(500)", NOT_NULL),
             column("r2_key", "VARCHAR(500)", NULLABLE),
             column("thumbnail_path", "VARCHAR(500)", NULLABLE),
@@ -80,19 +75,15 @@ pub(crate) const TABLES: &[Table] = &[
             column("recorded_at", "DATETIME", NULLABLE),
             column("sequence_order", "INTEGER", NULLABLE),
             column("game_time_offset", "FLOAT", NULLABLE),
-            // Added by courtside.
-            column("n_frames", "INTEGER", NULLABLE),
-            column("size_bytes", "INTEGER", NULLABLE),
-            column("modified_ns", "INTEGER", NULLABLE),
-            column("sha256", "VARCHAR(64)", NULLABLE),
         ],
+        suffix: END,
         on_create: &[],
     },
     Table {
         name: "player_detections",
         columns: &[
             essential("id", "INTEGER", "NOT NULL PRIMARY KEY"),
-            essential("video_id", "INTEGER", "NOT NULL REFERENCES videos (id)"),
+            essential("video_id", "INTEGER", "NOT NULL REFERENCES videos (id) ON DELETE CASCADE"),
             essential("frame_number", "INTEGER", NOT_NULL),
             column("player_id", "INTEGER", NULLABLE),
             essential("bbox_x", "FLOAT", NOT_NULL),
@@ -101,10 +92,8 @@ pub(crate) const TABLES: &[Table] = &[
             essential("bbox_height", "FLOAT", NOT_NULL),
             essential("tracking_id", "INTEGER", NOT_NULL),
             essential("confidence_score", "FLOAT", NOT_NULL),
-            // Added by courtside: the id of the import that created the row, null for the app's rows.
-            // Storing the job id instead would make the file half as large again.
-            column("import_id", "INTEGER", NULLABLE),
         ],
+        suffix: END,
         on_create: &[
             "CREATE INDEX ix_player_detections_video_frame ON player_detections (video_id, frame_number)",
             "CREATE INDEX ix_player_detections_tracking_id ON player_detections (tracking_id)",
@@ -116,7 +105,7 @@ pub(crate) const TABLES: &[Table] = &[
             essential("id", "VARCHAR(36)", "NOT NULL PRIMARY KEY"),
             essential("job_type", "VARCHAR(15)", NOT_NULL),
             essential("status", "VARCHAR(10)", NOT_NULL),
-            column("video_id", "INTEGER", "REFERENCES videos (id)"),
+            column("video_id", "INTEGER", "REFERENCES videos (id) ON DELETE CASCADE"),
             column("parameters", "JSON", NULLABLE),
             column("progress_current", "INTEGER", NOT_NULL),
             column("progress_total", "INTEGER", NOT_NULL),
@@ -127,38 +116,134 @@ pub(crate) const TABLES: &[Table] = &[
             column("started_at", "DATETIME", NULLABLE),
             column("completed_at", "DATETIME", NULLABLE),
             column("worker_id", "VARCHAR(255)", NULLABLE),
-            // Added by courtside.
+            // Only in files that courtside created.
             column("target", "VARCHAR(10)", NULLABLE),
             column("r2_video_key", "VARCHAR(500)", NULLABLE),
         ],
+        suffix: END,
         on_create: &["CREATE INDEX ix_processing_jobs_video_id ON processing_jobs (video_id)"],
     },
+];
+
+/// The app's tables without which there is no library. The app's first migrations do not create `processing_jobs`.
+pub(crate) const REQUIRED: [&str; 3] = ["games", "videos", "player_detections"];
+
+/// Courtside's own tables. None refers to a table of the app: its migrations recreate them.
+pub(crate) const OWN_TABLES: &[Table] = &[
+    // What courtside knows of a video besides the app's columns.
+    Table {
+        name: "courtside_videos",
+        columns: &[
+            essential("video_id", "INTEGER", "PRIMARY KEY"),
+            // Its `upload_date`, which shows whether the id was given to another video since.
+            essential("added", "TEXT", NULLABLE),
+            column("n_frames", "INTEGER", NULLABLE),
+            column("size_bytes", "INTEGER", NULLABLE),
+            column("modified_ns", "INTEGER", NULLABLE),
+            column("sha256", "TEXT", NULLABLE),
+        ],
+        suffix: END,
+        on_create: &[],
+    },
+    // The jobs that courtside submitted or imported.
+    Table {
+        name: "courtside_jobs",
+        columns: &[
+            essential("id", "TEXT", "PRIMARY KEY"),
+            column("submission", "TEXT", NULLABLE),
+            column("job_type", "TEXT", NULLABLE),
+            column("status", "TEXT", NULLABLE),
+            column("video_id", "INTEGER", NULLABLE),
+            column("parameters", "JSON", NULLABLE),
+            column("progress_current", "INTEGER", NULLABLE),
+            column("progress_total", "INTEGER", NULLABLE),
+            column("progress_message", "TEXT", NULLABLE),
+            column("result", "JSON", NULLABLE),
+            column("error_message", "TEXT", NULLABLE),
+            column("created_at", "DATETIME", NULLABLE),
+            column("started_at", "DATETIME", NULLABLE),
+            column("completed_at", "DATETIME", NULLABLE),
+            column("worker_id", "TEXT", NULLABLE),
+            column("target", "TEXT", NULLABLE),
+            column("r2_video_key", "TEXT", NULLABLE),
+            // The status of its row in `processing_jobs`, as courtside wrote it; null without such a row.
+            column("published", "TEXT", NULLABLE),
+        ],
+        suffix: END,
+        on_create: &[],
+    },
+    // Imports that are complete.
     Table {
         name: "courtside_imports",
         columns: &[
-            // AUTOINCREMENT: ids are never reused, so rows of different imports cannot be confused.
             essential("id", "INTEGER", "PRIMARY KEY AUTOINCREMENT"),
             essential("job_id", "TEXT", "NOT NULL UNIQUE"),
-            // CASCADE: the app can delete a video without knowing about this table.
-            essential("video_id", "INTEGER", "NOT NULL REFERENCES videos (id) ON DELETE CASCADE"),
+            essential("video_id", "INTEGER", NOT_NULL),
             essential("sha256", "TEXT", NOT_NULL),
             essential("n_detections", "INTEGER", NOT_NULL),
             column("frames_processed", "INTEGER", NULLABLE),
-            column("first_detection_id", "INTEGER", NULLABLE),
-            column("last_detection_id", "INTEGER", NULLABLE),
             essential("imported_at", "DATETIME", NOT_NULL),
+            // The write that inserted its detections.
+            column("write_id", "INTEGER", NULLABLE),
+            column("n_frames_with_detections", "INTEGER", NULLABLE),
         ],
+        suffix: END,
         on_create: &["CREATE INDEX courtside_imports_video ON courtside_imports (video_id)"],
+    },
+    // Sets of detections that were inserted, or are being inserted, in several transactions. One that no import names
+    // is not visible, and is removed when its writer is dead.
+    Table {
+        name: "courtside_writes",
+        columns: &[
+            // AUTOINCREMENT: an id is never reused, so a writer that was taken for dead notices it.
+            essential("id", "INTEGER", "PRIMARY KEY AUTOINCREMENT"),
+            essential("job_id", "TEXT", NOT_NULL),
+            essential("video_id", "INTEGER", NOT_NULL),
+            // Seconds since 1970 of its latest transaction.
+            essential("alive_at", "INTEGER", NOT_NULL),
+        ],
+        suffix: END,
+        on_create: &[],
+    },
+    // Which rows of `player_detections` a write inserted.
+    Table {
+        name: "courtside_ranges",
+        columns: &[
+            essential("write_id", "INTEGER", NOT_NULL),
+            essential("first_id", "INTEGER", NOT_NULL),
+            essential("last_id", "INTEGER", NOT_NULL),
+            // The content of the first row, which shows whether the app deleted the rows and reused their ids.
+            essential("first_frame", "INTEGER", NOT_NULL),
+            essential("first_x", "FLOAT", NOT_NULL),
+            essential("first_y", "FLOAT", NOT_NULL),
+        ],
+        suffix: ", PRIMARY KEY (write_id, first_id)) WITHOUT ROWID",
+        on_create: &[],
+    },
+    // The tracks of each import.
+    Table {
+        name: "courtside_tracks",
+        columns: &[
+            essential("import_id", "INTEGER", NOT_NULL),
+            essential("track_id", "INTEGER", NOT_NULL),
+            essential("n_detections", "INTEGER", NOT_NULL),
+            essential("first_frame", "INTEGER", NOT_NULL),
+            essential("last_frame", "INTEGER", NOT_NULL),
+            essential("mean_confidence", "FLOAT", NOT_NULL),
+        ],
+        suffix: ", PRIMARY KEY (import_id, track_id)) WITHOUT ROWID",
+        on_create: &[],
     },
     Table {
         name: "courtside_settings",
         columns: &[essential("name", "TEXT", "PRIMARY KEY"), essential("value", "TEXT", NOT_NULL)],
+        suffix: END,
         on_create: &[],
     },
     Table {
-        name: "courtside_jobs",
-        columns: &[essential("id", "TEXT", "PRIMARY KEY"), column("submission", "TEXT", NULLABLE)],
-        on_create: &[UNFINISHED_SUBMISSIONS],
+        name: "courtside_schema",
+        columns: &[essential("version", "INTEGER", NOT_NULL)],
+        suffix: END,
+        on_create: &[],
     },
-    Table { name: "courtside_schema", columns: &[essential("version", "INTEGER", NOT_NULL)], on_create: &[] },
 ];

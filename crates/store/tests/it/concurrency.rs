@@ -4,7 +4,7 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
-use store::{DetectionQuery, DetectionScope, ImportJob, ImportOutcome, Library, ResultsSummary, StoreError};
+use store::{DetectionScope, ImportJob, ImportOutcome, Library, ResultsSummary, StoreError, VideoFilter};
 
 use crate::app;
 use crate::support::{TestDb, add, import, rows, two_tracks};
@@ -16,7 +16,8 @@ fn several_processes_can_open_a_new_database() {
         thread::scope(|scope| {
             let open = || {
                 barrier.wait();
-                Library::open(&db.url()).map(|library| library.videos(1, 1).unwrap().total)
+                Library::open(&db.url())
+                    .map(|library| library.videos(VideoFilter::default(), 1, 1).unwrap().total)
             };
             let openers: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
             for opener in openers {
@@ -53,7 +54,7 @@ fn readers_see_imports_atomically() {
     let mut library = db.library();
     add(&mut library, "a.mp4");
     let reader = db.library();
-    let count = || reader.detection_totals(1, &DetectionQuery::default()).unwrap().total_detections;
+    let count = || reader.detection_totals(DetectionScope::Video(1)).unwrap().total_detections;
     let report = library.import(&ImportJob::new("job", 1, "a"), |writer| {
         writer.push(&two_tracks(100_000))?;
         assert_eq!(count(), 0);
@@ -90,5 +91,5 @@ fn opens_while_the_app_reads_in_another_journal_mode() {
     app.execute_batch("BEGIN").unwrap();
     let _: i64 = app.query_row("SELECT count(*) FROM videos", [], |row| row.get(0)).unwrap();
     let library = db.library();
-    assert_eq!(library.videos(1, 10).unwrap().total, 1);
+    assert_eq!(library.videos(VideoFilter::default(), 1, 10).unwrap().total, 1);
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "test helpers fail by panicking, like the tests themselves")]
 
 mod app;
+mod beside_the_app;
 mod concurrency;
 mod crash;
 mod existing;
@@ -14,3 +15,5 @@ mod properties;
 mod queries;
 mod submissions;
 mod support;
+mod version_1;
+mod writers;

@@ -78,39 +78,3 @@ fn unknown_states_are_kept() {
     let stored = rows(&db.plain(), "SELECT submission FROM courtside_jobs");
     assert_eq!(stored, [[Value::Text("paused".into())]]);
 }
-
-#[test]
-fn unfinished_submissions_of_older_versions_are_migrated_once() {
-    for (db, video) in [(TestDb::new(), 1), (app::database(""), app::VIDEO)] {
-        let mut library = db.library();
-        if video == 1 {
-            add(&mut library, "a.mp4");
-        }
-        for (id, status, message, target) in [
-            ("uploading", JobStatus::Pending, "uploading", Some(StoredTarget::Cloud)),
-            ("failed", JobStatus::Failed, "the upload failed", Some(StoredTarget::Local)),
-            ("waiting", JobStatus::Pending, "waiting for a worker", Some(StoredTarget::Cloud)),
-            ("tracking", JobStatus::Processing, "uploading", Some(StoredTarget::Cloud)),
-            ("job of the app", JobStatus::Pending, "uploading", None),
-        ] {
-            let message = Some(message.to_owned());
-            library.insert_job(&NewJob { target, ..NewJob::new(id, video) }).unwrap();
-            let update =
-                JobUpdate { status: Some(status), progress_message: message, ..JobUpdate::default() };
-            library.update_job(id, &update).unwrap();
-        }
-        drop(library);
-        // The database of an older version does not have the table.
-        db.plain().execute_batch("DROP TABLE courtside_jobs").unwrap();
-        assert!(job(&db, "uploading").is_uploading());
-        assert_eq!(job(&db, "uploading").progress_message.as_deref(), Some("uploading"));
-        assert!(job(&db, "failed").has_failed_upload());
-        for id in ["waiting", "tracking", "job of the app"] {
-            assert_eq!(job(&db, id).submission, None, "{id}");
-        }
-        // Once the table exists, messages have no effect.
-        let message = JobUpdate { progress_message: Some("uploading".into()), ..JobUpdate::default() };
-        db.library().update_job("waiting", &message).unwrap();
-        assert!(!job(&db, "waiting").is_uploading());
-    }
-}
