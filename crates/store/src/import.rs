@@ -120,6 +120,7 @@ impl Import<'_> {
             let _ = writes::abandon(&self.library.conn, write_id);
         }
         let is_ours = written.inspect_err(|_| drop(writes::collect_garbage(self.library)))?;
+        self.library.empty_log();
         writes::collect_garbage(self.library)?;
         let outcome = match n_replaced {
             _ if !is_ours => ImportOutcome::AlreadyImported,

@@ -78,6 +78,8 @@ impl Library {
              PRAGMA synchronous = FULL;
              -- 16 MiB; larger caches do not make imports faster.
              PRAGMA cache_size = -16384;
+             -- The log is copied into the file after 32 MiB, not after each transaction of an import.
+             PRAGMA wal_autocheckpoint = 8192;
              -- The write-ahead log of an import is truncated to this size by the next write.
              PRAGMA journal_size_limit = 4194304;",
         )
@@ -111,6 +113,12 @@ impl Library {
     /// [`StoreError::Sqlite`] (unexpected).
     pub fn set_busy_timeout(&self, timeout: Duration) -> Result<()> {
         self.conn.busy_timeout(timeout).at(&self.conn)
+    }
+
+    /// Copies the write-ahead log into the file, so that the next writer need not. Other programs can write meanwhile.
+    pub(crate) fn empty_log(&self) {
+        // It is only an optimisation: readers may prevent it.
+        let _ = self.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
     }
 
     /// Runs `work` in one write transaction, which is rolled back if `work` fails.

@@ -170,7 +170,12 @@ pub(crate) fn collect_garbage(library: &Library) -> Result<i64> {
             .query_row([now_s(), DEAD_AFTER_S], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()
             .at(conn)?;
-        let Some((write_id, video_id)) = found else { return Ok(n_removed) };
+        let Some((write_id, video_id)) = found else {
+            if n_removed > 0 {
+                library.empty_log();
+            }
+            return Ok(n_removed);
+        };
         n_removed += remove(library, write_id, video_id)?;
     }
 }
