@@ -12,33 +12,45 @@ use client::{Client, is_unknown_job, overview};
 use store::Library;
 use tokio::task::JoinError;
 
+use crate::library_pool::LibraryPool;
+
 /// How long reading one manifest may take before the caller falls back to the last known state.
 const MANIFEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A shared [`Client`] whose blocking parts can be used from async code.
 #[derive(Clone)]
-pub(crate) struct AsyncClient(Arc<Client>);
+pub(crate) struct AsyncClient {
+    client: Arc<Client>,
+    libraries: Arc<LibraryPool>,
+}
 
 impl std::ops::Deref for AsyncClient {
     type Target = Client;
 
     fn deref(&self) -> &Client {
-        &self.0
+        &self.client
     }
 }
 
 impl AsyncClient {
     pub(crate) fn new(client: Arc<Client>) -> Self {
-        Self(client)
+        Self { libraries: Arc::new(LibraryPool::new(client.clone())), client }
     }
 
-    /// Runs `work` with a library connection on a blocking thread.
+    /// Runs `work` with a library connection on a blocking thread. It runs to completion, even if the caller is dropped.
     pub(crate) async fn with_library<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Client, &mut Library) -> Outcome<T> + Send + 'static,
     ) -> Outcome<T> {
-        let client = self.0.clone();
-        joined(tokio::task::spawn_blocking(move || work(&client, &mut client.library()?)).await)
+        self.libraries.run(work).await
+    }
+
+    /// Like [`Self::with_library`], for work that only reads: it stops if the caller is dropped.
+    pub(crate) async fn read_library<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Client, &mut Library) -> Outcome<T> + Send + 'static,
+    ) -> Outcome<T> {
+        self.libraries.read(work).await
     }
 
     /// Runs a future that uses both library and buckets on a blocking thread. It runs to completion, even if
@@ -51,7 +63,7 @@ impl AsyncClient {
         T: Send + 'static,
         F: Future<Output = Outcome<T>>,
     {
-        let (client, runtime) = (self.0.clone(), tokio::runtime::Handle::current());
+        let (client, runtime) = (self.client.clone(), tokio::runtime::Handle::current());
         joined(tokio::task::spawn_blocking(move || runtime.block_on(work(client))).await)
     }
 

@@ -3,7 +3,7 @@
 //! Where things are:
 //!
 //! * [`routes`] lists every route of the API. A new route is a handler file in `videos/`, `detections/`,
-//!   `jobs/` or `monitoring/` and a line there; response bodies are in [`shapes`].
+//!   `games/`, `jobs/` or `monitoring/` and a line there; response bodies are in [`shapes`].
 //! * [`pages`] serves everything that is not the API: today the API documentation. Files of a web page belong
 //!   there.
 //! * [`middleware`] runs before every handler: authorization, timeouts, CORS, request counts.
@@ -22,8 +22,11 @@ mod async_client;
 mod background;
 mod connection;
 mod detections;
+mod etag;
 mod extract;
+mod games;
 mod jobs;
+mod library_pool;
 mod middleware;
 mod monitoring;
 mod openapi;

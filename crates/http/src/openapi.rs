@@ -28,6 +28,7 @@ const TOKEN: &str = "token";
     ),
     tags(
         (name = "videos", description = "Videos in the library"),
+        (name = "games", description = "Games, to which videos belong"),
         (name = "detections", description = "Detections and tracks of a video"),
         (name = "jobs", description = "Jobs that track the players of a video"),
         (name = "server", description = "Health and metrics of the server")
@@ -77,7 +78,7 @@ pub(crate) fn with_common_responses(mut document: Document) -> Document {
 
 /// The operations of a path. The API has no other methods.
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten()
+    [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete].into_iter().flatten()
 }
 
 fn error_response(description: &str) -> Response {

@@ -12,25 +12,33 @@ use utoipa_axum::routes;
 use crate::api_error::ApiError;
 use crate::app::AppState;
 use crate::openapi::{self, ApiDocument};
-use crate::{detections, jobs, middleware, monitoring, pages, videos};
+use crate::{detections, games, jobs, middleware, monitoring, pages, videos};
 
 /// The API: every route, and the OpenAPI document that describes them.
 fn api() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(ApiDocument::openapi())
         // GET, POST /api/videos
         .routes(routes!(videos::list::list, videos::add::add))
-        // GET /api/videos/{video_id}
-        .routes(routes!(videos::get::get))
+        // GET, PATCH, DELETE /api/videos/{video_id}
+        .routes(routes!(videos::get::get, videos::edit::edit, videos::edit::remove))
         // GET /api/videos/{video_id}/stream
         .routes(routes!(videos::stream::stream))
-        // GET /api/videos/{video_id}/detections
-        .routes(routes!(detections::list::list))
+        // GET /api/videos/{video_id}/stream-url
+        .routes(routes!(videos::stream_url::stream_url))
+        // GET, DELETE /api/videos/{video_id}/detections
+        .routes(routes!(detections::list::list, detections::remove::remove))
         // GET /api/videos/{video_id}/detections/stats
         .routes(routes!(detections::stats::stats))
         // GET /api/videos/{video_id}/tracks
         .routes(routes!(detections::tracks::tracks))
         // POST /api/videos/{video_id}/detect
         .routes(routes!(jobs::detect::detect))
+        // GET /api/games
+        .routes(routes!(games::list))
+        // GET /api/games/{game_id}
+        .routes(routes!(games::get))
+        // GET /api/games/{game_id}/videos
+        .routes(routes!(games::videos))
         // GET /api/jobs
         .routes(routes!(jobs::list::list))
         // GET, DELETE /api/jobs/{job_id}

@@ -25,6 +25,8 @@ pub struct Library {
     /// What the app's tables have.
     pub(crate) app: AppColumns,
     path: PathBuf,
+    /// Device and inode of the file.
+    file_id: Option<(u64, u64)>,
 }
 
 impl Library {
@@ -91,7 +93,8 @@ impl Library {
         }
         enable_write_ahead_log(&conn)?;
         conn.busy_timeout(BUSY_TIMEOUT).at(&conn)?;
-        let library = Self { conn, app, path };
+        let file_id = file_id(&path);
+        let library = Self { conn, app, path, file_id };
         videos::forget_removed(&library)?;
         tracks::complete_older_imports(&library)?;
         Ok(library)
@@ -100,6 +103,11 @@ impl Library {
     /// The database file, as an absolute path.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether the path leads to another file than when this connection was opened, for example a restored backup.
+    pub fn is_replaced(&self) -> bool {
+        file_id(&self.path) != self.file_id
     }
 
     /// A handle with which another thread can end what this connection is doing; see [`Interrupter::interrupt`].
@@ -134,6 +142,17 @@ impl Library {
         transaction.commit().at(conn)?;
         Ok(result)
     }
+}
+
+#[cfg(unix)]
+fn file_id(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
+#[cfg(not(unix))]
+fn file_id(_path: &Path) -> Option<(u64, u64)> {
+    None
 }
 
 /// Ends the work of a [`Library`] from another thread.

@@ -71,11 +71,10 @@ fn select_latest(
     video: Video,
     imports: Vec<ImportRow>,
 ) -> Outcome<(Video, Option<ImportRow>)> {
-    let id = video.id;
-    let n_imports = imports.len();
-    let Some(import) = imports.into_iter().next() else {
-        let totals = library.detection_totals(id, &store::DetectionQuery::default())?;
-        if totals.total_detections > 0 {
+    let (id, n_imports) = (video.id, imports.len());
+    let scope = store::DetectionScope::Video(id);
+    let Some(import) = library.import_in(scope)? else {
+        if library.detection_totals(scope)?.total_detections > 0 {
             return Ok((video, None));
         }
         return Err(Failure::msg(Kind::Failed, format!("video {id} has no detections in the library"))

@@ -64,7 +64,7 @@ impl Args {
                 context.print(&Videos { videos: added.map(|v| Ok(Row::new(v?))).collect::<Outcome<_>>()? })
             }
             Action::List { page, page_size } => {
-                let page = library.videos(page, page_size)?;
+                let page = library.videos(VideoFilter::default(), page, page_size)?;
                 context.print(&Videos { videos: page.items.into_iter().map(Row::new).collect() })
             }
             Action::Show { id } => {

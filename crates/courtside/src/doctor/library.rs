@@ -28,7 +28,7 @@ fn inspect(settings: &Settings) -> Outcome<Check> {
         })?;
         return Ok(Check::ok(NAME, format!("{} does not exist yet and will be created", path.display())));
     };
-    let n_videos = library.videos(1, 1)?.total;
+    let n_videos = library.videos(store::VideoFilter::default(), 1, 1)?.total;
     let jobs = library.jobs(&JobFilter::default())?;
     let n_imported = jobs.iter().filter(|job| job.imported).count();
     let size = path.metadata().map_err(|e| cannot("read", &path, e))?.len();

@@ -2,15 +2,17 @@
 
 use axum::body::Body;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use client::videos;
 use store::DetectionQuery;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
-use super::list_json::ListJson;
+use super::list_json::{DetectionList, ListJson};
+use super::scope::{JobQuery, VideoDetections, found};
 use crate::api_error::{ApiError, ApiResult, ErrorBody, ValidationBody};
 use crate::app::AppState;
+use crate::etag::{tagged, tagged_json};
 use crate::extract::fields::{Fields, FromFields};
 use crate::extract::path::VideoIdPath;
 use crate::extract::query::Query;
@@ -18,6 +20,8 @@ use crate::shapes::detection::DetectionsBody;
 
 const DEFAULT_LIMIT: i64 = 50_000;
 const MAX_LIMIT: i64 = 500_000;
+/// Longer lists are sent while they are written, without a tag.
+const MAX_TAGGED: usize = 10_000;
 
 /// Which detections to list.
 #[derive(Debug, IntoParams)]
@@ -35,12 +39,12 @@ pub(crate) struct DetectionsQuery {
     /// Maximum number of detections.
     #[param(minimum = 1, maximum = 500_000, default = 50_000)]
     limit: Option<i64>,
-    /// Only detections of this job. Without it, detections of all jobs are listed together; tracks of different
-    /// jobs are different tracks, even if their ids are equal.
-    #[param(max_length = 128, pattern = r"\S")]
-    job_id: Option<String>,
+    /// `list`, or `columns`: one array for each value, a tenth of the size.
+    #[param(inline, required = false)]
+    format: Option<Format>,
+    #[param(ignore)]
+    job: JobQuery,
 }
-
 impl FromFields for DetectionsQuery {
     fn read(fields: &mut Fields) -> Self {
         Self {
@@ -48,18 +52,30 @@ impl FromFields for DetectionsQuery {
             frame_end: fields.integer("frame_end", 0..=i64::MAX),
             min_confidence: fields.number("min_confidence", 0.0..=1.0),
             limit: fields.integer("limit", 1..=MAX_LIMIT),
-            job_id: fields.text("job_id", 128),
+            format: fields.choice("format", &[("list", Format::List), ("columns", Format::Columns)]),
+            job: JobQuery::read(fields),
         }
     }
 }
 
+/// How to write detections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "lowercase")]
+enum Format {
+    List,
+    Columns,
+}
+
 /// List the detections of a video, ordered by frame, then track.
+///
+/// They are those of the latest imported job, unless another one is named.
 #[utoipa::path(
     get, path = "/api/videos/{video_id}/detections", operation_id = "list_detections", tag = "detections",
-    params(VideoIdPath, DetectionsQuery),
+    params(VideoIdPath, DetectionsQuery, JobQuery),
     responses(
-        (status = 200, description = "The detections", body = DetectionsBody),
-        (status = 404, description = "No such video", body = ErrorBody),
+        (status = 200, description = "The detections; a `ColumnsBody` with `format=columns`", body = DetectionsBody),
+        (status = 304, description = "The client has the current version"),
+        (status = 404, description = "No such video, or no such imported job of it", body = ErrorBody),
         (status = 422, description = "A parameter is invalid", body = ValidationBody),
     )
 )]
@@ -67,6 +83,7 @@ pub(crate) async fn list(
     State(app): State<AppState>,
     VideoIdPath { video_id }: VideoIdPath,
     Query(query): Query<DetectionsQuery>,
+    headers: HeaderMap,
 ) -> ApiResult<Response> {
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
     // A few hundred bytes per row stay in memory until the client has read them: long lists need a permit.
@@ -74,20 +91,35 @@ pub(crate) async fn list(
         true => Some(app.long_listings.clone().acquire_owned().await.map_err(ApiError::internal)?),
         false => None,
     };
-    let query = DetectionQuery {
-        frame_start: query.frame_start,
-        frame_end: query.frame_end,
-        min_confidence: query.min_confidence,
-        job_id: query.job_id,
-        limit: Some(limit as u32),
-    };
-    let json = app.client.with_library(move |_, library| {
-        videos::find(library, video_id)?;
-        let imports = library.imports(video_id)?.into_iter().map(|import| (import.id, import.job_id));
-        let rows = library.detections(video_id, &query)?;
-        let totals = library.detection_totals(video_id, &query)?;
-        Ok(ListJson::new(video_id, totals, rows, imports.collect(), permit))
+    let format = query.format.unwrap_or(Format::List);
+    let found_rows = app.client.read_library(move |_, library| {
+        let Some(of) = VideoDetections::find(library, video_id, query.job.job_id.clone())? else {
+            return Ok(None);
+        };
+        let rows = library.detections(of.scope(), &query.of_store(limit))?;
+        let totals = library.detection_totals(of.scope())?;
+        Ok(Some(DetectionList::new(video_id, of.job(), totals, rows, limit as usize)))
     });
-    let body = Body::from_stream(futures::stream::iter(json.await?.map(Ok::<_, std::io::Error>)));
+    let list = found(found_rows.await?, video_id)?;
+    if format == Format::Columns {
+        return tagged_json(&headers, &list.into_columns());
+    }
+    if list.rows.len() <= MAX_TAGGED {
+        return Ok(tagged(&headers, ListJson::new(list, permit).flatten().collect()));
+    }
+    let body =
+        Body::from_stream(futures::stream::iter(ListJson::new(list, permit).map(Ok::<_, std::io::Error>)));
     Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+impl DetectionsQuery {
+    /// One more row than the limit shows whether there are more.
+    fn of_store(&self, limit: i64) -> DetectionQuery {
+        DetectionQuery {
+            frame_start: self.frame_start,
+            frame_end: self.frame_end,
+            min_confidence: self.min_confidence,
+            limit: Some(limit as u32 + 1),
+        }
+    }
 }

@@ -2,5 +2,7 @@
 
 pub(crate) mod list;
 mod list_json;
+pub(crate) mod remove;
+mod scope;
 pub(crate) mod stats;
 pub(crate) mod tracks;

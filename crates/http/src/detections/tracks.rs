@@ -1,33 +1,38 @@
 //! `GET /api/videos/{video_id}/tracks`.
 
-use axum::Json;
 use axum::extract::State;
-use client::videos;
-use store::DetectionScope;
+use axum::http::HeaderMap;
+use axum::response::Response;
 
+use super::scope::{JobQuery, VideoDetections, found};
 use crate::api_error::{ApiResult, ErrorBody, ValidationBody};
 use crate::app::AppState;
+use crate::etag::tagged_json;
 use crate::extract::path::VideoIdPath;
+use crate::extract::query::Query;
 use crate::shapes::detection::TracksBody;
 
 /// List the tracks of a video.
 #[utoipa::path(
     get, path = "/api/videos/{video_id}/tracks", operation_id = "list_tracks", tag = "detections",
-    params(VideoIdPath),
+    params(VideoIdPath, JobQuery),
     responses(
         (status = 200, description = "The tracks", body = TracksBody),
-        (status = 404, description = "No such video", body = ErrorBody),
-        (status = 422, description = "The id is not a number", body = ValidationBody),
+        (status = 304, description = "The client has the current version"),
+        (status = 404, description = "No such video, or no such imported job of it", body = ErrorBody),
+        (status = 422, description = "A parameter is invalid", body = ValidationBody),
     )
 )]
 pub(crate) async fn tracks(
     State(app): State<AppState>,
     VideoIdPath { video_id }: VideoIdPath,
-) -> ApiResult<Json<TracksBody>> {
-    let tracks = app.client.with_library(move |_, library| {
-        videos::find(library, video_id)?;
-        Ok(library.track_summaries(DetectionScope::Video(video_id))?)
+    Query(query): Query<JobQuery>,
+    headers: HeaderMap,
+) -> ApiResult<Response> {
+    let tracks = app.client.read_library(move |_, library| {
+        let Some(of) = VideoDetections::find(library, video_id, query.job_id)? else { return Ok(None) };
+        let tracks = library.track_summaries(of.scope())?.into_iter().map(Into::into).collect();
+        Ok(Some(TracksBody { video_id, job_id: of.job(), tracks }))
     });
-    let tracks = tracks.await?.into_iter().map(Into::into).collect();
-    Ok(Json(TracksBody { video_id, tracks }))
+    tagged_json(&headers, &found(tracks.await?, video_id)?)
 }

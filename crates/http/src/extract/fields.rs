@@ -1,9 +1,13 @@
 //! Named values of a query string or a JSON object, validated with the messages that Pydantic uses.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::api_error::{ApiError, ApiResult, FieldError};
 
@@ -19,6 +23,8 @@ pub(crate) struct Fields {
     /// `query` or `body`, the first part of each fault's `loc`.
     location: &'static str,
     values: Map<String, Value>,
+    /// Names that were asked for.
+    known: RefCell<HashSet<String>>,
     errors: Vec<FieldError>,
 }
 
@@ -28,17 +34,25 @@ impl Fields {
         let pairs = form_urlencoded::parse(query.as_bytes());
         let values =
             pairs.map(|(name, value)| (name.into_owned(), Value::String(value.into_owned()))).collect();
-        Self { location: "query", values, errors: Vec::new() }
+        Self::new("query", values)
     }
 
     /// The fields of a JSON object.
     pub(crate) fn from_object(values: Map<String, Value>) -> Self {
-        Self { location: "body", values, errors: Vec::new() }
+        Self::new("body", values)
     }
 
-    /// Reads a value, or returns one 422 with all faults.
+    fn new(location: &'static str, values: Map<String, Value>) -> Self {
+        Self { location, values, known: RefCell::default(), errors: Vec::new() }
+    }
+
+    /// Reads a value, or returns one 422 with all faults. A name that the value does not have is one.
     pub(crate) fn read<T: FromFields>(mut self) -> ApiResult<T> {
         let value = T::read(&mut self);
+        let known = self.known.take();
+        for name in self.values.keys().filter(|name| !known.contains(*name)).cloned().collect::<Vec<_>>() {
+            self.fault::<()>(&name, "extra_forbidden", "Extra inputs are not permitted");
+        }
         if self.errors.is_empty() { Ok(value) } else { Err(ApiError::invalid(self.errors)) }
     }
 
@@ -88,6 +102,21 @@ impl Fields {
         }
     }
 
+    /// `true` or `false`, in any of the forms that Pydantic takes from a query string.
+    pub(crate) fn flag(&mut self, name: &str) -> Option<bool> {
+        let value = self.get(name)?;
+        let flag = match &value {
+            Value::Bool(flag) => Some(*flag),
+            Value::String(text) if self.location == "query" => match text.to_ascii_lowercase().as_str() {
+                "true" | "1" | "yes" | "on" | "t" | "y" => Some(true),
+                "false" | "0" | "no" | "off" | "f" | "n" => Some(false),
+                _ => None,
+            },
+            _ => None,
+        };
+        flag.or_else(|| self.fault(name, "bool_parsing", "Input should be a valid boolean"))
+    }
+
     /// A string of 1 to `max_chars` characters that is not blank.
     pub(crate) fn text(&mut self, name: &str, max_chars: usize) -> Option<String> {
         match self.get(name)? {
@@ -102,6 +131,13 @@ impl Fields {
             Value::String(text) => Some(text),
             _ => self.fault(name, "string_type", "Input should be a valid string"),
         }
+    }
+
+    /// A time in RFC 3339.
+    pub(crate) fn time(&mut self, name: &str) -> Option<OffsetDateTime> {
+        let value = self.get(name)?;
+        let time = value.as_str().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
+        time.or_else(|| self.fault(name, "datetime_parsing", "Input should be a valid datetime in RFC 3339"))
     }
 
     /// The value of one of the given words.
@@ -126,6 +162,7 @@ impl Fields {
 
     /// The value of a field that is present and not null.
     fn get(&self, name: &str) -> Option<Value> {
+        self.known.borrow_mut().insert(name.to_owned());
         self.values.get(name).filter(|value| !value.is_null()).cloned()
     }
 

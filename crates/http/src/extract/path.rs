@@ -19,11 +19,23 @@ impl<S: Send + Sync> FromRequestParts<S> for VideoIdPath {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> ApiResult<Self> {
-        let video_id = text(parts, state).await.and_then(|text| text.parse().ok());
-        video_id.map(|video_id| Self { video_id }).ok_or_else(|| {
-            let msg = "Input should be a valid integer";
-            ApiError::invalid(vec![FieldError::new("path", "video_id", "int_parsing", msg)])
-        })
+        number(parts, state, "video_id").await.map(|video_id| Self { video_id })
+    }
+}
+
+/// The `{game_id}` of a path.
+#[derive(Debug, Clone, Copy, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct GameIdPath {
+    /// The game's id.
+    pub(crate) game_id: i64,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for GameIdPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> ApiResult<Self> {
+        number(parts, state, "game_id").await.map(|game_id| Self { game_id })
     }
 }
 
@@ -46,6 +58,15 @@ impl<S: Send + Sync> FromRequestParts<S> for JobIdPath {
             ApiError::invalid(vec![FieldError::new("path", "job_id", "string_pattern_mismatch", msg)])
         })
     }
+}
+
+/// The only parameter of the path, which must be an integer.
+async fn number<S: Send + Sync>(parts: &mut Parts, state: &S, name: &str) -> ApiResult<i64> {
+    let number = text(parts, state).await.and_then(|text| text.parse().ok());
+    number.ok_or_else(|| {
+        let msg = "Input should be a valid integer";
+        ApiError::invalid(vec![FieldError::new("path", name, "int_parsing", msg)])
+    })
 }
 
 /// The only parameter of the path; `None` if it is not UTF-8.

@@ -6,7 +6,7 @@ use axum::http::request::Parts;
 use super::fields::{Fields, FromFields};
 use crate::api_error::{ApiError, ApiResult};
 
-/// The validated query string. Unknown parameters are ignored.
+/// The validated query string. An unknown parameter is a 422 that names it.
 #[derive(Debug)]
 pub(crate) struct Query<T>(pub(crate) T);
 

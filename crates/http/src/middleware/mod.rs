@@ -2,6 +2,7 @@
 
 pub(crate) mod authorize;
 pub(crate) mod body_timeout;
+mod compress;
 mod content_sniffing;
 mod cors;
 mod count_requests;
@@ -26,6 +27,7 @@ pub(crate) fn wrap(routes: Router<AppState>, app: &AppState) -> Router<AppState>
     let with_cors =
         if origins.is_empty() { authorized } else { authorized.layer(cors::cors(origins.clone())) };
     with_cors
+        .layer(compress::compression())
         .layer(from_fn(content_sniffing::forbid_content_sniffing))
         .layer(from_fn_with_state(app.clone(), count_requests::count_requests))
 }

@@ -9,11 +9,18 @@ use utoipa::ToSchema;
 pub(crate) struct DetectionsBody {
     /// Id of the video in the library.
     pub(crate) video_id: i64,
-    /// Number of matching detections, regardless of `limit`.
+    /// The job that produced the detections; null if another program did.
+    #[schema(required)]
+    pub(crate) job_id: Option<String>,
+    /// Number of all detections of the job, regardless of the range, the confidence and the limit.
     pub(crate) total_detections: i64,
-    /// Number of frames with at least one matching detection.
+    /// Number of frames of the job with at least one detection.
     pub(crate) frames_with_detections: i64,
-    /// The matching detections, at most `limit`.
+    /// The first matching frame that is not in this list because of the limit: continue with `frame_start` at it. Null
+    /// if the list is complete.
+    #[schema(required)]
+    pub(crate) next_frame: Option<i64>,
+    /// The matching detections of complete frames, at most `limit`.
     pub(crate) detections: Vec<DetectionBody<'static>>,
 }
 
@@ -65,11 +72,45 @@ impl<'a> DetectionBody<'a> {
     }
 }
 
+/// Detections of a video as columns of equal length, ordered by frame, then track: a tenth of the size of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ColumnsBody {
+    /// Id of the video in the library.
+    pub(crate) video_id: i64,
+    /// The job that produced the detections; null if another program did.
+    #[schema(required)]
+    pub(crate) job_id: Option<String>,
+    /// Number of all detections of the job, regardless of the range, the confidence and the limit.
+    pub(crate) total_detections: i64,
+    /// Number of frames of the job with at least one detection.
+    pub(crate) frames_with_detections: i64,
+    /// The first matching frame that is not included because of the limit; null if there is none.
+    #[schema(required)]
+    pub(crate) next_frame: Option<i64>,
+    /// Indexes of frames in the source video, from 0.
+    pub(crate) frame_number: Vec<i64>,
+    /// Ids of tracks.
+    pub(crate) tracking_id: Vec<i64>,
+    /// Left edges of the boxes, in source pixels.
+    pub(crate) x: Vec<f64>,
+    /// Top edges of the boxes, in source pixels.
+    pub(crate) y: Vec<f64>,
+    /// Widths of the boxes, in source pixels.
+    pub(crate) width: Vec<f64>,
+    /// Heights of the boxes, in source pixels.
+    pub(crate) height: Vec<f64>,
+    /// Confidences of the model, 0 to 1.
+    pub(crate) confidence_score: Vec<f64>,
+}
+
 /// Statistics of the detections of a video.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct StatsBody {
     /// Id of the video in the library.
     video_id: i64,
+    /// The job that produced the detections; null if another program did.
+    #[schema(required)]
+    job_id: Option<String>,
     /// Number of frames that were tracked.
     total_frames_processed: i64,
     /// Number of its detections.
@@ -78,6 +119,10 @@ pub(crate) struct StatsBody {
     frames_with_detections: i64,
     /// Mean number of detections per tracked frame.
     avg_detections_per_frame: f64,
+    /// Number of detections of persons: all of them, unless the job tracks balls.
+    persons_detected: i64,
+    /// Number of detections of balls.
+    balls_detected: i64,
     /// Number of different tracks.
     n_tracks: i64,
     /// Index of the first frame with a detection.
@@ -92,9 +137,18 @@ pub(crate) struct StatsBody {
 }
 
 impl StatsBody {
-    pub(crate) fn new(video_id: i64, stats: &DetectionStats) -> Self {
+    /// `counts`: the detections of persons and of balls.
+    pub(crate) fn new(
+        video_id: i64,
+        job_id: Option<String>,
+        stats: &DetectionStats,
+        counts: (i64, i64),
+    ) -> Self {
         Self {
             video_id,
+            job_id,
+            persons_detected: counts.0,
+            balls_detected: counts.1,
             total_frames_processed: stats.total_frames_processed,
             total_detections: stats.total_detections,
             frames_with_detections: stats.frames_with_detections,
@@ -112,19 +166,18 @@ impl StatsBody {
 pub(crate) struct TracksBody {
     /// Id of the video in the library.
     pub(crate) video_id: i64,
-    /// The tracks, ordered by import, then track.
+    /// The job that produced the tracks; null if another program did.
+    #[schema(required)]
+    pub(crate) job_id: Option<String>,
+    /// The tracks, ordered by id.
     pub(crate) tracks: Vec<TrackBody>,
 }
 
 /// Statistics of one track.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TrackBody {
-    /// The track's id, unique within an import.
+    /// The track's id, unique within a job.
     tracking_id: i64,
-    /// The import that the track belongs to. Tracks of different imports are different tracks, even if their
-    /// ids are equal.
-    #[schema(required)]
-    import_id: Option<i64>,
     /// Number of its detections.
     n_detections: i64,
     /// Index of its first frame.
@@ -139,7 +192,6 @@ impl From<TrackSummary> for TrackBody {
     fn from(track: TrackSummary) -> Self {
         Self {
             tracking_id: track.track_id,
-            import_id: track.import_id,
             n_detections: track.n_detections,
             first_frame: track.first_frame,
             last_frame: track.last_frame,

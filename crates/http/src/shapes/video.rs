@@ -66,6 +66,25 @@ pub(crate) enum VideoState {
     Failed,
 }
 
+impl VideoState {
+    /// All states, as they are written.
+    pub(crate) const WORDS: [(&str, Self); 4] = [
+        ("pending", Self::Pending),
+        ("processing", Self::Processing),
+        ("completed", Self::Completed),
+        ("failed", Self::Failed),
+    ];
+
+    pub(crate) fn of_store(self) -> ProcessingStatus {
+        match self {
+            Self::Pending => ProcessingStatus::Pending,
+            Self::Processing => ProcessingStatus::Processing,
+            Self::Completed => ProcessingStatus::Completed,
+            Self::Failed => ProcessingStatus::Failed,
+        }
+    }
+}
+
 impl From<Video> for VideoBody {
     fn from(video: Video) -> Self {
         Self {
@@ -93,6 +112,15 @@ impl From<Video> for VideoBody {
             sha256: video.file.sha256,
         }
     }
+}
+
+/// Where a player can read a video.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StreamUrlBody {
+    /// The address: absolute in a bucket, or a path on this server.
+    pub(crate) url: String,
+    /// How long it is valid, in seconds.
+    pub(crate) expires_in: u64,
 }
 
 /// A page of the videos, newest first.

@@ -22,6 +22,6 @@ pub(crate) async fn get(
     State(app): State<AppState>,
     VideoIdPath { video_id }: VideoIdPath,
 ) -> ApiResult<Json<VideoBody>> {
-    let video = app.client.with_library(move |_, library| videos::find(library, video_id)).await?;
+    let video = app.client.read_library(move |_, library| videos::find(library, video_id)).await?;
     Ok(Json(video.into()))
 }

@@ -2,13 +2,14 @@
 
 use axum::Json;
 use axum::extract::State;
+use store::VideoFilter;
 use utoipa::IntoParams;
 
 use crate::api_error::{ApiResult, ValidationBody};
-use crate::app::AppState;
+use crate::app::{App, AppState};
 use crate::extract::fields::{Fields, FromFields};
 use crate::extract::query::Query;
-use crate::shapes::video::{VideoBody, VideosBody};
+use crate::shapes::video::{VideoBody, VideoState, VideosBody};
 
 const DEFAULT_PAGE_SIZE: i64 = 20;
 const MAX_PAGE_SIZE: i64 = 1000;
@@ -34,9 +35,35 @@ impl FromFields for PageQuery {
     }
 }
 
+/// Which videos.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct VideosQuery {
+    /// Only videos of this game.
+    game_id: Option<i64>,
+    /// Only videos whose detections were, or were not, imported.
+    processed: Option<bool>,
+    /// Only videos with this state.
+    #[param(inline, required = false)]
+    processing_status: Option<VideoState>,
+    #[param(ignore)]
+    page: PageQuery,
+}
+
+impl FromFields for VideosQuery {
+    fn read(fields: &mut Fields) -> Self {
+        Self {
+            game_id: fields.integer("game_id", i64::MIN..=i64::MAX),
+            processed: fields.flag("processed"),
+            processing_status: fields.choice("processing_status", &VideoState::WORDS),
+            page: PageQuery::read(fields),
+        }
+    }
+}
+
 /// List the videos in the library, newest first.
 #[utoipa::path(
-    get, path = "/api/videos", operation_id = "list_videos", tag = "videos", params(PageQuery),
+    get, path = "/api/videos", operation_id = "list_videos", tag = "videos", params(VideosQuery, PageQuery),
     responses(
         (status = 200, description = "A page of the list", body = VideosBody),
         (status = 422, description = "A parameter is invalid", body = ValidationBody),
@@ -44,15 +71,25 @@ impl FromFields for PageQuery {
 )]
 pub(crate) async fn list(
     State(app): State<AppState>,
-    Query(query): Query<PageQuery>,
+    Query(query): Query<VideosQuery>,
 ) -> ApiResult<Json<VideosBody>> {
+    let filter = VideoFilter {
+        game_id: query.game_id,
+        processed: query.processed,
+        processing_status: query.processing_status.map(VideoState::of_store),
+    };
+    page(&app, filter, &query.page).await.map(Json)
+}
+
+/// A page of the videos that match a filter.
+pub(crate) async fn page(app: &App, filter: VideoFilter, query: &PageQuery) -> ApiResult<VideosBody> {
     let (page, size) = (query.page.unwrap_or(1), query.page_size.unwrap_or(DEFAULT_PAGE_SIZE));
-    let page = app.client.with_library(move |_, library| Ok(library.videos(page, size)?)).await?;
-    Ok(Json(VideosBody {
+    let page = app.client.read_library(move |_, library| Ok(library.videos(filter, page, size)?)).await?;
+    Ok(VideosBody {
         videos: page.items.into_iter().map(VideoBody::from).collect(),
         total: page.total,
         page: page.page,
         page_size: page.page_size,
         total_pages: page.total_pages,
-    }))
+    })
 }

@@ -10,10 +10,10 @@ use client::failure::Failure;
 use crate::api_error::{ApiError, ApiResult};
 
 /// How long a presigned URL is valid.
-const URL_LIFETIME: Duration = Duration::from_secs(6 * 3600);
+pub(in crate::videos) const URL_LIFETIME: Duration = Duration::from_secs(6 * 3600);
 
 /// Where a bucket's copy of a video can be read.
-pub(super) enum BucketCopy {
+pub(in crate::videos) enum BucketCopy {
     /// A presigned URL of an S3 server.
     Url(String),
     /// A file of a bucket that is a folder.
@@ -22,7 +22,7 @@ pub(super) enum BucketCopy {
 
 /// Finds the object `key` in the first bucket that has it. A bucket that fails is an error only if no other
 /// has it.
-pub(super) async fn find_in_bucket(client: &Client, key: &str) -> ApiResult<Option<BucketCopy>> {
+pub(in crate::videos) async fn find_in_bucket(client: &Client, key: &str) -> ApiResult<Option<BucketCopy>> {
     let mut failed = None;
     for target in client.bucket_targets() {
         let bucket = client.bucket(target)?;

@@ -1,7 +1,7 @@
 //! `GET /api/videos/{video_id}/stream`: the video's bytes for players, complete or in ranges, streamed from
 //! the disk. If only a bucket has the video, players are redirected there.
 
-mod bucket_copy;
+pub(super) mod bucket_copy;
 mod byte_ranges;
 mod file_response;
 mod preconditions;
