@@ -6,7 +6,6 @@ use jobs::JobId;
 use serde::Serialize;
 
 use client::failure::Outcome;
-use client::parse_job_id;
 use client::terminal::printable;
 
 use super::Context;
@@ -14,14 +13,16 @@ use super::Context;
 /// Show the history of a job and the logs of its workers
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// ID of the job
+    /// Job: its ID or the beginning of it, @latest, or the name of its video
+    #[arg(value_name = "JOB")]
     job_id: String,
 }
 
 impl Args {
     pub(super) fn run(self, json: bool) -> Outcome<()> {
         let context = Context::new(json)?;
-        let id = parse_job_id(&self.job_id)?;
+        let library = context.library_to_read()?;
+        let id = context.job(&library, &self.job_id)?;
         let logs = context.block_on(collect(&context, &id))?;
         context.print(&logs)
     }

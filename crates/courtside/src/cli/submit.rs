@@ -79,7 +79,7 @@ impl Args {
     pub(super) fn run(self, json: bool) -> Outcome<()> {
         let context = Context::new(json)?;
         let client = &context.client;
-        let mut library = client.library()?;
+        let mut library = context.library()?;
         let video_id = match (&self.file, self.video_id) {
             (Some(file), _) => videos::add(&mut library, file)?.id,
             (None, Some(id)) => id,

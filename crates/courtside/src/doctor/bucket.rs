@@ -28,7 +28,8 @@ pub(super) async fn check(client: &Client, on_check: OnCheck<'_>) {
     let parent = super::disk::nearest_existing(folder);
     on_check(match tempfile::tempfile_in(&parent) {
         Ok(_) => {
-            Check::ok(name, format!("folder {} does not exist yet and will be created", folder.display()))
+            let message = format!("folder {} does not exist yet; the first job creates it", folder.display());
+            Check::ok(name, message)
         }
         Err(error) => Check::fail(name, &cannot("write in", &parent, error).hint("make the folder writable")),
     });

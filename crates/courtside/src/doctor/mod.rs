@@ -73,6 +73,7 @@ pub(crate) async fn run_checks(settings: Outcome<Settings>, on_check: OnCheck<'_
         Ok(settings) => settings,
         Err(failure) => return on_check(Check::fail("settings", &failure)),
     };
+    on_check(library::describe_home(&settings));
     on_check(describe(&settings));
     library::check(&settings, on_check);
     disk::check(&settings, on_check);

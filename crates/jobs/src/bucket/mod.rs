@@ -8,6 +8,7 @@ pub mod endpoint;
 mod folder;
 mod http;
 mod listing;
+mod network;
 mod remote;
 mod response;
 mod settings;
@@ -23,8 +24,10 @@ use futures::stream::BoxStream;
 use crate::error::Result;
 
 pub(crate) use folder::link_or_copy;
+pub(crate) use network::NO_CONNECTION;
 
 pub use folder::FolderBucket;
+pub use network::describe_failure;
 pub use remote::{Page, RemoteBucket, RemoteStore};
 pub use settings::{BucketLocation, S3Settings, Secret, Timeouts};
 

@@ -22,8 +22,9 @@ use object_store::{
     RetryConfig, UpdateVersion,
 };
 
-use super::http::{Connector, UnknownHost};
+use super::http::Connector;
 use super::listing::Listing;
+use super::network::describe_failure;
 use super::response::{Cause, Rejection, causes};
 use super::{
     Bucket, BulkTransfer, Condition, ETag, Entry, Object, PartStore, PutOutcome, S3Settings, UploadId,
@@ -164,7 +165,7 @@ impl<S: RemoteStore> RemoteBucket<S> {
         let detail = match &error {
             // The outer error names the object; its cause does not.
             E::InvalidPath { .. } => error.to_string(),
-            error => innermost(error),
+            error => describe_failure(error),
         };
         match error {
             E::InvalidPath { .. } => Error::UnlistableKey { location, detail },
@@ -248,21 +249,6 @@ impl<S: RemoteStore> RemoteBucket<S> {
             },
         }
     }
-}
-
-/// The message of the innermost cause, which is the most specific; the outer ones mostly repeat each other.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    if let Some(unknown) = causes(error).find_map(|e| e.downcast_ref::<UnknownHost>()) {
-        return unknown.to_string();
-    }
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    let (inner, outer) = (innermost.to_string(), error.to_string());
-    // Short ones ("operation timed out") need the context of the outer message.
-    let text = if inner.len() < 60 && outer.len() < 400 { outer } else { inner };
-    text.chars().take(400).collect()
 }
 
 #[async_trait]
@@ -394,7 +380,7 @@ impl<S: RemoteStore> PartStore for RemoteBucket<S> {
         let location = self.location.clone();
         let broken = move |e: object_store::Error| Error::Unavailable {
             location: location.clone(),
-            detail: innermost(&e),
+            detail: describe_failure(&e),
         };
         Ok(found.into_stream().map_err(broken).boxed())
     }

@@ -45,6 +45,7 @@ impl TrackingStep<'_> {
     ) -> Result<Option<TrackedVideo>, AttemptError> {
         let outbox = Arc::new(Outbox::default());
         let observer = AttemptObserver {
+            subject: subject(self.lease.id().as_str()),
             progress: self.progress.clone(),
             outbox: outbox.clone(),
             n_saved: self.n_saved.clone(),
@@ -114,6 +115,11 @@ impl TrackingStep<'_> {
     }
 }
 
+/// The job in lines of progress: the beginning of its id, which any command accepts.
+fn subject(id: &str) -> String {
+    format!("job {}", id.get(..8).unwrap_or(id))
+}
+
 /// Tracks from the checkpoint, if there is one, with the object limit that the run began with: another limit would give
 /// other tracks.
 fn track_on_thread(
@@ -139,12 +145,17 @@ fn track_on_thread(
 
 /// Passes the run's progress to heartbeats and its checkpoints to the outbox. Closes the outbox when the run ends.
 struct AttemptObserver {
+    subject: String,
     progress: AttemptProgress,
     outbox: Arc<Outbox>,
     n_saved: Arc<AtomicU64>,
 }
 
 impl RunObserver for AttemptObserver {
+    fn subject(&self) -> Option<&str> {
+        Some(&self.subject)
+    }
+
     fn on_progress(&self, progress: &RunProgress) {
         self.progress.set(Stage::Tracking, progress.n_frames, Some(progress.total), Some(progress.fps));
     }

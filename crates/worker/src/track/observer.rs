@@ -32,6 +32,11 @@ pub struct SavedCheckpoint<'a> {
 
 /// Receives the reports of a run, on the thread that tracks.
 pub trait RunObserver {
+    /// What is tracked, in lines of progress; `None` if there is only one video.
+    fn subject(&self) -> Option<&str> {
+        None
+    }
+
     /// Another frame was tracked.
     fn on_progress(&self, _progress: &RunProgress) {}
 

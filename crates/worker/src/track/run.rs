@@ -108,7 +108,8 @@ impl<'a> Run<'a> {
             None => State::new(request, &source, model)?,
         };
         let dump = request.dump.as_deref().map(|path| Dump::create(path, side)).transpose()?;
-        let progress = Progress::start("tracking", position.n_frames, source.n_frames());
+        let what = observer.subject().map_or("tracking".to_owned(), |subject| format!("{subject}: tracking"));
+        let progress = Progress::start(what, position.n_frames, source.n_frames());
         Ok(Self {
             request,
             observer,
