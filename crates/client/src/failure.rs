@@ -203,7 +203,7 @@ fn bucket_hint(error: &jobs::Error) -> Option<String> {
             "try again later; finished work is kept. If this persists, check R2_ENDPOINT_URL and the network connection"
         }
         E::Denied { .. } => "check R2_ACCESS_KEY_ID, R2_SECRET_ACCESS_KEY and the permissions of that key",
-        E::NoBucket { .. } => "create the bucket, or correct R2_BUCKET_NAME",
+        E::NoBucket { .. } => "create it with `courtside doctor --create-bucket`, or correct R2_BUCKET_NAME",
         E::Unusable { remedy, .. } => return Some(remedy_hint(remedy)),
         E::ConditionsIgnored { .. } => {
             "use Cloudflare R2 or another server that supports If-Match and If-None-Match"

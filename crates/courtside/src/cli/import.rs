@@ -16,12 +16,13 @@ use client::terminal::{notify, printable};
 /// Results are verified before anything is written, and each job is imported in one transaction. Importing a job again
 /// changes nothing.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("jobs").required(true))]
 pub(super) struct Args {
     /// Import all completed jobs
-    #[arg(long, required_unless_present = "job_id", conflicts_with = "job_id")]
+    #[arg(long, group = "jobs")]
     all: bool,
     /// Import only this job: its ID or the beginning of it, @latest, or the name of its video
-    #[arg(long, value_name = "JOB")]
+    #[arg(long, value_name = "JOB", group = "jobs")]
     job_id: Option<String>,
     /// Delete the bucket's copy of the video afterwards
     #[arg(long)]

@@ -6,10 +6,12 @@
 #[cfg(feature = "worker")]
 mod bench;
 mod cancel;
+mod completions;
 mod doctor;
 mod export;
 mod import;
 mod logs;
+mod man;
 #[cfg(feature = "worker")]
 mod model;
 #[cfg(feature = "worker")]
@@ -107,6 +109,8 @@ commands! {
     Retry(retry),
     Rm(rm),
     Doctor(doctor),
+    Completions(completions),
+    Man(man),
     #[cfg(feature = "worker")]
     Track(track),
     #[cfg(feature = "worker")]

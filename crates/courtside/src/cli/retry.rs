@@ -2,6 +2,7 @@
 
 use client::failure::Outcome;
 use client::job_actions::{self, Retried};
+use client::stop::Stop;
 
 use super::{Context, JobChange};
 
@@ -23,7 +24,8 @@ impl Args {
         let status = match context.block_on(job_actions::retry(&context.client, &mut library, &id))? {
             Retried::Queued(manifest) => manifest.status.to_string(),
             Retried::NeedsUpload(submission) => {
-                super::submit::upload(&context, &mut library, *submission)?;
+                let stop = Stop::on_signal("stopping the upload, which is kept")?;
+                super::submit::upload(&context, &mut library, *submission, &stop)?;
                 jobs::Status::Pending.to_string()
             }
         };

@@ -12,6 +12,7 @@ use super::Context;
 use super::table::Wrapped;
 use client::failure::{Failure, Outcome};
 use client::overview::{JobView, Overview, State, Watcher};
+use client::progress::clock;
 use client::stop::Stop;
 use client::terminal::{notify, printable, width};
 
@@ -151,11 +152,21 @@ fn write_job(f: &mut fmt::Formatter<'_>, job: &JobView) -> fmt::Result {
     let progress = printable(&progress(job));
     let (short, rest) = fitting(&progress, width().map(|width| width.saturating_sub(PROGRESS_COLUMN)));
     writeln!(f, "{:<36} {:>5} {:<10} {short}", job.job_id, job.video_id, job.status)?;
-    let details = [job.video.as_deref().map(printable), Some(rest.to_owned()), next_step(job)];
-    for detail in details.into_iter().flatten().filter(|detail| !detail.is_empty()) {
+    let details = [job.video.as_deref().map(printable), Some(rest.to_owned()), speed(job), next_step(job)];
+    let warnings = job.warnings.iter().map(|warning| format!("warning: {}", printable(warning)));
+    for detail in details.into_iter().flatten().chain(warnings).filter(|detail| !detail.is_empty()) {
         write!(f, "{}", Wrapped::new(&detail, INDENT))?;
     }
     Ok(())
+}
+
+/// How long a finished job took, or what a job is tracked on.
+fn speed(job: &JobView) -> Option<String> {
+    let Some(seconds) = job.duration_seconds else {
+        return job.device.as_ref().map(|device| format!("on {}", printable(device)));
+    };
+    let fps = job.average_fps.map(|fps| format!(", {fps:.1} fps")).unwrap_or_default();
+    Some(format!("took {}{fps}", clock(Duration::from_secs_f64(seconds.min(1e9)))))
 }
 
 /// Splits a text with commas and semicolons into what fits into `width` characters, and the rest.

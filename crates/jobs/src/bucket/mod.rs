@@ -4,6 +4,7 @@
 //! ones, videos and checkpoints, are transferred in parts to and from a server, and as links or copies in a
 //! folder: [`BulkTransfer`].
 
+mod create;
 pub mod endpoint;
 mod folder;
 mod http;

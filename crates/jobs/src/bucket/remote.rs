@@ -150,6 +150,14 @@ fn path(key: &str) -> Result<Path> {
 }
 
 impl<S: RemoteStore> RemoteBucket<S> {
+    /// An address that permits one request with this method, about an object, or about the bucket for an empty key.
+    pub(super) async fn signed_url(&self, method: &str, key: &str, valid: Duration) -> Result<String> {
+        let unsigned = || Error::Settings(format!("{} has no signed addresses", self.location));
+        let signer = self.control.signer().ok_or_else(unsigned)?;
+        let signed = signer.signed_url(method.parse().unwrap_or_default(), &path(key)?, valid).await;
+        Ok(signed.map_err(|e| self.error(&format!("sign a URL for {key}"), e))?.into())
+    }
+
     /// Decides what a failed request means. `action` is what was requested.
     fn error(&self, action: &str, error: object_store::Error) -> Error {
         use object_store::Error as E;
@@ -337,9 +345,10 @@ impl<S: RemoteStore> Bucket for RemoteBucket<S> {
     }
 
     async fn presigned(&self, key: &str, valid: Duration) -> Result<Option<String>> {
-        let Some(signer) = self.control.signer() else { return Ok(None) };
-        let signed = signer.signed_url("GET".parse().unwrap_or_default(), &path(key)?, valid).await;
-        Ok(Some(signed.map_err(|e| self.error(&format!("sign a URL for {key}"), e))?.into()))
+        if self.control.signer().is_none() {
+            return Ok(None);
+        }
+        self.signed_url("GET", key, valid).await.map(Some)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use client::failure::Outcome;
+use client::terminal::notify;
 
 /// How far a run is.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +40,11 @@ pub trait RunObserver {
 
     /// Another frame was tracked.
     fn on_progress(&self, _progress: &RunProgress) {}
+
+    /// Something that the user should know while the run can still be stopped.
+    fn on_notice(&self, notice: &str) {
+        notify(format!("warning: {notice}; Ctrl-C stops"));
+    }
 
     /// A checkpoint was written.
     ///
