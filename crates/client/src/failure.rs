@@ -11,12 +11,16 @@ use std::process::ExitCode;
 pub enum Kind {
     /// The user can fix it (exit code 1).
     Failed,
+    /// The command line is invalid (exit code 2).
+    Usage,
     /// The settings or the model folder are wrong, or a server refuses the settings (exit code 3).
     Config,
     /// A remote server did not respond (exit code 4).
     Remote,
     /// The video could not be decoded or tracked (exit code 5).
     Job,
+    /// A mistake in the program (exit code 70).
+    Internal,
     /// The user stopped the program (exit code 130).
     Interrupted,
 }
@@ -61,7 +65,30 @@ impl Failure {
 
     /// Returns the message and its causes on one line, for manifests and logs.
     pub fn message(&self) -> String {
-        format!("{:#}", self.error)
+        self.texts().join(": ")
+    }
+
+    /// Returns the message and its causes. A cause whose text is in the text before it is left out: many libraries
+    /// repeat theirs.
+    fn texts(&self) -> Vec<String> {
+        let mut texts: Vec<String> = Vec::new();
+        for text in self.error.chain().map(|error| error.to_string()) {
+            if !texts.iter().any(|earlier| earlier.contains(&text)) {
+                texts.push(text);
+            }
+        }
+        texts
+    }
+
+    /// Returns what the program prints with `--json`: `{"error": {"message", "causes", "hint", "exit_code"}}`.
+    pub fn to_json(&self) -> serde_json::Value {
+        let texts = self.texts();
+        serde_json::json!({ "error": {
+            "message": texts[0],
+            "causes": texts[1..],
+            "hint": self.hint,
+            "exit_code": self.code(),
+        }})
     }
 
     /// Returns the first error of type `E` in the chain of causes.
@@ -85,23 +112,26 @@ impl Failure {
 
     /// Returns the exit code documented for the kind.
     pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self.kind {
+        ExitCode::from(self.code())
+    }
+
+    fn code(&self) -> u8 {
+        match self.kind {
             Kind::Failed => 1,
+            Kind::Usage => 2,
             Kind::Config => 3,
             Kind::Remote => 4,
             Kind::Job => 5,
+            Kind::Internal => 70,
             Kind::Interrupted => 130,
-        })
+        }
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let label = if self.kind == Kind::Interrupted { "stopped" } else { "error" };
-        write!(f, "{label}: {}", self.error)?;
-        for cause in self.error.chain().skip(1) {
-            write!(f, "\n  because: {cause}")?;
-        }
+        write!(f, "{label}: {}", self.texts().join("\n  because: "))?;
         match &self.hint {
             Some(hint) => write!(f, "\n  hint: {hint}"),
             None => Ok(()),
@@ -161,11 +191,19 @@ impl From<jobs::Error> for Failure {
 fn bucket_hint(error: &jobs::Error) -> Option<String> {
     use jobs::Error as E;
     let hint = match error {
+        unreachable if unreachable.is_unreachable() => match uses_proxy() {
+            true => {
+                "check the proxy (HTTPS_PROXY, HTTP_PROXY or ALL_PROXY) and R2_ENDPOINT_URL, or try again later"
+            }
+            false => {
+                "check the address (R2_ENDPOINT_URL or R2_ACCOUNT_ID) and the network connection; finished work is kept"
+            }
+        },
         E::Unavailable { .. } => {
             "try again later; finished work is kept. If this persists, check R2_ENDPOINT_URL and the network connection"
         }
         E::Denied { .. } => "check R2_ACCESS_KEY_ID, R2_SECRET_ACCESS_KEY and the permissions of that key",
-        E::NoBucket { .. } => "create the bucket, or correct R2_BUCKET_NAME",
+        E::NoBucket { .. } => "create it with `courtside doctor --create-bucket`, or correct R2_BUCKET_NAME",
         E::Unusable { remedy, .. } => return Some(remedy_hint(remedy)),
         E::ConditionsIgnored { .. } => {
             "use Cloudflare R2 or another server that supports If-Match and If-None-Match"
@@ -183,6 +221,16 @@ fn bucket_hint(error: &jobs::Error) -> Option<String> {
         _ => return None,
     };
     Some(hint.to_owned())
+}
+
+/// Whether requests to a server go through a proxy.
+fn uses_proxy() -> bool {
+    let set = [
+        std::env::var_os("HTTPS_PROXY").or_else(|| std::env::var_os("https_proxy")),
+        std::env::var_os("HTTP_PROXY").or_else(|| std::env::var_os("http_proxy")),
+        std::env::var_os("ALL_PROXY").or_else(|| std::env::var_os("all_proxy")),
+    ];
+    set.into_iter().flatten().any(|address| !address.is_empty())
 }
 
 fn remedy_hint(remedy: &jobs::Remedy) -> String {
@@ -211,6 +259,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_cause_that_the_message_contains_is_said_once() {
+        let io = || std::io::Error::other("disk on fire");
+        let file = jobs::Error::File { action: "read", path: "a.json".into(), source: io() };
+        let failure = Failure::from(file).context("cannot import job j").hint("use another disk");
+        let expected = "error: cannot import job j\n  because: cannot read a.json: disk on fire\n  hint: use another disk";
+        assert_eq!(failure.to_string(), expected);
+        assert_eq!(failure.message(), "cannot import job j: cannot read a.json: disk on fire");
+        let causes = serde_json::json!(["cannot read a.json: disk on fire"]);
+        assert_eq!(failure.to_json()["error"]["causes"], causes);
+        assert_eq!(failure.to_json()["error"]["exit_code"], 1);
+    }
+
+    #[test]
     fn what_the_settings_can_change_is_a_configuration_error_with_the_setting_in_the_hint() {
         let location = || "bucket games at https://h".to_owned();
         let unusable =
@@ -237,5 +298,9 @@ mod tests {
         assert_eq!(failure.kind, Kind::Remote);
         assert!(failure.is_transient());
         assert!(failure.hint_text().unwrap().starts_with("try again later"));
+        let detail = "no connection: it was refused".to_owned();
+        let failure = Failure::from(jobs::Error::Unavailable { location: location(), detail });
+        assert_eq!(failure.kind, Kind::Remote);
+        assert!(failure.hint_text().unwrap().contains("R2_ENDPOINT_URL"), "{failure}");
     }
 }

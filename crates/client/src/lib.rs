@@ -13,6 +13,7 @@ pub mod failure;
 mod file_lock;
 pub mod import;
 pub mod job_actions;
+pub mod job_name;
 pub mod overview;
 pub mod parameters;
 pub mod progress;
@@ -22,6 +23,7 @@ pub mod submit;
 pub mod subprocess;
 mod target;
 pub mod terminal;
+pub mod track_table;
 pub mod videos;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,6 +59,12 @@ impl Client {
     /// Opens a new connection to the library, and creates its database if needed.
     pub fn library(&self) -> Outcome<Library> {
         Ok(Library::open(&self.settings.database_url)?)
+    }
+
+    /// Opens a new connection to the library for a command that only reads it. `None` if there is no database, which
+    /// is not created.
+    pub fn existing_library(&self) -> Outcome<Option<Library>> {
+        Ok(Library::open_existing(&self.settings.database_url)?)
     }
 
     /// Where a job runs unless the user chooses: `cloud` if an S3 server is configured, else `local`.

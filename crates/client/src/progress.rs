@@ -1,14 +1,23 @@
 //! Progress of a long operation: a bar on a terminal, otherwise a line every ten seconds.
 
 use std::io::IsTerminal;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::terminal::notify;
 
 /// Time between lines when standard error is not a terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The bars on the terminal, each on a line of its own.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// Runs `write`, which writes lines to standard error, with the bars out of its way.
+pub(crate) fn above_bars(write: impl FnOnce()) {
+    BARS.suspend(write);
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unit {
@@ -16,9 +25,21 @@ enum Unit {
     Bytes,
 }
 
+impl Unit {
+    /// The bar takes what the rest leaves of the line.
+    fn template(self) -> &'static str {
+        match self {
+            Self::Frames => "{prefix} {pos}/{len} [{wide_bar}] {msg}",
+            Self::Bytes => {
+                "{prefix} {decimal_bytes}/{decimal_total_bytes} [{wide_bar}] {decimal_bytes_per_sec} {eta} left"
+            }
+        }
+    }
+}
+
 /// Progress of one operation, counted in frames or bytes.
 pub struct Progress {
-    what: &'static str,
+    what: String,
     unit: Unit,
     total: u64,
     done: u64,
@@ -31,24 +52,21 @@ pub struct Progress {
 
 impl Progress {
     /// Starts a bar labelled `what` at `done` of `total` frames.
-    pub fn start(what: &'static str, done: u64, total: u64) -> Self {
-        Self::new(what, Unit::Frames, done, total)
+    pub fn start(what: impl Into<String>, done: u64, total: u64) -> Self {
+        Self::new(what.into(), Unit::Frames, done, total)
     }
 
     /// Starts a transfer. Its size is unknown until the first [`Self::transferred`].
-    pub fn transfer(what: &'static str) -> Self {
-        Self::new(what, Unit::Bytes, 0, 0)
+    pub fn transfer(what: impl Into<String>) -> Self {
+        Self::new(what.into(), Unit::Bytes, 0, 0)
     }
 
-    fn new(what: &'static str, unit: Unit, done: u64, total: u64) -> Self {
+    fn new(what: String, unit: Unit, done: u64, total: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let template = match unit {
-                Unit::Frames => "{prefix} [{wide_bar}] {pos}/{len} frames  {msg}",
-                Unit::Bytes => "{prefix} [{wide_bar}] {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left",
-            };
-            let style =
-                ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-            let bar = ProgressBar::new(total).with_style(style.progress_chars("=> ")).with_prefix(what);
+            let style = ProgressStyle::with_template(unit.template());
+            let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+            let bar = BARS.add(ProgressBar::new(total)).with_style(style.progress_chars("=> "));
+            let bar = bar.with_prefix(what.clone());
             bar.set_position(done);
             bar
         });

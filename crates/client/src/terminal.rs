@@ -1,12 +1,21 @@
 //! Messages to the user on standard error.
 
 use std::fmt;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
+
+use crate::progress::above_bars;
 
 /// Prints a line on standard error. If it is closed (a terminal that exited, `2>&1 | tee` after Ctrl-C), the line
 /// is dropped and the program continues.
 pub fn notify(line: impl fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "{}", replace_controls(&line.to_string(), &['\n', '\t']));
+    let line = replace_controls(&line.to_string(), &['\n', '\t']);
+    above_bars(|| drop(writeln!(std::io::stderr(), "{line}")));
+}
+
+/// Columns of the terminal that standard output is; `None` if it is none.
+pub fn width() -> Option<usize> {
+    let size = std::io::stdout().is_terminal().then(terminal_size::terminal_size).flatten();
+    size.map(|(width, _)| usize::from(width.0)).filter(|width| *width > 0)
 }
 
 /// Makes untrusted text, such as a message from the bucket, safe to print on one line of a terminal.

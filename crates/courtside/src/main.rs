@@ -7,51 +7,70 @@ mod cli;
 mod doctor;
 mod limits;
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use cli::Cli;
+use cli::{Cli, print_failure, report_failure};
 use client::failure::{Failure, Kind, Outcome};
-use client::settings::{EnvFile, untidy};
+use client::settings::{EnvFile, Home, Misspelt, untidy};
 use client::terminal::notify;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 #[global_allocator]
 static ALLOCATOR: limits::Allocator = limits::Allocator;
 
-/// Exit code after a panic.
-const INTERNAL_ERROR: u8 = 70;
+/// Exit code of an invalid command line.
+const INVALID_COMMAND_LINE: u8 = 2;
 
 fn main() -> ExitCode {
-    if let Err(failure) = complete_environment() {
-        notify(&failure);
+    let given = Cli::try_parse();
+    let json =
+        given.as_ref().map_or_else(|_| std::env::args_os().any(|word| word == "--json"), |cli| cli.json);
+    let library = given.ok().and_then(|cli| cli.library);
+    let started = complete_environment(library.as_deref()).and_then(|()| start_log());
+    if let Err(failure) = started {
+        report_failure(&failure, json);
         return failure.exit_code();
     }
-    let filter = match log_filter() {
-        Ok(filter) => filter,
-        Err(failure) => {
-            notify(&failure);
-            return failure.exit_code();
-        }
+    // Again, because the settings have values for flags.
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return report_usage(&error, json),
     };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let cli = Cli::parse();
     limits::set_panic_hook();
     let run = || limits::check_open_files().and_then(|()| cli.run());
     let failure = match std::panic::catch_unwind(run) {
         Ok(Ok(())) => return ExitCode::SUCCESS,
         Ok(Err(failure)) => failure,
-        Err(panic) => match limits::shortage(&*panic) {
-            Some(failure) => failure,
-            None => {
-                notify("error: internal error; please report it with the lines above");
-                return ExitCode::from(INTERNAL_ERROR);
-            }
-        },
+        Err(panic) => limits::shortage(&*panic).unwrap_or_else(|| {
+            Failure::msg(Kind::Internal, "internal error; please report it with the lines above")
+        }),
     };
-    notify(&failure);
+    report_failure(&failure, json);
     failure.exit_code()
+}
+
+/// Prints the help that was asked for, or what is wrong with the command line.
+fn report_usage(error: &clap::Error, json: bool) -> ExitCode {
+    // A closed pipe is not an error.
+    let _ = error.print();
+    if json && error.use_stderr() {
+        let text = error.to_string();
+        let message = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+        let failure = Failure::msg(Kind::Usage, message).hint("run it with `--help` for the usage");
+        print_failure(&failure);
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(INVALID_COMMAND_LINE))
+}
+
+/// Writes log lines to standard error.
+fn start_log() -> Outcome<()> {
+    let filter = log_filter()?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    Ok(())
 }
 
 /// The log filter in `COURTSIDE_LOG`; by default, warnings and errors.
@@ -59,32 +78,51 @@ fn log_filter() -> Outcome<EnvFilter> {
     let Some(text) = std::env::var_os("COURTSIDE_LOG").filter(|text| !text.is_empty()) else {
         return Ok(EnvFilter::new("warn"));
     };
-    EnvFilter::try_new(text.to_string_lossy()).map_err(|e| {
-        Failure::new(Kind::Config, e)
-            .context(format!("invalid COURTSIDE_LOG: {}", text.display()))
+    let invalid = |why: String| {
+        Failure::msg(Kind::Config, format!("COURTSIDE_LOG is {text:?}: {why}"))
             .hint("set it to error, warn, info, debug or trace, or to a filter such as jobs=debug,warn")
-    })
+    };
+    let text = text.to_string_lossy();
+    // A word that is no level would be the name of a crate, and hide everything else.
+    let is_level = |word: &&str| word.parse::<LevelFilter>().is_ok();
+    let words = text.split(',').map(str::trim).filter(|word| !word.contains(['=', '[']));
+    if let Some(other) = words.filter(|word| !is_level(word)).find(|word| !word.is_empty()) {
+        return Err(invalid(format!("{other:?} is not a level")));
+    }
+    EnvFilter::try_new(&text).map_err(|e| invalid(e.to_string()))
 }
 
-/// Adds the settings in `.env` in the working folder to the environment, and removes blanks and quotes around settings.
-/// From here on, every part of the program finds its settings in the environment.
-fn complete_environment() -> Outcome<()> {
-    let file = EnvFile::read(Path::new(".env"), &|name| {
-        std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
-    })?;
-    file.warnings.iter().for_each(notify);
-    for (name, value) in file.values {
-        set_variable(name, Some(&value));
+/// Determines the folder of the library, adds the settings in its `.env` to the environment, and removes blanks and
+/// quotes around settings. From here on, every part of the program finds its settings in the environment.
+fn complete_environment(library: Option<&Path>) -> Outcome<()> {
+    let environment = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+    let home = Home::find(library, &environment)?;
+    if home.is_flag() {
+        set_variable("DATABASE_URL", None);
+    }
+    if let Some(folder) = home.folder() {
+        set_variable("COURTSIDE_HOME", Some(folder.as_os_str()));
+    }
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let mut misspelt: Vec<_> = names.filter_map(|name| Misspelt::find(&name, "the environment")).collect();
+    for path in home.env_files() {
+        let file = EnvFile::read(&path, &environment)?;
+        file.warnings.iter().for_each(notify);
+        for (name, value) in file.values {
+            set_variable(name, Some(value.as_ref()));
+        }
+        misspelt.extend(file.misspelt);
     }
     for (name, value) in untidy(&|name| std::env::var(name).ok()) {
-        set_variable(name, value.as_deref());
+        set_variable(name, value.as_deref().map(OsStr::new));
     }
+    misspelt.iter().filter(|found| std::env::var_os(found.meant).is_none()).for_each(notify);
     Ok(())
 }
 
 /// Sets or removes an environment variable.
 #[expect(unsafe_code, reason = "changes the environment before any other thread runs")]
-fn set_variable(name: &str, value: Option<&str>) {
+fn set_variable(name: &str, value: Option<&OsStr>) {
     match value {
         Some(value) => unsafe { std::env::set_var(name, value) },
         None => unsafe { std::env::remove_var(name) },

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::bucket::NO_CONNECTION;
 use crate::keys::{InvalidName, JobId};
 use crate::refusal::Refusal;
 
@@ -162,6 +163,11 @@ impl Error {
     /// Whether the same request may succeed later.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable { .. })
+    }
+
+    /// Whether there was no connection to the server, so that its address may be wrong.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unavailable { detail, .. } if detail.starts_with(NO_CONNECTION))
     }
 
     /// Whether the server refuses these settings, so that no request can succeed until they, or the server, are

@@ -129,7 +129,10 @@ impl Lease {
             job_id: self.id.clone(),
             current: frames.map_or(0, |frames| frames.current as i64),
             total: frames.and_then(|frames| frames.total).map_or(-1, |total| total as i64),
-            message: progress.stage.to_string(),
+            message: match &progress.notice {
+                Some(notice) => format!("{}: {notice}", progress.stage),
+                None => progress.stage.to_string(),
+            },
             updated_at: Timestamp::of(self.manifests.env.utc()),
             attempt: Some(self.attempt),
             fps: progress.fps,

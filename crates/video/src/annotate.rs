@@ -65,9 +65,7 @@ pub fn annotate(
     for frame in FrameStream::start(plan, READ_AHEAD)? {
         let mut frame = frame?;
         let mut canvas = Canvas::new(&mut frame.bytes, width as usize, height as usize);
-        for overlay in overlays(frame.frame_idx) {
-            canvas.overlay(&overlay);
-        }
+        canvas.overlays(&overlays(frame.frame_idx));
         encoder.write(frame)?;
         done += 1;
         if progress(done, total).is_break() {

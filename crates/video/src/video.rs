@@ -161,11 +161,15 @@ impl Video {
 fn warnings(header: &Header, index: &Index) -> Vec<String> {
     let mut warnings = Vec::new();
     let n_packets = index.n_packets;
+    let is_short = header.declared_frames.is_some_and(|declared| declared > n_packets);
     if let Some(declared) = header.declared_frames.filter(|&declared| declared != n_packets) {
-        warnings.push(format!("the header declares {declared} frames, but the file contains {n_packets}"));
+        let cause = if is_short { ": it was not copied completely, or is damaged" } else { "" };
+        warnings
+            .push(format!("the header declares {declared} frames, but the file contains {n_packets}{cause}"));
     }
-    if let Some(errors) = &index.demuxer_errors {
-        warnings.push(format!("the file is damaged: {errors}"));
+    // Of a file that ends early, the demuxer's messages say nothing more.
+    if let Some(errors) = index.demuxer_errors.as_ref().filter(|_| !is_short) {
+        warnings.push(format!("the file is damaged (ffmpeg: {errors})"));
     }
     if index.n_undecodable_at_start > 0 {
         warnings.push(format!(

@@ -161,15 +161,39 @@ fn failed_file(name: &str) -> impl FnOnce(HubError) -> Failure {
 /// Adds what to do about a failed download.
 fn download_failure(error: HubError) -> Failure {
     match error.status() {
-        Some(401 | 403) => {
-            Failure::msg(Kind::Remote, format!("no access to {REPO}: it is gated")).hint(format!(
-                "request access at {PAGE}, create a token at https://huggingface.co/settings/tokens and set \
-                 HF_TOKEN to it; or name a model folder with --model"
-            ))
-        }
+        Some(status @ (401 | 403)) => no_access(status),
         _ => Failure::new(Kind::Remote, error)
             .hint("run the command again to resume the download, or name a model folder with --model"),
     }
+}
+
+/// The failure for a request that the hub answered with 401 (it does not know the user) or 403 (it does not let this
+/// user in).
+fn no_access(status: u16) -> Failure {
+    let has_token = HubSettings::from_env().is_ok_and(|settings| settings.token.is_some());
+    let tokens = "https://huggingface.co/settings/tokens";
+    let (message, hint) = match (status, has_token) {
+        (401, true) => (
+            format!(
+                "the Hugging Face Hub does not accept the token: it is mistyped, expired or revoked ({status})"
+            ),
+            format!("create a token at {tokens} and set HF_TOKEN to it"),
+        ),
+        (_, true) => (
+            format!(
+                "no access to {REPO}: it is gated, and the account of the token was not granted access ({status})"
+            ),
+            format!(
+                "request access at {PAGE} with that account; a fine-grained token must also permit reading gated \
+                     repositories ({tokens})"
+            ),
+        ),
+        (_, false) => (
+            format!("no access to {REPO}: it is gated, and there is no token ({status})"),
+            format!("request access at {PAGE}, create a token at {tokens} and set HF_TOKEN to it"),
+        ),
+    };
+    Failure::msg(Kind::Remote, message).hint(format!("{hint}; or name a model folder with --model"))
 }
 
 /// Runs a download on its own runtime, since commands without a bucket have none.

@@ -13,7 +13,7 @@ mod output;
 mod selection;
 
 pub use detection::{Detections, ExportDetection};
-pub use format::{Annotation, Format, UnknownFormat, write_mot};
+pub use format::{Annotation, Format, UnknownFormat, check_video_name, write_mot};
 pub use info::ExportInfo;
 pub use library_detections::LibraryDetections;
 pub use output::{Output, check_target};

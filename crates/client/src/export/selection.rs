@@ -1,9 +1,10 @@
-//! Finding the detections that the user names: by a job's id or a video's number.
+//! Finding the detections that the user names: by a job, or by a video's number or file name.
 
 use store::{ImportRow, Library, Video};
 
 use super::info::ExportInfo;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::job_name::resolve_in_library;
 use crate::terminal::notify;
 use crate::videos;
 
@@ -16,19 +17,25 @@ pub enum Selection {
     Job(String),
 }
 
-/// Finds the detections that `name` stands for: a job's id, or a video's number. For a video, `job` chooses among
-/// its imported jobs; without it, the latest import is used.
+/// Finds the detections that `name` stands for: a job (its id, the beginning of it, or `@latest`), or a video (its
+/// number or file name). For a video, `job` chooses among its imported jobs; without it, the latest import is used.
 ///
 /// # Errors
 /// If the library has no such job, video or detections.
 pub fn select(library: &Library, name: &str, job: Option<&str>) -> Outcome<(Selection, Video, ExportInfo)> {
-    let (video, import) = match name.parse::<i64>() {
-        Ok(id) => select_video(library, id, job)?,
-        Err(_) if job.is_some_and(|job| job != name) => {
+    let found = match find_video(library, name)? {
+        Some(id) => Named::Video(id),
+        None => Named::Job(resolve_in_library(library, name)?.unwrap_or_else(|| name.to_owned())),
+    };
+    let job = job.map(|job| Ok::<_, Failure>(resolve_in_library(library, job)?.unwrap_or(job.to_owned())));
+    let job = job.transpose()?;
+    let (video, import) = match found {
+        Named::Video(id) => select_video(library, id, job.as_deref())?,
+        Named::Job(id) if job.as_ref().is_some_and(|job| *job != id) => {
             let message = format!("{name} is already a job, but --job names another");
             return Err(Failure::msg(Kind::Failed, message).hint("omit --job, or give a video's number"));
         }
-        Err(_) => select_job(library, name)?,
+        Named::Job(id) => select_job(library, &id)?,
     };
     let info = ExportInfo::new(library, &video, import.as_ref())?;
     let selection = match import {
@@ -36,6 +43,31 @@ pub fn select(library: &Library, name: &str, job: Option<&str>) -> Outcome<(Sele
         None => Selection::Video(video.id),
     };
     Ok((selection, video, info))
+}
+
+enum Named {
+    Video(i64),
+    Job(String),
+}
+
+/// The video with this number or file name; `None` if there is none, or the name is one of a job.
+fn find_video(library: &Library, name: &str) -> Outcome<Option<i64>> {
+    let number = name.parse::<i64>().ok();
+    if let Some(number) = number
+        && (library.video(number)?.is_some() || resolve_in_library(library, name)?.is_none())
+    {
+        return Ok(Some(number));
+    }
+    let found = videos::named(library, name)?;
+    match &found[..] {
+        [] => Ok(None),
+        [video] => Ok(Some(video.id)),
+        several => {
+            let ids: Vec<String> = several.iter().map(|video| video.id.to_string()).collect();
+            let message = format!("{name} is the file name of the videos {}", ids.join(", "));
+            Err(Failure::msg(Kind::Failed, message).hint("give the number of the video"))
+        }
+    }
 }
 
 fn select_job(library: &Library, id: &str) -> Outcome<(Video, Option<ImportRow>)> {
@@ -83,7 +115,7 @@ fn select_latest(
     if n_imports > 1 {
         let job = &import.job_id;
         notify(format!(
-            "video {id} has {n_imports} imported jobs; exporting the latest, {job} (choose with --job)"
+            "video {id} has {n_imports} imported jobs; using the latest, {job} (choose with --job)"
         ));
     }
     Ok((video, Some(import)))

@@ -38,6 +38,15 @@ pub struct JobView {
     /// What is unusual about the video or the results.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// Name of the device that tracks it, while a worker does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Seconds from the start of the last attempt to the results.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_seconds: Option<f64>,
+    /// Frames per second in that time, downloading included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub average_fps: Option<f64>,
     /// When the job was submitted.
     pub created_at: Option<String>,
     /// When the current or the last attempt began.
@@ -48,6 +57,7 @@ pub struct JobView {
 
 /// The view of a manifest at the time `now`. `target` is that of the bucket, for manifests that name none.
 pub fn view(manifest: &Manifest, target: Target, now: OffsetDateTime) -> JobView {
+    let (duration_seconds, average_fps) = duration_and_fps(manifest);
     JobView {
         job_id: manifest.job_id.to_string(),
         video_id: manifest.video_id,
@@ -60,11 +70,33 @@ pub fn view(manifest: &Manifest, target: Target, now: OffsetDateTime) -> JobView
         worker_id: manifest.worker_id.clone(),
         frames_processed: manifest.frames_processed,
         missing_frames: manifest.result.as_ref().and_then(|result| result.missing_frames.clone()),
-        warnings: manifest.result.as_ref().map(|result| result.warnings.clone()).unwrap_or_default(),
+        warnings: warnings(manifest),
+        device: manifest.heartbeat.as_ref().and_then(|heartbeat| heartbeat.device.clone()),
+        duration_seconds,
+        average_fps,
         created_at: Some(manifest.created_at.as_str().to_owned()),
         started_at: manifest.started_at.as_ref().map(|t| t.as_str().to_owned()),
         completed_at: manifest.completed_at.as_ref().map(|t| t.as_str().to_owned()),
     }
+}
+
+/// What is unusual: of the results, or until there are any, of the video and of what the worker has seen so far.
+fn warnings(manifest: &Manifest) -> Vec<String> {
+    if let Some(result) = &manifest.result {
+        return result.warnings.clone();
+    }
+    let of_video = manifest.video.iter().flat_map(|video| video.warnings.clone());
+    of_video.chain(manifest.heartbeat.as_ref().and_then(|heartbeat| heartbeat.notice.clone())).collect()
+}
+
+/// Seconds from the start of the last attempt to its end, and the frames per second in that time; the latter only if
+/// there was no other attempt. `None` for a job that has not completed.
+fn duration_and_fps(manifest: &Manifest) -> (Option<f64>, Option<f64>) {
+    let ends = manifest.started_at.as_ref().zip(manifest.completed_at.as_ref());
+    let seconds = ends.map(|(start, end)| (end.moment() - start.moment()).as_seconds_f64());
+    let seconds = seconds.filter(|seconds| manifest.result.is_some() && *seconds > 0.0);
+    let frames = manifest.frames_processed.filter(|frames| *frames > 0 && manifest.attempt == 1);
+    (seconds, seconds.zip(frames).map(|(seconds, frames)| frames as f64 / seconds))
 }
 
 /// The view of a job that has no manifest yet.
@@ -82,6 +114,9 @@ pub(super) fn not_uploaded(row: &JobRow, status: &str, state: State) -> JobView 
         frames_processed: None,
         missing_frames: None,
         warnings: Vec::new(),
+        device: None,
+        duration_seconds: None,
+        average_fps: None,
         created_at: row.created_at.map(|t| Timestamp::of(t).as_str().to_owned()),
         started_at: None,
         completed_at: None,

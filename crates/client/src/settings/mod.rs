@@ -4,6 +4,8 @@
 //! program reads an [`EnvFile`] into the environment before it calls [`Settings::from_env`]; flags override the result.
 
 mod env_file;
+mod home;
+mod misspelt;
 mod parse;
 mod variables;
 
@@ -20,6 +22,8 @@ use parse::invalid;
 use variables::Setting;
 
 pub use env_file::EnvFile;
+pub use home::Home;
+pub use misspelt::Misspelt;
 pub use variables::{DefaultValue, Lookup, Part, Sources, VARIABLES, Variable, untidy};
 
 /// The variables that select the S3 server. A bucket name alone does not: it also names the local folder.
@@ -33,6 +37,8 @@ const SERVER: [Variable; 4] = [
 /// The settings of the program. The table of variables describes each.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// `COURTSIDE_HOME`: the folder of the library; `None` for the working folder.
+    pub home: Option<PathBuf>,
     /// `DATABASE_URL`: the library, as a `sqlite:///` URL.
     pub database_url: String,
     /// `VIDEO_STORAGE_PATH`. Uploads are stored here, and only videos in here can be added over HTTP.
@@ -81,14 +87,25 @@ impl Settings {
     /// Of kind [`Kind::Config`], naming the variable.
     pub fn from(lookup: Lookup<'_>) -> Outcome<Self> {
         use variables as v;
-        let database_url = required(&v::DATABASE_URL, lookup)?;
+        let home = v::COURTSIDE_HOME.read(lookup)?;
+        let database_url = match &home {
+            Some(home) if !v::DATABASE_URL.variable.is_set(lookup) => {
+                home::url_in(&required(&v::DATABASE_URL, lookup)?, home)
+            }
+            _ => required(&v::DATABASE_URL, lookup)?,
+        };
+        let video_folder = match &home {
+            Some(home) if !v::VIDEO_STORAGE_PATH.variable.is_set(lookup) => home.join("videos"),
+            _ => required(&v::VIDEO_STORAGE_PATH, lookup)?,
+        };
         let database = store::database_path(&database_url).map_err(Failure::from)?;
         let bucket = required(&v::R2_BUCKET_NAME, lookup)?;
         let local = BucketLocation::Folder(folder_of(&database).join(&bucket));
         let remote = remote(lookup, bucket)?;
         Ok(Self {
+            home,
             database_url,
-            video_folder: required(&v::VIDEO_STORAGE_PATH, lookup)?,
+            video_folder,
             cloud: remote.map_or_else(|| local.clone(), BucketLocation::S3),
             local,
             poll: required(&v::CLOUD_WORKER_POLL_INTERVAL, lookup)?,

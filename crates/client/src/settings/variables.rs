@@ -236,6 +236,8 @@ variables! {
     R2_REGION: String = CREDENTIAL_PART, Value("auto"), Bucket, Any,
         "Region that requests are signed for. R2 uses `auto`; other servers may need their own.";
 
+    COURTSIDE_HOME: PathBuf = FOLDER, Computed("the nearest folder with a library, searched upwards from the working folder"), Library, Environment,
+        "Folder of the library: it holds the database, the folder of local jobs, the videos and `.env`. Same as `--library`.";
     DATABASE_URL: String = TEXT, Value("sqlite:///./basketball_analyzer.db"), Library, Any,
         "The SQLite database. `sqlite+aiosqlite:///` is accepted too; four slashes begin an absolute path.";
     VIDEO_STORAGE_PATH: PathBuf = FOLDER, Value("./videos"), Library, Any,

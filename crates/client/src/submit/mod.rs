@@ -73,6 +73,7 @@ pub fn prepare(client: &Client, library: &mut Library, submission: Submission) -
         fps: Some(video.fps()),
         width: Some(video.width()),
         height: Some(video.height()),
+        warnings: video.warnings().to_vec(),
         ..VideoInfo::default()
     };
     let target = submission.target.unwrap_or_else(|| client.default_target());

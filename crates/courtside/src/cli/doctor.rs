@@ -16,7 +16,11 @@ use client::terminal::printable;
 /// uploads. The bucket check writes temporary objects under probe/ and deletes them again. An existing database is
 /// opened as by any other command, which may update its courtside tables. Warnings do not affect the exit code.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
+pub(super) struct Args {
+    /// Create the bucket that the settings name, if it does not exist
+    #[arg(long)]
+    create_bucket: bool,
+}
 
 impl Args {
     pub(super) fn run(self, json: bool) -> Outcome<()> {
@@ -30,7 +34,7 @@ impl Args {
             }
             checks.push(check);
         };
-        runtime.block_on(run_checks(Settings::from_env(), &mut on_check));
+        runtime.block_on(run_checks(Settings::from_env(), self.create_bucket, &mut on_check));
         let n_failed = checks.iter().filter(|check| check.status == Level::Fail).count();
         if json {
             super::print(&Report { ok: n_failed == 0, checks: &checks }, json)?;

@@ -14,7 +14,8 @@ use video::Tools;
 use super::Context;
 use super::values::fraction;
 use client::export::{
-    Annotation, ExportInfo, Format, LibraryDetections, Output, UnknownFormat, check_target, select,
+    Annotation, ExportInfo, Format, LibraryDetections, Output, UnknownFormat, check_target, check_video_name,
+    select,
 };
 use client::failure::{Failure, Kind, Outcome};
 use client::stop::Stop;
@@ -27,7 +28,7 @@ use client::videos;
 /// but only once the export is complete.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// ID of an imported job or of a video
+    /// Imported job (its ID or the beginning of it, @latest), or video (its number or file name)
     #[arg(value_name = "JOB|VIDEO")]
     what: String,
     /// Format to write
@@ -40,7 +41,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "0..1", default_value_t = 0.0, value_parser = fraction)]
     min_confidence: f64,
     /// Job of the video to export [default: the job that was imported last]
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "JOB")]
     job: Option<String>,
 }
 
@@ -72,7 +73,7 @@ impl Args {
     pub(super) fn run(self, json: bool) -> Outcome<()> {
         let context = Context::new(json)?;
         let client = &context.client;
-        let mut library = client.library()?;
+        let mut library = context.library_to_read()?;
         let (selection, video, mut info) = select(&library, &self.what, self.job.as_deref())?;
         let out = self.out.unwrap_or_else(|| default_name(self.format, &info));
         let is_stdout = out == Path::new("-");
@@ -82,6 +83,9 @@ impl Args {
         }
         let sources = [(Path::new(&video.file_path), "the video"), (library.path(), "the library")];
         check_target(&out, &sources)?;
+        if self.format == Format::Video {
+            check_video_name(&out)?;
+        }
         let stop = Stop::on_signal("stopping the export")?;
         let mut detections =
             LibraryDetections::start(client.library()?, selection, self.min_confidence, &stop);

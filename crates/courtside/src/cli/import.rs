@@ -8,7 +8,6 @@ use serde::Serialize;
 use super::Context;
 use client::failure::{Failure, Outcome};
 use client::import::{ImportOptions, Imported, PendingImports, import, pending_imports};
-use client::parse_job_id;
 use client::progress::Progress;
 use client::terminal::{notify, printable};
 
@@ -17,12 +16,13 @@ use client::terminal::{notify, printable};
 /// Results are verified before anything is written, and each job is imported in one transaction. Importing a job again
 /// changes nothing.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("jobs").required(true))]
 pub(super) struct Args {
     /// Import all completed jobs
-    #[arg(long, required_unless_present = "job_id", conflicts_with = "job_id")]
+    #[arg(long, group = "jobs")]
     all: bool,
-    /// Import only this job
-    #[arg(long, value_name = "ID")]
+    /// Import only this job: its ID or the beginning of it, @latest, or the name of its video
+    #[arg(long, value_name = "JOB", group = "jobs")]
     job_id: Option<String>,
     /// Delete the bucket's copy of the video afterwards
     #[arg(long)]
@@ -36,12 +36,16 @@ impl Args {
     pub(super) fn run(self, json: bool) -> Outcome<()> {
         let context = Context::new(json)?;
         let client = &context.client;
-        let mut library = client.library()?;
         let options = ImportOptions { delete_video: self.delete_video, into_video: self.into_video };
         let PendingImports { ids, unreadable, bucket_errors: mut failures } = match &self.job_id {
-            Some(id) => PendingImports { ids: vec![parse_job_id(id)?], ..PendingImports::default() },
+            Some(name) => {
+                let id = context.job(&context.library_to_read()?, name)?;
+                PendingImports { ids: vec![id], ..PendingImports::default() }
+            }
             None => context.block_on(pending_imports(client))?,
         };
+        // Without jobs to import, no library is created.
+        let mut library = if ids.is_empty() { context.library_to_read()? } else { context.library()? };
         unreadable.iter().for_each(|manifest| notify(printable(&format!("skipped {manifest}"))));
         let bar = Mutex::new(Progress::transfer("downloading results"));
         let progress = |done, total| bar.lock().unwrap_or_else(|e| e.into_inner()).transferred(done, total);

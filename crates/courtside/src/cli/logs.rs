@@ -1,33 +1,173 @@
 //! `courtside logs`.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use jobs::JobId;
+use jobs::manifest::Manifest;
 use serde::Serialize;
 
+use client::estimate::remembered_price;
 use client::failure::Outcome;
-use client::parse_job_id;
-use client::terminal::printable;
+use client::overview::{JobView, State, view};
+use client::stop::Stop;
+use client::terminal::{notify, printable};
 
 use super::Context;
 
 /// Show the history of a job and the logs of its workers
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// ID of the job
+    /// Job: its ID or the beginning of it, @latest, or the name of its video
+    #[arg(value_name = "JOB")]
     job_id: String,
+    /// Keep printing what is new, with frames, speed and cost so far, until the job ends or Ctrl-C
+    ///
+    /// The cost is that of the current attempt, at the price of the last `courtside submit --dry-run --price-per-hour`.
+    /// With --json, each line is an object.
+    #[arg(long)]
+    follow: bool,
+    /// Time between updates
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, requires = "follow", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    interval: u64,
 }
 
 impl Args {
     pub(super) fn run(self, json: bool) -> Outcome<()> {
         let context = Context::new(json)?;
-        let id = parse_job_id(&self.job_id)?;
-        let logs = context.block_on(collect(&context, &id))?;
-        context.print(&logs)
+        let library = context.library_to_read()?;
+        let id = context.job(&library, &self.job_id)?;
+        if !self.follow {
+            let logs = context.block_on(async { Ok(collect(&context, &id).await?.1) })?;
+            return context.print(&logs);
+        }
+        let price = remembered_price(&library)?;
+        let stop = Stop::on_signal("stopping")?;
+        context.block_on(follow(&context, &id, price, Duration::from_secs(self.interval), &stop))
     }
 }
 
-async fn collect(context: &Context, id: &JobId) -> Outcome<Logs> {
+/// Prints the lines that are new since the last update, and how far the job is.
+async fn follow(
+    context: &Context,
+    id: &JobId,
+    price: Option<f64>,
+    interval: Duration,
+    stop: &Stop,
+) -> Outcome<()> {
+    let mut shown = Shown::default();
+    loop {
+        let (manifest, logs) = collect(context, id).await?;
+        let job = view(&manifest, context.client.default_target(), context.client.env.utc());
+        let new = shown.new_lines(&logs).into_iter().map(|line| Update::line(id, line));
+        let progress = Progress::of(&manifest, &job, price, context);
+        let is_ended = manifest.status.is_finished() || matches!(job.state, State::ReadyToImport { .. });
+        for update in new.chain(progress) {
+            if !context.print_line_while_open(&update)? {
+                return Ok(());
+            }
+        }
+        if is_ended {
+            notify(format!("job {id} is {}", manifest.status));
+            return Ok(());
+        }
+        tokio::select! {
+            () = stop.wait() => return Ok(()),
+            () = tokio::time::sleep(interval) => {}
+        }
+    }
+}
+
+/// How many events and log lines were printed.
+#[derive(Default)]
+struct Shown {
+    last_event: Option<String>,
+    lines: BTreeMap<String, usize>,
+}
+
+impl Shown {
+    fn new_lines(&mut self, logs: &Logs) -> Vec<String> {
+        // A manifest keeps the latest events only.
+        let known =
+            self.last_event.as_ref().and_then(|last| logs.events.iter().rposition(|event| event == last));
+        let mut new: Vec<String> = logs.events.iter().skip(known.map_or(0, |at| at + 1)).cloned().collect();
+        self.last_event = logs.events.last().cloned().or(self.last_event.take());
+        for attempt in &logs.attempts {
+            let n_shown = self.lines.entry(attempt.key.clone()).or_default();
+            new.extend(attempt.lines.iter().skip(*n_shown).cloned());
+            *n_shown = attempt.lines.len();
+        }
+        new
+    }
+}
+
+/// One line of `--follow`.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Update {
+    Line { job_id: String, line: String },
+    Progress(Progress),
+}
+
+impl Update {
+    fn line(id: &JobId, line: String) -> Self {
+        Self::Line { job_id: id.to_string(), line }
+    }
+}
+
+/// How far a worker is with the job.
+#[derive(Debug, Serialize)]
+struct Progress {
+    job_id: String,
+    frames: u64,
+    total: Option<u64>,
+    fps: Option<f64>,
+    device: Option<String>,
+    seconds: Option<f64>,
+    cost_dollars: Option<f64>,
+    #[serde(skip)]
+    state: State,
+}
+
+impl Progress {
+    /// `None` while no worker tracks the job.
+    fn of(manifest: &Manifest, job: &JobView, price: Option<f64>, context: &Context) -> Option<Update> {
+        let State::Tracking { current, total, fps } = job.state else { return None };
+        let now = context.client.env.utc();
+        let seconds = manifest.started_at.as_ref().map(|at| (now - at.moment()).as_seconds_f64().max(0.0));
+        Some(Update::Progress(Self {
+            job_id: job.job_id.clone(),
+            frames: current,
+            total,
+            fps,
+            device: job.device.clone(),
+            seconds,
+            cost_dollars: seconds.zip(price).map(|(seconds, price)| seconds / 3600.0 * price),
+            state: job.state.clone(),
+        }))
+    }
+}
+
+impl fmt::Display for Update {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line { line, .. } => writeln!(f, "{line}"),
+            Self::Progress(progress) => {
+                write!(f, "{}", progress.state)?;
+                if let Some(cost) = progress.cost_dollars {
+                    write!(f, ", ${cost:.2} so far")?;
+                }
+                match &progress.device {
+                    Some(device) => writeln!(f, ", on {}", printable(device)),
+                    None => writeln!(f),
+                }
+            }
+        }
+    }
+}
+
+async fn collect(context: &Context, id: &JobId) -> Outcome<(Manifest, Logs)> {
     let (admin, manifest) = context.client.find_job(id).await?;
     let attempts = admin.logs(id).await?.into_iter().map(|(key, bytes)| AttemptLog {
         key,
@@ -37,7 +177,8 @@ async fn collect(context: &Context, id: &JobId) -> Outcome<Logs> {
         let by = event.worker_id.as_deref().map(|w| format!(" ({w})")).unwrap_or_default();
         printable(&format!("{} {}{by}", event.at.as_str(), event.what))
     });
-    Ok(Logs { job_id: id.to_string(), events: events.collect(), attempts: attempts.collect() })
+    let logs = Logs { job_id: id.to_string(), events: events.collect(), attempts: attempts.collect() };
+    Ok((manifest, logs))
 }
 
 #[derive(Debug, Serialize)]

@@ -6,10 +6,12 @@
 #[cfg(feature = "worker")]
 mod bench;
 mod cancel;
+mod completions;
 mod doctor;
 mod export;
 mod import;
 mod logs;
+mod man;
 #[cfg(feature = "worker")]
 mod model;
 #[cfg(feature = "worker")]
@@ -19,6 +21,7 @@ mod rm;
 mod serve;
 mod status;
 mod submit;
+mod table;
 #[cfg(test)]
 #[cfg(feature = "worker")]
 mod tests;
@@ -33,13 +36,19 @@ mod worker;
 use std::fmt;
 use std::future::Future;
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
+use jobs::JobId;
 use serde::Serialize;
 
 use client::Client;
 use client::failure::{Failure, Kind, Outcome};
+use client::job_name::resolve_job;
 use client::settings::Settings;
+use client::terminal::notify;
+use store::Library;
 use video::Tools;
 
 /// Track every player through an hour-long game with SAM3
@@ -48,10 +57,13 @@ use video::Tools;
 pub(crate) struct Cli {
     /// Print results as JSON on standard output
     #[arg(long, global = true)]
-    json: bool,
+    pub(crate) json: bool,
     /// Let ffmpeg access files and the network while it decodes; for videos that you trust
     #[arg(long, global = true)]
     no_sandbox: bool,
+    /// Folder of the library, with its database, bucket and .env [default: COURTSIDE_HOME, or searched upwards]
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub(crate) library: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -97,6 +109,8 @@ commands! {
     Retry(retry),
     Rm(rm),
     Doctor(doctor),
+    Completions(completions),
+    Man(man),
     #[cfg(feature = "worker")]
     Track(track),
     #[cfg(feature = "worker")]
@@ -120,6 +134,46 @@ impl Context {
         Ok(Self { client: Client::new(Settings::from_env()?), json, runtime })
     }
 
+    /// Opens the library for a command that adds to it. Says so if that creates the database.
+    fn library(&self) -> Outcome<Library> {
+        let is_new = self.client.existing_library()?.is_none();
+        let library = self.client.library()?;
+        if is_new {
+            notify(format!("created the library {}", library.path().display()));
+        } else {
+            self.name_library_above(&library);
+        }
+        Ok(library)
+    }
+
+    /// Opens the library for a command that adds nothing to it. Where there is none, it is empty, and none is created.
+    fn library_to_read(&self) -> Outcome<Library> {
+        if let Some(library) = self.client.existing_library()? {
+            self.name_library_above(&library);
+            return Ok(library);
+        }
+        let library = Library::absent(&self.client.settings.database_url)?;
+        notify(format!(
+            "there is no library at {} yet; use --library FOLDER for one in another folder, or create it with \
+             `courtside submit FILE`",
+            library.path().display()
+        ));
+        Ok(library)
+    }
+
+    /// The job that the user names by its id, the beginning of it, `@latest`, or the file name of its video.
+    fn job(&self, library: &Library, name: &str) -> Outcome<JobId> {
+        self.block_on(resolve_job(&self.client, library, name))
+    }
+
+    /// Names a library that was found above the working folder.
+    fn name_library_above(&self, library: &Library) {
+        let here = std::env::current_dir().unwrap_or_default();
+        if self.client.settings.home.as_ref().is_some_and(|home| *home != here && here.starts_with(home)) {
+            notify(format!("using the library {}", library.path().display()));
+        }
+    }
+
     fn block_on<T>(&self, work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
         self.runtime.block_on(work)
     }
@@ -128,9 +182,12 @@ impl Context {
         print(value, self.json)
     }
 
-    /// Like [`Self::print`]. Returns false once the reader has closed standard output.
-    fn print_while_open(&self, value: &(impl Serialize + fmt::Display)) -> Outcome<bool> {
-        write(value, self.json)
+    /// Prints an update of `--watch`: with `--json`, on one line. Returns false once the reader has closed standard output.
+    fn print_line_while_open(&self, value: &(impl Serialize + fmt::Display)) -> Outcome<bool> {
+        match self.json {
+            true => write_text(&(serde_json::to_string(value).map_err(std::io::Error::from)? + "\n")),
+            false => write_text(&value.to_string()),
+        }
     }
 
     /// Clears the terminal for the next update of `--watch`, unless standard output is redirected.
@@ -143,16 +200,43 @@ impl Context {
 
 /// Prints a value on standard output, as JSON or as text. A closed pipe is not an error.
 fn print(value: &(impl Serialize + fmt::Display), json: bool) -> Outcome<()> {
-    write(value, json).map(|_| ())
-}
-
-/// Like [`print()`]. Returns false if the reader has closed standard output.
-fn write(value: &(impl Serialize + fmt::Display), json: bool) -> Outcome<bool> {
     let text = if json {
         serde_json::to_string_pretty(value).map_err(std::io::Error::from)? + "\n"
     } else {
         value.to_string()
     };
+    if json {
+        IS_RESULT_PRINTED.store(true, Ordering::Relaxed);
+    }
+    write_text(&text).map(|_| ())
+}
+
+/// Whether standard output has a JSON value already, so that another one would make it invalid.
+static IS_RESULT_PRINTED: AtomicBool = AtomicBool::new(false);
+
+/// Shows the failure that ends the program: as text on standard error and, with `--json`, as a JSON object on standard
+/// output, or on standard error if the result is on standard output already.
+pub(crate) fn report_failure(failure: &Failure, json: bool) {
+    let is_result_printed = IS_RESULT_PRINTED.load(Ordering::Relaxed);
+    if !(json && is_result_printed) {
+        notify(failure);
+    }
+    if json {
+        match is_result_printed {
+            true => notify(failure.to_json()),
+            false => print_failure(failure),
+        }
+    }
+}
+
+/// Prints a failure on standard output, as a JSON object on one line. If that is closed, the text on standard error
+/// has to do.
+pub(crate) fn print_failure(failure: &Failure) {
+    let _ = write_text(&format!("{}\n", failure.to_json()));
+}
+
+/// Writes to standard output. Returns false if the reader has closed it.
+fn write_text(text: &str) -> Outcome<bool> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(false),
         other => Ok(other.map(|()| true)?),

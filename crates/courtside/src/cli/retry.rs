@@ -2,7 +2,7 @@
 
 use client::failure::Outcome;
 use client::job_actions::{self, Retried};
-use client::parse_job_id;
+use client::stop::Stop;
 
 use super::{Context, JobChange};
 
@@ -11,19 +11,21 @@ use super::{Context, JobChange};
 /// Tracking resumes from the job's last checkpoint. If the video was never completely uploaded, it is uploaded now.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// ID of the job
+    /// Job: its ID or the beginning of it, @latest, or the name of its video
+    #[arg(value_name = "JOB")]
     job_id: String,
 }
 
 impl Args {
     pub(super) fn run(self, json: bool) -> Outcome<()> {
         let context = Context::new(json)?;
-        let id = parse_job_id(&self.job_id)?;
-        let mut library = context.client.library()?;
+        let mut library = context.library_to_read()?;
+        let id = context.job(&library, &self.job_id)?;
         let status = match context.block_on(job_actions::retry(&context.client, &mut library, &id))? {
             Retried::Queued(manifest) => manifest.status.to_string(),
             Retried::NeedsUpload(submission) => {
-                super::submit::upload(&context, &mut library, *submission)?;
+                let stop = Stop::on_signal("stopping the upload, which is kept")?;
+                super::submit::upload(&context, &mut library, *submission, &stop)?;
                 jobs::Status::Pending.to_string()
             }
         };

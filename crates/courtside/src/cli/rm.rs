@@ -2,7 +2,6 @@
 
 use client::failure::Outcome;
 use client::job_actions;
-use client::parse_job_id;
 
 use super::{Context, JobChange};
 
@@ -12,7 +11,8 @@ use super::{Context, JobChange};
 /// unless --detections is given.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// ID of the job
+    /// Job: its ID or the beginning of it, @latest, or the name of its video
+    #[arg(value_name = "JOB")]
     job_id: String,
     /// Remove the job even if it is unfinished (it is cancelled first) or not imported
     #[arg(long)]
@@ -25,8 +25,8 @@ pub(super) struct Args {
 impl Args {
     pub(super) fn run(self, json: bool) -> Outcome<()> {
         let context = Context::new(json)?;
-        let id = parse_job_id(&self.job_id)?;
-        let mut library = context.client.library()?;
+        let mut library = context.library_to_read()?;
+        let id = context.job(&library, &self.job_id)?;
         let removed = context.block_on(job_actions::remove(&context.client, &mut library, &id, self.force));
         match removed {
             // An earlier `rm` without --detections already removed it from the bucket.

@@ -1,22 +1,28 @@
 //! `courtside status`.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jobs::manifest::Timestamp;
 use serde::Serialize;
+use store::Library;
 
 use super::Context;
-use client::failure::Outcome;
+use super::table::Wrapped;
+use client::failure::{Failure, Outcome};
 use client::overview::{JobView, Overview, State, Watcher};
+use client::progress::clock;
 use client::stop::Stop;
-use client::terminal::{notify, printable};
+use client::terminal::{notify, printable, width};
 
 /// Show the state of all jobs
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Show only this job
+    /// Show only this job: its ID or the beginning of it, @latest, or the name of its video
+    #[arg(value_name = "JOB")]
     job_id: Option<String>,
-    /// Keep updating until Ctrl-C
+    /// Keep updating until no job is open, or until Ctrl-C
     #[arg(long)]
     watch: bool,
     /// Time between updates
@@ -27,8 +33,12 @@ pub(super) struct Args {
 impl Args {
     pub(super) fn run(self, json: bool) -> Outcome<()> {
         let context = Context::new(json)?;
-        let mut library = context.client.library()?;
-        let requested = self.job_id.as_deref().map(client::parse_job_id).transpose()?;
+        let mut library = context.library_to_read()?;
+        let path = library.path().to_owned();
+        if path.exists() && !json {
+            notify(format!("library: {}", path.display()));
+        }
+        let requested = self.job_id.as_deref().map(|name| context.job(&library, name)).transpose()?;
         let stop = if self.watch { Stop::on_signal("stopping")? } else { Stop::default() };
         context.block_on(async {
             let mut watcher = Watcher::new(&context.client)?;
@@ -41,15 +51,22 @@ impl Args {
                         context.client.find_job(id).await?;
                     }
                 }
-                if self.watch {
-                    context.clear_screen();
+                name_videos(&library, &mut overview)?;
+                let at = Timestamp::of(context.client.env.utc());
+                let report = Report { library: &path, at, overview: &overview, has_clock: self.watch };
+                if !self.watch {
+                    context.print(&report)?;
+                    return fail_with_last(overview.bucket_errors);
                 }
-                let is_open = context.print_while_open(&Table(&overview))?;
-                // The last failure determines the exit code; --watch only shows failures.
-                let last = if self.watch { None } else { overview.bucket_errors.pop() };
+                context.clear_screen();
+                let is_read = context.print_line_while_open(&report)?;
                 overview.bucket_errors.iter().for_each(notify);
-                if !self.watch || !is_open {
-                    return last.map_or(Ok(()), Err);
+                if !is_read {
+                    return Ok(());
+                }
+                if overview.bucket_errors.is_empty() && !overview.jobs.iter().any(is_open) {
+                    notify(end_of_watching(&overview));
+                    return Ok(());
                 }
                 tokio::select! {
                     () = stop.wait() => return Ok(()),
@@ -60,33 +77,121 @@ impl Args {
     }
 }
 
-#[derive(Debug, Serialize)]
-#[serde(transparent)]
-struct Table<'a>(&'a Overview);
+/// Adds the names of videos that only the library knows, such as those of jobs that are being uploaded.
+fn name_videos(library: &Library, overview: &mut Overview) -> Outcome<()> {
+    for job in overview.jobs.iter_mut().filter(|job| job.video.is_none()) {
+        let path = library.video(job.video_id)?.map(|video| PathBuf::from(video.file_path));
+        let name = path.as_deref().and_then(Path::file_name);
+        job.video = name.map(|name| name.to_string_lossy().into_owned());
+    }
+    Ok(())
+}
 
-impl fmt::Display for Table<'_> {
+/// Shows all failures but the last, which determines the exit code.
+fn fail_with_last(mut failures: Vec<Failure>) -> Outcome<()> {
+    let last = failures.pop();
+    failures.iter().for_each(notify);
+    last.map_or(Ok(()), Err)
+}
+
+/// Whether a worker, or an upload, can still change a job.
+fn is_open(job: &JobView) -> bool {
+    !matches!(
+        job.state,
+        State::ReadyToImport { .. } | State::Imported { .. } | State::Failed | State::Cancelled
+    )
+}
+
+fn end_of_watching(overview: &Overview) -> &'static str {
+    match overview.jobs.iter().any(|job| matches!(job.state, State::ReadyToImport { .. })) {
+        true => "no job is open: nothing more to watch. Run `courtside import --all` to import the results",
+        false => "no job is open: nothing more to watch",
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    library: &'a Path,
+    at: Timestamp,
+    #[serde(flatten)]
+    overview: &'a Overview,
+    #[serde(skip)]
+    has_clock: bool,
+}
+
+/// Width of a row before its progress.
+const PROGRESS_COLUMN: usize = 54;
+/// Blanks before what belongs to the row above.
+const INDENT: usize = 4;
+
+impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:<36} {:>5} {:<10} PROGRESS", "JOB_ID", "VIDEO", "STATUS")?;
-        for job in &self.0.jobs {
-            let progress = printable(&progress(job));
-            writeln!(f, "{:<36} {:>5} {:<10} {progress}", job.job_id, job.video_id, job.status)?;
+        if self.has_clock {
+            let now = self.at.moment();
+            writeln!(
+                f,
+                "{:02}:{:02}:{:02} UTC, library {}",
+                now.hour(),
+                now.minute(),
+                now.second(),
+                self.library.display()
+            )?;
         }
-        for unreadable in &self.0.unreadable {
-            writeln!(f, "{}", printable(&format!("skipped {unreadable}")))?;
+        writeln!(f, "{:<36} {:>5} {:<10} PROGRESS", "JOB_ID", "VIDEO", "STATUS")?;
+        self.overview.jobs.iter().try_for_each(|job| write_job(f, job))?;
+        for unreadable in &self.overview.unreadable {
+            write!(f, "{}", Wrapped::new(&printable(&format!("skipped {unreadable}")), 0))?;
         }
         Ok(())
     }
 }
 
-/// The progress column: what the job is doing, and a command if the user has to act.
+/// The row of a job, and below it the name of its video, what does not fit into the row, and a command if the user has
+/// to act.
+fn write_job(f: &mut fmt::Formatter<'_>, job: &JobView) -> fmt::Result {
+    let progress = printable(&progress(job));
+    let (short, rest) = fitting(&progress, width().map(|width| width.saturating_sub(PROGRESS_COLUMN)));
+    writeln!(f, "{:<36} {:>5} {:<10} {short}", job.job_id, job.video_id, job.status)?;
+    let details = [job.video.as_deref().map(printable), Some(rest.to_owned()), speed(job), next_step(job)];
+    let warnings = job.warnings.iter().map(|warning| format!("warning: {}", printable(warning)));
+    for detail in details.into_iter().flatten().chain(warnings).filter(|detail| !detail.is_empty()) {
+        write!(f, "{}", Wrapped::new(&detail, INDENT))?;
+    }
+    Ok(())
+}
+
+/// How long a finished job took, or what a job is tracked on.
+fn speed(job: &JobView) -> Option<String> {
+    let Some(seconds) = job.duration_seconds else {
+        return job.device.as_ref().map(|device| format!("on {}", printable(device)));
+    };
+    let fps = job.average_fps.map(|fps| format!(", {fps:.1} fps")).unwrap_or_default();
+    Some(format!("took {}{fps}", clock(Duration::from_secs_f64(seconds.min(1e9)))))
+}
+
+/// Splits a text with commas and semicolons into what fits into `width` characters, and the rest.
+fn fitting(text: &str, width: Option<usize>) -> (&str, &str) {
+    let Some(width) = width.filter(|width| text.chars().count() > *width) else { return (text, "") };
+    let ends = text.match_indices([',', ';', ':']).map(|(at, _)| at);
+    let at = ends.take_while(|at| text[..*at].chars().count() <= width).last().unwrap_or(0);
+    (&text[..at], text[at..].trim_start_matches([',', ';', ':', ' ']))
+}
+
+/// What the job is doing.
 fn progress(job: &JobView) -> String {
     let reason = job.error.as_deref().unwrap_or("no reason given");
     match &job.state {
-        State::Uploading => {
-            format!("uploading; resume with `courtside submit --video-id {}`", job.video_id)
-        }
         State::Waiting if job.error.is_some() => format!("{}; last attempt failed: {reason}", job.state),
-        State::Failed => format!("{reason}; retry with `courtside retry {}`", job.job_id),
+        State::Failed => reason.to_owned(),
         state => state.to_string(),
+    }
+}
+
+/// The command that continues a job which waits for the user.
+fn next_step(job: &JobView) -> Option<String> {
+    match &job.state {
+        State::Uploading => Some(format!("resume with `courtside submit --video-id {}`", job.video_id)),
+        State::Failed => Some(format!("retry with `courtside retry {}`", job.job_id)),
+        _ => None,
     }
 }

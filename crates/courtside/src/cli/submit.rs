@@ -1,34 +1,40 @@
 //! `courtside submit`.
 
 use std::fmt;
-use std::path::PathBuf;
-use std::sync::Mutex;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use jobs::manifest::{DEFAULT_MAX_ATTEMPTS, Target};
+use jobs::manifest::{DEFAULT_MAX_ATTEMPTS, Parameters, Target};
 use serde::Serialize;
 use store::Library;
+use video::Tools;
 
 use super::Context;
-use super::values::fraction;
-use client::estimate::{self, Estimate};
+use super::values::{above_zero, fraction};
+use client::atomic_file::cannot;
+use client::estimate::{Estimate, EstimateInputs, EstimatedVideo};
 use client::failure::{Failure, Kind, Outcome};
 use client::parameters::RequestedParameters;
 use client::progress::Progress;
+use client::stop::Stop;
 use client::submit::{Submission, Submitted, prepare, send};
 use client::videos;
 
-/// Submit a video for tracking
+/// Submit videos for tracking
 ///
-/// Uploads the video to the bucket and queues a job for a worker. If the upload is interrupted, run the same command
+/// Uploads each video to the bucket and queues a job for a worker. If an upload is interrupted, run the same command
 /// again to resume it.
+///
+/// With --json, the result of one video is a JSON object. Those of several are one object per line.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("video").required(true))]
 pub(super) struct Args {
-    /// Video file; it is added to the library first
-    #[arg(required_unless_present = "video_id", conflicts_with = "video_id")]
-    file: Option<PathBuf>,
+    /// Video files, such as the halves of a game; each is added to the library first and becomes a job
+    #[arg(value_name = "FILE", group = "video")]
+    files: Vec<PathBuf>,
     /// Video in the library, instead of a file
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", group = "video")]
     video_id: Option<i64>,
     /// Where to run the job [default: cloud if R2 is configured]
     #[arg(long, value_parser = target_parser())]
@@ -46,22 +52,22 @@ pub(super) struct Args {
     )]
     sample_interval: u64,
     /// Track only this much of the video, from its start [default: all of it]
-    #[arg(long, value_name = "SECONDS", help_heading = "Tracking")]
+    #[arg(long, value_name = "SECONDS", value_parser = above_zero, help_heading = "Tracking")]
     max_seconds: Option<f64>,
     /// Leave out detections below this confidence [default: SAM3_CONFIDENCE_THRESHOLD or 0.25]
-    #[arg(long, value_name = "0..1", help_heading = "Tracking")]
+    #[arg(long, value_name = "0..1", value_parser = fraction, help_heading = "Tracking")]
     confidence_threshold: Option<f64>,
     /// Fail the job if a larger share of the frames cannot be decoded [default: 0.1]
     #[arg(long, value_name = "0..1", value_parser = fraction, help_heading = "Tracking")]
     max_missing: Option<f64>,
-    /// Print the job's size and the estimated time and cost, and upload nothing
+    /// Print the job's size and the estimated time and cost, and neither add nor upload the video
     #[arg(long, help_heading = "Estimate")]
     dry_run: bool,
     /// Price of the GPU in dollars per hour [default: as in the last estimate]
-    #[arg(long, value_name = "DOLLARS", help_heading = "Estimate")]
+    #[arg(long, value_name = "DOLLARS", value_parser = above_zero, help_heading = "Estimate")]
     price_per_hour: Option<f64>,
-    /// Frames that the GPU tracks per second [default: as in the last completed job]
-    #[arg(long, value_name = "FPS", help_heading = "Estimate")]
+    /// Frames tracked per second [default: as in the last completed job with this target, or published figures]
+    #[arg(long, value_name = "FPS", value_parser = above_zero, help_heading = "Estimate")]
     fps: Option<f64>,
 }
 
@@ -75,18 +81,15 @@ fn target_parser() -> impl TypedValueParser<Value = Target> {
     PossibleValuesParser::new(values).try_map(|name| name.parse::<Target>())
 }
 
+/// A video that the command line names.
+enum Source {
+    File(PathBuf),
+    Video(i64),
+}
+
 impl Args {
     pub(super) fn run(self, json: bool) -> Outcome<()> {
         let context = Context::new(json)?;
-        let client = &context.client;
-        let mut library = client.library()?;
-        let video_id = match (&self.file, self.video_id) {
-            (Some(file), _) => videos::add(&mut library, file)?.id,
-            (None, Some(id)) => id,
-            (None, None) => {
-                return Err(Failure::msg(Kind::Failed, "no video given").hint("name a file or --video-id"));
-            }
-        };
         let requested = RequestedParameters {
             sample_interval: Some(self.sample_interval),
             confidence_threshold: self.confidence_threshold,
@@ -94,25 +97,107 @@ impl Args {
             max_seconds: self.max_seconds,
             max_missing: self.max_missing,
         };
-        let parameters = requested.resolve(&client.settings);
+        let parameters = requested.resolve(&context.client.settings);
+        let files = self.files.into_iter().map(Source::File);
+        let sources: Vec<Source> = files.chain(self.video_id.map(Source::Video)).collect();
         if self.dry_run {
-            let given = estimate::EstimateInputs { price_per_hour: self.price_per_hour, fps: self.fps };
-            return context.print(&Estimate::new(&mut library, video_id, &parameters, given)?);
+            let inputs = EstimateInputs { price_per_hour: self.price_per_hour, fps: self.fps };
+            let target = self.target.unwrap_or_else(|| context.client.default_target());
+            return estimate(&context, &sources, target, &parameters, inputs);
         }
-        let submission =
-            Submission { video_id, target: self.target, parameters, max_attempts: self.max_attempts };
-        context.print(&Report(upload(&context, &mut library, submission)?))
+        let mut library = context.library()?;
+        let stop = Stop::on_signal("stopping the upload, which is kept")?;
+        for source in &sources {
+            let video_id = match source {
+                Source::File(file) => videos::add(&mut library, file)?.id,
+                Source::Video(id) => *id,
+            };
+            let parameters = parameters.clone();
+            let submission =
+                Submission { video_id, target: self.target, parameters, max_attempts: self.max_attempts };
+            let submitted = upload(&context, &mut library, submission, &stop)?;
+            print_each(&context, &Report(submitted), sources.len())?;
+        }
+        Ok(())
     }
 }
 
+/// Prints one of several results: with `--json`, one object if it is the only one, and otherwise an object per line.
+fn print_each(context: &Context, result: &(impl Serialize + fmt::Display), n_results: usize) -> Outcome<()> {
+    match n_results {
+        1 => context.print(result),
+        _ => context.print_line_while_open(result).map(|_| ()),
+    }
+}
+
+/// Prints the estimate of each video. Adds nothing to the library but a price that the user gave.
+fn estimate(
+    context: &Context,
+    sources: &[Source],
+    target: Target,
+    parameters: &Parameters,
+    inputs: EstimateInputs,
+) -> Outcome<()> {
+    let stores_price = inputs.price_per_hour.is_some();
+    let mut library = if stores_price { context.library()? } else { context.library_to_read()? };
+    for source in sources {
+        let video = match source {
+            Source::File(file) => video_to_estimate(None, file)?,
+            Source::Video(id) => {
+                let row = videos::find(&library, *id)?;
+                video_to_estimate(Some(*id), Path::new(&row.file_path))?
+            }
+        };
+        let estimate = Estimate::new(&mut library, video, target, parameters, inputs)?;
+        print_each(context, &estimate, sources.len())?;
+    }
+    Ok(())
+}
+
+fn video_to_estimate(video_id: Option<i64>, file: &Path) -> Outcome<EstimatedVideo> {
+    let size = std::fs::metadata(file).map_err(|e| cannot("open", file, e))?.len();
+    let video = videos::open_video(&Tools::find()?, file)?;
+    Ok(EstimatedVideo {
+        video_id,
+        file: file.display().to_string(),
+        size_bytes: Some(size),
+        n_frames: video.n_frames(),
+        fps: video.fps(),
+    })
+}
+
 /// Uploads a video, with a progress bar, and queues its job.
-pub(super) fn upload(context: &Context, library: &mut Library, submission: Submission) -> Outcome<Submitted> {
+///
+/// # Errors
+/// Of kind [`Kind::Interrupted`] after a stop; what is uploaded is kept.
+pub(super) fn upload(
+    context: &Context,
+    library: &mut Library,
+    submission: Submission,
+    stop: &Stop,
+) -> Outcome<Submitted> {
     let prepared = prepare(&context.client, library, submission)?;
-    let bar = Mutex::new(Progress::transfer("uploading"));
-    let progress = |done, total| bar.lock().unwrap_or_else(|e| e.into_inner()).transferred(done, total);
-    let submitted = context.block_on(send(&context.client, library, &prepared, &progress))?;
-    bar.lock().unwrap_or_else(|e| e.into_inner()).finish();
-    Ok(submitted)
+    let id = prepared.job_id.clone();
+    let bar = Mutex::new((Progress::transfer("uploading"), 0, 0));
+    let progress = |done, total| {
+        let mut bar = bar.lock().unwrap_or_else(PoisonError::into_inner);
+        bar.0.transferred(done, total);
+        (bar.1, bar.2) = (done, total);
+    };
+    let submitted = context.block_on(async {
+        tokio::select! {
+            submitted = send(&context.client, library, &prepared, &progress) => submitted.map(Some),
+            () = stop.wait() => Ok(None),
+        }
+    });
+    let bar = bar.into_inner().unwrap_or_else(PoisonError::into_inner);
+    bar.0.finish();
+    submitted?.ok_or_else(|| {
+        let (done, total) = (bar.1 / 1_000_000, bar.2 / 1_000_000);
+        let message = format!("the upload of job {id} is kept: {done} of {total} MB");
+        let hint = format!("run the same command again to resume it; `courtside cancel {id}` discards it");
+        Failure::msg(Kind::Interrupted, message).hint(hint)
+    })
 }
 
 #[derive(Debug, Serialize)]

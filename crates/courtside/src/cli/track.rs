@@ -11,12 +11,13 @@ use sam3::Compat;
 use super::model_args::{EngineArgs, ModelArgs};
 use super::values::{fraction, positive, seconds};
 use client::atomic_file::{check_name, folder_of};
+use client::export::check_video_name;
 use client::failure::{Failure, Kind, Outcome};
 use client::stop::Stop;
 use client::terminal::notify;
 use worker::engine::Engine;
 use worker::model_folder;
-use worker::track::{Source, TrackRequest, track_to_files};
+use worker::track::{Source, TrackRequest, results_of_other_video, track_to_files};
 
 /// Default of `--max-tracks`: far more than there are players on a court, but few enough that a model that detects
 /// something everywhere does not exhaust the machine.
@@ -74,8 +75,14 @@ pub(super) struct Args {
     #[arg(long, value_enum, default_value_t = CompatArg::Fixed, help_heading = TRACKING)]
     compat: CompatArg,
     /// Write the results to this JSON file
+    ///
+    /// The results of an earlier run of the same video are replaced. Those of another video are not, unless --force is
+    /// given.
     #[arg(long, value_name = "FILE", default_value = "tracks.json", help_heading = OUTPUT)]
     out: PathBuf,
+    /// Replace the results of another video
+    #[arg(long, help_heading = OUTPUT)]
+    force: bool,
     /// Also write a copy of the video with boxes and track numbers
     #[arg(long, value_name = "FILE.mp4", help_heading = OUTPUT)]
     annotated: Option<PathBuf>,
@@ -126,9 +133,13 @@ impl Args {
     pub(super) fn run(self, json: bool) -> Outcome<()> {
         let engine_options = self.engine.into();
         let model_folder = self.model.model.clone();
+        let replaces_others = self.force;
         let request = self.into_request();
         check_outputs(&request)?;
         let source = Source::open(&request)?;
+        if !replaces_others {
+            check_replaced(&request)?;
+        }
         let engine = Engine::open(engine_options)?;
         let folder = model_folder::find(model_folder.as_deref())?;
         let model = Arc::new(engine.load(&folder)?);
@@ -202,5 +213,15 @@ fn check_outputs(request: &TrackRequest) -> Outcome<()> {
         }
         outputs.push(absolute);
     }
-    Ok(())
+    request.annotated.as_deref().map_or(Ok(()), check_video_name)
+}
+
+/// Rejects an output file that has the results of another video.
+fn check_replaced(request: &TrackRequest) -> Outcome<()> {
+    let Some(other) = results_of_other_video(request)? else { return Ok(()) };
+    let (out, video) = (request.out.display(), request.video.display());
+    let message = format!("{out} has the results of another video ({other}), not of {video}");
+    let stem = request.video.file_stem().unwrap_or_default().to_string_lossy();
+    let hint = format!("write to another file with --out {stem}-tracks.json, or replace it with --force");
+    Err(Failure::msg(Kind::Failed, message).hint(hint))
 }

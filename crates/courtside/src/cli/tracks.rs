@@ -6,35 +6,39 @@ use serde::Serialize;
 use store::{DetectionScope, TrackSummary};
 
 use super::Context;
-use client::failure::{Failure, Kind, Outcome};
-use client::videos;
-
-/// Rows of the text table; JSON has all of them.
-const MAX_ROWS: usize = 40;
+use client::export::{ExportInfo, Selection, select};
+use client::failure::Outcome;
+use client::track_table::{TrackRow, write_tracks};
 
 /// List the tracks of a job or video
+///
+/// Of a video that was tracked more than once, the tracks of the job that was imported last are listed.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// ID of an imported job or of a video
+    /// Imported job (its ID or the beginning of it, @latest), or video (its number or file name)
     #[arg(value_name = "JOB|VIDEO")]
     what: String,
+    /// Job of the video to list [default: the job that was imported last]
+    #[arg(long, value_name = "JOB")]
+    job: Option<String>,
 }
 
 impl Args {
     pub(super) fn run(self, json: bool) -> Outcome<()> {
         let context = Context::new(json)?;
-        let library = context.client.library()?;
-        let select = match self.what.parse() {
-            Ok(id) => DetectionScope::Video(videos::find(&library, id)?.id),
-            Err(_) if library.import_of(&self.what)?.is_some() => DetectionScope::Job(&self.what),
-            Err(_) => {
-                let message = format!("the library has no results of job {}", self.what);
-                return Err(Failure::msg(Kind::Failed, message)
-                    .hint("run `courtside import --all` to import the results of completed jobs"));
-            }
+        let library = context.library_to_read()?;
+        let (selection, video, info) = select(&library, &self.what, self.job.as_deref())?;
+        let scope = match &selection {
+            Selection::Job(job) => DetectionScope::Job(job),
+            Selection::Video(video) => DetectionScope::Video(*video),
         };
-        let tracks = library.track_summaries(select)?;
-        context.print(&Tracks { tracks: tracks.iter().map(Row::new).collect() })
+        let tracks = library.track_summaries(scope)?;
+        context.print(&Tracks {
+            video_id: video.id,
+            tracks: tracks.iter().map(|track| Row::new(track, &info)).collect(),
+            job_id: info.job_id,
+            video: info.video_name,
+        })
     }
 }
 
@@ -43,37 +47,53 @@ struct Row {
     track_id: i64,
     first_frame: i64,
     last_frame: i64,
+    /// From the average frame rate of the video.
+    first_seconds: Option<f64>,
+    last_seconds: Option<f64>,
     n_detections: i64,
     confidence: f64,
+    prompt: Option<String>,
 }
 
 impl Row {
-    fn new(track: &TrackSummary) -> Self {
+    fn new(track: &TrackSummary, info: &ExportInfo) -> Self {
         Self {
             track_id: track.track_id,
             first_frame: track.first_frame,
             last_frame: track.last_frame,
+            first_seconds: info.time_seconds(track.first_frame),
+            last_seconds: info.time_seconds(track.last_frame),
             n_detections: track.n_detections,
             confidence: track.mean_confidence,
+            // A job has one prompt; what another program tracked is not known.
+            prompt: info.job_id.as_ref().and_then(|_| info.prompts.first().cloned()),
+        }
+    }
+
+    fn as_table_row(&self) -> TrackRow<'_> {
+        TrackRow {
+            track_id: self.track_id,
+            first_frame: self.first_frame,
+            last_frame: self.last_frame,
+            first_seconds: self.first_seconds,
+            last_seconds: self.last_seconds,
+            n_detections: self.n_detections,
+            confidence: self.confidence,
+            prompt: self.prompt.as_deref(),
         }
     }
 }
 
 #[derive(Debug, Serialize)]
 struct Tracks {
+    job_id: Option<String>,
+    video_id: i64,
+    video: String,
     tracks: Vec<Row>,
 }
 
 impl fmt::Display for Tracks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:>8} {:>8} {:>8} {:>10} {:>11}", "TRACK", "FIRST", "LAST", "DETECTIONS", "CONFIDENCE")?;
-        for t in self.tracks.iter().take(MAX_ROWS) {
-            let (id, first, last, n) = (t.track_id, t.first_frame, t.last_frame, t.n_detections);
-            writeln!(f, "{id:>8} {first:>8} {last:>8} {n:>10} {:>11.3}", t.confidence)?;
-        }
-        match self.tracks.len().checked_sub(MAX_ROWS) {
-            Some(more) if more > 0 => writeln!(f, "{:>8} {more} more", "..."),
-            _ => Ok(()),
-        }
+        write_tracks(f, self.tracks.iter().map(Row::as_table_row))
     }
 }

@@ -6,6 +6,12 @@ pub(super) fn fraction(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(is_valid).ok_or_else(|| "must be a number from 0 to 1".to_owned())
 }
 
+/// A number above 0.
+pub(super) fn above_zero(text: &str) -> Result<f64, String> {
+    let is_valid = |x: &f64| x.is_finite() && *x > 0.0;
+    text.parse().ok().filter(is_valid).ok_or_else(|| "must be a number above 0".to_owned())
+}
+
 /// A duration in seconds, with or without a fraction, of at most a day.
 #[cfg(feature = "worker")]
 pub(super) fn seconds(text: &str) -> Result<f64, String> {

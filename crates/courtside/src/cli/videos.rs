@@ -57,7 +57,10 @@ enum Action {
 impl Args {
     pub(super) fn run(self, json: bool) -> Outcome<()> {
         let context = Context::new(json)?;
-        let mut library = context.client.library()?;
+        let mut library = match &self.action {
+            Action::Add { .. } => context.library()?,
+            _ => context.library_to_read()?,
+        };
         match self.action {
             Action::Add { files } => {
                 let added = files.iter().map(|file| videos::add(&mut library, file));

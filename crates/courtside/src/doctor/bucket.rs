@@ -12,6 +12,27 @@ use client::failure::{Failure, Outcome};
 /// Unreadable manifests that are shown one by one.
 const MAX_SHOWN: usize = 10;
 
+/// Creates the bucket of jobs where it is missing.
+pub(super) async fn create(client: &Client, on_check: OnCheck<'_>) {
+    let location = &client.settings.cloud;
+    let is_missing = match location {
+        BucketLocation::Folder(folder) => !folder.is_dir(),
+        BucketLocation::S3(_) => match client.bucket(Target::Cloud) {
+            Ok(bucket) => {
+                let listed = bucket.list(jobs::keys::JOBS).await;
+                matches!(listed, Err(jobs::Error::NoBucket { .. }))
+            }
+            Err(_) => false,
+        },
+    };
+    if is_missing {
+        on_check(match location.create().await {
+            Ok(()) => Check::ok("bucket", "created"),
+            Err(error) => Check::fail("bucket", &Failure::from(error)),
+        });
+    }
+}
+
 pub(super) async fn check(client: &Client, on_check: OnCheck<'_>) {
     if let BucketLocation::S3(s3) = &client.settings.cloud {
         let opened = check_bucket(client, Target::Cloud, "bucket", on_check).await;
@@ -28,7 +49,8 @@ pub(super) async fn check(client: &Client, on_check: OnCheck<'_>) {
     let parent = super::disk::nearest_existing(folder);
     on_check(match tempfile::tempfile_in(&parent) {
         Ok(_) => {
-            Check::ok(name, format!("folder {} does not exist yet and will be created", folder.display()))
+            let message = format!("folder {} does not exist yet; the first job creates it", folder.display());
+            Check::ok(name, message)
         }
         Err(error) => Check::fail(name, &cannot("write in", &parent, error).hint("make the folder writable")),
     });

@@ -3,6 +3,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use jobs::bucket::describe_failure;
+
 use super::{Check, OnCheck};
 use client::failure::{Failure, Kind};
 
@@ -32,8 +34,7 @@ async fn server_time(endpoint: &str) -> Result<(SystemTime, SystemTime), String>
         .build()
         .map_err(|e| e.to_string())?;
     let before = SystemTime::now();
-    let response =
-        client.head(endpoint).send().await.map_err(|_| "the server does not respond".to_owned())?;
+    let response = client.head(endpoint).send().await.map_err(|e| describe_failure(&e))?;
     let local = before + before.elapsed().unwrap_or_default() / 2;
     let date = response.headers().get("date").and_then(|date| date.to_str().ok());
     let server = date.and_then(|date| httpdate::parse_http_date(date).ok());

@@ -17,6 +17,19 @@ pub(super) fn check(settings: &Settings, on_check: OnCheck<'_>) {
     on_check(inspect(settings).unwrap_or_else(|failure| Check::fail(NAME, &failure)));
 }
 
+/// Which folder the library is in, and why.
+pub(super) fn describe_home(settings: &Settings) -> Check {
+    let here = std::env::current_dir().unwrap_or_default();
+    let message = match &settings.home {
+        None => format!("in the working folder {}, unless DATABASE_URL names another", here.display()),
+        Some(home) if *home != here && here.starts_with(home) => {
+            format!("in {}, which is above the working folder", home.display())
+        }
+        Some(home) => format!("in {}, as --library or COURTSIDE_HOME say", home.display()),
+    };
+    Check::ok("library", message)
+}
+
 fn inspect(settings: &Settings) -> Outcome<Check> {
     let path = store::database_path(&settings.database_url)?;
     let Some(library) = Library::open_existing(&settings.database_url)? else {
@@ -26,7 +39,8 @@ fn inspect(settings: &Settings) -> Outcome<Check> {
             cannot("write in", folder, e)
                 .hint("create the folder, or set DATABASE_URL to a file in another folder")
         })?;
-        return Ok(Check::ok(NAME, format!("{} does not exist yet and will be created", path.display())));
+        let message = format!("{} does not exist yet; the first submitted video creates it", path.display());
+        return Ok(Check::ok(NAME, message));
     };
     let n_videos = library.videos(store::VideoFilter::default(), 1, 1)?.total;
     let jobs = library.jobs(&JobFilter::default())?;

@@ -63,8 +63,8 @@ impl Check {
 /// Called with each check as soon as it is done.
 pub(crate) type OnCheck<'a> = &'a mut dyn FnMut(Check);
 
-/// Runs all checks, in the order of the module documentation.
-pub(crate) async fn run_checks(settings: Outcome<Settings>, on_check: OnCheck<'_>) {
+/// Runs all checks, in the order of the module documentation. Creates a missing bucket on request.
+pub(crate) async fn run_checks(settings: Outcome<Settings>, creates_bucket: bool, on_check: OnCheck<'_>) {
     programs::check_ffmpeg(on_check);
     #[cfg(feature = "worker")]
     model::check(on_check);
@@ -73,10 +73,14 @@ pub(crate) async fn run_checks(settings: Outcome<Settings>, on_check: OnCheck<'_
         Ok(settings) => settings,
         Err(failure) => return on_check(Check::fail("settings", &failure)),
     };
+    on_check(library::describe_home(&settings));
     on_check(describe(&settings));
     library::check(&settings, on_check);
     disk::check(&settings, on_check);
     let client = Client::new(settings);
+    if creates_bucket {
+        bucket::create(&client, on_check).await;
+    }
     bucket::check(&client, on_check).await;
     uploads::check(&client.settings, on_check);
 }

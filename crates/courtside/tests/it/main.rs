@@ -13,6 +13,7 @@ mod fixture;
 mod frame_selection;
 mod help;
 mod hub;
+mod library_folder;
 mod limits;
 mod model_check;
 mod model_download;

@@ -143,7 +143,9 @@ fn without_json_standard_output_is_a_table_and_the_file_names() {
     let output =
         sandbox.run(&["track", "game.mkv", "--model", &fixture.model(), "--prompt", "ball"]).expect(0, &[]);
     assert!(
-        output.stdout.starts_with("   TRACK PROMPT    FIRST     LAST   FRAMES  CONFIDENCE\n"),
+        output
+            .stdout
+            .starts_with(" TRACK    FIRST     LAST     START       END DETECTIONS CONFIDENCE PROMPT\n"),
         "{}",
         output.stdout
     );

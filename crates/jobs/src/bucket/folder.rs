@@ -34,15 +34,27 @@ pub struct FolderBucket {
 }
 
 impl FolderBucket {
-    /// Opens a folder, creating it if necessary, and removes abandoned temporary files.
+    /// Opens a folder, and removes abandoned temporary files. A folder that does not exist is an empty bucket, and is
+    /// created by the first write.
+    ///
+    /// # Errors
+    /// If there is a file in its place.
     pub fn open(root: &Path) -> Result<Self> {
-        for folder in ["jobs", "videos", "status", "results", ".locks", ".tmp"] {
-            let folder = root.join(folder);
-            fs::create_dir_all(&folder).map_err(|e| Error::file("create", &folder, e))?;
+        if root.exists() && !root.is_dir() {
+            return Err(Error::file("open", root, io::ErrorKind::NotADirectory.into()));
         }
         let bucket = Self { root: root.to_owned() };
         bucket.sweep();
         Ok(bucket)
+    }
+
+    /// Creates the folder and its subfolders, as far as they are missing.
+    fn create(&self) -> Result<()> {
+        for folder in ["jobs", "videos", "status", "results", ".locks", ".tmp"] {
+            let folder = self.root.join(folder);
+            fs::create_dir_all(&folder).map_err(|e| Error::file("create", &folder, e))?;
+        }
+        Ok(())
     }
 
     /// Path of an object's file; the file need not exist.
@@ -55,6 +67,7 @@ impl FolderBucket {
 
     /// Stores a local file under a key, as a hard link if possible, otherwise as a copy.
     pub(crate) fn adopt(&self, key: &str, file: &Path) -> Result<()> {
+        self.create()?;
         let temporary = self.temporary();
         link_or_copy(file, &temporary)?;
         self.publish(&temporary, key)?;
@@ -125,6 +138,7 @@ impl FolderBucket {
         fill: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<PutOutcome> {
         let target = self.file(key)?;
+        self.create()?;
         let temporary = self.temporary();
         // Do not leave the temporary file behind, above all when the disk is full.
         let filled = fill(&temporary).inspect_err(|_| drop(fs::remove_file(&temporary)));

@@ -4,10 +4,12 @@
 //! ones, videos and checkpoints, are transferred in parts to and from a server, and as links or copies in a
 //! folder: [`BulkTransfer`].
 
+mod create;
 pub mod endpoint;
 mod folder;
 mod http;
 mod listing;
+mod network;
 mod remote;
 mod response;
 mod settings;
@@ -24,8 +26,10 @@ use crate::error::Result;
 use crate::transfer::FileDigest;
 
 pub(crate) use folder::link_or_copy;
+pub(crate) use network::NO_CONNECTION;
 
 pub use folder::FolderBucket;
+pub use network::describe_failure;
 pub use remote::{Page, RemoteBucket, RemoteStore};
 pub use settings::{BucketLocation, S3Settings, Secret, Timeouts};
 

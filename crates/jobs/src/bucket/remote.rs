@@ -22,8 +22,9 @@ use object_store::{
     RetryConfig, UpdateVersion,
 };
 
-use super::http::{Connector, UnknownHost};
+use super::http::Connector;
 use super::listing::Listing;
+use super::network::describe_failure;
 use super::response::{Cause, Rejection, causes};
 use super::{
     Bucket, BulkTransfer, Condition, ETag, Entry, Object, PartStore, PutOutcome, S3Settings, UploadId,
@@ -150,6 +151,14 @@ fn path(key: &str) -> Result<Path> {
 }
 
 impl<S: RemoteStore> RemoteBucket<S> {
+    /// An address that permits one request with this method, about an object, or about the bucket for an empty key.
+    pub(super) async fn signed_url(&self, method: &str, key: &str, valid: Duration) -> Result<String> {
+        let unsigned = || Error::Settings(format!("{} has no signed addresses", self.location));
+        let signer = self.control.signer().ok_or_else(unsigned)?;
+        let signed = signer.signed_url(method.parse().unwrap_or_default(), &path(key)?, valid).await;
+        Ok(signed.map_err(|e| self.error(&format!("sign a URL for {key}"), e))?.into())
+    }
+
     /// Decides what a failed request means. `action` is what was requested.
     fn error(&self, action: &str, error: object_store::Error) -> Error {
         use object_store::Error as E;
@@ -165,7 +174,7 @@ impl<S: RemoteStore> RemoteBucket<S> {
         let detail = match &error {
             // The outer error names the object; its cause does not.
             E::InvalidPath { .. } => error.to_string(),
-            error => innermost(error),
+            error => describe_failure(error),
         };
         match error {
             E::InvalidPath { .. } => Error::UnlistableKey { location, detail },
@@ -249,21 +258,6 @@ impl<S: RemoteStore> RemoteBucket<S> {
             },
         }
     }
-}
-
-/// The message of the innermost cause, which is the most specific; the outer ones mostly repeat each other.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    if let Some(unknown) = causes(error).find_map(|e| e.downcast_ref::<UnknownHost>()) {
-        return unknown.to_string();
-    }
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    let (inner, outer) = (innermost.to_string(), error.to_string());
-    // Short ones ("operation timed out") need the context of the outer message.
-    let text = if inner.len() < 60 && outer.len() < 400 { outer } else { inner };
-    text.chars().take(400).collect()
 }
 
 #[async_trait]
@@ -363,9 +357,10 @@ impl<S: RemoteStore> Bucket for RemoteBucket<S> {
     }
 
     async fn presigned(&self, key: &str, valid: Duration) -> Result<Option<String>> {
-        let Some(signer) = self.control.signer() else { return Ok(None) };
-        let signed = signer.signed_url("GET".parse().unwrap_or_default(), &path(key)?, valid).await;
-        Ok(Some(signed.map_err(|e| self.error(&format!("sign a URL for {key}"), e))?.into()))
+        if self.control.signer().is_none() {
+            return Ok(None);
+        }
+        self.signed_url("GET", key, valid).await.map(Some)
     }
 }
 
@@ -406,7 +401,7 @@ impl<S: RemoteStore> PartStore for RemoteBucket<S> {
         let location = self.location.clone();
         let broken = move |e: object_store::Error| Error::Unavailable {
             location: location.clone(),
-            detail: innermost(&e),
+            detail: describe_failure(&e),
         };
         Ok(found.into_stream().map_err(broken).boxed())
     }

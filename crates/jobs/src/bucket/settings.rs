@@ -101,7 +101,7 @@ pub enum BucketLocation {
 }
 
 impl BucketLocation {
-    /// Opens the bucket. Creates a folder if necessary; sends no request to a server.
+    /// Opens the bucket. Creates no folder, and sends no request to a server.
     pub fn open(&self) -> Result<Arc<dyn Bucket>> {
         Ok(match self {
             Self::Folder(folder) => Arc::new(FolderBucket::open(folder)?),

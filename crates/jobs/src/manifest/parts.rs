@@ -37,6 +37,12 @@ pub struct Heartbeat {
     /// Tracking speed of this attempt, in frames per second.
     #[serde(default)]
     pub fps: Option<f64>,
+    /// What the owner tracks on, such as the name of its GPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// What the user should know while the job can still be stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<String>,
 }
 
 /// A reference to an object, with the content it must have.
@@ -158,6 +164,9 @@ pub struct VideoInfo {
     /// Height of a frame in pixels.
     #[serde(default)]
     pub height: Option<u32>,
+    /// What is irregular about the file, as messages for the user.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// An entry in a job's history, shown by `courtside logs`.

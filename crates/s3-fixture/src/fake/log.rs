@@ -13,6 +13,8 @@ pub enum Op {
     GetBucketLocation,
     /// `HEAD /bucket`: whether the bucket exists
     HeadBucket,
+    /// `PUT /bucket`: create the bucket
+    CreateBucket,
     /// `GET /bucket?list-type=2`: one page
     ListObjects,
     /// `GET /bucket/key`: all bytes or a `Range`
@@ -54,7 +56,8 @@ impl Op {
     /// How R2 bills this operation.
     pub fn class(self) -> Class {
         match self {
-            Op::ListObjects
+            Op::CreateBucket
+            | Op::ListObjects
             | Op::PutObject
             | Op::CreateMultipartUpload
             | Op::UploadPart
@@ -69,7 +72,8 @@ impl Op {
     pub fn is_write(self) -> bool {
         matches!(
             self,
-            Op::PutObject
+            Op::CreateBucket
+                | Op::PutObject
                 | Op::DeleteObject
                 | Op::DeleteObjects
                 | Op::CreateMultipartUpload

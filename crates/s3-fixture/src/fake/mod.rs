@@ -159,6 +159,11 @@ impl FakeR2 {
         self.shared.set(|s| s.access = access);
     }
 
+    /// Removes the bucket, with its objects as they are, until a client creates it again.
+    pub fn remove_bucket(&self) {
+        self.shared.set(|s| s.exists = false);
+    }
+
     /// Sets how conditions of writes are treated.
     pub fn set_conditional_writes(&self, mode: ConditionalWrites) {
         self.shared.set(|s| s.rules.conditional_writes = mode);

@@ -95,6 +95,7 @@ fn operation(method: &Method, is_bucket: bool, query: &BTreeMap<String, String>)
     let has = |name: &str| query.contains_key(name);
     match (method, is_bucket) {
         (&Method::HEAD, true) => Op::HeadBucket,
+        (&Method::PUT, true) => Op::CreateBucket,
         (&Method::GET, true) if query.get("list-type").is_some_and(|t| t == "2") => Op::ListObjects,
         (&Method::GET, true) if has("location") => Op::GetBucketLocation,
         (&Method::POST, true) if has("delete") => Op::DeleteObjects,
@@ -129,8 +130,12 @@ fn known_parameters(op: Op) -> &'static [&'static str] {
         Op::UploadPart => &["partNumber", "uploadId"],
         Op::CompleteMultipartUpload | Op::AbortMultipartUpload => &["uploadId"],
         Op::ListParts => &["uploadId", "max-parts", "part-number-marker"],
-        Op::HeadBucket | Op::GetObject | Op::HeadObject | Op::PutObject | Op::DeleteObject | Op::Unknown => {
-            &[]
-        }
+        Op::CreateBucket
+        | Op::HeadBucket
+        | Op::GetObject
+        | Op::HeadObject
+        | Op::PutObject
+        | Op::DeleteObject
+        | Op::Unknown => &[],
     }
 }

@@ -62,7 +62,7 @@ impl Ready {
     ) -> Result<S3Response, S3Error> {
         let request = &self.request;
         match request.op {
-            Op::HeadBucket => Ok(S3Response::new(StatusCode::OK)),
+            Op::HeadBucket | Op::CreateBucket => Ok(S3Response::new(StatusCode::OK)),
             Op::GetBucketLocation => {
                 Ok(S3Response::xml(xml::write(&xml::LocationConstraint { region: "auto" })))
             }

@@ -34,6 +34,8 @@ pub enum Access {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
     pub(super) access: Access,
+    /// Whether the bucket was created.
+    pub(super) exists: bool,
     pub(super) rules: Rules,
     pub(super) latency: Duration,
     pub(super) max_page_size: usize,
@@ -70,8 +72,13 @@ impl Shared {
             min_part_bytes: 5 << 20,
             min_write_interval: Duration::ZERO,
         };
-        let settings =
-            Settings { access: Access::Full, rules, latency: Duration::ZERO, max_page_size: usize::MAX };
+        let settings = Settings {
+            access: Access::Full,
+            exists: true,
+            rules,
+            latency: Duration::ZERO,
+            max_page_size: usize::MAX,
+        };
         Shared {
             bucket,
             access_key_id,
@@ -123,8 +130,12 @@ impl Shared {
     pub(super) fn execute(&self, request: Request, body: Bytes) -> Result<S3Response, S3Error> {
         let settings = self.settings();
         self.check_access(&request, settings.access)?;
-        if request.bucket != self.bucket {
+        let is_creation = request.op == Op::CreateBucket;
+        if request.bucket != self.bucket || !(settings.exists || is_creation) {
             return Err(S3Error::no_such_bucket());
+        }
+        if is_creation {
+            self.set(|settings| settings.exists = true);
         }
         let ready = Ready::new(request, body)?;
         ready.run(&mut self.store(), settings.rules, settings.max_page_size)

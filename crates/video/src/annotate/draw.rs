@@ -55,8 +55,16 @@ impl<'a> Canvas<'a> {
         Canvas { y, u, v, width, height }
     }
 
-    /// Draws a box with its track id and label.
-    pub(crate) fn overlay(&mut self, overlay: &Overlay) {
+    /// Draws the boxes, and then their labels, so that no box cuts the label of another one.
+    pub(crate) fn overlays(&mut self, overlays: &[Overlay]) {
+        overlays.iter().for_each(|overlay| self.outline(overlay));
+        for overlay in overlays {
+            let (left, top) = (overlay.x.round() as i64, overlay.y.round() as i64);
+            self.label(left, top, &label_text(overlay), track_colour(overlay.track_id));
+        }
+    }
+
+    fn outline(&mut self, overlay: &Overlay) {
         let colour = track_colour(overlay.track_id);
         let line = (self.height / 240).max(2) as i64;
         // These casts turn NaN into 0 and saturate at the limits of i64.
@@ -67,7 +75,6 @@ impl<'a> Canvas<'a> {
         self.fill(left, bottom.saturating_sub(line).max(top), right, bottom, colour);
         self.fill(left, top, left.saturating_add(line).min(right), bottom, colour);
         self.fill(right.saturating_sub(line).max(left), top, right, bottom, colour);
-        self.label(left, top, &label_text(overlay), colour);
     }
 
     /// Writes text on a filled rectangle above (`left`, `top`), or below if there is no room above.
@@ -123,16 +130,35 @@ fn label_text(overlay: &Overlay) -> String {
     text
 }
 
-/// The colour of a track. Consecutive ids get very different hues: steps of the golden ratio around
-/// the colour circle.
+/// Colours that differ in hue, in lightness or in both, so that any two are told apart: those of Sasha Trubetskoy's list
+/// of 20 simple, distinct colours (<https://sashamaps.net/docs/resources/20-colors/>) without the two that are closest to
+/// others. Red, green and blue.
+const PALETTE: [[u8; 3]; 18] = [
+    [230, 25, 75],
+    [60, 180, 75],
+    [255, 225, 25],
+    [67, 99, 216],
+    [245, 130, 49],
+    [145, 30, 180],
+    [66, 212, 244],
+    [240, 50, 230],
+    [191, 239, 69],
+    [250, 190, 212],
+    [70, 153, 144],
+    [220, 190, 255],
+    [154, 99, 36],
+    [255, 250, 200],
+    [128, 0, 0],
+    [170, 255, 195],
+    [128, 128, 0],
+    [0, 0, 117],
+];
+
+/// The colour of a track. Of neighbouring ids, up to 18 have different ones.
 fn track_colour(track_id: u64) -> Colour {
-    let hue = (track_id % 10_000) as f64 * 0.618_033_988_75 % 1.0 * 6.0;
-    let channel = |shift: f64| {
-        let position = (hue + shift) % 6.0;
-        let height = (2.0 - (position - 3.0).abs()).clamp(0.0, 1.0);
-        0.15 + 0.8 * (1.0 - height)
-    };
-    from_rgb(channel(0.0), channel(4.0), channel(2.0))
+    let rgb = PALETTE[(track_id % PALETTE.len() as u64) as usize];
+    let [red, green, blue] = rgb.map(|value| f64::from(value) / 255.0);
+    from_rgb(red, green, blue)
 }
 
 /// Converts red, green and blue (0 to 1) with the BT.709 matrix.
@@ -158,7 +184,7 @@ mod tests {
     fn a_box_colours_only_its_edge() {
         let (width, height) = (64, 48);
         let mut bytes = vec![0; width * height * 3 / 2];
-        Canvas::new(&mut bytes, width, height).overlay(&overlay(10.0, 20.0, 30.0, 20.0));
+        Canvas::new(&mut bytes, width, height).overlays(&[overlay(10.0, 20.0, 30.0, 20.0)]);
         let luma = track_colour(7).0[0];
         let at = |x: usize, y: usize| bytes[y * width + x];
         assert_eq!([at(10, 39), at(25, 39), at(39, 30), at(11, 30)], [luma; 4]);
@@ -174,17 +200,50 @@ mod tests {
         let unusual = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, -5.0, 0.0, 3.0, 1e9];
         for x in unusual {
             for width in unusual {
-                canvas.overlay(&overlay(x, width, width, x));
+                canvas.overlays(&[overlay(x, width, width, x)]);
             }
         }
     }
 
     #[test]
-    fn consecutive_tracks_have_different_colours() {
-        for id in 0..200 {
-            let (Colour(a), Colour(b)) = (track_colour(id), track_colour(id + 1));
-            let distance: i32 = (0..3).map(|i| (i32::from(a[i]) - i32::from(b[i])).abs()).sum();
-            assert!(distance > 60, "{id}: {a:?} and {b:?}");
+    fn a_box_does_not_cut_the_label_of_its_neighbour() {
+        let (width, height) = (160, 96);
+        let draw = |overlays: &[Overlay]| {
+            let mut bytes = vec![0; width * height * 3 / 2];
+            Canvas::new(&mut bytes, width, height).overlays(overlays);
+            bytes
+        };
+        let labelled = overlay(20.0, 40.0, 40.0, 40.0);
+        // Its left edge crosses the label above the other box.
+        let neighbour = Overlay { track_id: 8, ..overlay(40.0, 20.0, 60.0, 70.0) };
+        let (alone, both) = (draw(&[labelled.clone()]), draw(&[labelled, neighbour]));
+        let label = (29..39).flat_map(|y| (22..100).map(move |x| y * width + x));
+        assert!(label.clone().all(|at| alone[at] == both[at]));
+        assert!(label.clone().any(|at| alone[at] == track_colour(7).0[0]));
+    }
+
+    /// CIE L*a*b* of a colour, in which a distance of 2.3 is just noticeable.
+    fn lab(rgb: [u8; 3]) -> [f64; 3] {
+        let [r, g, b] = rgb.map(|value| {
+            let value = f64::from(value) / 255.0;
+            if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+        });
+        let f = |t: f64| if t > 0.008856 { t.cbrt() } else { 7.787 * t + 16.0 / 116.0 };
+        let x = f((0.4124 * r + 0.3576 * g + 0.1805 * b) / 0.95047);
+        let y = f(0.2126 * r + 0.7152 * g + 0.0722 * b);
+        let z = f((0.0193 * r + 0.1192 * g + 0.9505 * b) / 1.08883);
+        [116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)]
+    }
+
+    #[test]
+    fn tracks_4_and_17_and_all_other_neighbours_look_different() {
+        for (i, a) in PALETTE.iter().enumerate() {
+            for b in &PALETTE[i + 1..] {
+                let square: f64 = lab(*a).iter().zip(lab(*b)).map(|(a, b)| (a - b).powi(2)).sum();
+                assert!(square.sqrt() > 25.0, "{a:?} and {b:?} differ by {}", square.sqrt());
+            }
         }
+        assert_ne!(track_colour(4), track_colour(17));
+        assert_ne!(track_colour(u64::MAX), track_colour(u64::MAX - 1));
     }
 }

@@ -81,6 +81,9 @@ impl Attempt<'_> {
             }
         };
         let (progress, stop) = (AttemptProgress::default(), stop.child());
+        let device = model.engine().describe();
+        log.line(lease.id(), format!("tracking on {device}"));
+        progress.set_device(device);
         progress.start_download();
         let running = RunningAttempt {
             lease: &lease,

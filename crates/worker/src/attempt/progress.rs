@@ -23,7 +23,7 @@ impl AttemptProgress {
     /// The download is complete. Ignored once tracking has begun.
     pub(super) fn end_download(&self) {
         self.while_downloading(|now| {
-            *now = Heartbeat { stage: Stage::Starting, ..Heartbeat::default() };
+            *now = Heartbeat { stage: Stage::Starting, device: now.device.take(), ..Heartbeat::default() };
         });
     }
 
@@ -39,7 +39,20 @@ impl AttemptProgress {
 
     /// Sets the stage and the progress in it.
     pub(super) fn set(&self, stage: Stage, current: u64, total: Option<u64>, fps: Option<f64>) {
-        self.0.send_replace(Heartbeat { seq: 0, stage, current, total, fps });
+        self.0.send_modify(|now| {
+            let (device, notice) = (now.device.take(), now.notice.take());
+            *now = Heartbeat { seq: 0, stage, current, total, fps, device, notice };
+        });
+    }
+
+    /// Sets what the job is tracked on.
+    pub(super) fn set_device(&self, device: String) {
+        self.0.send_modify(|now| now.device = Some(device));
+    }
+
+    /// Adds what the user should know while the job can still be stopped.
+    pub(super) fn set_notice(&self, notice: &str) {
+        self.0.send_modify(|now| now.notice = Some(notice.to_owned()));
     }
 
     /// The latest stage and progress, for the next heartbeat.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use jobs::Lease;
 use jobs::lease::LeaseError;
 use jobs::manifest::Stage;
+use jobs::{JobId, Lease};
 use sam3::Model;
 
 use client::failure::Outcome;
@@ -45,6 +45,9 @@ impl TrackingStep<'_> {
     ) -> Result<Option<TrackedVideo>, AttemptError> {
         let outbox = Arc::new(Outbox::default());
         let observer = AttemptObserver {
+            subject: subject(self.lease.id().as_str()),
+            id: self.lease.id().clone(),
+            log: self.log.clone(),
             progress: self.progress.clone(),
             outbox: outbox.clone(),
             n_saved: self.n_saved.clone(),
@@ -114,6 +117,11 @@ impl TrackingStep<'_> {
     }
 }
 
+/// The job in lines of progress: the beginning of its id, which any command accepts.
+fn subject(id: &str) -> String {
+    format!("job {}", id.get(..8).unwrap_or(id))
+}
+
 /// Tracks from the checkpoint, if there is one, with the object limit that the run began with: another limit would give
 /// other tracks.
 fn track_on_thread(
@@ -139,14 +147,26 @@ fn track_on_thread(
 
 /// Passes the run's progress to heartbeats and its checkpoints to the outbox. Closes the outbox when the run ends.
 struct AttemptObserver {
+    subject: String,
+    id: JobId,
+    log: Arc<AttemptLog>,
     progress: AttemptProgress,
     outbox: Arc<Outbox>,
     n_saved: Arc<AtomicU64>,
 }
 
 impl RunObserver for AttemptObserver {
+    fn subject(&self) -> Option<&str> {
+        Some(&self.subject)
+    }
+
     fn on_progress(&self, progress: &RunProgress) {
         self.progress.set(Stage::Tracking, progress.n_frames, Some(progress.total), Some(progress.fps));
+    }
+
+    fn on_notice(&self, notice: &str) {
+        self.log.line(&self.id, format!("warning: {notice}"));
+        self.progress.set_notice(notice);
     }
 
     fn on_checkpoint(&self, saved: &SavedCheckpoint<'_>) -> Outcome<()> {

@@ -106,7 +106,7 @@ impl HubClient {
             }
             loop {
                 on_progress(n_bytes);
-                let interrupted = |source| HubError::Interrupted { n_bytes, size_bytes, source };
+                let interrupted = |cause| HubError::Interrupted { n_bytes, size_bytes, cause };
                 match response.chunk().await {
                     Ok(Some(chunk)) => {
                         output.write_all(&chunk).map_err(HubError::file("write", partial))?;

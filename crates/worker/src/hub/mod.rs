@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use client::progress::Progress;
 use client::terminal::notify;
+use jobs::bucket::describe_failure;
 use jobs::transfer::FileDigest;
 use reqwest::StatusCode;
 
@@ -36,18 +37,20 @@ pub(crate) enum HubError {
     #[error("the server answered {0}")]
     Status(StatusCode),
     /// The request ended without a usable response.
-    #[error("the request failed")]
-    Request(#[source] reqwest::Error),
+    #[error("the request failed: {}", describe_failure(.0))]
+    Request(reqwest::Error),
     /// The response ended early.
-    #[error("the connection was lost after {n_bytes} of {size_bytes} bytes")]
+    #[error(
+        "the connection was lost after {n_bytes} of {size_bytes} bytes{}",
+        .cause.as_ref().map(|e| format!(": {}", describe_failure(e))).unwrap_or_default()
+    )]
     Interrupted {
         /// Bytes of the file that are on disk.
         n_bytes: u64,
         /// Size of the complete file.
         size_bytes: u64,
         /// What the HTTP library reported, if anything.
-        #[source]
-        source: Option<reqwest::Error>,
+        cause: Option<reqwest::Error>,
     },
     /// The response lacks a header that the protocol requires, or its value is not usable.
     #[error("the server's answer has no usable {0} header")]

@@ -1,11 +1,15 @@
 //! Names and times that the results file of `courtside track` contains.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use client::atomic_file::cannot;
 use client::failure::{Failure, Kind, Outcome};
+
+use super::request::TrackRequest;
 
 /// Fields of the results file that are fixed when the run starts, so that a resumed run writes the same bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,4 +52,30 @@ impl ResultLabels {
         let stem = video.file_stem().unwrap_or_default().to_string_lossy();
         Ok(Self { job_id: format!("track-{stem}"), completed_at })
     }
+}
+
+/// Bytes at the beginning of a results file that contain its labels.
+const HEAD_BYTES: u64 = 64 << 10;
+
+/// Whose results the output file of a request has, if they are those of another video: `track-` and its name, and the
+/// time of the video if only that differs. `None` if there are no results, or those of the same video.
+///
+/// # Errors
+/// As for reading the labels of the request's own video.
+pub fn results_of_other_video(request: &TrackRequest) -> Outcome<Option<String>> {
+    let Some(found) = labels_in(&request.out) else { return Ok(None) };
+    let own = ResultLabels::of(&request.video)?;
+    Ok((found != own).then(|| match found.job_id == own.job_id {
+        true => format!("{} of {}", found.job_id, found.completed_at),
+        false => found.job_id,
+    }))
+}
+
+/// The labels in a results file; `None` if it is none.
+fn labels_in(file: &Path) -> Option<ResultLabels> {
+    let mut head = Vec::new();
+    File::open(file).ok()?.take(HEAD_BYTES).read_to_end(&mut head).ok()?;
+    let head = String::from_utf8_lossy(&head);
+    let (fields, _) = head.split_once(",\"detections\"")?;
+    serde_json::from_str(&format!("{fields}}}")).ok()
 }

@@ -22,6 +22,7 @@ mod summary;
 
 pub use checkpoint::{UnusableCheckpoint, VideoChanged, saved_max_objects, spool_path};
 pub use incoming::IncomingVideo;
+pub use labels::results_of_other_video;
 pub use observer::{RunObserver, RunProgress, SavedCheckpoint};
 pub use output_files::track_to_files;
 pub use request::{Source, TrackRequest};

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use client::failure::Outcome;
+use client::terminal::notify;
 
 /// How far a run is.
 #[derive(Debug, Clone, Copy)]
@@ -32,8 +33,18 @@ pub struct SavedCheckpoint<'a> {
 
 /// Receives the reports of a run, on the thread that tracks.
 pub trait RunObserver {
+    /// What is tracked, in lines of progress; `None` if there is only one video.
+    fn subject(&self) -> Option<&str> {
+        None
+    }
+
     /// Another frame was tracked.
     fn on_progress(&self, _progress: &RunProgress) {}
+
+    /// Something that the user should know while the run can still be stopped.
+    fn on_notice(&self, notice: &str) {
+        notify(format!("warning: {notice}; Ctrl-C stops"));
+    }
 
     /// A checkpoint was written.
     ///

@@ -92,7 +92,8 @@ impl Run<'_> {
             checkpoint: self.request.checkpoint.clone().filter(|_| self.interrupted),
             outputs,
             warnings,
-            tracks: tracks_of(&mut self.spool)?,
+            prompts: self.session.prompts().to_vec(),
+            tracks: tracks_of(&mut self.spool, |frame| self.source.video.time_s(frame))?,
         };
         if !summary.interrupted {
             if let Some(path) = &self.request.checkpoint {

@@ -27,6 +27,9 @@ use client::terminal::notify;
 /// How often a run whose detections on disk are damaged goes back to a checkpoint before the disk is considered faulty.
 pub(crate) const MAX_LOSSES: u32 = 3;
 
+/// Frames after which a run that has found nothing says so.
+const FRAMES_WITHOUT_TRACKS: u64 = 300;
+
 /// Detections of a run that reached the end of its video.
 pub struct TrackedVideo {
     /// The detections, ordered by frame, then track.
@@ -88,6 +91,8 @@ pub(super) struct Run<'a> {
     pub(super) interrupted: bool,
     pub(super) progress: Progress,
     pub(super) started: Instant,
+    /// Whether anything was found, or the user was told that nothing was.
+    is_find_settled: bool,
 }
 
 impl<'a> Run<'a> {
@@ -108,7 +113,8 @@ impl<'a> Run<'a> {
             None => State::new(request, &source, model)?,
         };
         let dump = request.dump.as_deref().map(|path| Dump::create(path, side)).transpose()?;
-        let progress = Progress::start("tracking", position.n_frames, source.n_frames());
+        let what = observer.subject().map_or("tracking".to_owned(), |subject| format!("{subject}: tracking"));
+        let progress = Progress::start(what, position.n_frames, source.n_frames());
         Ok(Self {
             request,
             observer,
@@ -121,6 +127,7 @@ impl<'a> Run<'a> {
             interrupted: false,
             progress,
             started: Instant::now(),
+            is_find_settled: false,
         })
     }
 
@@ -244,8 +251,25 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Says so once if nothing was found for a while: with a wrong prompt, the rest of the video is in vain too.
+    fn check_find(&mut self, n_tracks: usize) {
+        let is_found = n_tracks > 0 || self.spool.n_records() > 0;
+        if self.is_find_settled || !(is_found || self.position.n_frames >= FRAMES_WITHOUT_TRACKS) {
+            return;
+        }
+        self.is_find_settled = true;
+        if !is_found {
+            let prompts: Vec<String> = prompts(self.request).iter().map(|p| format!("{p:?}")).collect();
+            let (n_frames, prompts) = (self.position.n_frames, prompts.join(", "));
+            self.observer.on_notice(&format!(
+                "nothing was found in the first {n_frames} frames: is the prompt right? ({prompts})"
+            ));
+        }
+    }
+
     fn report(&mut self) {
         let n = self.session.n_tracked();
+        self.check_find(n);
         let plural = if n == 1 { "" } else { "s" };
         self.progress.update(self.position.n_frames, &format!("{n} track{plural}"));
         self.observer.on_progress(&RunProgress {

@@ -9,9 +9,7 @@ use serde::Serialize;
 
 use super::spool::Spool;
 use client::failure::Outcome;
-
-/// Largest number of rows in the printed table.
-const SHOWN: usize = 20;
+use client::track_table::{TrackRow, write_tracks};
 
 /// One track over the whole run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -24,6 +22,10 @@ pub struct TrackSummary {
     pub first_frame: u64,
     /// Last source frame that shows it.
     pub last_frame: u64,
+    /// Time of the first frame in seconds since the start of the video.
+    pub first_seconds: f64,
+    /// Time of the last frame in seconds since the start of the video.
+    pub last_seconds: f64,
     /// Frames that show it.
     pub n_frames: u64,
     /// Mean confidence of its detections, 0 to 1.
@@ -54,12 +56,14 @@ pub struct RunSummary {
     pub outputs: Vec<PathBuf>,
     /// Problems of the video and limits that were reached.
     pub warnings: Vec<String>,
+    /// The phrases that name what was tracked; a track has the index of its own.
+    pub prompts: Vec<String>,
     /// The tracks, ordered by id.
     pub tracks: Vec<TrackSummary>,
 }
 
-/// Summarizes the tracks of a spool, ordered by id.
-pub(super) fn tracks_of(spool: &mut Spool) -> Outcome<Vec<TrackSummary>> {
+/// Summarizes the tracks of a spool, ordered by id. `time_s` is the time of a frame in seconds.
+pub(super) fn tracks_of(spool: &mut Spool, time_s: impl Fn(u64) -> f64) -> Outcome<Vec<TrackSummary>> {
     let mut tracks: BTreeMap<u64, TrackSummary> = BTreeMap::new();
     for detection in spool.read()? {
         let d = detection?;
@@ -68,6 +72,8 @@ pub(super) fn tracks_of(spool: &mut Spool) -> Outcome<Vec<TrackSummary>> {
             prompt: d.prompt,
             first_frame: d.frame,
             last_frame: d.frame,
+            first_seconds: time_s(d.frame),
+            last_seconds: 0.0,
             n_frames: 0,
             confidence: 0.0,
         });
@@ -77,6 +83,7 @@ pub(super) fn tracks_of(spool: &mut Spool) -> Outcome<Vec<TrackSummary>> {
     }
     let mean = |mut t: TrackSummary| {
         t.confidence /= t.n_frames as f64;
+        t.last_seconds = time_s(t.last_frame);
         t
     };
     Ok(tracks.into_values().map(mean).collect())
@@ -84,18 +91,17 @@ pub(super) fn tracks_of(spool: &mut Spool) -> Outcome<Vec<TrackSummary>> {
 
 impl fmt::Display for RunSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{:>8} {:>6} {:>8} {:>8} {:>8} {:>11}",
-            "TRACK", "PROMPT", "FIRST", "LAST", "FRAMES", "CONFIDENCE"
-        )?;
-        for t in self.tracks.iter().take(SHOWN) {
-            let (id, prompt, first, last) = (t.track_id, t.prompt, t.first_frame, t.last_frame);
-            writeln!(f, "{id:>8} {prompt:>6} {first:>8} {last:>8} {:>8} {:>11.3}", t.n_frames, t.confidence)?;
-        }
-        if self.tracks.len() > SHOWN {
-            writeln!(f, "{:>8} {} more", "...", self.tracks.len() - SHOWN)?;
-        }
+        let row = |track: &'_ TrackSummary| TrackRow {
+            track_id: track.track_id as i64,
+            first_frame: track.first_frame as i64,
+            last_frame: track.last_frame as i64,
+            first_seconds: Some(track.first_seconds),
+            last_seconds: Some(track.last_seconds),
+            n_detections: track.n_frames as i64,
+            confidence: track.confidence,
+            prompt: self.prompts.get(track.prompt as usize).map(String::as_str),
+        };
+        write_tracks(f, self.tracks.iter().map(row))?;
         let (n, tracks) = (self.detections, self.tracks.len());
         writeln!(
             f,

@@ -26,7 +26,7 @@ use crate::failure::{Failure, Kind, Outcome};
 use spec::{Content, Spec};
 
 pub use mot::write_mot;
-pub use video::Annotation;
+pub use video::{Annotation, check_video_name};
 
 /// Defines [`Format`]. The doc comment of an entry is the format's description, one line; an entry with a `cfg` is
 /// an optional format, which is named like its feature.

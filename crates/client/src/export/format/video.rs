@@ -8,13 +8,30 @@ use video::{Overlay, Tools, Video};
 
 use super::spec::{Content, Spec};
 use crate::export::detection::ExportDetection;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Kind, Outcome};
 use crate::progress::Progress;
 use crate::stop::Stop;
 
 /// The default file name differs from the video's own.
 pub(super) const SPEC: Spec =
     Spec { name: "video", extension: "annotated.mp4", content: Content::Video, has_times: false };
+
+/// Extensions of the container that is written.
+const EXTENSIONS: [&str; 2] = ["mp4", "m4v"];
+
+/// Checks that the name of an annotated video says what is written, an MP4.
+///
+/// # Errors
+/// Of kind [`Kind::Usage`].
+pub fn check_video_name(path: &Path) -> Outcome<()> {
+    let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    if EXTENSIONS.contains(&&*extension) {
+        return Ok(());
+    }
+    let message = format!("cannot write {}: annotated videos are MP4 files", path.display());
+    let other = path.with_extension("mp4");
+    Err(Failure::msg(Kind::Usage, message).hint(format!("name it {}", other.display())))
+}
 
 /// An annotated copy of a video, before its detections are drawn.
 pub struct Annotation<'a> {
@@ -35,7 +52,7 @@ impl Annotation<'_> {
     /// the copy lacks, as messages for the user.
     ///
     /// # Errors
-    /// Of kind [`Kind::Interrupted`](crate::failure::Kind) if it was stopped; those of the iterator; those of
+    /// Of kind [`Kind::Interrupted`] if it was stopped; those of the iterator; those of
     /// decoding and encoding.
     pub fn write(
         &self,

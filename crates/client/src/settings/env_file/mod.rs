@@ -1,4 +1,4 @@
-//! `.env` in the working folder: the settings that it may set, and warnings about the others.
+//! `.env` in the folder of the library: the settings that it may set, and warnings about the others.
 //!
 //! The table of variables decides what the file may set ([`Sources`]). Names that are not in the table belong to other
 //! programs and are ignored. The author of the file cannot use the secrets of the environment: `${NAME}` expands only
@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
+use super::home::value_in;
+use super::misspelt::Misspelt;
 use super::variables::{Lookup, Sources, VARIABLES, Variable};
 use crate::atomic_file::cannot;
 use crate::failure::{Kind, Outcome};
@@ -31,6 +33,8 @@ pub struct EnvFile {
     pub values: Vec<(&'static str, String)>,
     /// What is wrong with the file, one message for each line. They contain no values.
     pub warnings: Vec<String>,
+    /// Names that are probably misspelt settings.
+    pub misspelt: Vec<Misspelt>,
 }
 
 impl EnvFile {
@@ -51,7 +55,7 @@ impl EnvFile {
             Ok(_) if bytes.len() as u64 > MAX_BYTES => {
                 Err(failed(std::io::Error::other("it is larger than 1 MiB")))
             }
-            Ok(_) => Ok(Self::parse(&bytes, environment)),
+            Ok(_) => Ok(Self::parse(&bytes, path, environment)),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => {
                 Ok(Self::default())
             }
@@ -59,10 +63,11 @@ impl EnvFile {
         }
     }
 
-    /// Parses the content of a file.
-    pub fn parse(bytes: &[u8], environment: Lookup<'_>) -> Self {
+    /// Parses the content of the file at `path`. Relative paths in it start at its folder.
+    pub fn parse(bytes: &[u8], path: &Path, environment: Lookup<'_>) -> Self {
+        let folder = path.parent().unwrap_or(Path::new(""));
         let mut scope = Scope { environment, file: BTreeMap::new() };
-        let mut warnings = Vec::new();
+        let (mut warnings, mut misspelt) = (Vec::new(), Vec::new());
         // The last line of a name counts.
         let mut settings = BTreeMap::new();
         for Statement { line, binding } in parse(bytes) {
@@ -70,6 +75,7 @@ impl EnvFile {
                 warnings.push((line, UNREADABLE.to_owned()));
                 continue;
             };
+            misspelt.extend(Misspelt::find(&name, format!("line {line} of {}", path.display())));
             let value = value.map(|value| scope.expand(&value)).transpose();
             if let Some(variable) = setting(&name).filter(|variable| environment(variable.name).is_none()) {
                 settings.insert(variable.name, (line, variable, value.clone()));
@@ -79,7 +85,10 @@ impl EnvFile {
         let mut values = Vec::new();
         for (line, variable, value) in settings.into_values() {
             match scope.accept(variable, value) {
-                Ok(value) => values.extend(value.map(|value| (variable.name, value))),
+                Ok(value) => {
+                    let value = value.map(|value| value_in(variable.name, value, folder));
+                    values.extend(value.map(|value| (variable.name, value)));
+                }
                 Err(problem) => {
                     let hint = format!("set {} in the environment", variable.name);
                     warnings.push((line, format!("sets {}, {problem}\n  hint: {hint}", variable.name)));
@@ -87,8 +96,8 @@ impl EnvFile {
             }
         }
         warnings.sort();
-        let show = |(line, problem)| format!("warning: line {line} of .env {problem}");
-        Self { values, warnings: warnings.into_iter().map(show).collect() }
+        let show = |(line, problem)| format!("warning: line {line} of {} {problem}", path.display());
+        Self { values, warnings: warnings.into_iter().map(show).collect(), misspelt }
     }
 }
 
@@ -164,7 +173,7 @@ mod tests {
 
     fn with_environment(text: &str, environment: &[(&str, &str)]) -> EnvFile {
         let find = |name: &str| environment.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
-        EnvFile::parse(text.as_bytes(), &find)
+        EnvFile::parse(text.as_bytes(), Path::new(".env"), &find)
     }
 
     #[track_caller]
