@@ -8,6 +8,7 @@ use store::{JobFilter, JobStatus, Library};
 
 use crate::failure::{Failure, Kind, Outcome};
 use crate::progress::clock;
+use crate::settings::Settings;
 use crate::videos;
 
 /// Key of the last price in the settings of the library.
@@ -43,6 +44,7 @@ impl Estimate {
     /// # Errors
     /// If a parameter, the price or the speed is out of range, or the video cannot be opened.
     pub fn new(
+        settings: &Settings,
         library: &mut Library,
         video_id: i64,
         parameters: &Parameters,
@@ -52,7 +54,7 @@ impl Estimate {
         check_positive("--price-per-hour", inputs.price_per_hour)?;
         check_positive("--fps", inputs.fps)?;
         let row = videos::find(library, video_id)?;
-        let (row, video) = videos::open_unchanged(library, &row)?;
+        let (row, video) = videos::open_unchanged(settings, library, &row)?;
         if let Some(price) = inputs.price_per_hour {
             library.set_setting(PRICE_KEY, &price.to_string())?;
         }

@@ -11,6 +11,7 @@ pub mod estimate;
 pub mod export;
 pub mod failure;
 mod file_lock;
+pub mod host;
 pub mod import;
 pub mod job_actions;
 pub mod overview;
@@ -36,6 +37,8 @@ use store::{JobRow, Library};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::settings::Settings;
 
+/// The setting in the library that identifies it.
+const LIBRARY_ID: &str = "library_id";
 const LIST_JOBS: &str = "run `courtside status` to list the jobs";
 
 /// The library and the buckets that the settings name. Each is opened on first use.
@@ -117,6 +120,21 @@ impl Client {
     pub fn likely_target(&self, row: Option<&JobRow>) -> Target {
         let recorded = row.and_then(|row| row.target).map(target::from_store);
         recorded.unwrap_or_else(|| self.default_target())
+    }
+
+    /// The id of a library, by which its jobs are recognized in a bucket that several libraries share. Made on first use.
+    pub fn library_id(&self, library: &Library) -> Outcome<String> {
+        if let Some(id) = self.known_library_id(library)? {
+            return Ok(id);
+        }
+        library.set_setting(LIBRARY_ID, &self.env.unique_id())?;
+        // Another process may have made one at the same time.
+        Ok(self.known_library_id(library)?.unwrap_or_default())
+    }
+
+    /// The id of a library; `None` if it was never needed.
+    pub(crate) fn known_library_id(&self, library: &Library) -> Outcome<Option<String>> {
+        Ok(library.setting(LIBRARY_ID)?)
     }
 
     fn bucket_target(&self, target: Target) -> Target {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use crate::bucket::Bucket;
+use crate::catalog::Catalog;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::keys::{JobId, check_key};
@@ -88,14 +89,23 @@ impl Admin {
         self.remove_all(&id.checkpoints_prefix()).await
     }
 
-    /// Removes the video of a job from the bucket, unless the manifest names an object that may be shared
-    /// with other jobs. Returns whether it was removed.
+    /// Removes the video of a job from the bucket, unless another job may still need it, or another program wrote it.
+    /// Returns whether it was removed.
     pub async fn remove_video(&self, manifest: &Manifest) -> Result<bool> {
-        if !manifest.owns_video() {
+        let key = manifest.video_key();
+        if !manifest.is_video_from_submitter() || self.is_video_needed(&key, &manifest.job_id).await? {
             return Ok(false);
         }
-        self.bucket().delete(check_key(&manifest.video_key())?).await?;
+        self.bucket().delete(check_key(&key)?).await?;
         Ok(true)
+    }
+
+    /// Whether a job other than `besides` that is not imported uses the video with this key.
+    pub async fn is_video_needed(&self, key: &str, besides: &JobId) -> Result<bool> {
+        let mut catalog = Catalog::new(self.manifests.bucket.clone(), self.manifests.env.clone());
+        catalog.refresh().await?;
+        let mut others = catalog.jobs().map(|entry| &entry.manifest).filter(|job| job.job_id != *besides);
+        Ok(others.any(|job| job.status != Status::Imported && job.video_key() == key))
     }
 
     /// Removes all objects of a job, its manifest last. A job that is pending or being processed is cancelled
@@ -108,17 +118,23 @@ impl Admin {
             Err(Error::Unreadable { .. }) => None,
             Err(error) => return Err(error),
         };
-        for key in [id.results_key(), id.status_key()] {
-            self.bucket().delete(&key).await?;
-        }
-        self.remove_checkpoints(id).await?;
-        self.remove_all(&id.logs_prefix()).await?;
+        self.remove_leftovers(id).await?;
         let has_removed_video = match manifest {
             Some(manifest) => self.remove_video(&manifest).await?,
             None => false,
         };
         self.bucket().delete(&id.manifest_key()).await?;
         Ok(has_removed_video)
+    }
+
+    /// Removes the objects of a job other than its manifest and its video. The job may have no manifest.
+    pub async fn remove_leftovers(&self, id: &JobId) -> Result<()> {
+        for key in [id.results_key(), id.status_key()] {
+            self.bucket().delete(&key).await?;
+        }
+        self.remove_checkpoints(id).await?;
+        self.remove_all(&id.logs_prefix()).await?;
+        Ok(())
     }
 
     /// Reads the logs of a job: key and content, ordered by attempt.

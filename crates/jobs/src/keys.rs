@@ -85,6 +85,12 @@ impl JobId {
         format!("{VIDEOS}{self}.{}", usable_extension(extension))
     }
 
+    /// Parses the id from the key of a video; `None` for a key that [`Self::video_key`] does not make.
+    pub fn from_video_key(key: &str) -> Option<Self> {
+        let (stem, _) = key.strip_prefix(VIDEOS)?.rsplit_once('.')?;
+        Self::new(stem).ok()
+    }
+
     /// `checkpoints/{id}/`, the prefix of the job's checkpoints.
     pub fn checkpoints_prefix(&self) -> String {
         format!("checkpoints/{self}/")

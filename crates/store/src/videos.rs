@@ -262,7 +262,7 @@ pub(crate) fn video(conn: &Connection, id: i64) -> Result<Option<Video>> {
     conn.prepare_cached(&sql).at(conn)?.query_row([id], read).optional().at(conn)
 }
 
-fn checked_path(path: &Path) -> Result<&str> {
+pub(crate) fn checked_path(path: &Path) -> Result<&str> {
     let text = path
         .to_str()
         .ok_or_else(|| StoreError::BadInput(format!("{} is not UTF-8; rename the file", path.display())))?;

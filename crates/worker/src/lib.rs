@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use client::failure::{Failure, Kind, Outcome};
+use client::host::host_name;
 use client::stop::Stop;
 use client::terminal::notify;
 use jobs::bucket::Bucket;
@@ -118,12 +119,6 @@ fn check_device(engine: &Engine, options: &WorkerOptions) -> Outcome<()> {
     }
     let message = format!("no GPU: {why}, and cloud jobs are for GPUs");
     Err(Failure::msg(Kind::Config, message).hint("--allow-cpu tracks on the CPU, slowly"))
-}
-
-/// Name of this machine, for messages and manifests.
-fn host_name() -> Option<String> {
-    let from_file = || std::fs::read_to_string("/etc/hostname").ok();
-    std::env::var("HOSTNAME").ok().or_else(from_file).map(|n| n.trim().to_owned()).filter(|n| !n.is_empty())
 }
 
 /// A name for a worker without a configured one: the machine's name and the first 6 characters of `unique`.

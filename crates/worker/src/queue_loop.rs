@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use client::failure::{Failure, Kind, Outcome};
+use client::host::host_name;
 use client::stop::Stop;
 use client::terminal::{notify, printable};
 use jobs::Lease;
@@ -13,9 +14,9 @@ use jobs::manifest::{Manifest, Target};
 use jobs::queue::{PollOutcome, Queue, Worker};
 
 use crate::attempt::{Attempt, AttemptOutcome, lease_failure, workspace};
+use crate::check_device;
 use crate::options::{WorkerOptions, WorkerSummary};
 use crate::shared_model::SharedModel;
-use crate::{check_device, host_name};
 
 /// A stream's queue, and what it did so far.
 pub(crate) struct QueueLoop {

@@ -3,14 +3,16 @@
 //! Results are verified before anything is written, each job is one transaction, and the bucket keeps the results
 //! until the database has them on disk. Importing a job twice changes nothing.
 
+mod ignored;
 mod pending;
+mod permission;
 mod results_file;
+mod video;
 
 use std::path::{Path, PathBuf};
 
 use jobs::admin::Admin;
 use jobs::manifest::{Manifest, MissingFrames, Status};
-use jobs::quote::quoted;
 use jobs::results::Expected;
 use jobs::transfer::{self, DownloadProgress, OnProgress};
 use jobs::{JobId, Refusal};
@@ -20,10 +22,13 @@ use store::{DetectionScope, ImportJob, ImportOutcome, JobUpdate, Library};
 use crate::atomic_file::cannot;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::file_lock::FileLock;
-use crate::{Client, target, videos};
+use crate::{Client, job_actions, target, videos};
 
-pub use pending::{PendingImports, pending_imports};
+pub use pending::{Offer, PendingImports, pending_imports};
+use permission::check_allowed;
+pub(crate) use permission::is_of_other_library;
 use results_file::import_file;
+use video::{ImportVideo, find_video};
 
 /// The result of an import, shown to the user.
 #[derive(Debug, Clone, Serialize)]
@@ -53,8 +58,10 @@ pub struct Imported {
 pub struct ImportOptions {
     /// Remove the bucket's copy of the video afterwards.
     pub delete_video: bool,
-    /// Import into this video of the library. `None`: the video that the job names.
+    /// Import into this video of the library. `None`: the video whose content is that of the job.
     pub into_video: Option<i64>,
+    /// Import also a job that another program or library has imported, and one that was cancelled.
+    pub force: bool,
 }
 
 /// Downloads the results of a job, verifies them, and writes them to the library.
@@ -69,14 +76,16 @@ pub async fn import(
     options: ImportOptions,
     progress: OnProgress<'_>,
 ) -> Outcome<Imported> {
-    let likely = client.likely_target(library.job(id.as_str())?.as_ref());
-    let (admin, manifest) = client.find_job_from(id, likely).await?;
+    let row = library.job(id.as_str())?;
+    let found = client.find_job_from(id, client.likely_target(row.as_ref())).await;
+    let (admin, manifest) = found.map_err(|failure| job_actions::explain_missing(failure, row.as_ref()))?;
     if !matches!(manifest.status, Status::Completed | Status::Imported) {
         let refusal = Refusal::NotImportable { status: manifest.status };
         let failure = Failure::new(Kind::Failed, jobs::Error::Refused { id: id.clone(), refusal });
         return Err(failure.hint("run `courtside status` to see its progress"));
     }
-    let video = check_video(library, &manifest, options)?;
+    check_allowed(library, &manifest, row.as_ref(), options)?;
+    let video = find_video(client, library, &admin, &manifest, row.as_ref(), options).await?;
     let file = download_path(client, id);
     let lock = FileLock::acquire(&file).await?;
     let imported = match find_imported(library, &manifest)? {
@@ -85,10 +94,18 @@ pub async fn import(
             let _ = std::fs::remove_file(&file);
             imported
         }
-        None => fetch(&admin, library, &manifest, &video, &file, options, progress).await?,
+        None => fetch(&admin, library, &manifest, &video, &file, progress).await?,
     };
     drop(lock);
-    admin.mark_imported(id).await?;
+    if is_of_other_library(client, library, &manifest)? {
+        // Its own library still has to import it.
+        return Ok(imported);
+    }
+    match admin.mark_imported(id).await {
+        // An older importer removed the manifest meanwhile.
+        Ok(_) | Err(jobs::Error::NoJob { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
     if options.delete_video && admin.remove_video(&manifest).await? {
         videos::forget_bucket_copy(library, imported.video_id, &manifest)?;
     }
@@ -121,50 +138,12 @@ fn find_imported(library: &Library, manifest: &Manifest) -> Outcome<Option<Impor
     }))
 }
 
-/// What is known of a job's video, for comparison with the results.
-struct KnownVideo {
-    n_frames: Option<u64>,
-    /// Width and height of a frame, in pixels.
-    frame_size: Option<[u32; 2]>,
-}
-
-/// Checks that the library's video is the one that the job tracked. Returns what is known of it.
-fn check_video(library: &Library, manifest: &Manifest, options: ImportOptions) -> Outcome<KnownVideo> {
-    let id = options.into_video.unwrap_or(manifest.video_id);
-    let submitted = manifest.video.clone().unwrap_or_default();
-    let other_video = |what: String| {
-        let job = &manifest.job_id;
-        let hint = format!(
-            "add the video to this library, then run `courtside import --job-id {job} --into-video N`"
-        );
-        Failure::msg(Kind::Failed, format!("job {job}: {what}")).hint(hint)
-    };
-    let Some(row) = library.video(id)? else {
-        let what = format!("this library has no video {id}; the job was submitted from another library");
-        return Err(other_video(what));
-    };
-    let is_from_here = library.job(manifest.job_id.as_str())?.is_some();
-    let size_differs =
-        matches!((row.file.size_bytes, submitted.size_bytes), (Some(a), Some(b)) if a as u64 != b);
-    if !is_from_here && size_differs {
-        let name = submitted.name.unwrap_or_default();
-        let name = quoted(&name);
-        return Err(other_video(format!("it tracked {name}, but video {id} here is {}", row.file_path)));
-    }
-    let submitted_size = submitted.width.zip(submitted.height);
-    Ok(KnownVideo {
-        n_frames: submitted.n_frames.or(row.n_frames.map(|n| n as u64)),
-        frame_size: submitted_size.or_else(|| row.frame_size()).map(<[u32; 2]>::from),
-    })
-}
-
 async fn fetch(
     admin: &Admin,
     library: &mut Library,
     manifest: &Manifest,
-    video: &KnownVideo,
+    video: &ImportVideo,
     file: &Path,
-    options: ImportOptions,
     progress: OnProgress<'_>,
 ) -> Outcome<Imported> {
     let id = &manifest.job_id;
@@ -183,7 +162,7 @@ async fn fetch(
         n_detections: result.map(|r| r.detections),
         ..Expected::of_job(id.as_str())
     };
-    let job = import_job(manifest, &content.sha256, options);
+    let job = import_job(manifest, &content.sha256, video.id);
     let report = import_file(library, file, &job, &expected);
     // Also after an error: the next import downloads rejected results again.
     let removed = std::fs::remove_file(file).map_err(|e| cannot("remove", file, e));
@@ -194,7 +173,11 @@ async fn fetch(
         None => library.detection_stats(DetectionScope::Job(id.as_str()))?.n_tracks,
     };
     let of_worker = result.map(|result| result.warnings.clone()).unwrap_or_default();
-    let of_results = read.map(|read| read.warnings()).unwrap_or_default();
+    let of_results = read.map(|read| {
+        let ignored = ignored::ignored_parameters(manifest, video.fps, &read);
+        read.warnings().into_iter().chain(ignored)
+    });
+    let of_results: Vec<String> = of_results.into_iter().flatten().collect();
     let imported = Imported {
         job_id: report.job_id,
         video_id: report.video_id,
@@ -203,7 +186,7 @@ async fn fetch(
         tracks,
         already: report.outcome == ImportOutcome::AlreadyImported,
         missing_frames: result.and_then(|result| result.missing_frames.clone()),
-        warnings: of_worker.into_iter().chain(of_results).collect(),
+        warnings: of_worker.into_iter().chain(of_results).chain(video.warning.clone()).collect(),
     };
     let update = JobUpdate { result: Some(result_column(&imported)), ..JobUpdate::default() };
     library.update_job(id.as_str(), &update)?;
@@ -223,8 +206,7 @@ fn result_column(imported: &Imported) -> serde_json::Value {
     })
 }
 
-fn import_job(manifest: &Manifest, sha256: &str, options: ImportOptions) -> ImportJob {
-    let video_id = options.into_video.unwrap_or(manifest.video_id);
+fn import_job(manifest: &Manifest, sha256: &str, video_id: i64) -> ImportJob {
     ImportJob {
         parameters: serde_json::to_value(&manifest.parameters).unwrap_or_default(),
         created_at: Some(manifest.created_at.moment()),

@@ -17,11 +17,16 @@ use crate::failure::{Failure, Kind, Outcome};
 const BATCHES_AHEAD: usize = 8;
 
 /// What was found in a results file.
+#[derive(Debug, Clone, Default)]
 pub(super) struct ReadReport {
     /// Number of tracks.
     pub(super) n_tracks: usize,
     /// Number of confidences that were slightly outside 0..=1, and were clamped.
     n_clamped: u64,
+    /// The last frame with a detection.
+    pub(super) last_frame: Option<u64>,
+    /// The prompts that the results name; empty if they name none.
+    pub(super) prompts: Vec<String>,
 }
 
 impl ReadReport {
@@ -99,6 +104,7 @@ fn read(
     sender: &mpsc::SyncSender<Vec<DetectionRow>>,
 ) -> Result<(ResultsHead, ReadReport), Box<ReadError<DatabaseClosed>>> {
     let mut tracks = HashSet::new();
+    let mut last_frame = None;
     let to_row = |d: &results::Detection| DetectionRow {
         frame: d.frame as i64,
         track_id: d.track_id as i64,
@@ -107,8 +113,11 @@ fn read(
     };
     let (head, summary) = results::read_results(input, expected, |batch| {
         tracks.extend(batch.iter().map(|d| d.track_id));
+        last_frame = batch.iter().map(|d| d.frame).max().max(last_frame);
         sender.send(batch.iter().map(to_row).collect()).map_err(|_| DatabaseClosed)
     })
     .map_err(Box::new)?;
-    Ok((head, ReadReport { n_tracks: tracks.len(), n_clamped: summary.n_clamped }))
+    let prompts = head.extra.get("prompts").and_then(|value| value.as_array()).into_iter().flatten();
+    let prompts = prompts.filter_map(|prompt| Some(prompt.as_str()?.to_owned())).collect();
+    Ok((head, ReadReport { n_tracks: tracks.len(), n_clamped: summary.n_clamped, last_frame, prompts }))
 }

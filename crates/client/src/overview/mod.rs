@@ -2,27 +2,33 @@
 //! yet. What the manifests say is also recorded in the library, for programs that only read that.
 
 mod foreign;
+mod missing;
+mod origin;
 mod record;
+mod rows;
 mod state;
 mod view;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use jobs::JobId;
 use jobs::catalog::Catalog;
 use jobs::manifest::Target;
 use serde::Serialize;
-use store::{JobFilter, JobStatus, Library};
+use store::Library;
 
 use crate::Client;
 use crate::failure::{Failure, Outcome};
-use crate::submit::UPLOADING;
 
 pub use foreign::with_progress;
+pub use missing::{Closed, close_missing};
+pub(crate) use missing::{close_if_missing, closing, is_own, may_be_missing};
+pub use origin::{Origin, Origins};
 pub use record::record_states;
 pub(crate) use state::manifest_status;
 pub use state::{State, job_status, n_frames};
-pub use view::{JobView, view};
+pub use view::{JobView, OtherLibrary, view};
 
 /// The state of all jobs at one moment.
 #[derive(Debug, Default, Serialize)]
@@ -59,6 +65,7 @@ impl<'a> Watcher<'a> {
         let mut overview = Overview::default();
         let mut in_bucket = HashSet::new();
         let now = self.client.env.utc();
+        let origins = Origins::read(self.client, library)?;
         for (target, catalog) in &mut self.catalogs {
             if let Err(error) = catalog.refresh().await {
                 overview.bucket_errors.push(error.into());
@@ -67,20 +74,22 @@ impl<'a> Watcher<'a> {
             for entry in catalog.jobs() {
                 in_bucket.insert(entry.manifest.job_id.to_string());
                 let manifest = with_progress(&*bucket, Cow::Borrowed(&entry.manifest)).await;
-                overview.jobs.push(view(&manifest, *target, now));
+                overview.jobs.push(view(&manifest, origins.of(&manifest), *target, now));
             }
             overview.unreadable.extend(catalog.unreadable().into_iter().map(ToString::to_string));
             record_states(library, |id| catalog.job(id).map(|entry| &entry.manifest))?;
         }
-        let filter = JobFilter { statuses: &[JobStatus::Pending, JobStatus::Failed], ..JobFilter::default() };
-        for row in library.jobs(&filter)?.into_iter().filter(|row| !in_bucket.contains(&row.id)) {
-            if row.is_uploading() {
-                overview.jobs.push(view::not_uploaded(&row, UPLOADING, State::Uploading));
-            } else if row.has_failed_upload() {
-                overview.jobs.push(view::not_uploaded(&row, "failed", State::Failed));
-            }
+        if overview.bucket_errors.is_empty() {
+            close_missing(self.client, library, |id| in_bucket.contains(id)).await?;
         }
+        overview.jobs.extend(rows::listed(library, |id| in_bucket.contains(id))?);
         overview.jobs.sort_by(|a, b| (&a.created_at, &a.job_id).cmp(&(&b.created_at, &b.job_id)));
         Ok(overview)
+    }
+
+    /// The job with this id, which no poll lists: it ended before its bucket had it, or its bucket no longer has it.
+    /// `None` if the library does not know it either, or the user removed it.
+    pub fn unlisted(&self, library: &Library, id: &JobId) -> Outcome<Option<JobView>> {
+        rows::unlisted(library, id)
     }
 }

@@ -5,6 +5,7 @@ use jobs::manifest::{Manifest, Timestamp};
 use store::{JobFilter, JobUpdate, Library, SubmissionState};
 use time::OffsetDateTime;
 
+use super::missing::Closed;
 use super::state::{State, job_status, n_frames};
 use crate::failure::Outcome;
 use crate::videos;
@@ -21,7 +22,9 @@ pub fn record_states<'a>(
         let update = update_from(manifest);
         let known = (row.status, row.progress_current, row.error.as_deref());
         let current = update.progress_current.unwrap_or(row.progress_current);
-        let is_changed = known != (job_status(manifest.status), current, manifest.error.as_deref());
+        // A job that was closed while its bucket could not be found has a manifest after all.
+        let is_changed = Closed::of(&row).is_some()
+            || known != (job_status(manifest.status), current, manifest.error.as_deref());
         if is_changed && !row.imported {
             library.update_job(&row.id, &update)?;
             if let Some(video_id) = row.video_id {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use store::JobStatus;
 use time::OffsetDateTime;
 
+use super::missing::Closed;
 use crate::progress::clock;
 use crate::submit::{UPLOADING, WAITING};
 
@@ -64,6 +65,10 @@ pub enum State {
         /// Number of frames that could not be decoded.
         missing_frames: u64,
     },
+    /// Another program imported the results, and removed the job from its bucket.
+    ImportedElsewhere,
+    /// Another program removed the job from its bucket before it was completed.
+    RemovedFromBucket,
     /// Every allowed attempt failed, or one failed in a way that is not retryable.
     Failed,
     /// The user cancelled it.
@@ -173,6 +178,8 @@ impl fmt::Display for State {
                 }?;
                 write_missing(f, *missing_frames)
             }
+            Self::ImportedElsewhere => Closed::ImportedElsewhere.fmt(f),
+            Self::RemovedFromBucket => Closed::RemovedFromBucket.fmt(f),
             Self::Failed => f.write_str("failed"),
             Self::Cancelled => f.write_str("cancelled"),
         }

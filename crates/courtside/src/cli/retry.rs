@@ -3,6 +3,7 @@
 use client::failure::Outcome;
 use client::job_actions::{self, Retried};
 use client::parse_job_id;
+use client::submit::prepare_again;
 
 use super::{Context, JobChange};
 
@@ -22,8 +23,9 @@ impl Args {
         let mut library = context.client.library()?;
         let status = match context.block_on(job_actions::retry(&context.client, &mut library, &id))? {
             Retried::Queued(manifest) => manifest.status.to_string(),
-            Retried::NeedsUpload(submission) => {
-                super::submit::upload(&context, &mut library, *submission)?;
+            Retried::NeedsUpload => {
+                let prepared = prepare_again(&context.client, &mut library, &id)?;
+                super::submit::upload(&context, &mut library, &prepared)?;
                 jobs::Status::Pending.to_string()
             }
         };

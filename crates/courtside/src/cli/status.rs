@@ -37,8 +37,11 @@ impl Args {
                 if let Some(id) = &requested {
                     overview.jobs.retain(|job| job.job_id == id.as_str());
                     if overview.jobs.is_empty() && overview.bucket_errors.is_empty() {
-                        // Fails with the error and hint for an unknown job.
-                        context.client.find_job(id).await?;
+                        match watcher.unlisted(&library, id)? {
+                            Some(job) => overview.jobs.push(job),
+                            // Fails with the error and hint for an unknown job.
+                            None => drop(context.client.find_job(id).await?),
+                        }
                     }
                 }
                 if self.watch {
@@ -69,7 +72,8 @@ impl fmt::Display for Table<'_> {
         writeln!(f, "{:<36} {:>5} {:<10} PROGRESS", "JOB_ID", "VIDEO", "STATUS")?;
         for job in &self.0.jobs {
             let progress = printable(&progress(job));
-            writeln!(f, "{:<36} {:>5} {:<10} {progress}", job.job_id, job.video_id, job.status)?;
+            let video = job.video_id.map_or("-".to_owned(), |id| id.to_string());
+            writeln!(f, "{:<36} {video:>5} {:<10} {progress}", job.job_id, job.status)?;
         }
         for unreadable in &self.0.unreadable {
             writeln!(f, "{}", printable(&format!("skipped {unreadable}")))?;
@@ -83,7 +87,10 @@ fn progress(job: &JobView) -> String {
     let reason = job.error.as_deref().unwrap_or("no reason given");
     match &job.state {
         State::Uploading => {
-            format!("uploading; resume with `courtside submit --video-id {}`", job.video_id)
+            format!("uploading; resume with `courtside submit --resume {}`", job.job_id)
+        }
+        State::ImportedElsewhere | State::RemovedFromBucket => {
+            format!("{}; submit it again with `courtside retry {}`", job.state, job.job_id)
         }
         State::Waiting if job.error.is_some() => format!("{}; last attempt failed: {reason}", job.state),
         State::Failed => format!("{reason}; retry with `courtside retry {}`", job.job_id),

@@ -14,22 +14,32 @@ use super::values::fraction;
 use client::estimate::{self, Estimate};
 use client::failure::{Failure, Kind, Outcome};
 use client::parameters::RequestedParameters;
+use client::parse_job_id;
 use client::progress::Progress;
-use client::submit::{Submission, Submitted, prepare, send};
+use client::submit::{Prepared, Submission, Submitted, check_not_submitted, prepare, prepare_again, send};
 use client::videos;
 
 /// Submit a video for tracking
 ///
-/// Uploads the video to the bucket and queues a job for a worker. If the upload is interrupted, run the same command
-/// again to resume it.
+/// Uploads the video to the bucket and queues a job for a worker. A video that is in the bucket already is not uploaded
+/// again. If the upload is interrupted, --resume resumes it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Video file; it is added to the library first
-    #[arg(required_unless_present = "video_id", conflicts_with = "video_id")]
+    #[arg(required_unless_present_any = ["video_id", "resume"], conflicts_with = "video_id")]
     file: Option<PathBuf>,
     /// Video in the library, instead of a file
     #[arg(long, value_name = "ID")]
     video_id: Option<i64>,
+    /// Resume the unfinished upload of this job, with the parameters that it was submitted with
+    #[arg(long, value_name = "JOB", conflicts_with_all = [
+        "file", "video_id", "again", "target", "max_attempts", "prompt", "sample_interval", "max_seconds",
+        "confidence_threshold", "max_missing", "dry_run",
+    ])]
+    resume: Option<String>,
+    /// Submit the job even if the same one exists
+    #[arg(long)]
+    again: bool,
     /// Where to run the job [default: cloud if R2 is configured]
     #[arg(long, value_parser = target_parser())]
     target: Option<Target>,
@@ -80,8 +90,12 @@ impl Args {
         let context = Context::new(json)?;
         let client = &context.client;
         let mut library = client.library()?;
+        if let Some(id) = &self.resume {
+            let prepared = prepare_again(client, &mut library, &parse_job_id(id)?)?;
+            return context.print(&Report(upload(&context, &mut library, &prepared)?));
+        }
         let video_id = match (&self.file, self.video_id) {
-            (Some(file), _) => videos::add(&mut library, file)?.id,
+            (Some(file), _) => videos::add(&client.settings, &mut library, file)?.id,
             (None, Some(id)) => id,
             (None, None) => {
                 return Err(Failure::msg(Kind::Failed, "no video given").hint("name a file or --video-id"));
@@ -97,20 +111,29 @@ impl Args {
         let parameters = requested.resolve(&client.settings);
         if self.dry_run {
             let given = estimate::EstimateInputs { price_per_hour: self.price_per_hour, fps: self.fps };
-            return context.print(&Estimate::new(&mut library, video_id, &parameters, given)?);
+            return context.print(&Estimate::new(
+                &client.settings,
+                &mut library,
+                video_id,
+                &parameters,
+                given,
+            )?);
         }
         let submission =
             Submission { video_id, target: self.target, parameters, max_attempts: self.max_attempts };
-        context.print(&Report(upload(&context, &mut library, submission)?))
+        if !self.again {
+            context.block_on(check_not_submitted(client, &library, &submission))?;
+        }
+        let prepared = prepare(client, &mut library, submission)?;
+        context.print(&Report(upload(&context, &mut library, &prepared)?))
     }
 }
 
 /// Uploads a video, with a progress bar, and queues its job.
-pub(super) fn upload(context: &Context, library: &mut Library, submission: Submission) -> Outcome<Submitted> {
-    let prepared = prepare(&context.client, library, submission)?;
+pub(super) fn upload(context: &Context, library: &mut Library, prepared: &Prepared) -> Outcome<Submitted> {
     let bar = Mutex::new(Progress::transfer("uploading"));
     let progress = |done, total| bar.lock().unwrap_or_else(|e| e.into_inner()).transferred(done, total);
-    let submitted = context.block_on(send(&context.client, library, &prepared, &progress))?;
+    let submitted = context.block_on(send(&context.client, library, prepared, &progress))?;
     bar.lock().unwrap_or_else(|e| e.into_inner()).finish();
     Ok(submitted)
 }

@@ -60,7 +60,8 @@ impl Args {
         let mut library = context.client.library()?;
         match self.action {
             Action::Add { files } => {
-                let added = files.iter().map(|file| videos::add(&mut library, file));
+                let added =
+                    files.iter().map(|file| videos::add(&context.client.settings, &mut library, file));
                 context.print(&Videos { videos: added.map(|v| Ok(Row::new(v?))).collect::<Outcome<_>>()? })
             }
             Action::List { page, page_size } => {
@@ -71,8 +72,8 @@ impl Args {
                 context.print(&Videos { videos: vec![Row::new(videos::find(&library, id)?)] })
             }
             Action::Rm { id, force } => {
-                videos::find(&library, id)?;
-                let removed = library.remove_video(id, force)?;
+                let removed = videos::remove(&context.client, &mut library, id, force);
+                let removed = context.block_on(removed)?;
                 context.print(&Removed {
                     video_id: id,
                     detections: removed.n_detections,

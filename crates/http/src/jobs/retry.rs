@@ -8,7 +8,7 @@ use client::job_actions::{self, Retried};
 
 use super::detached::run_to_completion;
 use super::load::load;
-use super::submit::submit;
+use super::submit::submit_again;
 use crate::api_error::{ApiResult, ErrorBody, ValidationBody};
 use crate::app::AppState;
 use crate::extract::path::JobIdPath;
@@ -44,11 +44,12 @@ pub(crate) async fn retry(
 
 /// Reopens the job in its bucket, or starts its upload again if no bucket has it.
 async fn reopen(app: &AppState, id: JobId) -> ApiResult<()> {
+    let retried_id = id.clone();
     let retried = app.client.with_buckets(move |client| async move {
-        job_actions::retry(&client, &mut client.library()?, &id).await
+        job_actions::retry(&client, &mut client.library()?, &retried_id).await
     });
-    if let Retried::NeedsUpload(submission) = retried.await? {
-        submit(app, *submission).await?;
+    if let Retried::NeedsUpload = retried.await? {
+        submit_again(app, id).await?;
     }
     Ok(())
 }

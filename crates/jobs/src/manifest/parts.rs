@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Stage, Timestamp};
+use crate::keys::JobId;
 
 /// The claim of the worker that owns the job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -158,6 +159,19 @@ pub struct VideoInfo {
     /// Height of a frame in pixels.
     #[serde(default)]
     pub height: Option<u32>,
+    /// The job that the object was uploaded for, if this job uses the object of another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uploaded_for: Option<JobId>,
+}
+
+/// The library that submitted a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submitter {
+    /// Random id of the library.
+    pub library_id: String,
+    /// Name of the machine, for display.
+    #[serde(default)]
+    pub host: Option<String>,
 }
 
 /// An entry in a job's history, shown by `courtside logs`.

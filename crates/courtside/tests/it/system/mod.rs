@@ -9,6 +9,7 @@ mod end_to_end;
 mod faults;
 mod legacy_programs;
 mod rejected;
+mod vanished;
 
 use std::collections::BTreeMap;
 use std::process::Command;
