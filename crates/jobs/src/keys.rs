@@ -19,8 +19,16 @@ pub const JOBS: &str = "jobs/";
 pub const VIDEOS: &str = "videos/";
 /// Prefix of results files, at most one per job.
 pub const RESULTS: &str = "results/";
+/// Prefix of checkpoints, one folder per job.
+pub const CHECKPOINTS: &str = "checkpoints/";
+/// Prefix of logs, one folder per job.
+pub const LOGS: &str = "logs/";
+/// Prefix of what was moved out of the way of pollers, before the key that it had.
+pub const ARCHIVE: &str = "archive/";
 /// Key of the cache of finished manifests.
 pub const INDEX: &str = "index/jobs.json";
+/// Key of the cache of archived manifests.
+pub const ARCHIVE_INDEX: &str = "index/archive.json";
 
 /// The id of a job: 1 to 128 of the characters `A-Z a-z 0-9 - _ .`, not starting with a dot, without two dots
 /// in a row.
@@ -68,6 +76,11 @@ impl JobId {
     /// `jobs/{id}.json`, the key of the manifest.
     pub fn manifest_key(&self) -> String {
         format!("{JOBS}{self}.json")
+    }
+
+    /// `archive/jobs/{id}.json`, the key of the manifest once it is archived.
+    pub fn archive_key(&self) -> String {
+        format!("{ARCHIVE}{}", self.manifest_key())
     }
 
     /// `status/{id}.json`, the key of the status object.

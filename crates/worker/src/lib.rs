@@ -15,6 +15,7 @@ pub mod model_folder;
 mod options;
 mod queue_loop;
 mod shared_model;
+mod silent_jobs;
 pub mod track;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use jobs::bucket::Bucket;
 use jobs::env::Env;
 use jobs::probe;
 use sam3::device::{DeviceChoice, gpu_backend};
+use video::Tools;
 
 use attempt::workspace;
 use engine::Engine;
@@ -39,7 +41,7 @@ pub use options::{WorkerOptions, WorkerSummary};
 /// Processes jobs of a bucket until a stop is requested, or until the options give another reason to exit.
 ///
 /// # Errors
-/// Before any job is claimed: if the bucket, the device, the model or the work folder is not usable. Later: if this
+/// Before any job is claimed: if ffmpeg, the bucket, the device, the model or the work folder is not usable. Later: if this
 /// machine turns out to be faulty, or the bucket stays unavailable.
 pub async fn run(
     bucket: Arc<dyn Bucket>,
@@ -48,6 +50,7 @@ pub async fn run(
     stop: &Stop,
 ) -> Outcome<WorkerSummary> {
     let started = Instant::now();
+    check_tools().await?;
     probe::conditional_writes(&*bucket, &*env).await?;
     let engine = open_engine(options)?;
     if options.is_remote {
@@ -66,6 +69,13 @@ pub async fn run(
         QueueLoop::new(bucket.clone(), env.clone(), options, model.clone(), started)
     };
     run_streams((0..options.streams).map(stream), stop).await
+}
+
+/// Checks that ffmpeg runs, on a thread that may block. Every job needs it.
+async fn check_tools() -> Outcome<()> {
+    let found = tokio::task::spawn_blocking(Tools::find).await;
+    found.map_err(|error| Failure::new(Kind::Failed, error).context("cannot look for ffmpeg"))??;
+    Ok(())
 }
 
 /// Finds the model, or downloads it, on a thread that may block.

@@ -17,6 +17,7 @@ use crate::attempt::{Attempt, AttemptOutcome, lease_failure, workspace};
 use crate::check_device;
 use crate::options::{WorkerOptions, WorkerSummary};
 use crate::shared_model::SharedModel;
+use crate::silent_jobs::SilentJobs;
 
 /// A stream's queue, and what it did so far.
 pub(crate) struct QueueLoop {
@@ -25,6 +26,7 @@ pub(crate) struct QueueLoop {
     model: SharedModel,
     queue: Queue,
     summary: WorkerSummary,
+    silent: SilentJobs,
     started: Instant,
 }
 
@@ -41,7 +43,15 @@ impl QueueLoop {
         let accept = move |job: &Manifest| target == Target::Cloud || job.target != Some(Target::Cloud);
         let name = Worker { worker_id: options.worker_id.clone(), host: host_name() };
         let queue = Queue::new(bucket, env.clone(), options.timing, name, accept);
-        Self { env, options, model, queue, summary: WorkerSummary::default(), started }
+        Self {
+            env,
+            options,
+            model,
+            queue,
+            summary: WorkerSummary::default(),
+            silent: SilentJobs::default(),
+            started,
+        }
     }
 
     /// Processes jobs until a stop is requested, or until the options give another reason to exit.
@@ -59,6 +69,9 @@ impl QueueLoop {
                 Ok(PollOutcome::Claimed(lease)) => {
                     let n_failed = self.summary.failed.len();
                     self.process(lease, stop).await?;
+                    if stop.requested() {
+                        continue;
+                    }
                     if self.options.once {
                         return Ok(self.exit("one job was processed (--once)"));
                     }
@@ -69,12 +82,14 @@ impl QueueLoop {
                     // Give another worker the chance to claim the job: its machine may be able to process it.
                     self.options.timing.poll
                 }
-                Ok(PollOutcome::Idle { pause, n_processing }) => {
+                Ok(PollOutcome::Idle { pause, n_processing, silent }) => {
                     errors = PollErrors::default();
                     self.report_unreadable();
+                    self.silent.update(silent, self.env.utc());
                     // A job of another worker is not claimable if that worker sent a heartbeat while it was watched.
                     let was_watched = idle_since.elapsed() > self.options.timing.lease.mul_f64(1.25);
-                    if self.options.once && (n_processing == 0 || was_watched) {
+                    let is_done = n_processing == 0 || (was_watched && self.silent.is_empty());
+                    if self.options.once && is_done {
                         return Ok(self.exit("there is no job to claim (--once)"));
                     }
                     pause
@@ -83,7 +98,9 @@ impl QueueLoop {
                 Err(error) => return Err(error.into()),
             };
             let idle = idle_since.elapsed();
-            if self.options.idle_exit.is_some_and(|limit| idle >= limit) {
+            // A job that is about to be taken over may have no other worker.
+            let is_idle = self.options.idle_exit.is_some_and(|limit| idle >= limit);
+            if is_idle && self.silent.is_empty() {
                 return Ok(self.exit("there was no job to claim (--idle-exit)"));
             }
             self.sleep(pause, idle, stop).await;
@@ -92,8 +109,11 @@ impl QueueLoop {
 
     /// Sleeps for `pause`, or less if the worker must exit before.
     async fn sleep(&self, pause: Duration, idle: Duration, stop: &Stop) {
-        let until_idle = self.options.idle_exit.map_or(pause, |limit| limit.saturating_sub(idle));
-        let pause = pause.min(until_idle).min(self.remaining().unwrap_or(pause));
+        let until_exit = match self.silent.next_takeover() {
+            Some(takeover_in) => takeover_in.max(Duration::from_secs(1)),
+            None => self.options.idle_exit.map_or(pause, |limit| limit.saturating_sub(idle)),
+        };
+        let pause = pause.min(until_exit).min(self.remaining().unwrap_or(pause));
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = stop.wait() => {}
