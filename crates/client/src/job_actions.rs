@@ -109,7 +109,10 @@ pub async fn retry(client: &Client, library: &mut Library, id: &JobId) -> Outcom
 /// Whether a job that ended must get its video again, which this library submitted: the bucket no longer has it.
 async fn lacks_video(admin: &Admin, manifest: &Manifest, row: Option<&JobRow>) -> Outcome<bool> {
     let is_ours = row.is_some_and(|row| submit::submission_of(row).is_some());
-    if !is_ours || !matches!(manifest.status, Status::Failed | Status::Cancelled) {
+    if !is_ours
+        || !manifest.is_video_from_submitter()
+        || !matches!(manifest.status, Status::Failed | Status::Cancelled)
+    {
         return Ok(false);
     }
     Ok(admin.bucket().head(&manifest.video_key()).await?.is_none())

@@ -82,7 +82,7 @@ impl Client {
 
     /// The operations on jobs in the bucket of a target.
     pub fn admin(&self, target: Target) -> Outcome<Admin> {
-        Ok(Admin::new(self.bucket(target)?, self.env.clone()))
+        Ok(Admin::new(self.bucket(target)?, self.env.clone()).on(host::host_name()))
     }
 
     /// The targets that have separate buckets, the S3 server first.

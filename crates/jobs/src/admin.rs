@@ -21,12 +21,20 @@ const MAX_LOG_BYTES: u64 = 16 << 20;
 #[derive(Debug, Clone)]
 pub struct Admin {
     manifests: ManifestStore,
+    /// Name of the user's machine, for the history of jobs.
+    host: Option<String>,
 }
 
 impl Admin {
     /// Creates a handle; nothing is read from the bucket yet.
     pub fn new(bucket: Arc<dyn Bucket>, env: Arc<dyn Env>) -> Self {
-        Self { manifests: ManifestStore::new(bucket, env) }
+        Self { manifests: ManifestStore::new(bucket, env), host: None }
+    }
+
+    /// Names the machine from which the user changes jobs.
+    #[must_use]
+    pub fn on(self, host: Option<String>) -> Self {
+        Self { host, ..self }
     }
 
     /// The bucket that holds the jobs.
@@ -69,17 +77,23 @@ impl Admin {
 
     /// Cancels a job that is pending or being processed. Does nothing if it is cancelled already.
     pub async fn cancel(&self, id: &JobId) -> Result<Manifest> {
-        self.change(id, protocol::cancel).await
+        self.change(id, |job, now| protocol::cancel(job, self.host.as_deref(), now)).await
     }
 
     /// Puts a failed or cancelled job back in the queue. Does nothing if it is pending or being processed.
     pub async fn retry(&self, id: &JobId) -> Result<Manifest> {
-        self.change(id, protocol::retry).await
+        self.change(id, |job, now| protocol::retry(job, self.host.as_deref(), now)).await
+    }
+
+    /// Puts a completed job back in the queue because its results cannot be used: `why`.
+    pub async fn retry_results(&self, id: &JobId, why: &str) -> Result<Manifest> {
+        self.change(id, |job, now| protocol::retry_results(job, why, self.host.as_deref(), now)).await
     }
 
     /// Marks a completed job's results as stored in a library, and removes the worker's checkpoints.
     pub async fn mark_imported(&self, id: &JobId) -> Result<Manifest> {
-        let manifest = self.change(id, protocol::mark_imported).await?;
+        let manifest =
+            self.change(id, |job, now| protocol::mark_imported(job, self.host.as_deref(), now)).await?;
         self.remove_checkpoints(id).await?;
         Ok(manifest)
     }

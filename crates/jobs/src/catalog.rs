@@ -148,7 +148,10 @@ impl Catalog {
             }
             match from_index.remove(&id).filter(|indexed| indexed.revision == entry.revision) {
                 Some(Indexed { revision, manifest }) => {
-                    self.jobs.insert(id, CatalogEntry { manifest, etag: None, since: now, age: Duration::ZERO, revision });
+                    self.jobs.insert(
+                        id,
+                        CatalogEntry { manifest, etag: None, since: now, age: Duration::ZERO, revision },
+                    );
                 }
                 None => changed.push(entry),
             }

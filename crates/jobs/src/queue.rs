@@ -193,9 +193,10 @@ impl Queue {
 
     /// The jobs whose owners have missed two heartbeats, or for half of its lease, one that does not use leases.
     fn silent(&self) -> Vec<SilentJob> {
-        let jobs = self.catalog.jobs().filter(|seen| {
-            seen.manifest.status == Status::Processing && (self.accept)(&seen.manifest)
-        });
+        let jobs = self
+            .catalog
+            .jobs()
+            .filter(|seen| seen.manifest.status == Status::Processing && (self.accept)(&seen.manifest));
         let silent = jobs.filter_map(|seen| {
             let (job, silent_for) = (&seen.manifest, self.silent_for(seen));
             let (threshold, takeover_in) = match job.is_foreign() {

@@ -23,7 +23,10 @@ pub enum State {
     /// The client uploads its video.
     Uploading,
     /// It is in the queue.
-    Waiting,
+    Waiting {
+        /// Frames in the checkpoint from which the next attempt resumes.
+        frames_kept: u64,
+    },
     /// A worker downloads the video.
     Downloading {
         /// Bytes of the video that the worker has downloaded.
@@ -82,7 +85,9 @@ impl State {
         let missing = result.and_then(|result| result.missing_frames.as_ref());
         let missing_frames = missing.map_or(0, |missing| missing.count);
         match manifest.status {
-            Status::Pending => Self::Waiting,
+            Status::Pending => {
+                Self::Waiting { frames_kept: manifest.checkpoint.as_ref().map_or(0, |kept| kept.n_frames) }
+            }
             Status::Processing => processing(manifest, now),
             Status::Completed => Self::ReadyToImport { missing_frames },
             Status::Imported => Self::Imported { detections: result.map(|r| r.detections), missing_frames },
@@ -147,7 +152,8 @@ impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Uploading => f.write_str(UPLOADING),
-            Self::Waiting => f.write_str(WAITING),
+            Self::Waiting { frames_kept: 0 } => f.write_str(WAITING),
+            Self::Waiting { frames_kept } => write!(f, "{frames_kept} frames kept, {WAITING}"),
             Self::Downloading { current, total: Some(total) } if *total > 0 => {
                 write!(f, "downloading {}%", current * 100 / total)
             }

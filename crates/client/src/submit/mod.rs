@@ -4,6 +4,7 @@
 //! that it is unfinished, and a journal lists the uploaded parts of the video.
 
 mod abandon;
+mod background;
 mod files;
 mod reuse;
 mod row;
@@ -11,11 +12,14 @@ mod same;
 
 use jobs::JobId;
 use jobs::admin::Admin;
+use jobs::bucket::Bucket;
+use jobs::keys::check_key;
 use jobs::manifest::{Manifest, Parameters, Status, Submitter, Target, Timestamp, VideoInfo};
 use jobs::transfer::{self, FileDigest, OnProgress};
 use serde::Serialize;
 use store::{JobRow, JobStatus, JobUpdate, Library, NewJob, SubmissionState, Video as Row};
 use time::OffsetDateTime;
+use video::Video;
 
 use crate::failure::{Failure, Kind, Outcome};
 use crate::file_lock::FileLock;
@@ -26,6 +30,7 @@ use crate::{Client, parse_job_id, target, videos};
 use files::{journal_path, lock_submission, video_key};
 
 pub use abandon::abandon;
+pub use background::{is_background, mark_background, unmark_background};
 use reuse::{Reusable, has_size};
 pub(crate) use row::reopened;
 use row::row_parameters;
@@ -110,6 +115,24 @@ pub fn prepare_again(client: &Client, library: &mut Library, id: &JobId) -> Outc
     checked.resumed(library, &job)
 }
 
+fn facts_of(row: &Row, video: &Video) -> VideoInfo {
+    VideoInfo {
+        name: videos::file_name(row),
+        n_frames: Some(video.n_frames()),
+        fps: Some(video.fps()),
+        width: Some(video.width()),
+        height: Some(video.height()),
+        ..VideoInfo::default()
+    }
+}
+
+/// What the library knows of a video whose file is not here.
+fn recorded_facts(row: &Row) -> VideoInfo {
+    let (width, height) = row.frame_size().unzip();
+    let n_frames = row.n_frames.and_then(|n| u64::try_from(n).ok());
+    VideoInfo { name: videos::file_name(row), n_frames, fps: row.fps, width, height, ..VideoInfo::default() }
+}
+
 /// A submission whose video and parameters are valid.
 struct Checked {
     row: Row,
@@ -119,10 +142,12 @@ struct Checked {
 }
 
 impl Checked {
-    /// Number of frames to track.
+    /// Number of frames to track; 0 if it is not known.
     fn n_frames(&self) -> u64 {
-        let VideoInfo { n_frames, fps, .. } = self.facts;
-        self.submission.parameters.n_tracked_frames(n_frames.unwrap_or(0), fps.unwrap_or(0.0))
+        let fps = self.facts.fps.unwrap_or(0.0);
+        let estimated = || self.row.duration_seconds.map_or(0, |seconds| (seconds * fps).round() as u64);
+        let n_frames = self.facts.n_frames.unwrap_or_else(estimated);
+        self.submission.parameters.n_tracked_frames(n_frames, fps)
     }
 
     /// Prepares a job whose upload is unfinished or failed.
@@ -149,15 +174,17 @@ impl Checked {
 
 fn check(client: &Client, library: &mut Library, submission: Submission) -> Outcome<Checked> {
     let row = videos::find(library, submission.video_id)?;
-    let (row, video) = videos::open_unchanged(&client.settings, library, &row)?;
     submission.parameters.validate().map_err(|e| Failure::new(Kind::Failed, e))?;
-    let facts = VideoInfo {
-        name: videos::file_name(&row),
-        n_frames: Some(video.n_frames()),
-        fps: Some(video.fps()),
-        width: Some(video.width()),
-        height: Some(video.height()),
-        ..VideoInfo::default()
+    let (row, facts) = match videos::is_only_in_bucket(&client.settings, &row) {
+        true => {
+            let facts = recorded_facts(&row);
+            (row, facts)
+        }
+        false => {
+            let (row, video) = videos::open_unchanged(&client.settings, library, &row)?;
+            let facts = facts_of(&row, &video);
+            (row, facts)
+        }
     };
     let target = submission.target.unwrap_or_else(|| client.default_target());
     Ok(Checked { row, facts, target, submission })
@@ -178,8 +205,19 @@ pub async fn send(
 #[derive(Debug)]
 pub struct Uploaded {
     key: String,
-    content: FileDigest,
+    size_bytes: u64,
+    /// `None` for an object of another program.
+    sha256: Option<String>,
+    /// The job that the object was uploaded for, if it is another one of this library.
+    uploaded_for: Option<JobId>,
     _lock: FileLock,
+}
+
+impl Uploaded {
+    fn new(key: String, content: FileDigest, lock: FileLock) -> Self {
+        let FileDigest { size_bytes, sha256 } = content;
+        Self { key, size_bytes, sha256: Some(sha256), uploaded_for: None, _lock: lock }
+    }
 }
 
 /// Uploads the video of a job, unless the bucket has it. The future may be dropped at any time; the next call resumes the
@@ -193,22 +231,39 @@ pub async fn upload(client: &Client, prepared: &Prepared, progress: OnProgress<'
     let lock = lock_submission(&journal, job_id)?;
     let admin = client.admin(*target)?;
     let bucket = &**admin.bucket();
-    let file = videos::find_file(&client.settings, row)?;
+    let file = match (videos::locate(&client.settings, row), &row.r2_key) {
+        (None, Some(key)) => return in_bucket(bucket, key, row, lock).await,
+        _ => videos::find_file(&client.settings, row)?,
+    };
     let (key, known) = placed(&admin, job_id).await?.unwrap_or_else(|| (video_key(job_id, &file), None));
     if let Some(content) = known
         && has_size(bucket, &key, content.size_bytes).await
     {
-        return Ok(Uploaded { key, content, _lock: lock });
+        return Ok(Uploaded::new(key, content, lock));
     }
     if let Some(reusable) = &prepared.reusable
         && let Some((key, content)) = reusable.find(bucket).await
     {
         notify(format!("{} has the video already, as {key}", bucket.location()));
-        return Ok(Uploaded { key, content, _lock: lock });
+        let uploaded_for = JobId::from_video_key(&key).filter(|id| id != job_id);
+        return Ok(Uploaded { uploaded_for, ..Uploaded::new(key, content, lock) });
     }
     let upload = transfer::Upload { bucket, key: &key, file: &file, journal: &journal, part_bytes: None };
     let content = transfer::upload(upload, progress).await.map_err(|e| upload_failure(e, job_id))?;
-    Ok(Uploaded { key, content, _lock: lock })
+    Ok(Uploaded::new(key, content, lock))
+}
+
+/// A video that only the bucket has, under this key.
+async fn in_bucket(bucket: &dyn Bucket, key: &str, row: &Row, lock: FileLock) -> Outcome<Uploaded> {
+    check_key(key).map_err(jobs::Error::from)?;
+    let Some((size_bytes, _)) = bucket.head(key).await? else {
+        let message = format!("video {} has no file, and {} has no {key}", row.id, bucket.location());
+        return Err(Failure::msg(Kind::Failed, message)
+            .hint("add its file with `courtside videos add FILE`, or check R2_BUCKET_NAME and --target"));
+    };
+    let is_recorded = row.file.size_bytes.and_then(|size| u64::try_from(size).ok()) == Some(size_bytes);
+    let sha256 = row.file.sha256.clone().filter(|_| is_recorded);
+    Ok(Uploaded { key: key.to_owned(), size_bytes, sha256, uploaded_for: None, _lock: lock })
 }
 
 /// The failure of an upload. Resuming it helps unless the server refuses the settings.
@@ -244,54 +299,51 @@ pub async fn enqueue(
     uploaded: &Uploaded,
 ) -> Outcome<Submitted> {
     let Prepared { job_id, target, row, .. } = prepared;
-    let Uploaded { key, content, .. } = uploaded;
     let admin = client.admin(*target)?;
     let library_id = client.library_id(library)?;
-    let manifest = admin.submit(new_manifest(prepared, key, content, library_id)).await?;
+    let manifest = admin.submit(new_manifest(prepared, uploaded, library_id)).await?;
     if matches!(manifest.status, Status::Failed | Status::Cancelled) {
         admin.retry(job_id).await?;
     }
-    record_submitted(library, prepared, key, content)?;
+    record_submitted(library, prepared, uploaded)?;
     Ok(Submitted {
         job_id: job_id.to_string(),
         video_id: row.id,
         target: *target,
         bucket: admin.bucket().location(),
-        size_bytes: content.size_bytes,
+        size_bytes: uploaded.size_bytes,
         n_frames: prepared.n_frames,
     })
 }
 
-fn new_manifest(prepared: &Prepared, key: &str, content: &FileDigest, library_id: String) -> Manifest {
-    let parameters = Parameters { video_key: Some(key.to_owned()), ..prepared.submission.parameters.clone() };
+fn new_manifest(prepared: &Prepared, uploaded: &Uploaded, library_id: String) -> Manifest {
+    let parameters =
+        Parameters { video_key: Some(uploaded.key.clone()), ..prepared.submission.parameters.clone() };
     let mut manifest =
         Manifest::new(prepared.job_id.clone(), prepared.row.id, parameters, prepared.created_at);
     manifest.target = Some(prepared.target);
     manifest.max_attempts = prepared.submission.max_attempts;
     manifest.submitter = Some(Submitter { library_id, host: host_name() });
     manifest.video = Some(VideoInfo {
-        size_bytes: Some(content.size_bytes),
-        sha256: Some(content.sha256.clone()),
-        uploaded_for: JobId::from_video_key(key).filter(|id| *id != prepared.job_id),
+        size_bytes: Some(uploaded.size_bytes),
+        sha256: uploaded.sha256.clone(),
+        uploaded_for: uploaded.uploaded_for.clone(),
         ..prepared.facts.clone()
     });
     manifest
 }
 
-fn record_submitted(
-    library: &mut Library,
-    prepared: &Prepared,
-    key: &str,
-    content: &FileDigest,
-) -> Outcome<()> {
+fn record_submitted(library: &mut Library, prepared: &Prepared, uploaded: &Uploaded) -> Outcome<()> {
     let id = prepared.row.id;
-    let file = store::FileFingerprint { sha256: Some(content.sha256.clone()), ..prepared.row.file.clone() };
-    library.set_video_fingerprint(id, prepared.facts.n_frames.map(|n| n as i64), &file)?;
-    library.set_video_r2_key(id, Some(key))?;
+    if let Some(sha256) = &uploaded.sha256 {
+        let file = store::FileFingerprint { sha256: Some(sha256.clone()), ..prepared.row.file.clone() };
+        library.set_video_fingerprint(id, prepared.facts.n_frames.map(|n| n as i64), &file)?;
+    }
+    library.set_video_r2_key(id, Some(&uploaded.key))?;
     videos::record_job_status(library, id, JobStatus::Pending)?;
     let waiting = JobUpdate {
         status: Some(JobStatus::Pending),
-        r2_video_key: Some(key.to_owned()),
+        r2_video_key: Some(uploaded.key.clone()),
         progress_message: Some(WAITING.to_owned()),
         submission: Some(SubmissionState::Submitted),
         ..JobUpdate::default()

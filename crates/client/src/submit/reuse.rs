@@ -25,9 +25,11 @@ impl Reusable {
         let Some((size_bytes, sha256)) = size.zip(video.file.sha256.clone()) else { return Ok(None) };
         let filter = JobFilter { video_id: Some(video.id), ..JobFilter::default() };
         let is_here = |row: &store::JobRow| is_own(row) && row.target.map(target::from_store) == Some(target);
-        let rows = library.jobs(&filter)?.into_iter().filter(is_here);
-        let mut keys: Vec<String> = rows.filter_map(|row| row.r2_video_key).collect();
-        keys.retain(|key| JobId::from_video_key(key).is_some());
+        let rows: Vec<_> = library.jobs(&filter)?.into_iter().filter(is_here).collect();
+        let mut keys: Vec<String> = rows.iter().filter_map(|row| row.r2_video_key.clone()).collect();
+        // An object of another program may be replaced at any time.
+        let is_own_object = |id: JobId| rows.iter().any(|row| row.id == id.as_str());
+        keys.retain(|key| JobId::from_video_key(key).is_some_and(is_own_object));
         keys.dedup();
         Ok(Some(Self { content: FileDigest { size_bytes, sha256 }, keys }))
     }

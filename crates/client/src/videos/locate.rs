@@ -13,6 +13,11 @@ pub fn locate(settings: &Settings, video: &Video) -> Option<PathBuf> {
     candidates(settings, &video.file_path).into_iter().find(|path| path.is_file())
 }
 
+/// Whether a video has no file here, but a copy in a bucket.
+pub fn is_only_in_bucket(settings: &Settings, video: &Video) -> bool {
+    video.r2_key.is_some() && locate(settings, video).is_none()
+}
+
 /// As [`locate`].
 ///
 /// # Errors

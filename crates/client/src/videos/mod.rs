@@ -22,7 +22,7 @@ use crate::terminal::notify;
 
 pub(crate) use content::{JobContent, Match};
 pub(crate) use locate::find_file;
-pub use locate::{file_name, locate};
+pub use locate::{file_name, is_only_in_bucket, locate};
 pub use remove::{n_detections, remove};
 
 /// Adds a video file to the library, or returns its row if it was added before. A video with the same content whose file

@@ -92,7 +92,9 @@ fn progress(job: &JobView) -> String {
         State::ImportedElsewhere | State::RemovedFromBucket => {
             format!("{}; submit it again with `courtside retry {}`", job.state, job.job_id)
         }
-        State::Waiting if job.error.is_some() => format!("{}; last attempt failed: {reason}", job.state),
+        State::Waiting { .. } if job.error.is_some() => {
+            format!("{}; last attempt failed: {reason}", job.state)
+        }
         State::Failed => format!("{reason}; retry with `courtside retry {}`", job.job_id),
         state => state.to_string(),
     }

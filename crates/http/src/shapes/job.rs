@@ -190,7 +190,7 @@ impl From<&State> for JobActivity {
     fn from(state: &State) -> Self {
         match state {
             State::Uploading => Self::Uploading,
-            State::Waiting => Self::Waiting,
+            State::Waiting { .. } => Self::Waiting,
             State::Downloading { .. } => Self::Downloading,
             State::Starting => Self::Starting,
             State::Tracking { .. } => Self::Tracking,

@@ -18,8 +18,8 @@ use rand::seq::SliceRandom;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 
-use super::server_clock::ServerClock;
 use super::response::{Head, Rejection, error_in_success, judge, of_connection};
+use super::server_clock::ServerClock;
 
 /// Longest body of an error response that is read. Listings are longer, and are read completely.
 const MAX_ERROR_BYTES: usize = 64 << 10;

@@ -8,9 +8,9 @@ pub mod endpoint;
 mod folder;
 mod http;
 mod listing;
-mod server_clock;
 mod remote;
 mod response;
+mod server_clock;
 mod settings;
 
 use std::fmt;

@@ -25,8 +25,8 @@ use object_store::{
 
 use super::http::{Connector, UnknownHost};
 use super::listing::Listing;
-use super::server_clock::ServerClock;
 use super::response::{Cause, Rejection, causes};
+use super::server_clock::ServerClock;
 use super::{
     Bucket, BulkTransfer, Condition, ETag, Entry, Object, PartStore, PutOutcome, S3Settings, UploadId,
 };
@@ -109,7 +109,8 @@ impl RemoteBucket<AmazonS3> {
         let clock = Arc::new(ServerClock::default());
         let client = |request: Duration, max_retries: usize| {
             let clock = clock.clone();
-            let connector = Connector { clock, request, connect: timeouts.connect, silence: timeouts.silence };
+            let connector =
+                Connector { clock, request, connect: timeouts.connect, silence: timeouts.silence };
             let backoff = BackoffConfig {
                 init_backoff: timeouts.first_pause,
                 max_backoff: Duration::from_secs(10),

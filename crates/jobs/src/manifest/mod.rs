@@ -223,12 +223,23 @@ impl Manifest {
         self.status == Status::Processing && self.claim.is_none()
     }
 
-    /// Adds an event to the history.
+    /// Adds an event to the history: something that the job's worker did, or that happened to it.
     pub fn note(&mut self, what: impl Into<String>, now: OffsetDateTime) {
+        let worker_id = self.worker_id.clone();
+        self.add_event(&what.into(), worker_id, now);
+    }
+
+    /// Adds an event to the history: something that the user did, on the machine with this name.
+    pub fn note_by_user(&mut self, what: &str, host: Option<&str>, now: OffsetDateTime) {
+        let place = host.map(|host| format!(" on {host}")).unwrap_or_default();
+        self.add_event(&format!("{what} by the user{place}"), None, now);
+    }
+
+    fn add_event(&mut self, what: &str, worker_id: Option<String>, now: OffsetDateTime) {
         let event = Event {
             at: Timestamp::of(now),
-            what: bounded(&what.into()).into_owned(),
-            worker_id: self.worker_id.clone(),
+            what: bounded(what).into_owned(),
+            worker_id,
             attempt: self.attempt,
         };
         self.events.push(event);

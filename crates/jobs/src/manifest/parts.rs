@@ -181,7 +181,7 @@ pub struct Event {
     pub at: Timestamp,
     /// What happened, such as "claimed".
     pub what: String,
-    /// The worker that owned the job at the time.
+    /// The worker that did it, or that owned the job at the time; `None` for what the user did.
     #[serde(default)]
     pub worker_id: Option<String>,
     /// The attempt in which it happened; 0 before the first.
