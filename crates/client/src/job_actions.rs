@@ -10,7 +10,7 @@ use store::{JobRow, JobStatus, JobUpdate, Library};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::overview::Closed;
 use crate::submit;
-use crate::{Client, is_unknown_job, overview, videos};
+use crate::{Client, import, is_unknown_job, overview, videos};
 
 /// The outcome of [`retry`].
 #[derive(Debug)]
@@ -30,6 +30,9 @@ pub enum Retried {
 pub async fn cancel(client: &Client, library: &mut Library, id: &JobId) -> Outcome<JobStatus> {
     let row = library.job(id.as_str())?;
     match client.find_job_from(id, client.likely_target(row.as_ref())).await {
+        Ok((_, manifest)) if manifest.status == Status::Imported => {
+            Err(refused(id, Refusal::NotCancellable { status: manifest.status }))
+        }
         Ok((admin, _)) => {
             let manifest = admin.cancel(id).await?;
             record(library, &manifest)?;
@@ -83,7 +86,13 @@ fn close_as_cancelled(client: &Client, library: &mut Library, row: &JobRow) -> O
 pub async fn retry(client: &Client, library: &mut Library, id: &JobId) -> Outcome<Retried> {
     let row = library.job(id.as_str())?;
     match client.find_job_from(id, client.likely_target(row.as_ref())).await {
+        Ok((_, manifest)) if manifest.status == Status::Imported => {
+            return Err(refused(id, Refusal::NotRetryable { status: manifest.status }));
+        }
         Ok((admin, manifest)) => {
+            if manifest.status == Status::Completed {
+                return retry_results(client, library, &admin, &manifest, row.as_ref()).await;
+            }
             if lacks_video(&admin, &manifest, row.as_ref()).await? {
                 library.update_job(id.as_str(), &submit::reopened())?;
                 return Ok(Retried::NeedsUpload);
@@ -106,12 +115,34 @@ pub async fn retry(client: &Client, library: &mut Library, id: &JobId) -> Outcom
     Ok(Retried::NeedsUpload)
 }
 
+/// Puts a completed job whose results cannot be imported back in the queue.
+async fn retry_results(
+    client: &Client,
+    library: &mut Library,
+    admin: &Admin,
+    manifest: &Manifest,
+    row: Option<&JobRow>,
+) -> Outcome<Retried> {
+    let id = &manifest.job_id;
+    let Some(why) = import::refusal(client, library, admin, manifest, row).await? else {
+        return Err(refused(id, Refusal::NotRetryable { status: manifest.status })
+            .hint(format!("its results are as they should be: run `courtside import --job-id {id}`")));
+    };
+    let queued = admin.retry_results(id, &why).await?;
+    record(library, &queued)?;
+    if lacks_video(admin, manifest, row).await? {
+        library.update_job(id.as_str(), &submit::reopened())?;
+        return Ok(Retried::NeedsUpload);
+    }
+    Ok(Retried::Queued(Box::new(queued)))
+}
+
 /// Whether a job that ended must get its video again, which this library submitted: the bucket no longer has it.
 async fn lacks_video(admin: &Admin, manifest: &Manifest, row: Option<&JobRow>) -> Outcome<bool> {
     let is_ours = row.is_some_and(|row| submit::submission_of(row).is_some());
     if !is_ours
         || !manifest.is_video_from_submitter()
-        || !matches!(manifest.status, Status::Failed | Status::Cancelled)
+        || !matches!(manifest.status, Status::Failed | Status::Cancelled | Status::Completed)
     {
         return Ok(false);
     }

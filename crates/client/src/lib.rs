@@ -21,6 +21,7 @@ pub mod settings;
 pub mod stop;
 pub mod submit;
 pub mod subprocess;
+pub mod sweep;
 mod target;
 pub mod terminal;
 pub mod videos;
@@ -90,7 +91,7 @@ impl Client {
         if self.settings.cloud.is_remote() { vec![Target::Cloud, Target::Local] } else { vec![Target::Local] }
     }
 
-    /// Finds a job in any bucket.
+    /// Finds a job in any bucket, or in its archive.
     ///
     /// # Errors
     /// With [`jobs::Error::NoJob`] as its cause if no bucket has the job.
@@ -111,6 +112,17 @@ impl Client {
                 Ok(manifest) => return Ok((admin, manifest)),
                 Err(jobs::Error::NoJob { .. }) => {}
                 Err(error) => return Err(error.into()),
+            }
+        }
+        self.find_archived(id).await
+    }
+
+    /// Finds a job that was imported long ago.
+    async fn find_archived(&self, id: &JobId) -> Outcome<(Admin, Manifest)> {
+        for target in self.bucket_targets() {
+            let admin = self.admin(target)?;
+            if let Some(manifest) = admin.archived(id).await? {
+                return Ok((admin, manifest));
             }
         }
         Err(Failure::new(Kind::Failed, jobs::Error::NoJob { id: id.clone() }).hint(LIST_JOBS))

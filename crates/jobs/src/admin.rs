@@ -75,6 +75,12 @@ impl Admin {
         Ok(self.manifests.read(id).await?.manifest)
     }
 
+    /// Reads the manifest of a job in the archive; `None` if it is not there. The other operations, except
+    /// [`Self::remove`] and [`Self::logs`], do not find such a job.
+    pub async fn archived(&self, id: &JobId) -> Result<Option<Manifest>> {
+        self.manifests.find_archived(id).await
+    }
+
     /// Cancels a job that is pending or being processed. Does nothing if it is cancelled already.
     pub async fn cancel(&self, id: &JobId) -> Result<Manifest> {
         self.change(id, |job, now| protocol::cancel(job, self.host.as_deref(), now)).await
@@ -130,6 +136,7 @@ impl Admin {
             Ok(_) => Some(self.cancel(id).await?),
             // A manifest that cannot be read can still be removed.
             Err(Error::Unreadable { .. }) => None,
+            Err(error @ Error::NoJob { .. }) => Some(self.archived(id).await?.ok_or(error)?),
             Err(error) => return Err(error),
         };
         self.remove_leftovers(id).await?;
@@ -137,6 +144,7 @@ impl Admin {
             Some(manifest) => self.remove_video(&manifest).await?,
             None => false,
         };
+        self.bucket().delete(&id.archive_key()).await?;
         self.bucket().delete(&id.manifest_key()).await?;
         Ok(has_removed_video)
     }

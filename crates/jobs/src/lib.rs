@@ -118,6 +118,7 @@ pub mod quote;
 mod refusal;
 pub mod results;
 pub mod status;
+pub mod sweep;
 mod timestamp;
 pub mod timing;
 pub mod transfer;

@@ -16,6 +16,7 @@ mod options;
 mod queue_loop;
 mod shared_model;
 mod silent_jobs;
+mod sweep_task;
 pub mod track;
 
 use std::sync::Arc;
@@ -66,7 +67,7 @@ pub async fn run(
             _ => format!("{}-{}", options.worker_id, i + 1),
         };
         let options = WorkerOptions { worker_id, ..options.clone() };
-        QueueLoop::new(bucket.clone(), env.clone(), options, model.clone(), started)
+        QueueLoop::new(bucket.clone(), env.clone(), options, model.clone(), started).sweeping(i == 0)
     };
     run_streams((0..options.streams).map(stream), stop).await
 }

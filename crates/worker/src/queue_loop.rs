@@ -18,6 +18,7 @@ use crate::check_device;
 use crate::options::{WorkerOptions, WorkerSummary};
 use crate::shared_model::SharedModel;
 use crate::silent_jobs::SilentJobs;
+use crate::sweep_task::SweepTask;
 
 /// A stream's queue, and what it did so far.
 pub(crate) struct QueueLoop {
@@ -27,6 +28,9 @@ pub(crate) struct QueueLoop {
     queue: Queue,
     summary: WorkerSummary,
     silent: SilentJobs,
+    /// The bucket, until it is swept.
+    to_sweep: Option<Arc<dyn Bucket>>,
+    sweep: Option<SweepTask>,
     started: Instant,
 }
 
@@ -42,7 +46,7 @@ impl QueueLoop {
         let target = options.target;
         let accept = move |job: &Manifest| target == Target::Cloud || job.target != Some(Target::Cloud);
         let name = Worker { worker_id: options.worker_id.clone(), host: host_name() };
-        let queue = Queue::new(bucket, env.clone(), options.timing, name, accept);
+        let queue = Queue::new(bucket.clone(), env.clone(), options.timing, name, accept);
         Self {
             env,
             options,
@@ -50,8 +54,15 @@ impl QueueLoop {
             queue,
             summary: WorkerSummary::default(),
             silent: SilentJobs::default(),
+            to_sweep: Some(bucket),
+            sweep: None,
             started,
         }
+    }
+
+    /// Whether the stream sweeps the bucket when it is idle for the first time.
+    pub(crate) fn sweeping(self, sweeps: bool) -> Self {
+        Self { to_sweep: self.to_sweep.filter(|_| sweeps), ..self }
     }
 
     /// Processes jobs until a stop is requested, or until the options give another reason to exit.
@@ -86,6 +97,9 @@ impl QueueLoop {
                     errors = PollErrors::default();
                     self.report_unreadable();
                     self.silent.update(silent, self.env.utc());
+                    if let Some(bucket) = self.to_sweep.take() {
+                        self.sweep = Some(SweepTask::start(&bucket, &self.env));
+                    }
                     // A job of another worker is not claimable if that worker sent a heartbeat while it was watched.
                     let was_watched = idle_since.elapsed() > self.options.timing.lease.mul_f64(1.25);
                     let is_done = n_processing == 0 || (was_watched && self.silent.is_empty());

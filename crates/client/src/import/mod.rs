@@ -6,6 +6,7 @@
 mod ignored;
 mod pending;
 mod permission;
+mod refused;
 mod results_file;
 mod video;
 
@@ -14,10 +15,10 @@ use std::path::{Path, PathBuf};
 use jobs::admin::Admin;
 use jobs::manifest::{Manifest, MissingFrames, Status};
 use jobs::results::Expected;
-use jobs::transfer::{self, DownloadProgress, OnProgress};
+use jobs::transfer::{self, DownloadProgress, FileDigest, OnProgress};
 use jobs::{JobId, Refusal};
 use serde::Serialize;
-use store::{DetectionScope, ImportJob, ImportOutcome, JobUpdate, Library};
+use store::{DetectionScope, ImportJob, ImportOutcome, JobRow, JobUpdate, Library};
 
 use crate::atomic_file::cannot;
 use crate::failure::{Failure, Kind, Outcome};
@@ -27,6 +28,7 @@ use crate::{Client, job_actions, target, videos};
 pub use pending::{Offer, PendingImports, pending_imports};
 use permission::check_allowed;
 pub(crate) use permission::is_of_other_library;
+pub use refused::RefusedResults;
 use results_file::import_file;
 use video::{ImportVideo, find_video};
 
@@ -94,7 +96,13 @@ pub async fn import(
             let _ = std::fs::remove_file(&file);
             imported
         }
-        None => fetch(&admin, library, &manifest, &video, &file, progress).await?,
+        None => {
+            let refuse = Refuse { manifest: &manifest, has_row: row.is_some() };
+            let content = download(&admin, &manifest, &file, progress).await;
+            let content = content.map_err(|failure| refuse.recorded(library, None, failure))?;
+            let stored = write(library, &manifest, &video, &file, &content);
+            stored.map_err(|failure| refuse.recorded(library, Some(content.sha256), failure))?
+        }
     };
     drop(lock);
     if is_of_other_library(client, library, &manifest)? {
@@ -138,32 +146,111 @@ fn find_imported(library: &Library, manifest: &Manifest) -> Outcome<Option<Impor
     }))
 }
 
-async fn fetch(
+/// Records refused results in the library, if it has the job.
+struct Refuse<'a> {
+    manifest: &'a Manifest,
+    has_row: bool,
+}
+
+impl Refuse<'_> {
+    /// Records the failure if the results are at fault. Returns it with the next step.
+    fn recorded(&self, library: &Library, sha256: Option<String>, failure: Failure) -> Failure {
+        if !is_of_results(&failure) {
+            return failure;
+        }
+        let id = &self.manifest.job_id;
+        let refused = RefusedResults::new(self.manifest, sha256, failure.message());
+        if self.has_row
+            && let Err(error) = refused.record(library, id.as_str())
+        {
+            return error;
+        }
+        failure.hint(format!(
+            "the results are corrupt or of another video: run `courtside retry {id}` to track it again"
+        ))
+    }
+}
+
+/// Why the results of a completed job cannot be imported; `None` if they can. The database is not asked, so what only the
+/// database finds is known from an earlier import of the same results.
+pub(crate) async fn refusal(
+    client: &Client,
+    library: &Library,
     admin: &Admin,
-    library: &mut Library,
     manifest: &Manifest,
-    video: &ImportVideo,
+    row: Option<&JobRow>,
+) -> Outcome<Option<String>> {
+    let options = ImportOptions::default();
+    // What is known of the video only sharpens the check.
+    let video = find_video(client, library, admin, manifest, row, options).await.unwrap_or_default();
+    let file = download_path(client, &manifest.job_id);
+    let _lock = FileLock::acquire(&file).await?;
+    let verified = match download(admin, manifest, &file, &|_, _| {}).await {
+        Ok(content) => {
+            let verified = results_file::verify(&file, &expected(manifest, &video, &content));
+            std::fs::remove_file(&file).map_err(|e| cannot("remove", &file, e))?;
+            verified.map(|()| content)
+        }
+        Err(failure) => Err(failure),
+    };
+    let recorded = row.and_then(|row| RefusedResults::of(row, manifest));
+    match (verified, recorded) {
+        (Err(failure), _) if is_of_results(&failure) => Ok(Some(failure.message())),
+        (Err(failure), _) => Err(failure),
+        (Ok(content), Some(recorded)) if recorded.sha256.as_ref() == Some(&content.sha256) => {
+            Ok(Some(recorded.reason))
+        }
+        (Ok(_), Some(_)) => refused::forget(library, manifest.job_id.as_str()).map(|()| None),
+        (Ok(_), None) => Ok(None),
+    }
+}
+
+/// Whether the results are at fault: they are missing, or not those that the manifest describes, or invalid.
+fn is_of_results(failure: &Failure) -> bool {
+    let is_of_object =
+        matches!(failure.cause(), Some(jobs::Error::Mismatch { .. } | jobs::Error::Missing { .. }));
+    is_of_object || results_file::is_invalid(failure)
+}
+
+async fn download(
+    admin: &Admin,
+    manifest: &Manifest,
     file: &Path,
     progress: OnProgress<'_>,
-) -> Outcome<Imported> {
+) -> Outcome<FileDigest> {
     let id = &manifest.job_id;
     let result = manifest.result.as_ref();
     let (size, sha256) = (result.map(|r| r.size_bytes), result.map(|r| r.sha256.as_str()));
     let on_arrival = |arrived: DownloadProgress<'_>| progress(arrived.n_bytes, arrived.size_bytes);
-    let content = transfer::download(&**admin.bucket(), &id.results_key(), size, sha256, file, &on_arrival)
-        .await
-        .map_err(|e| Failure::from(e).context(format!("cannot download the results of job {id}")))?;
-    let expected = Expected {
+    let content =
+        transfer::download(&**admin.bucket(), &id.results_key(), size, sha256, file, &on_arrival).await;
+    content.map_err(|e| Failure::from(e).context(format!("cannot download the results of job {id}")))
+}
+
+fn expected(manifest: &Manifest, video: &ImportVideo, content: &FileDigest) -> Expected {
+    Expected {
         video_id: Some(manifest.video_id),
         n_frames: video.n_frames,
         frame_size: video.frame_size,
         size_bytes: Some(content.size_bytes),
         sha256: Some(content.sha256.clone()),
-        n_detections: result.map(|r| r.detections),
-        ..Expected::of_job(id.as_str())
-    };
+        n_detections: manifest.result.as_ref().map(|result| result.detections),
+        ..Expected::of_job(manifest.job_id.as_str())
+    }
+}
+
+/// Writes downloaded results to the library, and removes the file.
+fn write(
+    library: &mut Library,
+    manifest: &Manifest,
+    video: &ImportVideo,
+    file: &Path,
+    content: &FileDigest,
+) -> Outcome<Imported> {
+    let id = &manifest.job_id;
+    let result = manifest.result.as_ref();
     let job = import_job(manifest, &content.sha256, video.id);
-    let report = import_file(library, file, &job, &expected);
+    let report = import_file(library, file, &job, &expected(manifest, video, content));
     // Also after an error: the next import downloads rejected results again.
     let removed = std::fs::remove_file(file).map_err(|e| cannot("remove", file, e));
     let (report, read) = report?;

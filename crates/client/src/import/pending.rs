@@ -78,6 +78,18 @@ pub async fn pending_imports(client: &Client, library: &Library) -> Outcome<Pend
             }
         }
         pending.unreadable.extend(catalog.unreadable().into_iter().map(ToString::to_string));
+        // Reading the archive is worth it only for a video without detections.
+        if known.videos.iter().any(|video| !video.processed) {
+            let mut archive = Catalog::of_archive(client.bucket(target)?, client.env.clone());
+            if let Err(error) = archive.refresh().await {
+                pending.bucket_errors.push(error.into());
+            }
+            for manifest in archive.jobs().map(|entry| &entry.manifest) {
+                if let Decision::Offer(offer) = known.decide(&admin, manifest).await? {
+                    pending.offers.push(offer);
+                }
+            }
+        }
     }
     found.sort();
     pending.ids = found.into_iter().map(|(_, id)| id).collect();

@@ -83,9 +83,21 @@ fn rejected(error: Box<ReadError<DatabaseClosed>>, id: &str) -> Failure {
 }
 
 fn invalid(failure: Failure, id: &str) -> Failure {
-    failure
-        .context(not_imported(id))
-        .hint("submit the video again: the results are corrupt or belong to another video")
+    failure.context(not_imported(id))
+}
+
+/// Whether an import failed because the results are invalid.
+pub(super) fn is_invalid(failure: &Failure) -> bool {
+    let read = failure.cause::<Box<ReadError<DatabaseClosed>>>();
+    read.is_some_and(|error| matches!(**error, ReadError::Invalid { .. }))
+        || matches!(failure.cause(), Some(StoreError::BadInput(_)))
+}
+
+/// Checks a results file without importing it.
+pub(super) fn verify(file: &Path, expected: &Expected) -> Outcome<()> {
+    let input = File::open(file).map_err(|e| cannot("read", file, e))?;
+    let read = results::read_results(BufReader::new(input), expected, |_| Ok(()));
+    read.map(|_| ()).map_err(|e| rejected(Box::new(e), &expected.job_id))
 }
 
 fn not_imported(id: &str) -> String {

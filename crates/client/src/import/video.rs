@@ -12,6 +12,7 @@ use crate::failure::{Failure, Kind, Outcome};
 use crate::videos::{self, JobContent, Match};
 
 /// The video to import into, and what is known of it for comparison with the results.
+#[derive(Debug, Default)]
 pub(super) struct ImportVideo {
     pub(super) id: i64,
     pub(super) n_frames: Option<u64>,

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use jobs::Status;
 use store::{JobFilter, JobRow, JobStatus, JobUpdate, Library, SubmissionState};
 
 use super::state::State;
@@ -101,6 +102,10 @@ pub(crate) async fn close_if_missing(client: &Client, library: &mut Library, row
     let id = parse_job_id(&row.id)?;
     match client.find_job_from(&id, client.likely_target(Some(row))).await {
         Err(failure) if is_unknown_job(&failure) => closing(row).record(library, row),
+        // In the archive: another library imported it long ago.
+        Ok((_, manifest)) if manifest.status == Status::Imported => {
+            Closed::ImportedElsewhere.record(library, row)
+        }
         // The listing was late, or the bucket does not respond now.
         _ => Ok(()),
     }

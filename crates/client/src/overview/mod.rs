@@ -4,6 +4,7 @@
 mod foreign;
 mod missing;
 mod origin;
+mod override_state;
 mod record;
 mod rows;
 mod state;
@@ -87,9 +88,17 @@ impl<'a> Watcher<'a> {
         Ok(overview)
     }
 
-    /// The job with this id, which no poll lists: it ended before its bucket had it, or its bucket no longer has it.
-    /// `None` if the library does not know it either, or the user removed it.
-    pub fn unlisted(&self, library: &Library, id: &JobId) -> Outcome<Option<JobView>> {
-        rows::unlisted(library, id)
+    /// The job with this id, which no poll lists: it ended before its bucket had it, its bucket no longer has it, or it was
+    /// imported long ago.
+    ///
+    /// # Errors
+    /// With [`jobs::Error::NoJob`] as its cause if it is unknown, or the user removed it.
+    pub async fn unlisted(&self, library: &Library, id: &JobId) -> Outcome<JobView> {
+        if let Some(job) = rows::unlisted(library, id)? {
+            return Ok(job);
+        }
+        let (_, manifest) = self.client.find_job(id).await?;
+        let origin = Origins::read(self.client, library)?.of(&manifest);
+        Ok(view(&manifest, origin, self.client.default_target(), self.client.env.utc()))
     }
 }

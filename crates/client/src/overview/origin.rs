@@ -6,17 +6,21 @@ use std::collections::HashMap;
 use jobs::manifest::Manifest;
 use store::{JobFilter, JobRow, Library, Video};
 
+use super::override_state::known_state;
+use super::state::State;
 use crate::Client;
 use crate::failure::Outcome;
 use crate::videos::{self, JobContent, Match};
 
 /// What this library knows of a job in a bucket.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Origin {
     /// The video of this library that the job tracks; `None` if this library does not have it.
     pub video_id: Option<i64>,
     /// Whether another library submitted the job.
     pub is_foreign: bool,
+    /// What the library knows better than the manifest.
+    pub known_state: Option<State>,
 }
 
 /// The jobs and videos of this library at one moment.
@@ -54,7 +58,8 @@ impl Origins {
         let content = JobContent::of(manifest);
         let recognized = || content.find_known(&self.videos).map(|video| video.id);
         if let Some(row) = self.row(manifest.job_id.as_str()) {
-            return Origin { video_id: row.video_id.or_else(recognized), is_foreign: false };
+            let known_state = known_state(row, manifest);
+            return Origin { video_id: row.video_id.or_else(recognized), is_foreign: false, known_state };
         }
         let submitter = manifest.submitter.as_ref().map(|submitter| &submitter.library_id);
         let numbered = || {
@@ -72,6 +77,6 @@ impl Origins {
             Some(id) => self.library_id.as_ref() != Some(id),
             None => video_id.is_none(),
         };
-        Origin { video_id, is_foreign }
+        Origin { video_id, is_foreign, known_state: None }
     }
 }

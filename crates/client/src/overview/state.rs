@@ -68,6 +68,16 @@ pub enum State {
         /// Number of frames that could not be decoded.
         missing_frames: u64,
     },
+    /// Results are in the bucket, and cannot be imported.
+    ResultsCorrupt {
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// The user cancelled it, and an older worker overwrote that.
+    CancelOverridden {
+        /// Whether that worker has completed it.
+        is_completed: bool,
+    },
     /// Another program imported the results, and removed the job from its bucket.
     ImportedElsewhere,
     /// Another program removed the job from its bucket before it was completed.
@@ -183,6 +193,13 @@ impl fmt::Display for State {
                     None => f.write_str("in the library"),
                 }?;
                 write_missing(f, *missing_frames)
+            }
+            Self::ResultsCorrupt { reason } => write!(f, "results corrupt: {reason}"),
+            Self::CancelOverridden { is_completed: true } => {
+                f.write_str("cancelled, but an older worker completed it")
+            }
+            Self::CancelOverridden { is_completed: false } => {
+                f.write_str("cancelled, but an older worker tracks it anyway")
             }
             Self::ImportedElsewhere => Closed::ImportedElsewhere.fmt(f),
             Self::RemovedFromBucket => Closed::RemovedFromBucket.fmt(f),

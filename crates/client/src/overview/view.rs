@@ -1,6 +1,6 @@
 //! A job as it is shown to the user.
 
-use jobs::manifest::{Manifest, MissingFrames, Target, Timestamp};
+use jobs::manifest::{Manifest, MissingFrames, Status, Target, Timestamp};
 use serde::Serialize;
 use store::{JobRow, Video};
 use time::OffsetDateTime;
@@ -83,8 +83,8 @@ pub fn view(manifest: &Manifest, origin: Origin, target: Target, now: OffsetDate
         video_sha256: manifest.video.as_ref().and_then(|v| v.sha256.clone()),
         other_library: origin.is_foreign.then(|| OtherLibrary::of(manifest)),
         target: manifest.target.unwrap_or(target),
-        status: manifest.status.to_string(),
-        state: State::of(manifest, now),
+        status: status(manifest, origin.known_state.as_ref()).to_owned(),
+        state: origin.known_state.unwrap_or_else(|| State::of(manifest, now)),
         error: manifest.error.clone(),
         attempt: manifest.attempt,
         worker_id: manifest.worker_id.clone(),
@@ -94,6 +94,15 @@ pub fn view(manifest: &Manifest, origin: Origin, target: Target, now: OffsetDate
         created_at: Some(manifest.created_at.as_str().to_owned()),
         started_at: manifest.started_at.as_ref().map(|t| t.as_str().to_owned()),
         completed_at: manifest.completed_at.as_ref().map(|t| t.as_str().to_owned()),
+    }
+}
+
+/// The status as it is shown: the manifest's, unless the library knows better.
+fn status(manifest: &Manifest, known: Option<&State>) -> &'static str {
+    match known {
+        Some(State::CancelOverridden { .. }) => Status::Cancelled.as_str(),
+        Some(State::ResultsCorrupt { .. }) => Status::Failed.as_str(),
+        _ => manifest.status.as_str(),
     }
 }
 

@@ -10,6 +10,7 @@ use client::failure::{Failure, Outcome};
 use client::import::{ImportOptions, Imported, Offer, PendingImports, import, pending_imports};
 use client::parse_job_id;
 use client::progress::Progress;
+use client::sweep::sweep_if_due;
 use client::terminal::{notify, printable};
 
 /// Import the results of completed jobs
@@ -60,6 +61,9 @@ impl Args {
             }
         }
         bar.lock().unwrap_or_else(|e| e.into_inner()).finish();
+        if self.all {
+            context.runtime.block_on(sweep_if_due(client));
+        }
         let failed = failures.iter().map(Failure::message).collect();
         context.print(&Report { imported, offers, failed, unreadable })?;
         // A failed import does not stop the others. The last failure determines the exit code.

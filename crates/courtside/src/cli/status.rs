@@ -37,11 +37,7 @@ impl Args {
                 if let Some(id) = &requested {
                     overview.jobs.retain(|job| job.job_id == id.as_str());
                     if overview.jobs.is_empty() && overview.bucket_errors.is_empty() {
-                        match watcher.unlisted(&library, id)? {
-                            Some(job) => overview.jobs.push(job),
-                            // Fails with the error and hint for an unknown job.
-                            None => drop(context.client.find_job(id).await?),
-                        }
+                        overview.jobs.push(watcher.unlisted(&library, id).await?);
                     }
                 }
                 if self.watch {
@@ -88,6 +84,10 @@ fn progress(job: &JobView) -> String {
     match &job.state {
         State::Uploading => {
             format!("uploading; resume with `courtside submit --resume {}`", job.job_id)
+        }
+        State::ResultsCorrupt { .. } => format!("{}; run `courtside retry {}`", job.state, job.job_id),
+        State::CancelOverridden { is_completed: true } => {
+            format!("{}; import it anyway with `courtside import --job-id {} --force`", job.state, job.job_id)
         }
         State::ImportedElsewhere | State::RemovedFromBucket => {
             format!("{}; submit it again with `courtside retry {}`", job.state, job.job_id)

@@ -11,6 +11,7 @@ use ::jobs::manifest::Manifest;
 use client::failure::{Failure, Outcome};
 use client::import::{ImportOptions, Imported, import};
 use client::terminal::notify;
+use store::JobStatus;
 
 use super::job_cache::JobSnapshot;
 use crate::app::App;
@@ -55,10 +56,14 @@ fn importable(app: &App, snapshot: &JobSnapshot) -> Vec<Arc<Manifest>> {
     manifests
 }
 
-/// Whether this library submitted the job.
+/// Whether this library submitted the job, and the user has not cancelled it.
 async fn is_own(app: &App, id: &JobId) -> Outcome<bool> {
     let id = id.to_string();
-    app.client.with_library(move |_, library| Ok(library.job(&id)?.is_some())).await
+    app.client
+        .with_library(move |_, library| {
+            Ok(library.job(&id)?.is_some_and(|row| row.imported || row.status != JobStatus::Cancelled))
+        })
+        .await
 }
 
 fn report_import(app: &App, imported: &Imported) {

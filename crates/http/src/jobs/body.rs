@@ -144,14 +144,22 @@ struct Summary {
 /// Completed jobs of this library are shown as being imported while the server imports automatically, and as
 /// failed if that failed.
 fn summarize(manifest: &Manifest, state: &State, is_own: bool, context: &JobContext) -> Summary {
-    let status = job_state(overview::job_status(manifest.status));
+    let status = match state {
+        State::CancelOverridden { .. } => JobState::Cancelled,
+        State::ResultsCorrupt { .. } => JobState::Failed,
+        _ => job_state(overview::job_status(manifest.status)),
+    };
     let summary = |status, message: &str| Summary {
         status,
         state: state.into(),
         message: message.to_owned(),
         error: manifest.error.clone(),
     };
-    if manifest.status != Status::Completed || !is_own || !context.auto_import {
+    if matches!(state, State::CancelOverridden { .. })
+        || manifest.status != Status::Completed
+        || !is_own
+        || !context.auto_import
+    {
         return summary(status, &state.to_string());
     }
     match &context.import_failure {

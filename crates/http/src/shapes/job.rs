@@ -199,6 +199,8 @@ impl From<&State> for JobActivity {
             State::ReadyToImport { .. } => Self::ReadyToImport,
             State::Imported { .. } => Self::Imported,
             State::ImportedElsewhere => Self::Completed,
+            State::ResultsCorrupt { .. } => Self::ReadyToImport,
+            State::CancelOverridden { .. } => Self::Cancelled,
             State::RemovedFromBucket | State::Failed => Self::Failed,
             State::Cancelled => Self::Cancelled,
         }
