@@ -27,6 +27,7 @@ use crate::{Client, job_actions, target, videos};
 
 pub use pending::{Offer, PendingImports, pending_imports};
 use permission::check_allowed;
+pub use permission::is_automatic;
 pub(crate) use permission::is_of_other_library;
 pub use refused::RefusedResults;
 use results_file::import_file;

@@ -100,13 +100,14 @@ pub async fn pending_imports(client: &Client, library: &Library) -> Outcome<Pend
 impl Known<'_> {
     async fn decide(&self, admin: &Admin, manifest: &Manifest) -> Outcome<Decision> {
         let row = self.rows.get(manifest.job_id.as_str());
+        let is_other = is_of_other_library(self.client, self.library, manifest)?;
         let has_results = is_importable(manifest) || manifest.status == Status::Imported;
         if !has_results || row.is_some_and(|row| row.imported) {
             // Completed and in the library: only the manifest has to be written.
-            return Ok(if is_importable(manifest) { Decision::Import } else { Decision::Skip });
+            let is_unmarked = is_importable(manifest) && !is_other;
+            return Ok(if is_unmarked { Decision::Import } else { Decision::Skip });
         }
         let needs = NeedsForce::of(self.library, manifest, row)?;
-        let is_other = row.is_none() && is_of_other_library(self.client, self.library, manifest)?;
         match (needs, row) {
             (Some(NeedsForce::ImportedElsewhere), _) => self.offer_imported(manifest, row),
             (Some(needs), _) => Ok(Decision::Offer(offer(

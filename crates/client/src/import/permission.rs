@@ -54,6 +54,13 @@ pub(super) fn check_allowed(
     }
 }
 
+/// Whether an automatic import takes the job: this library submitted it, and the user has not cancelled it.
+pub fn is_automatic(client: &Client, library: &Library, manifest: &Manifest) -> Outcome<bool> {
+    let Some(row) = library.job(manifest.job_id.as_str())? else { return Ok(false) };
+    let is_cancelled = row.status == JobStatus::Cancelled && !row.imported;
+    Ok(!is_cancelled && !is_of_other_library(client, library, manifest)?)
+}
+
 /// Whether another library submitted the job, which will import it too.
 pub(crate) fn is_of_other_library(client: &Client, library: &Library, manifest: &Manifest) -> Outcome<bool> {
     match &manifest.submitter {

@@ -220,3 +220,19 @@ fn write_missing(f: &mut fmt::Formatter<'_>, missing_frames: u64) -> fmt::Result
 fn of_total(current: u64, total: Option<u64>) -> String {
     total.map_or_else(|| format!("{current}/?"), |total| format!("{current}/{total}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_released_job_is_shown_with_the_frames_that_are_kept() {
+        let json = r#"{"job_id":"j","video_id":1,"status":"pending","created_at":"2025-01-02T03:04:05Z",
+            "parameters":{},"checkpoint":{"next_frame":990,"n_frames":990,"attempt":1,"files":[]}}"#;
+        let mut manifest = Manifest::parse("jobs/j.json", json.as_bytes()).unwrap();
+        let shown = |manifest: &Manifest| State::of(manifest, OffsetDateTime::UNIX_EPOCH).to_string();
+        assert_eq!(shown(&manifest), "990 frames kept, waiting for a worker");
+        manifest.checkpoint = None;
+        assert_eq!(shown(&manifest), "waiting for a worker");
+    }
+}

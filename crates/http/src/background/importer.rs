@@ -5,13 +5,11 @@
 
 use std::sync::Arc;
 
-use ::jobs::JobId;
 use ::jobs::admin::is_importable;
 use ::jobs::manifest::Manifest;
-use client::failure::{Failure, Outcome};
-use client::import::{ImportOptions, Imported, import};
+use client::failure::Failure;
+use client::import::{ImportOptions, Imported, import, is_automatic};
 use client::terminal::notify;
-use store::JobStatus;
 
 use super::job_cache::JobSnapshot;
 use crate::app::App;
@@ -23,7 +21,10 @@ pub(super) async fn import_completed(app: &App, snapshot: &JobSnapshot) -> usize
         if app.stop.requested() {
             break;
         }
-        match is_own(app, &manifest.job_id).await {
+        let wanted = manifest.clone();
+        let is_automatic =
+            app.client.with_library(move |client, library| is_automatic(client, library, &wanted));
+        match is_automatic.await {
             Ok(true) => {}
             Ok(false) => continue,
             Err(failure) => {
@@ -54,16 +55,6 @@ fn importable(app: &App, snapshot: &JobSnapshot) -> Vec<Arc<Manifest>> {
     manifests.retain(|manifest| is_importable(manifest) && app.import_failures.get(manifest).is_none());
     manifests.sort_by(|a, b| (a.created_at.moment(), &a.job_id).cmp(&(b.created_at.moment(), &b.job_id)));
     manifests
-}
-
-/// Whether this library submitted the job, and the user has not cancelled it.
-async fn is_own(app: &App, id: &JobId) -> Outcome<bool> {
-    let id = id.to_string();
-    app.client
-        .with_library(move |_, library| {
-            Ok(library.job(&id)?.is_some_and(|row| row.imported || row.status != JobStatus::Cancelled))
-        })
-        .await
 }
 
 fn report_import(app: &App, imported: &Imported) {

@@ -202,7 +202,7 @@ fn a_worker_without_ffmpeg_says_so_before_it_claims_a_job() {
 #[test]
 fn an_idle_worker_does_not_exit_while_a_lease_is_about_to_expire() {
     let machine = Machine::with_folder();
-    let job = machine.submit(14, &[]);
+    let job = machine.submit(120, &[]);
     let mut first = machine.start_worker(&["--worker-id", "first"]);
     first.wait_for("the claim", || (machine.status(&job)["worker_id"] == "first").then_some(()));
     first.kill();
@@ -210,6 +210,18 @@ fn an_idle_worker_does_not_exit_while_a_lease_is_about_to_expire() {
     let second =
         crate::sandbox::RunOutput::new(output).expect(0, &[&format!("job {job} (first): silent since")]);
     assert_eq!(second.json()["completed"][0], job.as_str(), "{second:?}");
+}
+
+#[test]
+fn a_worker_that_is_stopped_does_not_say_that_it_processed_a_job() {
+    let machine = Machine::with_folder();
+    let job = machine.submit(120, &[]);
+    let mut worker = machine.start_worker(&["--once", "--worker-id", "rig"]);
+    worker.wait_for("the claim", || (machine.status(&job)["worker_id"] == "rig").then_some(()));
+    worker.signal("INT");
+    let stopped = worker.wait().expect(130, &["a stop was requested"]);
+    assert!(!stopped.stderr.contains("one job was processed"), "{stopped:?}");
+    assert_eq!(stopped.json()["released"][0], job.as_str());
 }
 
 #[test]
