@@ -7,6 +7,10 @@ use store::{JobRow, JobStatus, JobUpdate, Library};
 
 use crate::failure::Outcome;
 
+/// The statuses of a job that the library may still have when its results are refused: it may not have been polled since it
+/// was completed.
+const RECORDED: &[JobStatus] =
+    &[JobStatus::Pending, JobStatus::Processing, JobStatus::Completed, JobStatus::Failed];
 /// Key in the `result` column of the library's job.
 const KEY: &str = "refused_results";
 
@@ -40,7 +44,7 @@ impl RefusedResults {
         (recorded == now).then_some(recorded)
     }
 
-    /// Records it in the library, where the job is completed.
+    /// Records it in the library. A job that the user cancelled stays so.
     pub(super) fn record(&self, library: &Library, id: &str) -> Outcome<()> {
         let update = JobUpdate {
             status: Some(JobStatus::Failed),
@@ -49,7 +53,7 @@ impl RefusedResults {
             result: Some(serde_json::json!({ KEY: self })),
             ..JobUpdate::default()
         };
-        library.update_job_if(id, &[JobStatus::Completed, JobStatus::Failed], &update)?;
+        library.update_job_if(id, RECORDED, &update)?;
         Ok(())
     }
 }

@@ -11,11 +11,12 @@ mod state;
 mod view;
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use jobs::JobId;
+use jobs::bucket::Bucket;
 use jobs::catalog::Catalog;
-use jobs::manifest::Target;
+use jobs::manifest::{Manifest, Target};
 use serde::Serialize;
 use store::Library;
 
@@ -51,6 +52,8 @@ fn as_messages<S: serde::Serializer>(failures: &[Failure], to: S) -> Result<S::O
 pub struct Watcher<'a> {
     client: &'a Client,
     catalogs: Vec<(Target, Catalog)>,
+    /// Sizes of the videos of older programs' jobs; `None` for one that the bucket does not have.
+    sizes: HashMap<JobId, Option<u64>>,
 }
 
 impl<'a> Watcher<'a> {
@@ -58,7 +61,7 @@ impl<'a> Watcher<'a> {
     pub fn new(client: &'a Client) -> Outcome<Self> {
         let catalog = |target| Ok((target, Catalog::new(client.bucket(target)?, client.env.clone())));
         let catalogs = client.bucket_targets().into_iter().map(catalog).collect::<Outcome<_>>()?;
-        Ok(Self { client, catalogs })
+        Ok(Self { client, catalogs, sizes: HashMap::new() })
     }
 
     /// Reads what changed, and records it in the library. A bucket that does not respond is not an error.
@@ -75,7 +78,11 @@ impl<'a> Watcher<'a> {
             for entry in catalog.jobs() {
                 in_bucket.insert(entry.manifest.job_id.to_string());
                 let manifest = with_progress(&*bucket, Cow::Borrowed(&entry.manifest)).await;
-                overview.jobs.push(view(&manifest, origins.of(&manifest), *target, now));
+                let size = match origins.needs_size(&manifest) {
+                    true => size_of_video(&mut self.sizes, &*bucket, &manifest).await,
+                    false => None,
+                };
+                overview.jobs.push(view(&manifest, origins.with_size(&manifest, size), *target, now));
             }
             overview.unreadable.extend(catalog.unreadable().into_iter().map(ToString::to_string));
             record_states(library, |id| catalog.job(id).map(|entry| &entry.manifest))?;
@@ -101,4 +108,18 @@ impl<'a> Watcher<'a> {
         let origin = Origins::read(self.client, library)?.of(&manifest);
         Ok(view(&manifest, origin, self.client.default_target(), self.client.env.utc()))
     }
+}
+
+/// Size of a job's video in its bucket, which is asked once. `None` if it does not have the video, or does not respond.
+async fn size_of_video(
+    sizes: &mut HashMap<JobId, Option<u64>>,
+    bucket: &dyn Bucket,
+    manifest: &Manifest,
+) -> Option<u64> {
+    if let Some(size) = sizes.get(&manifest.job_id) {
+        return *size;
+    }
+    let size = bucket.head(&manifest.video_key()).await.ok()?.map(|(size, _)| size);
+    sizes.insert(manifest.job_id.clone(), size);
+    size
 }

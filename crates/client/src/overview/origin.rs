@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use jobs::manifest::Manifest;
+use jobs::manifest::{Manifest, Status};
 use store::{JobFilter, JobRow, Library, Video};
 
 use super::override_state::known_state;
@@ -55,7 +55,21 @@ impl Origins {
     /// What this library knows of a job. Reads no file and no bucket, so a video whose hash is not known yet is recognized
     /// by its size only if it has the right number too.
     pub fn of(&self, manifest: &Manifest) -> Origin {
-        let content = JobContent::of(manifest);
+        self.with_content(manifest, &JobContent::of(manifest))
+    }
+
+    /// As [`Self::of`], with the size of the video's object if the manifest does not have it.
+    pub(super) fn with_size(&self, manifest: &Manifest, size_bytes: Option<u64>) -> Origin {
+        self.with_content(manifest, &JobContent::of(manifest).or_size(size_bytes))
+    }
+
+    /// Whether only the size of the video's object can tell which video a job tracks: an older program submitted it.
+    pub(super) fn needs_size(&self, manifest: &Manifest) -> bool {
+        let is_known = manifest.submitter.is_some() || self.row(manifest.job_id.as_str()).is_some();
+        !is_known && JobContent::of(manifest).is_unknown() && manifest.status != Status::Imported
+    }
+
+    fn with_content(&self, manifest: &Manifest, content: &JobContent) -> Origin {
         let recognized = || content.find_known(&self.videos).map(|video| video.id);
         if let Some(row) = self.row(manifest.job_id.as_str()) {
             let known_state = known_state(row, manifest);

@@ -235,22 +235,30 @@ pub async fn upload(client: &Client, prepared: &Prepared, progress: OnProgress<'
         (None, Some(key)) => return in_bucket(bucket, key, row, lock).await,
         _ => videos::find_file(&client.settings, row)?,
     };
-    let (key, known) = placed(&admin, job_id).await?.unwrap_or_else(|| (video_key(job_id, &file), None));
-    if let Some(content) = known
-        && has_size(bucket, &key, content.size_bytes).await
-    {
-        return Ok(Uploaded::new(key, content, lock));
-    }
-    if let Some(reusable) = &prepared.reusable
-        && let Some((key, content)) = reusable.find(bucket).await
-    {
-        notify(format!("{} has the video already, as {key}", bucket.location()));
-        let uploaded_for = JobId::from_video_key(&key).filter(|id| id != job_id);
-        return Ok(Uploaded { uploaded_for, ..Uploaded::new(key, content, lock) });
-    }
+    let key = match placed(&admin, job_id).await? {
+        Some((key, Some(content))) if has_size(bucket, &key, content.size_bytes).await => {
+            return Ok(Uploaded::new(key, content, lock));
+        }
+        // The manifest names this key.
+        Some((key, _)) => key,
+        None => match reused(bucket, prepared).await {
+            Some((key, content)) => {
+                let uploaded_for = JobId::from_video_key(&key).filter(|id| id != job_id);
+                return Ok(Uploaded { uploaded_for, ..Uploaded::new(key, content, lock) });
+            }
+            None => video_key(job_id, &file),
+        },
+    };
     let upload = transfer::Upload { bucket, key: &key, file: &file, journal: &journal, part_bytes: None };
     let content = transfer::upload(upload, progress).await.map_err(|e| upload_failure(e, job_id))?;
     Ok(Uploaded::new(key, content, lock))
+}
+
+/// The key and the content of an object that an earlier job uploaded from the same video.
+async fn reused(bucket: &dyn Bucket, prepared: &Prepared) -> Option<(String, FileDigest)> {
+    let found = prepared.reusable.as_ref()?.find(bucket).await?;
+    notify(format!("{} has the video already, as {}", bucket.location(), found.0));
+    Some(found)
 }
 
 /// A video that only the bucket has, under this key.

@@ -46,6 +46,11 @@ impl JobContent {
         Ok(Self { size_bytes, ..known })
     }
 
+    /// With this size, if it is not known.
+    pub(crate) fn or_size(self, size_bytes: Option<u64>) -> Self {
+        Self { size_bytes: self.size_bytes.or(size_bytes), ..self }
+    }
+
     /// Whether nothing is known by which a video could be recognized.
     pub(crate) fn is_unknown(&self) -> bool {
         self.sha256.is_none() && self.size_bytes.is_none()

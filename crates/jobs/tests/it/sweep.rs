@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use jobs::bucket::{Bucket, Condition, FolderBucket};
+use jobs::bucket::{Condition, FolderBucket};
 use jobs::env::Env;
 use jobs::sweep::{SweepReport, sweep};
 

@@ -8,7 +8,7 @@ use jobs::Timing;
 use jobs::bucket::FolderBucket;
 use jobs::queue::PollOutcome;
 
-use crate::support::{Party, progress};
+use crate::support::{Fresh, Party, progress};
 
 fn party(folder: &Path) -> Party {
     Party::new(Arc::new(FolderBucket::open(folder).unwrap()))
@@ -67,4 +67,13 @@ async fn an_owner_with_a_wrong_time_keeps_its_job_while_it_sends_heartbeats() {
         assert!(matches!(polled, PollOutcome::Idle { n_processing: 1, .. }), "{polled:?}");
         new.env.advance(Timing::default().heartbeat);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_tells_the_age_of_its_objects_by_its_own_clock() {
+    let fresh = tokio::task::spawn_blocking(Fresh::fake_r2).await.unwrap();
+    let party = Party::new(fresh.open());
+    party.submit("a").await;
+    let listed = party.bucket.list("jobs/").await.unwrap();
+    assert!(listed[0].age.is_some_and(|age| age < Duration::from_secs(3600)), "{listed:?}");
 }

@@ -38,6 +38,8 @@ fn a_job_of_another_library_with_the_same_number_is_not_imported_into_our_video(
     wide().video(&machine.sandbox, 14, "game.mkv");
     machine.run(&["videos", "add", "game.mkv"]).expect(0, &[]);
     put_legacy_job(&machine, "theirs", b"another game");
+    let shown = machine.status("theirs");
+    assert_eq!((&shown["video_id"], &shown["other_library"]["video_id"]), (&Value::Null, &json!(1)));
     let all = imports(&machine, &["--all"]);
     assert_eq!(all["imported"], json!([]));
     assert!(all["offers"][0]["reason"].as_str().unwrap().contains("not in this library"), "{all}");
