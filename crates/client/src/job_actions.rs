@@ -2,21 +2,23 @@
 //!
 //! A job may not be in its bucket yet: then its unfinished submission is what these act on.
 
+use jobs::admin::Admin;
 use jobs::manifest::{Manifest, Status};
 use jobs::{JobId, Refusal};
-use store::{JobRow, JobStatus, JobUpdate, Library, SubmissionState};
+use store::{JobRow, JobStatus, JobUpdate, Library};
 
 use crate::failure::{Failure, Kind, Outcome};
-use crate::submit::{self, Submission, UPLOADING};
-use crate::{Client, is_unknown_job, overview, videos};
+use crate::overview::Closed;
+use crate::submit;
+use crate::{Client, import, is_unknown_job, overview, videos};
 
 /// The outcome of [`retry`].
 #[derive(Debug)]
 pub enum Retried {
     /// The job is in the queue.
     Queued(Box<Manifest>),
-    /// The job never reached its bucket: the caller must upload its video.
-    NeedsUpload(Box<Submission>),
+    /// The bucket does not have the job: the caller must submit it, with [`submit::prepare_again`].
+    NeedsUpload,
 }
 
 /// Cancels a job, whether its video is being uploaded, it waits, or a worker has it. Cancelling twice is not an
@@ -28,6 +30,9 @@ pub enum Retried {
 pub async fn cancel(client: &Client, library: &mut Library, id: &JobId) -> Outcome<JobStatus> {
     let row = library.job(id.as_str())?;
     match client.find_job_from(id, client.likely_target(row.as_ref())).await {
+        Ok((_, manifest)) if manifest.status == Status::Imported => {
+            Err(refused(id, Refusal::NotCancellable { status: manifest.status }))
+        }
         Ok((admin, _)) => {
             let manifest = admin.cancel(id).await?;
             record(library, &manifest)?;
@@ -50,6 +55,11 @@ async fn cancel_without_manifest(
             Ok(JobStatus::Cancelled)
         }
         Some(row) if row.status == JobStatus::Cancelled => Ok(JobStatus::Cancelled),
+        // Another program removed it, so that no worker has it.
+        Some(row) if row.status.is_open() && overview::is_own(&row) => {
+            close_as_cancelled(client, library, &row)?;
+            Ok(JobStatus::Cancelled)
+        }
         Some(row) if row.status.is_open() => Err(refused(id, Refusal::NotInBucket)),
         Some(row) => {
             Err(refused(id, Refusal::NotCancellable { status: overview::manifest_status(row.status) }))
@@ -58,14 +68,35 @@ async fn cancel_without_manifest(
     }
 }
 
-/// Puts a failed or cancelled job back in the queue. A job that waits or is being processed is left as it is.
+fn close_as_cancelled(client: &Client, library: &mut Library, row: &JobRow) -> Outcome<()> {
+    overview::closing(row).record(library, row)?;
+    let cancelled = JobUpdate {
+        status: Some(JobStatus::Cancelled),
+        completed_at: Some(client.env.utc()),
+        ..JobUpdate::default()
+    };
+    Ok(library.update_job(&row.id, &cancelled)?)
+}
+
+/// Puts a failed or cancelled job back in the queue. A job that waits or is being processed is left as it is. A job that
+/// another program removed from its bucket is submitted again.
 ///
 /// # Errors
 /// With [`jobs::Error::NoJob`] as its cause for an unknown job, and [`jobs::Error::Refused`] for a completed one.
 pub async fn retry(client: &Client, library: &mut Library, id: &JobId) -> Outcome<Retried> {
     let row = library.job(id.as_str())?;
     match client.find_job_from(id, client.likely_target(row.as_ref())).await {
-        Ok((admin, _)) => {
+        Ok((_, manifest)) if manifest.status == Status::Imported => {
+            return Err(refused(id, Refusal::NotRetryable { status: manifest.status }));
+        }
+        Ok((admin, manifest)) => {
+            if manifest.status == Status::Completed {
+                return retry_results(client, library, &admin, &manifest, row.as_ref()).await;
+            }
+            if lacks_video(&admin, &manifest, row.as_ref()).await? {
+                library.update_job(id.as_str(), &submit::reopened())?;
+                return Ok(Retried::NeedsUpload);
+            }
             let manifest = admin.retry(id).await?;
             record(library, &manifest)?;
             return Ok(Retried::Queued(Box::new(manifest)));
@@ -75,21 +106,64 @@ pub async fn retry(client: &Client, library: &mut Library, id: &JobId) -> Outcom
     }
     let Some(row) = row else { return Err(jobs::Error::NoJob { id: id.clone() }.into()) };
     let can_retry = matches!(row.status, JobStatus::Failed | JobStatus::Cancelled)
-        || submit::unfinished_submission(&row).is_some();
-    let Some(submission) = submit::submission_of(&row).filter(|_| can_retry) else {
+        || submit::unfinished_submission(&row).is_some()
+        || is_gone(&row);
+    if !can_retry || submit::submission_of(&row).is_none() {
         return Err(refused(id, Refusal::NotRetryable { status: overview::manifest_status(row.status) }));
-    };
-    let reopened = JobUpdate {
-        status: Some(JobStatus::Pending),
-        progress_message: Some(UPLOADING.to_owned()),
-        submission: Some(SubmissionState::Uploading),
-        ..JobUpdate::default()
-    };
-    library.update_job(id.as_str(), &reopened)?;
-    Ok(Retried::NeedsUpload(Box::new(submission)))
+    }
+    library.update_job(id.as_str(), &submit::reopened())?;
+    Ok(Retried::NeedsUpload)
 }
 
-/// Removes a job from its bucket, or abandons its unfinished submission. Imported detections stay in the library.
+/// Puts a completed job whose results cannot be imported back in the queue.
+async fn retry_results(
+    client: &Client,
+    library: &mut Library,
+    admin: &Admin,
+    manifest: &Manifest,
+    row: Option<&JobRow>,
+) -> Outcome<Retried> {
+    let id = &manifest.job_id;
+    let Some(why) = import::refusal(client, library, admin, manifest, row).await? else {
+        return Err(refused(id, Refusal::NotRetryable { status: manifest.status })
+            .hint(format!("its results are as they should be: run `courtside import --job-id {id}`")));
+    };
+    let queued = admin.retry_results(id, &why).await?;
+    record(library, &queued)?;
+    if lacks_video(admin, manifest, row).await? {
+        library.update_job(id.as_str(), &submit::reopened())?;
+        return Ok(Retried::NeedsUpload);
+    }
+    Ok(Retried::Queued(Box::new(queued)))
+}
+
+/// Whether a job that ended must get its video again, which this library submitted: the bucket no longer has it.
+async fn lacks_video(admin: &Admin, manifest: &Manifest, row: Option<&JobRow>) -> Outcome<bool> {
+    let is_ours = row.is_some_and(|row| submit::submission_of(row).is_some());
+    if !is_ours
+        || !manifest.is_video_from_submitter()
+        || !matches!(manifest.status, Status::Failed | Status::Cancelled | Status::Completed)
+    {
+        return Ok(false);
+    }
+    Ok(admin.bucket().head(&manifest.video_key()).await?.is_none())
+}
+
+/// Whether a job that no bucket has was in one, and is not imported.
+fn is_gone(row: &JobRow) -> bool {
+    overview::may_be_missing(row) || (Closed::of(row).is_some() && !row.imported)
+}
+
+/// Adds what the library knows of a job that no bucket has.
+pub fn explain_missing(failure: Failure, row: Option<&JobRow>) -> Failure {
+    let Some(row) = row.filter(|row| is_gone(row) && is_unknown_job(&failure)) else { return failure };
+    let (id, closed) = (&row.id, Closed::of(row).unwrap_or_else(|| overview::closing(row)));
+    let hint = format!("run `courtside retry {id}` to submit it again, or `courtside rm {id}` to forget it");
+    Failure::msg(Kind::Failed, format!("job {id}: {closed}")).hint(hint)
+}
+
+/// Removes a job from its bucket, or abandons its unfinished submission. Imported detections stay in the library. A job
+/// whose manifest is gone is removed from the library.
 ///
 /// # Errors
 /// With [`jobs::Error::NoJob`] as its cause for an unknown job. Unless `force`: for a job that has not ended, is
@@ -126,7 +200,11 @@ pub async fn remove(client: &Client, library: &mut Library, id: &JobId, force: b
         videos::forget_bucket_copy(library, manifest.video_id, &manifest)?;
     }
     let status = if manifest.status.is_finished() { manifest.status } else { Status::Cancelled };
-    record(library, &Manifest { status, ..manifest })
+    record(library, &Manifest { status, ..manifest })?;
+    match library.job(id.as_str())? {
+        Some(row) => Closed::RemovedByUser.record(library, &row),
+        None => Ok(()),
+    }
 }
 
 async fn remove_without_manifest(
@@ -143,6 +221,12 @@ async fn remove_without_manifest(
             false => Err(needs_force(id, "is not uploaded yet")),
         },
         Some(row) if row.has_failed_upload() => submit::abandon(client, library, &row).await,
+        // Another program removed the manifest. Other objects of the job may be left.
+        Some(row) if is_gone(&row) && Closed::of(&row) != Some(Closed::RemovedByUser) => {
+            client.admin(client.likely_target(Some(&row)))?.remove_leftovers(id).await?;
+            library.remove_job(id.as_str(), true)?;
+            Ok(())
+        }
         // The job is only in the library: another program wrote the row, or the job was removed before.
         _ => Err(unknown),
     }

@@ -11,6 +11,7 @@ pub mod estimate;
 pub mod export;
 pub mod failure;
 mod file_lock;
+pub mod host;
 pub mod import;
 pub mod job_actions;
 pub mod job_name;
@@ -21,6 +22,7 @@ pub mod settings;
 pub mod stop;
 pub mod submit;
 pub mod subprocess;
+pub mod sweep;
 mod target;
 pub mod terminal;
 pub mod track_table;
@@ -38,6 +40,8 @@ use store::{JobRow, Library};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::settings::Settings;
 
+/// The setting in the library that identifies it.
+const LIBRARY_ID: &str = "library_id";
 const LIST_JOBS: &str = "run `courtside status` to list the jobs";
 
 /// The library and the buckets that the settings name. Each is opened on first use.
@@ -87,7 +91,7 @@ impl Client {
 
     /// The operations on jobs in the bucket of a target.
     pub fn admin(&self, target: Target) -> Outcome<Admin> {
-        Ok(Admin::new(self.bucket(target)?, self.env.clone()))
+        Ok(Admin::new(self.bucket(target)?, self.env.clone()).on(host::host_name()))
     }
 
     /// The targets that have separate buckets, the S3 server first.
@@ -95,7 +99,7 @@ impl Client {
         if self.settings.cloud.is_remote() { vec![Target::Cloud, Target::Local] } else { vec![Target::Local] }
     }
 
-    /// Finds a job in any bucket.
+    /// Finds a job in any bucket, or in its archive.
     ///
     /// # Errors
     /// With [`jobs::Error::NoJob`] as its cause if no bucket has the job.
@@ -118,6 +122,17 @@ impl Client {
                 Err(error) => return Err(error.into()),
             }
         }
+        self.find_archived(id).await
+    }
+
+    /// Finds a job that was imported long ago.
+    async fn find_archived(&self, id: &JobId) -> Outcome<(Admin, Manifest)> {
+        for target in self.bucket_targets() {
+            let admin = self.admin(target)?;
+            if let Some(manifest) = admin.archived(id).await? {
+                return Ok((admin, manifest));
+            }
+        }
         Err(Failure::new(Kind::Failed, jobs::Error::NoJob { id: id.clone() }).hint(LIST_JOBS))
     }
 
@@ -125,6 +140,21 @@ impl Client {
     pub fn likely_target(&self, row: Option<&JobRow>) -> Target {
         let recorded = row.and_then(|row| row.target).map(target::from_store);
         recorded.unwrap_or_else(|| self.default_target())
+    }
+
+    /// The id of a library, by which its jobs are recognized in a bucket that several libraries share. Made on first use.
+    pub fn library_id(&self, library: &Library) -> Outcome<String> {
+        if let Some(id) = self.known_library_id(library)? {
+            return Ok(id);
+        }
+        library.set_setting(LIBRARY_ID, &self.env.unique_id())?;
+        // Another process may have made one at the same time.
+        Ok(self.known_library_id(library)?.unwrap_or_default())
+    }
+
+    /// The id of a library; `None` if it was never needed.
+    pub(crate) fn known_library_id(&self, library: &Library) -> Outcome<Option<String>> {
+        Ok(library.setting(LIBRARY_ID)?)
     }
 
     fn bucket_target(&self, target: Target) -> Target {

@@ -124,7 +124,7 @@ mod tests {
 
     fn pool(folder: &std::path::Path) -> Arc<LibraryPool> {
         let url = format!("sqlite:///{}/library.db", folder.display());
-        let settings = Settings { database_url: url, ..Settings::default() };
+        let settings = Settings::from(&|name| (name == "DATABASE_URL").then(|| url.clone())).unwrap();
         Arc::new(LibraryPool::new(Arc::new(Client::new(settings))))
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use crate::bucket::Bucket;
+use crate::catalog::Catalog;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::keys::{JobId, check_key};
@@ -20,12 +21,20 @@ const MAX_LOG_BYTES: u64 = 16 << 20;
 #[derive(Debug, Clone)]
 pub struct Admin {
     manifests: ManifestStore,
+    /// Name of the user's machine, for the history of jobs.
+    host: Option<String>,
 }
 
 impl Admin {
     /// Creates a handle; nothing is read from the bucket yet.
     pub fn new(bucket: Arc<dyn Bucket>, env: Arc<dyn Env>) -> Self {
-        Self { manifests: ManifestStore::new(bucket, env) }
+        Self { manifests: ManifestStore::new(bucket, env), host: None }
+    }
+
+    /// Names the machine from which the user changes jobs.
+    #[must_use]
+    pub fn on(self, host: Option<String>) -> Self {
+        Self { host, ..self }
     }
 
     /// The bucket that holds the jobs.
@@ -66,19 +75,31 @@ impl Admin {
         Ok(self.manifests.read(id).await?.manifest)
     }
 
+    /// Reads the manifest of a job in the archive; `None` if it is not there. The other operations, except
+    /// [`Self::remove`] and [`Self::logs`], do not find such a job.
+    pub async fn archived(&self, id: &JobId) -> Result<Option<Manifest>> {
+        self.manifests.find_archived(id).await
+    }
+
     /// Cancels a job that is pending or being processed. Does nothing if it is cancelled already.
     pub async fn cancel(&self, id: &JobId) -> Result<Manifest> {
-        self.change(id, protocol::cancel).await
+        self.change(id, |job, now| protocol::cancel(job, self.host.as_deref(), now)).await
     }
 
     /// Puts a failed or cancelled job back in the queue. Does nothing if it is pending or being processed.
     pub async fn retry(&self, id: &JobId) -> Result<Manifest> {
-        self.change(id, protocol::retry).await
+        self.change(id, |job, now| protocol::retry(job, self.host.as_deref(), now)).await
+    }
+
+    /// Puts a completed job back in the queue because its results cannot be used: `why`.
+    pub async fn retry_results(&self, id: &JobId, why: &str) -> Result<Manifest> {
+        self.change(id, |job, now| protocol::retry_results(job, why, self.host.as_deref(), now)).await
     }
 
     /// Marks a completed job's results as stored in a library, and removes the worker's checkpoints.
     pub async fn mark_imported(&self, id: &JobId) -> Result<Manifest> {
-        let manifest = self.change(id, protocol::mark_imported).await?;
+        let manifest =
+            self.change(id, |job, now| protocol::mark_imported(job, self.host.as_deref(), now)).await?;
         self.remove_checkpoints(id).await?;
         Ok(manifest)
     }
@@ -88,14 +109,23 @@ impl Admin {
         self.remove_all(&id.checkpoints_prefix()).await
     }
 
-    /// Removes the video of a job from the bucket, unless the manifest names an object that may be shared
-    /// with other jobs. Returns whether it was removed.
+    /// Removes the video of a job from the bucket, unless another job may still need it, or another program wrote it.
+    /// Returns whether it was removed.
     pub async fn remove_video(&self, manifest: &Manifest) -> Result<bool> {
-        if !manifest.owns_video() {
+        let key = manifest.video_key();
+        if !manifest.is_video_from_submitter() || self.is_video_needed(&key, &manifest.job_id).await? {
             return Ok(false);
         }
-        self.bucket().delete(check_key(&manifest.video_key())?).await?;
+        self.bucket().delete(check_key(&key)?).await?;
         Ok(true)
+    }
+
+    /// Whether a job other than `besides` that is not imported uses the video with this key.
+    pub async fn is_video_needed(&self, key: &str, besides: &JobId) -> Result<bool> {
+        let mut catalog = Catalog::new(self.manifests.bucket.clone(), self.manifests.env.clone());
+        catalog.refresh().await?;
+        let mut others = catalog.jobs().map(|entry| &entry.manifest).filter(|job| job.job_id != *besides);
+        Ok(others.any(|job| job.status != Status::Imported && job.video_key() == key))
     }
 
     /// Removes all objects of a job, its manifest last. A job that is pending or being processed is cancelled
@@ -106,19 +136,27 @@ impl Admin {
             Ok(_) => Some(self.cancel(id).await?),
             // A manifest that cannot be read can still be removed.
             Err(Error::Unreadable { .. }) => None,
+            Err(error @ Error::NoJob { .. }) => Some(self.archived(id).await?.ok_or(error)?),
             Err(error) => return Err(error),
         };
+        self.remove_leftovers(id).await?;
+        let has_removed_video = match manifest {
+            Some(manifest) => self.remove_video(&manifest).await?,
+            None => false,
+        };
+        self.bucket().delete(&id.archive_key()).await?;
+        self.bucket().delete(&id.manifest_key()).await?;
+        Ok(has_removed_video)
+    }
+
+    /// Removes the objects of a job other than its manifest and its video. The job may have no manifest.
+    pub async fn remove_leftovers(&self, id: &JobId) -> Result<()> {
         for key in [id.results_key(), id.status_key()] {
             self.bucket().delete(&key).await?;
         }
         self.remove_checkpoints(id).await?;
         self.remove_all(&id.logs_prefix()).await?;
-        let has_removed_video = match manifest {
-            Some(manifest) => self.remove_video(&manifest).await?,
-            None => false,
-        };
-        self.bucket().delete(&id.manifest_key()).await?;
-        Ok(has_removed_video)
+        Ok(())
     }
 
     /// Reads the logs of a job: key and content, ordered by attempt.

@@ -13,7 +13,7 @@ use crate::bucket::{Bucket, ETag, Entry};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::index::{self, Indexed, MAX_MISSING};
-use crate::keys::{JOBS, JobId};
+use crate::keys::{ARCHIVE, ARCHIVE_INDEX, INDEX, JOBS, JobId};
 use crate::manifest::{MAX_CLAIMED_BYTES, Manifest};
 
 /// Number of manifests read concurrently in a refresh.
@@ -28,6 +28,9 @@ pub struct CatalogEntry {
     pub etag: Option<ETag>,
     /// When this process first read this version, by [`Env::monotonic`].
     pub since: Duration,
+    /// How old the version was then, by the bucket's clock. Zero unless the first refresh found it: later ones see a
+    /// version soon after it is written.
+    pub age: Duration,
     revision: String,
 }
 
@@ -47,11 +50,49 @@ impl std::fmt::Display for UnreadableManifest {
     }
 }
 
+/// Which manifests a catalog shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Folder {
+    /// Those below `jobs/`.
+    Current,
+    /// Those below `archive/jobs/`.
+    Archive,
+}
+
+impl Folder {
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Current => "",
+            Self::Archive => ARCHIVE,
+        }
+    }
+
+    /// The key in the bucket of an object below `jobs/`.
+    fn key(self, key: &str) -> String {
+        format!("{}{key}", self.prefix())
+    }
+
+    /// The entry with its key as it is below `jobs/`.
+    fn relative(self, entry: Entry) -> Entry {
+        let key = entry.key.strip_prefix(self.prefix()).unwrap_or(&entry.key).to_owned();
+        Entry { key, ..entry }
+    }
+
+    /// The key of the index of finished manifests.
+    fn index(self) -> &'static str {
+        match self {
+            Self::Current => INDEX,
+            Self::Archive => ARCHIVE_INDEX,
+        }
+    }
+}
+
 /// All jobs of a bucket, as of the last refresh.
 #[derive(Debug)]
 pub struct Catalog {
     bucket: Arc<dyn Bucket>,
     env: Arc<dyn Env>,
+    folder: Folder,
     jobs: HashMap<JobId, CatalogEntry>,
     unreadable: HashMap<String, UnreadableManifest>,
     /// The revisions that the index in the bucket holds; `None` before the first refresh.
@@ -61,7 +102,16 @@ pub struct Catalog {
 impl Catalog {
     /// Creates an empty catalog; call [`Self::refresh`] to fill it.
     pub fn new(bucket: Arc<dyn Bucket>, env: Arc<dyn Env>) -> Self {
-        Self { bucket, env, jobs: HashMap::new(), unreadable: HashMap::new(), indexed: None }
+        Self::of(bucket, env, Folder::Current)
+    }
+
+    /// Creates an empty catalog of the jobs in the archive.
+    pub fn of_archive(bucket: Arc<dyn Bucket>, env: Arc<dyn Env>) -> Self {
+        Self::of(bucket, env, Folder::Archive)
+    }
+
+    fn of(bucket: Arc<dyn Bucket>, env: Arc<dyn Env>, folder: Folder) -> Self {
+        Self { bucket, env, folder, jobs: HashMap::new(), unreadable: HashMap::new(), indexed: None }
     }
 
     /// Updates the catalog from the bucket.
@@ -69,12 +119,14 @@ impl Catalog {
     /// # Errors
     /// If the bucket is not responding. The jobs that were known remain.
     pub async fn refresh(&mut self) -> Result<()> {
-        let entries = self.bucket.list(JOBS).await?;
-        let mut from_index = match self.indexed {
-            Some(_) => HashMap::new(),
-            None => index::load(&*self.bucket).await,
+        let entries = self.bucket.list(&self.folder.key(JOBS)).await?;
+        let entries: Vec<Entry> = entries.into_iter().map(|entry| self.folder.relative(entry)).collect();
+        let is_first = self.indexed.is_none();
+        let mut from_index = match is_first {
+            false => HashMap::new(),
+            true => index::load(&*self.bucket, self.folder.index()).await,
         };
-        if self.indexed.is_none() {
+        if is_first {
             let revision = |(id, entry): (&JobId, &Indexed)| (id.clone(), entry.revision.clone());
             self.indexed = Some(from_index.iter().map(revision).collect());
         }
@@ -96,12 +148,15 @@ impl Catalog {
             }
             match from_index.remove(&id).filter(|indexed| indexed.revision == entry.revision) {
                 Some(Indexed { revision, manifest }) => {
-                    self.jobs.insert(id, CatalogEntry { manifest, etag: None, since: now, revision });
+                    self.jobs.insert(
+                        id,
+                        CatalogEntry { manifest, etag: None, since: now, age: Duration::ZERO, revision },
+                    );
                 }
                 None => changed.push(entry),
             }
         }
-        self.read(changed).await?;
+        self.read(changed, is_first).await?;
         self.update_index().await;
         Ok(())
     }
@@ -143,12 +198,12 @@ impl Catalog {
         self.unreadable.insert(key.clone(), UnreadableManifest { key, detail, revision });
     }
 
-    async fn read(&mut self, entries: Vec<Entry>) -> Result<()> {
-        let bucket = self.bucket.clone();
+    async fn read(&mut self, entries: Vec<Entry>, is_first: bool) -> Result<()> {
+        let (bucket, folder) = (self.bucket.clone(), self.folder);
         let mut reads = futures::stream::iter(entries)
             .map(|entry| {
                 let bucket = bucket.clone();
-                async move { (bucket.get(&entry.key, MAX_CLAIMED_BYTES).await, entry) }
+                async move { (bucket.get(&folder.key(&entry.key), MAX_CLAIMED_BYTES).await, entry) }
             })
             .buffer_unordered(CONCURRENCY);
         let mut failure = None;
@@ -181,7 +236,9 @@ impl Catalog {
                     let since = self.env.monotonic();
                     let id = manifest.job_id.clone();
                     let etag = Some(object.etag);
-                    self.jobs.insert(id, CatalogEntry { manifest, etag, since, revision: entry.revision });
+                    let age = entry.age.filter(|_| is_first).unwrap_or_default();
+                    let revision = entry.revision;
+                    self.jobs.insert(id, CatalogEntry { manifest, etag, since, age, revision });
                 }
                 Err(Error::Unreadable { detail, .. }) => self.mark_unreadable(&entry, detail),
                 Err(error) => return Err(error),
@@ -203,7 +260,7 @@ impl Catalog {
         let entries: Vec<Indexed> =
             finished().map(|(_, job)| Indexed::of(&job.manifest, &job.revision)).collect();
         let revisions = finished().map(|(id, job)| (id.clone(), job.revision.clone())).collect();
-        match index::save(&*self.bucket, entries).await {
+        match index::save(&*self.bucket, self.folder.index(), entries).await {
             Ok(()) => self.indexed = Some(revisions),
             Err(error) => tracing::debug!(%error, "cannot write the index of finished jobs"),
         }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bucket::{Bucket, Condition};
 use crate::error::Result;
-use crate::keys::{INDEX, JobId};
+use crate::keys::JobId;
 use crate::manifest::Manifest;
 
 /// The index is rewritten when it lacks at least this many finished jobs.
@@ -33,8 +33,8 @@ struct Layout<E> {
 }
 
 /// Reads the index. Empty if it is missing or cannot be read; the caller then reads the manifests themselves.
-pub(crate) async fn load(bucket: &dyn Bucket) -> HashMap<JobId, Indexed> {
-    let bytes = match bucket.get(INDEX, MAX_BYTES).await {
+pub(crate) async fn load(bucket: &dyn Bucket, key: &str) -> HashMap<JobId, Indexed> {
+    let bytes = match bucket.get(key, MAX_BYTES).await {
         Ok(object) => object.map(|object| object.bytes).unwrap_or_default(),
         Err(error) => {
             tracing::debug!(%error, "cannot read the index of finished jobs");
@@ -47,10 +47,10 @@ pub(crate) async fn load(bucket: &dyn Bucket) -> HashMap<JobId, Indexed> {
 }
 
 /// Replaces the index with these jobs, unconditionally: the last writer wins.
-pub(crate) async fn save(bucket: &dyn Bucket, finished: Vec<Indexed>) -> Result<()> {
+pub(crate) async fn save(bucket: &dyn Bucket, key: &str, finished: Vec<Indexed>) -> Result<()> {
     let index = Layout { layout: LAYOUT, jobs: finished };
     let body = serde_json::to_vec(&index).unwrap_or_default();
-    bucket.put(INDEX, Bytes::from(body), Condition::Always).await.map(|_| ())
+    bucket.put(key, Bytes::from(body), Condition::Always).await.map(|_| ())
 }
 
 impl Indexed {

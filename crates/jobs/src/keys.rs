@@ -19,8 +19,16 @@ pub const JOBS: &str = "jobs/";
 pub const VIDEOS: &str = "videos/";
 /// Prefix of results files, at most one per job.
 pub const RESULTS: &str = "results/";
+/// Prefix of checkpoints, one folder per job.
+pub const CHECKPOINTS: &str = "checkpoints/";
+/// Prefix of logs, one folder per job.
+pub const LOGS: &str = "logs/";
+/// Prefix of what was moved out of the way of pollers, before the key that it had.
+pub const ARCHIVE: &str = "archive/";
 /// Key of the cache of finished manifests.
 pub const INDEX: &str = "index/jobs.json";
+/// Key of the cache of archived manifests.
+pub const ARCHIVE_INDEX: &str = "index/archive.json";
 
 /// The id of a job: 1 to 128 of the characters `A-Z a-z 0-9 - _ .`, not starting with a dot, without two dots
 /// in a row.
@@ -70,6 +78,11 @@ impl JobId {
         format!("{JOBS}{self}.json")
     }
 
+    /// `archive/jobs/{id}.json`, the key of the manifest once it is archived.
+    pub fn archive_key(&self) -> String {
+        format!("{ARCHIVE}{}", self.manifest_key())
+    }
+
     /// `status/{id}.json`, the key of the status object.
     pub fn status_key(&self) -> String {
         format!("status/{self}.json")
@@ -83,6 +96,12 @@ impl JobId {
     /// `videos/{id}.{ext}`; see [`usable_extension`].
     pub fn video_key(&self, extension: Option<&str>) -> String {
         format!("{VIDEOS}{self}.{}", usable_extension(extension))
+    }
+
+    /// Parses the id from the key of a video; `None` for a key that [`Self::video_key`] does not make.
+    pub fn from_video_key(key: &str) -> Option<Self> {
+        let (stem, _) = key.strip_prefix(VIDEOS)?.rsplit_once('.')?;
+        Self::new(stem).ok()
     }
 
     /// `checkpoints/{id}/`, the prefix of the job's checkpoints.

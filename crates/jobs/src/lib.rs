@@ -9,13 +9,14 @@
 //!
 //! | key | written by | how |
 //! |---|---|---|
-//! | `videos/{job_id}.{ext}` | the submitter | before the manifest exists; never changed |
+//! | `videos/{job_id}.{ext}` | the submitter | before the manifest exists; never changed; other jobs may use it |
 //! | `jobs/{job_id}.json` | every party | conditional on the version that was read |
 //! | `status/{job_id}.json` | the job's owner | unconditional; advisory progress for pollers |
 //! | `checkpoints/{job_id}/…` | the owner | under names that no other attempt uses; the manifest points at one |
 //! | `results/{job_id}.json` | the owner | conditional on the version read before ownership was confirmed |
 //! | `logs/{job_id}/…` | the owner | unconditional, one object per attempt |
-//! | `index/jobs.json` | any party | unconditional; a cache of finished manifests, used only where revisions match |
+//! | `index/…` | any party | unconditional; a cache of finished manifests, used only where revisions match |
+//! | `archive/jobs/{job_id}.json` | a sweep | conditional; the manifest of a job that was imported a week ago |
 //! | `probe/…` | a starting worker | temporary objects |
 //!
 //! # States
@@ -30,8 +31,8 @@
 //!                      └──────────────────────┘
 //! ```
 //!
-//! A job leaves `completed` only for `imported`, and never leaves `imported`. It leaves `failed` and
-//! `cancelled` only by `retry`. The transitions are pure functions in [`protocol`]; nothing else changes a
+//! A job leaves `completed` for `imported`, or for `pending` when a user retries it because its results cannot be used.
+//! It never leaves `imported`. It leaves `failed` and `cancelled` only by `retry`. The transitions are pure functions in [`protocol`]; nothing else changes a
 //! manifest.
 //!
 //! # The manifest
@@ -51,6 +52,8 @@
 //! Clocks of different machines are never compared. An observer considers a job abandoned when its manifest
 //! has not changed for 180 s ([`Timing::lease`]) of the observer's own monotonic time. Only then does it
 //! claim the job, again by one conditional write on exactly the version that it has been watching.
+//! An observer that has just started adds the age of the manifest by the bucket's clock (its `Last-Modified` against its
+//! `Date`), but watches for at least 45 s ([`Timing::least_watch`]): the bucket's clock could be wrong.
 //!
 //! How soon a dead owner's job is taken over follows from how often an idle worker polls. Its pause starts at
 //! 10 s ([`Timing::poll`]) and grows to at most 20 s while any job is processing ([`Timing::poll_watching`])
@@ -91,9 +94,15 @@
 //! | claim and first heartbeat | an owner that sends no heartbeats | another worker, when the lease expires |
 //! | checkpoint and manifest | a checkpoint that no manifest points at | removed when the job is imported, at the latest |
 //! | results and completion | results that the manifest does not name | the next attempt overwrites them |
-//! | completion and clean-up | checkpoints of a completed job | the importer removes them |
+//! | completion and clean-up | checkpoints of a completed job | the importer removes them, or a [`sweep`] |
 //! | completion and import | a completed job | the importer |
 //! | database commit and `imported` | a completed job whose results are in the database | the next import finds them there and only writes `imported` |
+//!
+//! # Finished jobs
+//!
+//! Older programs read one page of a listing of `jobs/`. So a [`sweep`] moves manifests that were imported a week ago to
+//! `archive/jobs/`, and removes logs and checkpoints of that age that no job needs. An older importer removes the
+//! manifest of the job that it imported: the library that submitted the job then closes it.
 //!
 //! # Attempts
 //!
@@ -118,6 +127,7 @@ pub mod quote;
 mod refusal;
 pub mod results;
 pub mod status;
+pub mod sweep;
 mod timestamp;
 pub mod timing;
 pub mod transfer;

@@ -62,6 +62,14 @@ impl ManifestStore {
         Ok(Some(Versioned { manifest: Manifest::parse(&key, &object.bytes)?, etag: object.etag }))
     }
 
+    /// Reads a manifest from the archive; `None` if it is not there.
+    pub(crate) async fn find_archived(&self, id: &JobId) -> Result<Option<Manifest>> {
+        let Some(object) = self.bucket.get(&id.archive_key(), MAX_MANIFEST_BYTES).await? else {
+            return Ok(None);
+        };
+        Manifest::parse(&id.manifest_key(), &object.bytes).map(Some)
+    }
+
     /// Reads a manifest; [`Error::NoJob`] if the job does not exist.
     pub(crate) async fn read(&self, id: &JobId) -> Result<Versioned> {
         self.find(id).await?.ok_or_else(|| Error::NoJob { id: id.clone() })

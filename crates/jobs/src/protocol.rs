@@ -23,6 +23,9 @@ pub enum Decision {
     Refuse(Refusal),
 }
 
+/// How the event of a retry begins.
+const RETRIED: &str = "retried";
+
 fn write(manifest: Manifest) -> Decision {
     Decision::Write(Box::new(manifest))
 }
@@ -224,8 +227,8 @@ fn requeue(next: &mut Manifest) {
     next.heartbeat = None;
 }
 
-/// Cancels a job. Its owner, if any, learns of it from its next heartbeat.
-pub fn cancel(current: &Manifest, now: OffsetDateTime) -> Decision {
+/// Cancels a job, on behalf of a user of the machine `host`. Its owner, if any, learns of it from its next heartbeat.
+pub fn cancel(current: &Manifest, host: Option<&str>, now: OffsetDateTime) -> Decision {
     match current.status {
         Status::Cancelled => Decision::Already,
         Status::Pending | Status::Processing => {
@@ -234,7 +237,7 @@ pub fn cancel(current: &Manifest, now: OffsetDateTime) -> Decision {
             next.completed_at = Some(Timestamp::of(now));
             next.claim = None;
             next.heartbeat = None;
-            next.note("cancelled", now);
+            next.note_by_user("cancelled", host, now);
             write(next)
         }
         status => Decision::Refuse(Refusal::NotCancellable { status }),
@@ -242,7 +245,7 @@ pub fn cancel(current: &Manifest, now: OffsetDateTime) -> Decision {
 }
 
 /// Puts a failed or cancelled job back in the queue with a fresh count of failures. Keeps its checkpoint.
-pub fn retry(current: &Manifest, now: OffsetDateTime) -> Decision {
+pub fn retry(current: &Manifest, host: Option<&str>, now: OffsetDateTime) -> Decision {
     match current.status {
         Status::Pending | Status::Processing => Decision::Already,
         Status::Failed | Status::Cancelled => {
@@ -250,7 +253,7 @@ pub fn retry(current: &Manifest, now: OffsetDateTime) -> Decision {
             next.failures = 0;
             next.error = None;
             next.completed_at = None;
-            next.note("retried", now);
+            next.note_by_user(RETRIED, host, now);
             requeue(&mut next);
             write(next)
         }
@@ -258,14 +261,37 @@ pub fn retry(current: &Manifest, now: OffsetDateTime) -> Decision {
     }
 }
 
+/// Puts a completed job back in the queue because its results cannot be used: `why`. They are tracked again.
+pub fn retry_results(current: &Manifest, why: &str, host: Option<&str>, now: OffsetDateTime) -> Decision {
+    match current.status {
+        Status::Pending | Status::Processing => Decision::Already,
+        Status::Completed => {
+            let mut next = current.clone();
+            next.failures = 0;
+            next.completed_at = None;
+            next.result = None;
+            next.note(format!("the results were refused: {}", bounded(why)), now);
+            next.note_by_user(RETRIED, host, now);
+            requeue(&mut next);
+            write(next)
+        }
+        status => Decision::Refuse(Refusal::NotRetryable { status }),
+    }
+}
+
+/// Whether a user retried the job since it was cancelled, according to its history.
+pub fn was_retried(manifest: &Manifest) -> bool {
+    manifest.events.iter().any(|event| event.what.starts_with(RETRIED))
+}
+
 /// Marks the results as imported into a library.
-pub fn mark_imported(current: &Manifest, now: OffsetDateTime) -> Decision {
+pub fn mark_imported(current: &Manifest, host: Option<&str>, now: OffsetDateTime) -> Decision {
     match current.status {
         Status::Imported => Decision::Already,
         Status::Completed => {
             let mut next = current.clone();
             next.status = Status::Imported;
-            next.note("imported", now);
+            next.note_by_user("imported", host, now);
             write(next)
         }
         status => Decision::Refuse(Refusal::NotImportable { status }),
@@ -319,8 +345,8 @@ mod tests {
         assert_eq!((running.heartbeat.as_ref().unwrap().seq, running.frames_processed), (1, Some(7)));
         let completed = written(complete(&running, "a", &results(), 9, NOW));
         assert_eq!(complete(&completed, "a", &results(), 9, NOW), Decision::Already);
-        let done = written(mark_imported(&completed, NOW));
-        assert_eq!(mark_imported(&done, NOW), Decision::Already);
+        let done = written(mark_imported(&completed, None, NOW));
+        assert_eq!(mark_imported(&done, None, NOW), Decision::Already);
         // If the former owner retries after the import, it is still informed that the job is completed.
         assert_eq!(complete(&done, "a", &results(), 9, NOW), Decision::Already);
     }
@@ -334,7 +360,7 @@ mod tests {
         refused(complete(&owned, "b", &results(), 1, NOW));
         refused(fail(&owned, "b", "x", true, NOW));
         refused(release(&owned, "b", "x", NOW));
-        refused(mark_imported(&owned, NOW));
+        refused(mark_imported(&owned, None, NOW));
     }
 
     #[test]
@@ -348,7 +374,7 @@ mod tests {
         job = written(claim(&job, &claimant("d"), Observed::Abandoned, NOW));
         assert_eq!((job.status, job.attempt), (Status::Failed, 3));
         assert_eq!(job.error.as_deref(), Some("attempt 3: worker c stopped responding"));
-        let job = written(retry(&job, NOW));
+        let job = written(retry(&job, None, NOW));
         assert_eq!((job.status, job.failures, job.attempt), (Status::Pending, 0, 3));
         assert_eq!(written(claim(&job, &claimant("e"), Observed::Pending, NOW)).attempt, 4);
     }
@@ -374,7 +400,8 @@ mod tests {
         assert_eq!((failed.status, failed.attempt), (Status::Failed, u32::MAX));
         assert!(failed.error.as_deref().is_some_and(|why| why.contains("submit the video again")));
         assert_eq!(
-            written(claim(&written(retry(&failed, NOW)), &claimant("a"), Observed::Pending, NOW)).attempt,
+            written(claim(&written(retry(&failed, None, NOW)), &claimant("a"), Observed::Pending, NOW))
+                .attempt,
             u32::MAX
         );
 
@@ -416,7 +443,7 @@ mod tests {
         let owned = written(claim(&pending(), &claimant("a"), Observed::Pending, NOW));
         let failed = written(fail(&owned, "a", "the video is corrupt", false, NOW));
         assert_eq!(failed.status, Status::Failed);
-        let again = written(retry(&failed, NOW));
+        let again = written(retry(&failed, None, NOW));
         assert_eq!((again.status, again.failures), (Status::Pending, 0));
     }
 
@@ -424,15 +451,15 @@ mod tests {
     fn a_completed_job_cannot_be_changed_back() {
         let owned = written(claim(&pending(), &claimant("a"), Observed::Pending, NOW));
         let completed = written(complete(&owned, "a", &results(), 9, NOW));
-        for job in [completed.clone(), written(mark_imported(&completed, NOW))] {
+        for job in [completed.clone(), written(mark_imported(&completed, None, NOW))] {
             for decision in [
                 claim(&job, &claimant("b"), Observed::Pending, NOW),
                 claim(&job, &claimant("b"), Observed::Abandoned, NOW),
                 heartbeat(&job, "a", &Heartbeat::default(), NOW),
                 fail(&job, "a", "x", false, NOW),
                 release(&job, "a", "x", NOW),
-                cancel(&job, NOW),
-                retry(&job, NOW),
+                cancel(&job, None, NOW),
+                retry(&job, None, NOW),
             ] {
                 assert!(matches!(decision, Decision::Refuse(_)), "{decision:?}");
             }

@@ -35,7 +35,22 @@ pub enum PollOutcome {
         pause: Duration,
         /// Number of jobs that other workers are processing.
         n_processing: usize,
+        /// Those of them whose owner sends no heartbeats.
+        silent: Vec<SilentJob>,
     },
+}
+
+/// A job whose owner sends no heartbeats any more, and which is taken over unless that changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SilentJob {
+    /// Id of the job.
+    pub id: JobId,
+    /// Name of the owner.
+    pub worker_id: Option<String>,
+    /// Time since the last heartbeat.
+    pub silent_for: Duration,
+    /// Time until another worker may take the job over.
+    pub takeover_in: Duration,
 }
 
 /// The queue of one bucket, as one worker sees it.
@@ -111,14 +126,13 @@ impl Queue {
         let mut foreign = Vec::new();
         for seen in self.catalog.jobs().filter(|seen| (self.accept)(&seen.manifest)) {
             let job = &seen.manifest;
-            let unchanged_for = now.saturating_sub(seen.since);
             match job.status {
                 Status::Pending => {
                     found.push((job.created_at.moment(), job.job_id.clone(), Observed::Pending))
                 }
-                Status::Processing if unchanged_for < self.timing.lease => {}
+                Status::Processing if !self.takeover_in(seen, self.timing.lease).is_zero() => {}
                 Status::Processing if job.is_foreign() => {
-                    foreign.push((job.created_at.moment(), job.job_id.clone(), seen.since));
+                    foreign.push((job.created_at.moment(), job.job_id.clone()));
                 }
                 Status::Processing => {
                     found.push((job.created_at.moment(), job.job_id.clone(), Observed::Abandoned));
@@ -126,8 +140,8 @@ impl Queue {
                 Status::Completed | Status::Imported | Status::Failed | Status::Cancelled => {}
             }
         }
-        for (created, id, since) in foreign {
-            if self.is_foreign_owner_dead(&id, since, now).await? {
+        for (created, id) in foreign {
+            if self.is_foreign_owner_dead(&id, now).await? {
                 found.push((created, id, Observed::Abandoned));
             }
         }
@@ -138,9 +152,10 @@ impl Queue {
     /// Whether neither the manifest nor the status object of a worker without leases has changed for
     /// [`Timing::foreign_lease`]. The status object is read at most ten times in that period, and once more
     /// before the decision.
-    async fn is_foreign_owner_dead(&mut self, id: &JobId, since: Duration, now: Duration) -> Result<bool> {
+    async fn is_foreign_owner_dead(&mut self, id: &JobId, now: Duration) -> Result<bool> {
         let lease = self.timing.foreign_lease;
-        let is_manifest_old = now.saturating_sub(since) >= lease;
+        let Some(seen) = self.catalog.job(id) else { return Ok(false) };
+        let is_manifest_old = self.takeover_in(seen, lease).is_zero();
         let is_check_due = self.foreign.get(id).is_none_or(|watch| {
             let is_status_old = now.saturating_sub(watch.unchanged_since) >= lease;
             now.saturating_sub(watch.checked_at) >= lease / 10 || (is_manifest_old && is_status_old)
@@ -161,6 +176,46 @@ impl Queue {
         let status_unchanged_for =
             self.foreign.get(id).map_or(Duration::ZERO, |watch| now.saturating_sub(watch.unchanged_since));
         Ok(is_manifest_old && status_unchanged_for >= lease)
+    }
+
+    /// How long the owner of a job has been silent.
+    fn silent_for(&self, seen: &CatalogEntry) -> Duration {
+        self.manifests.env.monotonic().saturating_sub(seen.since) + seen.age
+    }
+
+    /// How long the owner of a job must stay silent until its lease has expired. A new observer, who knows the age of the
+    /// manifest from the bucket's clock, watches it for longer than an owner ever pauses: the clock could be wrong.
+    fn takeover_in(&self, seen: &CatalogEntry, lease: Duration) -> Duration {
+        let watched = self.manifests.env.monotonic().saturating_sub(seen.since);
+        let left = lease.saturating_sub(watched + seen.age);
+        left.max(self.timing.least_watch().min(lease).saturating_sub(watched))
+    }
+
+    /// The jobs whose owners have missed two heartbeats, or for half of its lease, one that does not use leases.
+    fn silent(&self) -> Vec<SilentJob> {
+        let jobs = self
+            .catalog
+            .jobs()
+            .filter(|seen| seen.manifest.status == Status::Processing && (self.accept)(&seen.manifest));
+        let silent = jobs.filter_map(|seen| {
+            let (job, silent_for) = (&seen.manifest, self.silent_for(seen));
+            let (threshold, takeover_in) = match job.is_foreign() {
+                false => (self.timing.heartbeat * 2, self.takeover_in(seen, self.timing.lease)),
+                true => (self.timing.foreign_lease / 2, self.foreign_takeover_in(seen)?),
+            };
+            let is_silent = silent_for > threshold && (!job.is_foreign() || takeover_in <= threshold);
+            let (id, worker_id) = (job.job_id.clone(), job.worker_id.clone());
+            is_silent.then_some(SilentJob { id, worker_id, silent_for, takeover_in })
+        });
+        silent.collect()
+    }
+
+    /// The same as [`Self::takeover_in`] for an owner without leases; `None` before its status object was looked at.
+    fn foreign_takeover_in(&self, seen: &CatalogEntry) -> Option<Duration> {
+        let lease = self.timing.foreign_lease;
+        let watch = self.foreign.get(&seen.manifest.job_id)?;
+        let watched = self.manifests.env.monotonic().saturating_sub(watch.unchanged_since);
+        Some(lease.saturating_sub(watched).max(self.takeover_in(seen, lease)))
     }
 
     fn versioned(&self, id: &JobId) -> Option<Versioned> {
@@ -203,7 +258,7 @@ impl Queue {
         let pause = self.pause.min(longest.max(self.timing.poll));
         self.pause = pause.mul_f64(1.5);
         let jitter = 0.75 + 0.25 * self.manifests.env.random();
-        PollOutcome::Idle { pause: pause.mul_f64(jitter), n_processing }
+        PollOutcome::Idle { pause: pause.mul_f64(jitter), n_processing, silent: self.silent() }
     }
 }
 

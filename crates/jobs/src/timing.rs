@@ -41,6 +41,11 @@ impl Default for Timing {
 }
 
 impl Timing {
+    /// How long a new observer watches a manifest at least before it considers its owner dead: one and a half heartbeats.
+    pub fn least_watch(&self) -> Duration {
+        self.heartbeat.mul_f64(1.5)
+    }
+
     /// Divides all durations by `factor`; for tests.
     pub fn faster(self, factor: u32) -> Self {
         Self {

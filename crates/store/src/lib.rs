@@ -51,6 +51,7 @@ mod games;
 mod import;
 mod jobs;
 mod library;
+mod relink;
 mod removal;
 mod schema;
 mod scope;

@@ -56,6 +56,15 @@ impl Library {
         Ok(())
     }
 
+    /// Number of detections of a video, of every job and of other programs.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`] where the file cannot be read.
+    pub fn n_detections(&self, video_id: i64) -> Result<i64> {
+        let sql = "SELECT count(*) FROM player_detections WHERE video_id = ?1";
+        self.conn.query_row(sql, [video_id], |row| row.get(0)).at(&self.conn)
+    }
+
     /// Removes all detections of a video, of every job and of other programs. Returns how many there were.
     ///
     /// # Errors

@@ -423,7 +423,7 @@ pub(crate) fn forget_removed(library: &Library) -> Result<()> {
     })
 }
 
-fn checked_path(path: &Path) -> Result<&str> {
+pub(crate) fn checked_path(path: &Path) -> Result<&str> {
     let text = path
         .to_str()
         .ok_or_else(|| StoreError::BadInput(format!("{} is not UTF-8; rename the file", path.display())))?;

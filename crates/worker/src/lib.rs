@@ -15,18 +15,22 @@ pub mod model_folder;
 mod options;
 mod queue_loop;
 mod shared_model;
+mod silent_jobs;
+mod sweep_task;
 pub mod track;
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use client::failure::{Failure, Kind, Outcome};
+use client::host::host_name;
 use client::stop::Stop;
 use client::terminal::notify;
 use jobs::bucket::Bucket;
 use jobs::env::Env;
 use jobs::probe;
 use sam3::device::{DeviceChoice, gpu_backend};
+use video::Tools;
 
 use attempt::workspace;
 use engine::Engine;
@@ -38,7 +42,7 @@ pub use options::{WorkerOptions, WorkerSummary};
 /// Processes jobs of a bucket until a stop is requested, or until the options give another reason to exit.
 ///
 /// # Errors
-/// Before any job is claimed: if the bucket, the device, the model or the work folder is not usable. Later: if this
+/// Before any job is claimed: if ffmpeg, the bucket, the device, the model or the work folder is not usable. Later: if this
 /// machine turns out to be faulty, or the bucket stays unavailable.
 pub async fn run(
     bucket: Arc<dyn Bucket>,
@@ -47,6 +51,7 @@ pub async fn run(
     stop: &Stop,
 ) -> Outcome<WorkerSummary> {
     let started = Instant::now();
+    check_tools().await?;
     probe::conditional_writes(&*bucket, &*env).await?;
     let engine = open_engine(options)?;
     if options.is_remote {
@@ -62,9 +67,16 @@ pub async fn run(
             _ => format!("{}-{}", options.worker_id, i + 1),
         };
         let options = WorkerOptions { worker_id, ..options.clone() };
-        QueueLoop::new(bucket.clone(), env.clone(), options, model.clone(), started)
+        QueueLoop::new(bucket.clone(), env.clone(), options, model.clone(), started).sweeping(i == 0)
     };
     run_streams((0..options.streams).map(stream), stop).await
+}
+
+/// Checks that ffmpeg runs, on a thread that may block. Every job needs it.
+async fn check_tools() -> Outcome<()> {
+    let found = tokio::task::spawn_blocking(Tools::find).await;
+    found.map_err(|error| Failure::new(Kind::Failed, error).context("cannot look for ffmpeg"))??;
+    Ok(())
 }
 
 /// Finds the model, or downloads it, on a thread that may block.
@@ -118,12 +130,6 @@ fn check_device(engine: &Engine, options: &WorkerOptions) -> Outcome<()> {
     }
     let message = format!("no GPU: {why}, and cloud jobs are for GPUs");
     Err(Failure::msg(Kind::Config, message).hint("--allow-cpu tracks on the CPU, slowly"))
-}
-
-/// Name of this machine, for messages and manifests.
-fn host_name() -> Option<String> {
-    let from_file = || std::fs::read_to_string("/etc/hostname").ok();
-    std::env::var("HOSTNAME").ok().or_else(from_file).map(|n| n.trim().to_owned()).filter(|n| !n.is_empty())
 }
 
 /// A name for a worker without a configured one: the machine's name and the first 6 characters of `unique`.

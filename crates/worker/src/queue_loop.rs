@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use client::failure::{Failure, Kind, Outcome};
+use client::host::host_name;
 use client::stop::Stop;
 use client::terminal::{notify, printable};
 use jobs::Lease;
@@ -13,9 +14,11 @@ use jobs::manifest::{Manifest, Target};
 use jobs::queue::{PollOutcome, Queue, Worker};
 
 use crate::attempt::{Attempt, AttemptOutcome, lease_failure, workspace};
+use crate::check_device;
 use crate::options::{WorkerOptions, WorkerSummary};
 use crate::shared_model::SharedModel;
-use crate::{check_device, host_name};
+use crate::silent_jobs::SilentJobs;
+use crate::sweep_task::SweepTask;
 
 /// A stream's queue, and what it did so far.
 pub(crate) struct QueueLoop {
@@ -24,6 +27,10 @@ pub(crate) struct QueueLoop {
     model: SharedModel,
     queue: Queue,
     summary: WorkerSummary,
+    silent: SilentJobs,
+    /// The bucket, until it is swept.
+    to_sweep: Option<Arc<dyn Bucket>>,
+    sweep: Option<SweepTask>,
     started: Instant,
 }
 
@@ -39,8 +46,23 @@ impl QueueLoop {
         let target = options.target;
         let accept = move |job: &Manifest| target == Target::Cloud || job.target != Some(Target::Cloud);
         let name = Worker { worker_id: options.worker_id.clone(), host: host_name() };
-        let queue = Queue::new(bucket, env.clone(), options.timing, name, accept);
-        Self { env, options, model, queue, summary: WorkerSummary::default(), started }
+        let queue = Queue::new(bucket.clone(), env.clone(), options.timing, name, accept);
+        Self {
+            env,
+            options,
+            model,
+            queue,
+            summary: WorkerSummary::default(),
+            silent: SilentJobs::default(),
+            to_sweep: Some(bucket),
+            sweep: None,
+            started,
+        }
+    }
+
+    /// Whether the stream sweeps the bucket when it is idle for the first time.
+    pub(crate) fn sweeping(self, sweeps: bool) -> Self {
+        Self { to_sweep: self.to_sweep.filter(|_| sweeps), ..self }
     }
 
     /// Processes jobs until a stop is requested, or until the options give another reason to exit.
@@ -58,6 +80,9 @@ impl QueueLoop {
                 Ok(PollOutcome::Claimed(lease)) => {
                     let n_failed = self.summary.failed.len();
                     self.process(lease, stop).await?;
+                    if stop.requested() {
+                        continue;
+                    }
                     if self.options.once {
                         return Ok(self.exit("one job was processed (--once)"));
                     }
@@ -68,12 +93,17 @@ impl QueueLoop {
                     // Give another worker the chance to claim the job: its machine may be able to process it.
                     self.options.timing.poll
                 }
-                Ok(PollOutcome::Idle { pause, n_processing }) => {
+                Ok(PollOutcome::Idle { pause, n_processing, silent }) => {
                     errors = PollErrors::default();
                     self.report_unreadable();
+                    self.silent.update(silent, self.env.utc());
+                    if let Some(bucket) = self.to_sweep.take() {
+                        self.sweep = Some(SweepTask::start(&bucket, &self.env));
+                    }
                     // A job of another worker is not claimable if that worker sent a heartbeat while it was watched.
                     let was_watched = idle_since.elapsed() > self.options.timing.lease.mul_f64(1.25);
-                    if self.options.once && (n_processing == 0 || was_watched) {
+                    let is_done = n_processing == 0 || (was_watched && self.silent.is_empty());
+                    if self.options.once && is_done {
                         return Ok(self.exit("there is no job to claim (--once)"));
                     }
                     pause
@@ -82,7 +112,9 @@ impl QueueLoop {
                 Err(error) => return Err(error.into()),
             };
             let idle = idle_since.elapsed();
-            if self.options.idle_exit.is_some_and(|limit| idle >= limit) {
+            // A job that is about to be taken over may have no other worker.
+            let is_idle = self.options.idle_exit.is_some_and(|limit| idle >= limit);
+            if is_idle && self.silent.is_empty() {
                 return Ok(self.exit("there was no job to claim (--idle-exit)"));
             }
             self.sleep(pause, idle, stop).await;
@@ -91,8 +123,11 @@ impl QueueLoop {
 
     /// Sleeps for `pause`, or less if the worker must exit before.
     async fn sleep(&self, pause: Duration, idle: Duration, stop: &Stop) {
-        let until_idle = self.options.idle_exit.map_or(pause, |limit| limit.saturating_sub(idle));
-        let pause = pause.min(until_idle).min(self.remaining().unwrap_or(pause));
+        let until_exit = match self.silent.next_takeover() {
+            Some(takeover_in) => takeover_in.max(Duration::from_secs(1)),
+            None => self.options.idle_exit.map_or(pause, |limit| limit.saturating_sub(idle)),
+        };
+        let pause = pause.min(until_exit).min(self.remaining().unwrap_or(pause));
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = stop.wait() => {}

@@ -3,27 +3,35 @@
 //! Results are verified before anything is written, each job is one transaction, and the bucket keeps the results
 //! until the database has them on disk. Importing a job twice changes nothing.
 
+mod ignored;
 mod pending;
+mod permission;
+mod refused;
 mod results_file;
+mod video;
 
 use std::path::{Path, PathBuf};
 
 use jobs::admin::Admin;
 use jobs::manifest::{Manifest, MissingFrames, Status};
-use jobs::quote::quoted;
 use jobs::results::Expected;
-use jobs::transfer::{self, DownloadProgress, OnProgress};
+use jobs::transfer::{self, DownloadProgress, FileDigest, OnProgress};
 use jobs::{JobId, Refusal};
 use serde::Serialize;
-use store::{DetectionScope, ImportJob, ImportOutcome, JobUpdate, Library};
+use store::{DetectionScope, ImportJob, ImportOutcome, JobRow, JobUpdate, Library};
 
 use crate::atomic_file::cannot;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::file_lock::FileLock;
-use crate::{Client, target, videos};
+use crate::{Client, job_actions, target, videos};
 
-pub use pending::{PendingImports, pending_imports};
+pub use pending::{Offer, PendingImports, pending_imports};
+use permission::check_allowed;
+pub use permission::is_automatic;
+pub(crate) use permission::is_of_other_library;
+pub use refused::RefusedResults;
 use results_file::import_file;
+use video::{ImportVideo, find_video};
 
 /// The result of an import, shown to the user.
 #[derive(Debug, Clone, Serialize)]
@@ -53,8 +61,10 @@ pub struct Imported {
 pub struct ImportOptions {
     /// Remove the bucket's copy of the video afterwards.
     pub delete_video: bool,
-    /// Import into this video of the library. `None`: the video that the job names.
+    /// Import into this video of the library. `None`: the video whose content is that of the job.
     pub into_video: Option<i64>,
+    /// Import also a job that another program or library has imported, and one that was cancelled.
+    pub force: bool,
 }
 
 /// Downloads the results of a job, verifies them, and writes them to the library.
@@ -69,14 +79,16 @@ pub async fn import(
     options: ImportOptions,
     progress: OnProgress<'_>,
 ) -> Outcome<Imported> {
-    let likely = client.likely_target(library.job(id.as_str())?.as_ref());
-    let (admin, manifest) = client.find_job_from(id, likely).await?;
+    let row = library.job(id.as_str())?;
+    let found = client.find_job_from(id, client.likely_target(row.as_ref())).await;
+    let (admin, manifest) = found.map_err(|failure| job_actions::explain_missing(failure, row.as_ref()))?;
     if !matches!(manifest.status, Status::Completed | Status::Imported) {
         let refusal = Refusal::NotImportable { status: manifest.status };
         let failure = Failure::new(Kind::Failed, jobs::Error::Refused { id: id.clone(), refusal });
         return Err(failure.hint("run `courtside status` to see its progress"));
     }
-    let video = check_video(library, &manifest, options)?;
+    check_allowed(library, &manifest, row.as_ref(), options)?;
+    let video = find_video(client, library, &admin, &manifest, row.as_ref(), options).await?;
     let file = download_path(client, id);
     let lock = FileLock::acquire(&file).await?;
     let imported = match find_imported(library, &manifest)? {
@@ -85,10 +97,24 @@ pub async fn import(
             let _ = std::fs::remove_file(&file);
             imported
         }
-        None => fetch(&admin, library, &manifest, &video, &file, options, progress).await?,
+        None => {
+            let refuse = Refuse { manifest: &manifest, has_row: row.is_some() };
+            let content = download(&admin, &manifest, &file, progress).await;
+            let content = content.map_err(|failure| refuse.recorded(library, None, failure))?;
+            let stored = write(library, &manifest, &video, &file, &content);
+            stored.map_err(|failure| refuse.recorded(library, Some(content.sha256), failure))?
+        }
     };
     drop(lock);
-    admin.mark_imported(id).await?;
+    if is_of_other_library(client, library, &manifest)? {
+        // Its own library still has to import it.
+        return Ok(imported);
+    }
+    match admin.mark_imported(id).await {
+        // An older importer removed the manifest meanwhile.
+        Ok(_) | Err(jobs::Error::NoJob { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
     if options.delete_video && admin.remove_video(&manifest).await? {
         videos::forget_bucket_copy(library, imported.video_id, &manifest)?;
     }
@@ -121,70 +147,111 @@ fn find_imported(library: &Library, manifest: &Manifest) -> Outcome<Option<Impor
     }))
 }
 
-/// What is known of a job's video, for comparison with the results.
-struct KnownVideo {
-    n_frames: Option<u64>,
-    /// Width and height of a frame, in pixels.
-    frame_size: Option<[u32; 2]>,
+/// Records refused results in the library, if it has the job.
+struct Refuse<'a> {
+    manifest: &'a Manifest,
+    has_row: bool,
 }
 
-/// Checks that the library's video is the one that the job tracked. Returns what is known of it.
-fn check_video(library: &Library, manifest: &Manifest, options: ImportOptions) -> Outcome<KnownVideo> {
-    let id = options.into_video.unwrap_or(manifest.video_id);
-    let submitted = manifest.video.clone().unwrap_or_default();
-    let other_video = |what: String| {
-        let job = &manifest.job_id;
-        let hint = format!(
-            "add the video to this library, then run `courtside import --job-id {job} --into-video N`"
-        );
-        Failure::msg(Kind::Failed, format!("job {job}: {what}")).hint(hint)
-    };
-    let Some(row) = library.video(id)? else {
-        let what = format!("this library has no video {id}; the job was submitted from another library");
-        return Err(other_video(what));
-    };
-    let is_from_here = library.job(manifest.job_id.as_str())?.is_some();
-    let size_differs =
-        matches!((row.file.size_bytes, submitted.size_bytes), (Some(a), Some(b)) if a as u64 != b);
-    if !is_from_here && size_differs {
-        let name = submitted.name.unwrap_or_default();
-        let name = quoted(&name);
-        return Err(other_video(format!("it tracked {name}, but video {id} here is {}", row.file_path)));
+impl Refuse<'_> {
+    /// Records the failure if the results are at fault. Returns it with the next step.
+    fn recorded(&self, library: &Library, sha256: Option<String>, failure: Failure) -> Failure {
+        if !is_of_results(&failure) {
+            return failure;
+        }
+        let id = &self.manifest.job_id;
+        let refused = RefusedResults::new(self.manifest, sha256, failure.message());
+        if self.has_row
+            && let Err(error) = refused.record(library, id.as_str())
+        {
+            return error;
+        }
+        failure.hint(format!(
+            "the results are corrupt or of another video: run `courtside retry {id}` to track it again"
+        ))
     }
-    let submitted_size = submitted.width.zip(submitted.height);
-    Ok(KnownVideo {
-        n_frames: submitted.n_frames.or(row.n_frames.map(|n| n as u64)),
-        frame_size: submitted_size.or_else(|| row.frame_size()).map(<[u32; 2]>::from),
-    })
 }
 
-async fn fetch(
+/// Why the results of a completed job cannot be imported; `None` if they can. The database is not asked, so what only the
+/// database finds is known from an earlier import of the same results.
+pub(crate) async fn refusal(
+    client: &Client,
+    library: &Library,
     admin: &Admin,
-    library: &mut Library,
     manifest: &Manifest,
-    video: &KnownVideo,
+    row: Option<&JobRow>,
+) -> Outcome<Option<String>> {
+    let options = ImportOptions::default();
+    // What is known of the video only sharpens the check.
+    let video = find_video(client, library, admin, manifest, row, options).await.unwrap_or_default();
+    let file = download_path(client, &manifest.job_id);
+    let _lock = FileLock::acquire(&file).await?;
+    let verified = match download(admin, manifest, &file, &|_, _| {}).await {
+        Ok(content) => {
+            let verified = results_file::verify(&file, &expected(manifest, &video, &content));
+            std::fs::remove_file(&file).map_err(|e| cannot("remove", &file, e))?;
+            verified.map(|()| content)
+        }
+        Err(failure) => Err(failure),
+    };
+    let recorded = row.and_then(|row| RefusedResults::of(row, manifest));
+    match (verified, recorded) {
+        (Err(failure), _) if is_of_results(&failure) => Ok(Some(failure.message())),
+        (Err(failure), _) => Err(failure),
+        (Ok(content), Some(recorded)) if recorded.sha256.as_ref() == Some(&content.sha256) => {
+            Ok(Some(recorded.reason))
+        }
+        (Ok(_), Some(_)) => refused::forget(library, manifest.job_id.as_str()).map(|()| None),
+        (Ok(_), None) => Ok(None),
+    }
+}
+
+/// Whether the results are at fault: they are missing, or not those that the manifest describes, or invalid.
+fn is_of_results(failure: &Failure) -> bool {
+    let is_of_object =
+        matches!(failure.cause(), Some(jobs::Error::Mismatch { .. } | jobs::Error::Missing { .. }));
+    is_of_object || results_file::is_invalid(failure)
+}
+
+async fn download(
+    admin: &Admin,
+    manifest: &Manifest,
     file: &Path,
-    options: ImportOptions,
     progress: OnProgress<'_>,
-) -> Outcome<Imported> {
+) -> Outcome<FileDigest> {
     let id = &manifest.job_id;
     let result = manifest.result.as_ref();
     let (size, sha256) = (result.map(|r| r.size_bytes), result.map(|r| r.sha256.as_str()));
     let on_arrival = |arrived: DownloadProgress<'_>| progress(arrived.n_bytes, arrived.size_bytes);
-    let content = transfer::download(&**admin.bucket(), &id.results_key(), size, sha256, file, &on_arrival)
-        .await
-        .map_err(|e| Failure::from(e).context(format!("cannot download the results of job {id}")))?;
-    let expected = Expected {
+    let content =
+        transfer::download(&**admin.bucket(), &id.results_key(), size, sha256, file, &on_arrival).await;
+    content.map_err(|e| Failure::from(e).context(format!("cannot download the results of job {id}")))
+}
+
+fn expected(manifest: &Manifest, video: &ImportVideo, content: &FileDigest) -> Expected {
+    Expected {
         video_id: Some(manifest.video_id),
         n_frames: video.n_frames,
         frame_size: video.frame_size,
         size_bytes: Some(content.size_bytes),
         sha256: Some(content.sha256.clone()),
-        n_detections: result.map(|r| r.detections),
-        ..Expected::of_job(id.as_str())
-    };
-    let job = import_job(manifest, &content.sha256, options);
-    let report = import_file(library, file, &job, &expected);
+        n_detections: manifest.result.as_ref().map(|result| result.detections),
+        ..Expected::of_job(manifest.job_id.as_str())
+    }
+}
+
+/// Writes downloaded results to the library, and removes the file.
+fn write(
+    library: &mut Library,
+    manifest: &Manifest,
+    video: &ImportVideo,
+    file: &Path,
+    content: &FileDigest,
+) -> Outcome<Imported> {
+    let id = &manifest.job_id;
+    let result = manifest.result.as_ref();
+    let job = import_job(manifest, &content.sha256, video.id);
+    let report = import_file(library, file, &job, &expected(manifest, video, content));
     // Also after an error: the next import downloads rejected results again.
     let removed = std::fs::remove_file(file).map_err(|e| cannot("remove", file, e));
     let (report, read) = report?;
@@ -194,7 +261,11 @@ async fn fetch(
         None => library.detection_stats(DetectionScope::Job(id.as_str()))?.n_tracks,
     };
     let of_worker = result.map(|result| result.warnings.clone()).unwrap_or_default();
-    let of_results = read.map(|read| read.warnings()).unwrap_or_default();
+    let of_results = read.map(|read| {
+        let ignored = ignored::ignored_parameters(manifest, video.fps, &read);
+        read.warnings().into_iter().chain(ignored)
+    });
+    let of_results: Vec<String> = of_results.into_iter().flatten().collect();
     let imported = Imported {
         job_id: report.job_id,
         video_id: report.video_id,
@@ -203,7 +274,7 @@ async fn fetch(
         tracks,
         already: report.outcome == ImportOutcome::AlreadyImported,
         missing_frames: result.and_then(|result| result.missing_frames.clone()),
-        warnings: of_worker.into_iter().chain(of_results).collect(),
+        warnings: of_worker.into_iter().chain(of_results).chain(video.warning.clone()).collect(),
     };
     let update = JobUpdate { result: Some(result_column(&imported)), ..JobUpdate::default() };
     library.update_job(id.as_str(), &update)?;
@@ -223,8 +294,7 @@ fn result_column(imported: &Imported) -> serde_json::Value {
     })
 }
 
-fn import_job(manifest: &Manifest, sha256: &str, options: ImportOptions) -> ImportJob {
-    let video_id = options.into_video.unwrap_or(manifest.video_id);
+fn import_job(manifest: &Manifest, sha256: &str, video_id: i64) -> ImportJob {
     ImportJob {
         parameters: serde_json::to_value(&manifest.parameters).unwrap_or_default(),
         created_at: Some(manifest.created_at.moment()),

@@ -17,11 +17,16 @@ use crate::failure::{Failure, Kind, Outcome};
 const BATCHES_AHEAD: usize = 8;
 
 /// What was found in a results file.
+#[derive(Debug, Clone, Default)]
 pub(super) struct ReadReport {
     /// Number of tracks.
     pub(super) n_tracks: usize,
     /// Number of confidences that were slightly outside 0..=1, and were clamped.
-    n_clamped: u64,
+    pub(super) n_clamped: u64,
+    /// The last frame with a detection.
+    pub(super) last_frame: Option<u64>,
+    /// The prompts that the results name; empty if they name none.
+    pub(super) prompts: Vec<String>,
 }
 
 impl ReadReport {
@@ -78,9 +83,21 @@ fn rejected(error: Box<ReadError<DatabaseClosed>>, id: &str) -> Failure {
 }
 
 fn invalid(failure: Failure, id: &str) -> Failure {
-    failure
-        .context(not_imported(id))
-        .hint("submit the video again: the results are corrupt or belong to another video")
+    failure.context(not_imported(id))
+}
+
+/// Whether an import failed because the results are invalid.
+pub(super) fn is_invalid(failure: &Failure) -> bool {
+    let read = failure.cause::<Box<ReadError<DatabaseClosed>>>();
+    read.is_some_and(|error| matches!(**error, ReadError::Invalid { .. }))
+        || matches!(failure.cause(), Some(StoreError::BadInput(_)))
+}
+
+/// Checks a results file without importing it.
+pub(super) fn verify(file: &Path, expected: &Expected) -> Outcome<()> {
+    let input = File::open(file).map_err(|e| cannot("read", file, e))?;
+    let read = results::read_results(BufReader::new(input), expected, |_| Ok(()));
+    read.map(|_| ()).map_err(|e| rejected(Box::new(e), &expected.job_id))
 }
 
 fn not_imported(id: &str) -> String {
@@ -99,6 +116,7 @@ fn read(
     sender: &mpsc::SyncSender<Vec<DetectionRow>>,
 ) -> Result<(ResultsHead, ReadReport), Box<ReadError<DatabaseClosed>>> {
     let mut tracks = HashSet::new();
+    let mut last_frame = None;
     let to_row = |d: &results::Detection| DetectionRow {
         frame: d.frame as i64,
         track_id: d.track_id as i64,
@@ -107,8 +125,11 @@ fn read(
     };
     let (head, summary) = results::read_results(input, expected, |batch| {
         tracks.extend(batch.iter().map(|d| d.track_id));
+        last_frame = batch.iter().map(|d| d.frame).max().max(last_frame);
         sender.send(batch.iter().map(to_row).collect()).map_err(|_| DatabaseClosed)
     })
     .map_err(Box::new)?;
-    Ok((head, ReadReport { n_tracks: tracks.len(), n_clamped: summary.n_clamped }))
+    let prompts = head.extra.get("prompts").and_then(|value| value.as_array()).into_iter().flatten();
+    let prompts = prompts.filter_map(|prompt| Some(prompt.as_str()?.to_owned())).collect();
+    Ok((head, ReadReport { n_tracks: tracks.len(), n_clamped: summary.n_clamped, last_frame, prompts }))
 }

@@ -2,27 +2,35 @@
 //! yet. What the manifests say is also recorded in the library, for programs that only read that.
 
 mod foreign;
+mod missing;
+mod origin;
+mod override_state;
 mod record;
+mod rows;
 mod state;
 mod view;
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
+use jobs::JobId;
+use jobs::bucket::Bucket;
 use jobs::catalog::Catalog;
-use jobs::manifest::Target;
+use jobs::manifest::{Manifest, Target};
 use serde::Serialize;
-use store::{JobFilter, JobStatus, Library};
+use store::Library;
 
 use crate::Client;
 use crate::failure::{Failure, Outcome};
-use crate::submit::UPLOADING;
 
 pub use foreign::with_progress;
+pub use missing::{Closed, close_missing};
+pub(crate) use missing::{close_if_missing, closing, is_own, may_be_missing};
+pub use origin::{Origin, Origins};
 pub use record::record_states;
 pub(crate) use state::manifest_status;
 pub use state::{State, job_status, n_frames};
-pub use view::{JobView, view};
+pub use view::{JobView, OtherLibrary, view};
 
 /// The state of all jobs at one moment.
 #[derive(Debug, Default, Serialize)]
@@ -44,6 +52,8 @@ fn as_messages<S: serde::Serializer>(failures: &[Failure], to: S) -> Result<S::O
 pub struct Watcher<'a> {
     client: &'a Client,
     catalogs: Vec<(Target, Catalog)>,
+    /// Sizes of the videos of older programs' jobs; `None` for one that the bucket does not have.
+    sizes: HashMap<JobId, Option<u64>>,
 }
 
 impl<'a> Watcher<'a> {
@@ -51,7 +61,7 @@ impl<'a> Watcher<'a> {
     pub fn new(client: &'a Client) -> Outcome<Self> {
         let catalog = |target| Ok((target, Catalog::new(client.bucket(target)?, client.env.clone())));
         let catalogs = client.bucket_targets().into_iter().map(catalog).collect::<Outcome<_>>()?;
-        Ok(Self { client, catalogs })
+        Ok(Self { client, catalogs, sizes: HashMap::new() })
     }
 
     /// Reads what changed, and records it in the library. A bucket that does not respond is not an error.
@@ -59,6 +69,7 @@ impl<'a> Watcher<'a> {
         let mut overview = Overview::default();
         let mut in_bucket = HashSet::new();
         let now = self.client.env.utc();
+        let origins = Origins::read(self.client, library)?;
         for (target, catalog) in &mut self.catalogs {
             if let Err(error) = catalog.refresh().await {
                 overview.bucket_errors.push(error.into());
@@ -67,20 +78,48 @@ impl<'a> Watcher<'a> {
             for entry in catalog.jobs() {
                 in_bucket.insert(entry.manifest.job_id.to_string());
                 let manifest = with_progress(&*bucket, Cow::Borrowed(&entry.manifest)).await;
-                overview.jobs.push(view(&manifest, *target, now));
+                let size = match origins.needs_size(&manifest) {
+                    true => size_of_video(&mut self.sizes, &*bucket, &manifest).await,
+                    false => None,
+                };
+                overview.jobs.push(view(&manifest, origins.with_size(&manifest, size), *target, now));
             }
             overview.unreadable.extend(catalog.unreadable().into_iter().map(ToString::to_string));
             record_states(library, |id| catalog.job(id).map(|entry| &entry.manifest))?;
         }
-        let filter = JobFilter { statuses: &[JobStatus::Pending, JobStatus::Failed], ..JobFilter::default() };
-        for row in library.jobs(&filter)?.into_iter().filter(|row| !in_bucket.contains(&row.id)) {
-            if row.is_uploading() {
-                overview.jobs.push(view::not_uploaded(&row, UPLOADING, State::Uploading));
-            } else if row.has_failed_upload() {
-                overview.jobs.push(view::not_uploaded(&row, "failed", State::Failed));
-            }
+        if overview.bucket_errors.is_empty() {
+            close_missing(self.client, library, |id| in_bucket.contains(id)).await?;
         }
+        overview.jobs.extend(rows::listed(library, |id| in_bucket.contains(id))?);
         overview.jobs.sort_by(|a, b| (&a.created_at, &a.job_id).cmp(&(&b.created_at, &b.job_id)));
         Ok(overview)
     }
+
+    /// The job with this id, which no poll lists: it ended before its bucket had it, its bucket no longer has it, or it was
+    /// imported long ago.
+    ///
+    /// # Errors
+    /// With [`jobs::Error::NoJob`] as its cause if it is unknown, or the user removed it.
+    pub async fn unlisted(&self, library: &Library, id: &JobId) -> Outcome<JobView> {
+        if let Some(job) = rows::unlisted(library, id)? {
+            return Ok(job);
+        }
+        let (_, manifest) = self.client.find_job(id).await?;
+        let origin = Origins::read(self.client, library)?.of(&manifest);
+        Ok(view(&manifest, origin, self.client.default_target(), self.client.env.utc()))
+    }
+}
+
+/// Size of a job's video in its bucket, which is asked once. `None` if it does not have the video, or does not respond.
+async fn size_of_video(
+    sizes: &mut HashMap<JobId, Option<u64>>,
+    bucket: &dyn Bucket,
+    manifest: &Manifest,
+) -> Option<u64> {
+    if let Some(size) = sizes.get(&manifest.job_id) {
+        return *size;
+    }
+    let size = bucket.head(&manifest.video_key()).await.ok()?.map(|(size, _)| size);
+    sizes.insert(manifest.job_id.clone(), size);
+    size
 }

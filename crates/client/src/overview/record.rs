@@ -5,12 +5,14 @@ use jobs::manifest::{Manifest, Timestamp};
 use store::{JobFilter, JobUpdate, Library, SubmissionState};
 use time::OffsetDateTime;
 
+use super::missing::Closed;
+use super::override_state::known_state;
 use super::state::{State, job_status, n_frames};
 use crate::failure::Outcome;
 use crate::videos;
 
 /// Updates every job of the library that has a manifest and is not imported. `manifest_of` returns the manifest of
-/// a job, or `None` to leave the job alone. Rows are written only when something changed.
+/// a job, or `None` to leave the job alone. What the library knows better (see `override_state.rs`) stays. Rows are written only when something changed.
 pub fn record_states<'a>(
     library: &mut Library,
     manifest_of: impl Fn(&JobId) -> Option<&'a Manifest>,
@@ -18,10 +20,15 @@ pub fn record_states<'a>(
     for row in library.jobs(&JobFilter::default())? {
         let Ok(id) = JobId::new(row.id.clone()) else { continue };
         let Some(manifest) = manifest_of(&id) else { continue };
+        if known_state(&row, manifest).is_some() {
+            continue;
+        }
         let update = update_from(manifest);
         let known = (row.status, row.progress_current, row.error.as_deref());
         let current = update.progress_current.unwrap_or(row.progress_current);
-        let is_changed = known != (job_status(manifest.status), current, manifest.error.as_deref());
+        // A job that was closed while its bucket could not be found has a manifest after all.
+        let is_changed = Closed::of(&row).is_some()
+            || known != (job_status(manifest.status), current, manifest.error.as_deref());
         if is_changed && !row.imported {
             library.update_job(&row.id, &update)?;
             if let Some(video_id) = row.video_id {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use store::JobStatus;
 use time::OffsetDateTime;
 
+use super::missing::Closed;
 use crate::progress::clock;
 use crate::submit::{UPLOADING, WAITING};
 
@@ -22,7 +23,10 @@ pub enum State {
     /// The client uploads its video.
     Uploading,
     /// It is in the queue.
-    Waiting,
+    Waiting {
+        /// Frames in the checkpoint from which the next attempt resumes.
+        frames_kept: u64,
+    },
     /// A worker downloads the video.
     Downloading {
         /// Bytes of the video that the worker has downloaded.
@@ -64,6 +68,20 @@ pub enum State {
         /// Number of frames that could not be decoded.
         missing_frames: u64,
     },
+    /// Results are in the bucket, and cannot be imported.
+    ResultsCorrupt {
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// The user cancelled it, and an older worker overwrote that.
+    CancelOverridden {
+        /// Whether that worker has completed it.
+        is_completed: bool,
+    },
+    /// Another program imported the results, and removed the job from its bucket.
+    ImportedElsewhere,
+    /// Another program removed the job from its bucket before it was completed.
+    RemovedFromBucket,
     /// Every allowed attempt failed, or one failed in a way that is not retryable.
     Failed,
     /// The user cancelled it.
@@ -77,7 +95,9 @@ impl State {
         let missing = result.and_then(|result| result.missing_frames.as_ref());
         let missing_frames = missing.map_or(0, |missing| missing.count);
         match manifest.status {
-            Status::Pending => Self::Waiting,
+            Status::Pending => {
+                Self::Waiting { frames_kept: manifest.checkpoint.as_ref().map_or(0, |kept| kept.n_frames) }
+            }
             Status::Processing => processing(manifest, now),
             Status::Completed => Self::ReadyToImport { missing_frames },
             Status::Imported => Self::Imported { detections: result.map(|r| r.detections), missing_frames },
@@ -142,7 +162,8 @@ impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Uploading => f.write_str(UPLOADING),
-            Self::Waiting => f.write_str(WAITING),
+            Self::Waiting { frames_kept: 0 } => f.write_str(WAITING),
+            Self::Waiting { frames_kept } => write!(f, "{frames_kept} frames kept, {WAITING}"),
             Self::Downloading { current, total: Some(total) } if *total > 0 => {
                 write!(f, "downloading {}%", current * 100 / total)
             }
@@ -173,6 +194,15 @@ impl fmt::Display for State {
                 }?;
                 write_missing(f, *missing_frames)
             }
+            Self::ResultsCorrupt { reason } => write!(f, "results corrupt: {reason}"),
+            Self::CancelOverridden { is_completed: true } => {
+                f.write_str("cancelled, but an older worker completed it")
+            }
+            Self::CancelOverridden { is_completed: false } => {
+                f.write_str("cancelled, but an older worker tracks it anyway")
+            }
+            Self::ImportedElsewhere => Closed::ImportedElsewhere.fmt(f),
+            Self::RemovedFromBucket => Closed::RemovedFromBucket.fmt(f),
             Self::Failed => f.write_str("failed"),
             Self::Cancelled => f.write_str("cancelled"),
         }
@@ -189,4 +219,20 @@ fn write_missing(f: &mut fmt::Formatter<'_>, missing_frames: u64) -> fmt::Result
 
 fn of_total(current: u64, total: Option<u64>) -> String {
     total.map_or_else(|| format!("{current}/?"), |total| format!("{current}/{total}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_released_job_is_shown_with_the_frames_that_are_kept() {
+        let json = r#"{"job_id":"j","video_id":1,"status":"pending","created_at":"2025-01-02T03:04:05Z",
+            "parameters":{},"checkpoint":{"next_frame":990,"n_frames":990,"attempt":1,"files":[]}}"#;
+        let mut manifest = Manifest::parse("jobs/j.json", json.as_bytes()).unwrap();
+        let shown = |manifest: &Manifest| State::of(manifest, OffsetDateTime::UNIX_EPOCH).to_string();
+        assert_eq!(shown(&manifest), "990 frames kept, waiting for a worker");
+        manifest.checkpoint = None;
+        assert_eq!(shown(&manifest), "waiting for a worker");
+    }
 }

@@ -1,22 +1,28 @@
 //! A job as it is shown to the user.
 
-use jobs::manifest::{Manifest, MissingFrames, Target, Timestamp};
+use jobs::manifest::{Manifest, MissingFrames, Status, Target, Timestamp};
 use serde::Serialize;
-use store::JobRow;
+use store::{JobRow, Video};
 use time::OffsetDateTime;
 
+use super::origin::Origin;
 use super::state::State;
-use crate::target;
+use crate::{target, videos};
 
 /// One job of an [`Overview`](super::Overview). Times are RFC 3339.
 #[derive(Debug, Clone, Serialize)]
 pub struct JobView {
     /// Id of the job.
     pub job_id: String,
-    /// Id of the video in the library that submitted it.
-    pub video_id: i64,
+    /// Id of the video in this library; `None` if this library does not have it.
+    pub video_id: Option<i64>,
     /// File name of the video.
     pub video: Option<String>,
+    /// SHA-256 of the video, in hexadecimal.
+    pub video_sha256: Option<String>,
+    /// The library that submitted it, if it is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub other_library: Option<OtherLibrary>,
     /// Where the job runs.
     pub target: Target,
     /// The manifest's status; `uploading` before there is a manifest.
@@ -55,16 +61,40 @@ pub struct JobView {
     pub completed_at: Option<String>,
 }
 
+/// A library that shares the bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OtherLibrary {
+    /// Its random id; `None` for one of an older program.
+    pub id: Option<String>,
+    /// Name of its machine.
+    pub host: Option<String>,
+    /// Number of the video there.
+    pub video_id: i64,
+}
+
+impl OtherLibrary {
+    fn of(manifest: &Manifest) -> Self {
+        let submitter = manifest.submitter.clone();
+        Self {
+            id: submitter.as_ref().map(|submitter| submitter.library_id.clone()),
+            host: submitter.and_then(|submitter| submitter.host),
+            video_id: manifest.video_id,
+        }
+    }
+}
+
 /// The view of a manifest at the time `now`. `target` is that of the bucket, for manifests that name none.
-pub fn view(manifest: &Manifest, target: Target, now: OffsetDateTime) -> JobView {
+pub fn view(manifest: &Manifest, origin: Origin, target: Target, now: OffsetDateTime) -> JobView {
     let (duration_seconds, average_fps) = duration_and_fps(manifest);
     JobView {
         job_id: manifest.job_id.to_string(),
-        video_id: manifest.video_id,
+        video_id: origin.video_id,
         video: manifest.video.as_ref().and_then(|v| v.name.clone()),
+        video_sha256: manifest.video.as_ref().and_then(|v| v.sha256.clone()),
+        other_library: origin.is_foreign.then(|| OtherLibrary::of(manifest)),
         target: manifest.target.unwrap_or(target),
-        status: manifest.status.to_string(),
-        state: State::of(manifest, now),
+        status: status(manifest, origin.known_state.as_ref()).to_owned(),
+        state: origin.known_state.unwrap_or_else(|| State::of(manifest, now)),
         error: manifest.error.clone(),
         attempt: manifest.attempt,
         worker_id: manifest.worker_id.clone(),
@@ -99,26 +129,38 @@ fn duration_and_fps(manifest: &Manifest) -> (Option<f64>, Option<f64>) {
     (seconds, seconds.zip(frames).map(|(seconds, frames)| frames as f64 / seconds))
 }
 
-/// The view of a job that has no manifest yet.
-pub(super) fn not_uploaded(row: &JobRow, status: &str, state: State) -> JobView {
+/// The status as it is shown: the manifest's, unless the library knows better.
+fn status(manifest: &Manifest, known: Option<&State>) -> &'static str {
+    match known {
+        Some(State::CancelOverridden { .. }) => Status::Cancelled.as_str(),
+        Some(State::ResultsCorrupt { .. }) => Status::Failed.as_str(),
+        _ => manifest.status.as_str(),
+    }
+}
+
+/// The view of a job without a manifest. `video` is its video.
+pub(super) fn of_row(row: &JobRow, video: Option<&Video>, status: &str, state: State) -> JobView {
+    let text = |at: Option<OffsetDateTime>| at.map(|at| Timestamp::of(at).as_str().to_owned());
     JobView {
         job_id: row.id.clone(),
-        video_id: row.video_id.unwrap_or_default(),
-        video: None,
+        video_id: row.video_id,
+        video: video.and_then(videos::file_name),
+        video_sha256: video.and_then(|video| video.file.sha256.clone()),
+        other_library: None,
         target: row.target.map_or(Target::Local, target::from_store),
         status: status.to_owned(),
         state,
         error: row.error.clone(),
         attempt: 0,
-        worker_id: None,
-        frames_processed: None,
+        worker_id: row.worker_id.clone(),
+        frames_processed: u64::try_from(row.progress_current).ok().filter(|&n| n > 0),
         missing_frames: None,
         warnings: Vec::new(),
         device: None,
         duration_seconds: None,
         average_fps: None,
-        created_at: row.created_at.map(|t| Timestamp::of(t).as_str().to_owned()),
-        started_at: None,
-        completed_at: None,
+        created_at: text(row.created_at),
+        started_at: text(row.started_at),
+        completed_at: text(row.completed_at),
     }
 }

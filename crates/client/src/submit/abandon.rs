@@ -34,7 +34,10 @@ pub async fn abandon(client: &Client, library: &mut Library, row: &JobRow) -> Ou
     }
     transfer::abort_upload(&**admin.bucket(), &journal).await?;
     if let Some(video) = row.video_id.map(|id| library.video(id)).transpose()?.flatten() {
-        admin.bucket().delete(&video_key(&id, Path::new(&video.file_path))).await?;
+        let key = video_key(&id, Path::new(&video.file_path));
+        if !admin.is_video_needed(&key, &id).await? {
+            admin.bucket().delete(&key).await?;
+        }
     }
     Ok(())
 }

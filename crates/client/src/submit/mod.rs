@@ -4,27 +4,38 @@
 //! that it is unfinished, and a journal lists the uploaded parts of the video.
 
 mod abandon;
+mod background;
 mod files;
+mod reuse;
 mod row;
-
-use std::path::{Path, PathBuf};
+mod same;
 
 use jobs::JobId;
 use jobs::admin::Admin;
-use jobs::manifest::{Manifest, Parameters, Target, Timestamp, VideoInfo};
+use jobs::bucket::Bucket;
+use jobs::keys::check_key;
+use jobs::manifest::{Manifest, Parameters, Status, Submitter, Target, Timestamp, VideoInfo};
 use jobs::transfer::{self, FileDigest, OnProgress};
 use serde::Serialize;
-use store::{JobStatus, JobUpdate, Library, NewJob, SubmissionState, Video as Row};
+use store::{JobRow, JobStatus, JobUpdate, Library, NewJob, SubmissionState, Video as Row};
 use time::OffsetDateTime;
+use video::Video;
 
 use crate::failure::{Failure, Kind, Outcome};
 use crate::file_lock::FileLock;
+use crate::host::host_name;
+use crate::terminal::notify;
 use crate::{Client, parse_job_id, target, videos};
 
 use files::{journal_path, lock_submission, video_key};
 
 pub use abandon::abandon;
+pub use background::{is_background, mark_background, unmark_background};
+use reuse::{Reusable, has_size};
+pub(crate) use row::reopened;
+use row::row_parameters;
 pub use row::{Submission, UPLOAD_FAILED, UPLOADING, WAITING, submission_of, unfinished_submission};
+pub use same::check_not_submitted;
 
 /// A job that was created in a bucket.
 #[derive(Debug, Clone, Serialize)]
@@ -55,6 +66,8 @@ pub struct Prepared {
     row: Row,
     facts: VideoInfo,
     submission: Submission,
+    /// `None` if the video was never uploaded.
+    reusable: Option<Reusable>,
 }
 
 /// Checks the video and the parameters and records the job in the library. Resumes an unfinished submission of the
@@ -63,42 +76,119 @@ pub struct Prepared {
 /// # Errors
 /// If the video is unknown, missing, changed or unreadable, or a parameter is out of range.
 pub fn prepare(client: &Client, library: &mut Library, submission: Submission) -> Outcome<Prepared> {
-    let row = videos::find(library, submission.video_id)?;
-    let (row, video) = videos::open_unchanged(library, &row)?;
-    submission.parameters.validate().map_err(|e| Failure::new(Kind::Failed, e))?;
-    let name = Path::new(&row.file_path).file_name().map(|n| n.to_string_lossy().into_owned());
-    let facts = VideoInfo {
-        name,
+    let checked = check(client, library, submission)?;
+    let parameters = row_parameters(&checked.submission);
+    match row::find_unfinished(library, checked.row.id, checked.target, &parameters)? {
+        Some(job) => checked.resumed(library, &job),
+        None => {
+            let id = hyphenated(&client.env.unique_id());
+            let new = NewJob {
+                parameters,
+                // Rounded to the manifest's precision, one millisecond.
+                created_at: Timestamp::of(client.env.utc()).moment(),
+                progress_total: checked.n_frames() as i64,
+                progress_message: UPLOADING.to_owned(),
+                target: Some(target::to_store(checked.target)),
+                submission: Some(SubmissionState::Uploading),
+                ..NewJob::new(id.clone(), checked.row.id)
+            };
+            library.insert_job(&new)?;
+            checked.prepared(library, &row::find(library, &parse_job_id(&id)?)?)
+        }
+    }
+}
+
+/// Prepares a job of the library again: its submission is unfinished or failed, or [`retry`] reopened it.
+///
+/// # Errors
+/// As for [`prepare`]; if this library did not submit the job; with [`jobs::Error::Refused`] as its cause if its
+/// submission is complete.
+///
+/// [`retry`]: crate::job_actions::retry
+pub fn prepare_again(client: &Client, library: &mut Library, id: &JobId) -> Outcome<Prepared> {
+    let job = row::find(library, id)?;
+    if !job.is_uploading() && !job.has_failed_upload() {
+        return Err(row::not_resumable(&job));
+    }
+    let submission = submission_of(&job).ok_or_else(|| row::not_resumable(&job))?;
+    let checked = check(client, library, submission)?;
+    checked.resumed(library, &job)
+}
+
+fn facts_of(row: &Row, video: &Video) -> VideoInfo {
+    VideoInfo {
+        name: videos::file_name(row),
         n_frames: Some(video.n_frames()),
         fps: Some(video.fps()),
         width: Some(video.width()),
         height: Some(video.height()),
         warnings: video.warnings().to_vec(),
         ..VideoInfo::default()
-    };
-    let target = submission.target.unwrap_or_else(|| client.default_target());
-    let n_frames = submission.parameters.n_tracked_frames(video.n_frames(), video.fps());
-    let parameters = serde_json::to_value(&submission.parameters).unwrap_or_default();
-    let (job_id, created_at) = match row::find_unfinished(library, row.id, target, &parameters)? {
-        Some(job) => (parse_job_id(&job.id)?, job.created_at.unwrap_or(OffsetDateTime::UNIX_EPOCH)),
-        None => {
-            // Rounded to the manifest's precision, one millisecond.
-            let created_at = Timestamp::of(client.env.utc()).moment();
-            let id = hyphenated(&client.env.unique_id());
-            let new = NewJob {
-                parameters,
-                created_at,
-                progress_total: n_frames as i64,
-                progress_message: UPLOADING.to_owned(),
-                target: Some(target::to_store(target)),
-                submission: Some(SubmissionState::Uploading),
-                ..NewJob::new(id.clone(), row.id)
-            };
-            library.insert_job(&new)?;
-            (parse_job_id(&id)?, created_at)
+    }
+}
+
+/// What the library knows of a video whose file is not here.
+fn recorded_facts(row: &Row) -> VideoInfo {
+    let (width, height) = row.frame_size().unzip();
+    let n_frames = row.n_frames.and_then(|n| u64::try_from(n).ok());
+    VideoInfo { name: videos::file_name(row), n_frames, fps: row.fps, width, height, ..VideoInfo::default() }
+}
+
+/// A submission whose video and parameters are valid.
+struct Checked {
+    row: Row,
+    facts: VideoInfo,
+    target: Target,
+    submission: Submission,
+}
+
+impl Checked {
+    /// Number of frames to track; 0 if it is not known.
+    fn n_frames(&self) -> u64 {
+        let fps = self.facts.fps.unwrap_or(0.0);
+        let estimated = || self.row.duration_seconds.map_or(0, |seconds| (seconds * fps).round() as u64);
+        let n_frames = self.facts.n_frames.unwrap_or_else(estimated);
+        self.submission.parameters.n_tracked_frames(n_frames, fps)
+    }
+
+    /// Prepares a job whose upload is unfinished or failed.
+    fn resumed(self, library: &Library, job: &JobRow) -> Outcome<Prepared> {
+        if !job.is_uploading() {
+            library.update_job(&job.id, &row::reopened())?;
+        }
+        self.prepared(library, job)
+    }
+
+    fn prepared(self, library: &Library, job: &JobRow) -> Outcome<Prepared> {
+        Ok(Prepared {
+            job_id: parse_job_id(&job.id)?,
+            n_frames: self.n_frames(),
+            reusable: Reusable::of(library, &self.row, self.target)?,
+            target: self.target,
+            created_at: job.created_at.unwrap_or(OffsetDateTime::UNIX_EPOCH),
+            row: self.row,
+            facts: self.facts,
+            submission: self.submission,
+        })
+    }
+}
+
+fn check(client: &Client, library: &mut Library, submission: Submission) -> Outcome<Checked> {
+    let row = videos::find(library, submission.video_id)?;
+    submission.parameters.validate().map_err(|e| Failure::new(Kind::Failed, e))?;
+    let (row, facts) = match videos::is_only_in_bucket(&client.settings, &row) {
+        true => {
+            let facts = recorded_facts(&row);
+            (row, facts)
+        }
+        false => {
+            let (row, video) = videos::open_unchanged(&client.settings, library, &row)?;
+            let facts = facts_of(&row, &video);
+            (row, facts)
         }
     };
-    Ok(Prepared { job_id, n_frames, target, created_at, row, facts, submission })
+    let target = submission.target.unwrap_or_else(|| client.default_target());
+    Ok(Checked { row, facts, target, submission })
 }
 
 /// Uploads the video and creates the job: [`upload`], then [`enqueue`].
@@ -116,11 +206,23 @@ pub async fn send(
 #[derive(Debug)]
 pub struct Uploaded {
     key: String,
-    content: FileDigest,
+    size_bytes: u64,
+    /// `None` for an object of another program.
+    sha256: Option<String>,
+    /// The job that the object was uploaded for, if it is another one of this library.
+    uploaded_for: Option<JobId>,
     _lock: FileLock,
 }
 
-/// Uploads the video of a job. The future may be dropped at any time; the next call resumes the upload.
+impl Uploaded {
+    fn new(key: String, content: FileDigest, lock: FileLock) -> Self {
+        let FileDigest { size_bytes, sha256 } = content;
+        Self { key, size_bytes, sha256: Some(sha256), uploaded_for: None, _lock: lock }
+    }
+}
+
+/// Uploads the video of a job, unless the bucket has it. The future may be dropped at any time; the next call resumes the
+/// upload.
 ///
 /// # Errors
 /// With [`jobs::Error::Refused`] as its cause while another process uploads the same job.
@@ -129,39 +231,73 @@ pub async fn upload(client: &Client, prepared: &Prepared, progress: OnProgress<'
     let journal = journal_path(client, job_id);
     let lock = lock_submission(&journal, job_id)?;
     let admin = client.admin(*target)?;
-    let file = PathBuf::from(&row.file_path);
-    let key = video_key(job_id, &file);
-    if let Some(content) = uploaded_before(&admin, job_id).await? {
-        return Ok(Uploaded { key, content, _lock: lock });
-    }
-    let upload = transfer::Upload {
-        bucket: &**admin.bucket(),
-        key: &key,
-        file: &file,
-        journal: &journal,
-        part_bytes: None,
+    let bucket = &**admin.bucket();
+    let file = match (videos::locate(&client.settings, row), &row.r2_key) {
+        (None, Some(key)) => return in_bucket(bucket, key, row, lock).await,
+        _ => videos::find_file(&client.settings, row)?,
     };
-    let content = transfer::upload(upload, progress).await.map_err(upload_failure)?;
-    Ok(Uploaded { key, content, _lock: lock })
+    let key = match placed(&admin, job_id).await? {
+        Some((key, Some(content))) if has_size(bucket, &key, content.size_bytes).await => {
+            return Ok(Uploaded::new(key, content, lock));
+        }
+        // The manifest names this key.
+        Some((key, _)) => key,
+        None => match reused(bucket, prepared).await {
+            Some((key, content)) => {
+                let uploaded_for = JobId::from_video_key(&key).filter(|id| id != job_id);
+                return Ok(Uploaded { uploaded_for, ..Uploaded::new(key, content, lock) });
+            }
+            None => video_key(job_id, &file),
+        },
+    };
+    let upload = transfer::Upload { bucket, key: &key, file: &file, journal: &journal, part_bytes: None };
+    let content = transfer::upload(upload, progress).await.map_err(|e| upload_failure(e, job_id))?;
+    Ok(Uploaded::new(key, content, lock))
 }
 
-/// The failure of an upload. Repeating the command helps unless the server refuses the settings.
-fn upload_failure(error: jobs::Error) -> Failure {
+/// The key and the content of an object that an earlier job uploaded from the same video.
+async fn reused(bucket: &dyn Bucket, prepared: &Prepared) -> Option<(String, FileDigest)> {
+    let found = prepared.reusable.as_ref()?.find(bucket).await?;
+    notify(format!("{} has the video already, as {}", bucket.location(), found.0));
+    Some(found)
+}
+
+/// A video that only the bucket has, under this key.
+async fn in_bucket(bucket: &dyn Bucket, key: &str, row: &Row, lock: FileLock) -> Outcome<Uploaded> {
+    check_key(key).map_err(jobs::Error::from)?;
+    let Some((size_bytes, _)) = bucket.head(key).await? else {
+        let message = format!("video {} has no file, and {} has no {key}", row.id, bucket.location());
+        return Err(Failure::msg(Kind::Failed, message)
+            .hint("add its file with `courtside videos add FILE`, or check R2_BUCKET_NAME and --target"));
+    };
+    let is_recorded = row.file.size_bytes.and_then(|size| u64::try_from(size).ok()) == Some(size_bytes);
+    let sha256 = row.file.sha256.clone().filter(|_| is_recorded);
+    Ok(Uploaded { key: key.to_owned(), size_bytes, sha256, uploaded_for: None, _lock: lock })
+}
+
+/// The failure of an upload. Resuming it helps unless the server refuses the settings.
+fn upload_failure(error: jobs::Error, id: &JobId) -> Failure {
     let is_refused = error.is_misconfiguration();
     let failure = Failure::from(error);
-    if is_refused { failure } else { failure.hint("run the same command again to resume the upload") }
+    match is_refused {
+        true => failure,
+        false => failure.hint(format!("run `courtside submit --resume {id}` to resume the upload")),
+    }
 }
 
-/// The content of a video whose manifest exists although the library still lists the submission as unfinished: the
-/// previous run was interrupted before it could record the outcome.
-async fn uploaded_before(admin: &Admin, id: &JobId) -> Outcome<Option<FileDigest>> {
+/// The key and the content of the video according to the job's manifest; `None` without a manifest. There is one if the
+/// previous run was interrupted before it could record the outcome in the library, and if a job is retried whose video is
+/// no longer in the bucket.
+async fn placed(admin: &Admin, id: &JobId) -> Outcome<Option<(String, Option<FileDigest>)>> {
     let manifest = match admin.job(id).await {
         Ok(manifest) => manifest,
         Err(jobs::Error::NoJob { .. }) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let facts = manifest.video.unwrap_or_default();
-    Ok(facts.size_bytes.zip(facts.sha256).map(|(size_bytes, sha256)| FileDigest { size_bytes, sha256 }))
+    let (key, facts) = (manifest.video_key(), manifest.video.unwrap_or_default());
+    let content =
+        facts.size_bytes.zip(facts.sha256).map(|(size_bytes, sha256)| FileDigest { size_bytes, sha256 });
+    Ok(Some((key, content)))
 }
 
 /// Creates the manifest of a job whose video is uploaded, and records it in the library.
@@ -172,47 +308,51 @@ pub async fn enqueue(
     uploaded: &Uploaded,
 ) -> Outcome<Submitted> {
     let Prepared { job_id, target, row, .. } = prepared;
-    let Uploaded { key, content, .. } = uploaded;
     let admin = client.admin(*target)?;
-    admin.submit(new_manifest(prepared, key, content)).await?;
-    record_submitted(library, prepared, key, content)?;
+    let library_id = client.library_id(library)?;
+    let manifest = admin.submit(new_manifest(prepared, uploaded, library_id)).await?;
+    if matches!(manifest.status, Status::Failed | Status::Cancelled) {
+        admin.retry(job_id).await?;
+    }
+    record_submitted(library, prepared, uploaded)?;
     Ok(Submitted {
         job_id: job_id.to_string(),
         video_id: row.id,
         target: *target,
         bucket: admin.bucket().location(),
-        size_bytes: content.size_bytes,
+        size_bytes: uploaded.size_bytes,
         n_frames: prepared.n_frames,
     })
 }
 
-fn new_manifest(prepared: &Prepared, key: &str, content: &FileDigest) -> Manifest {
-    let parameters = Parameters { video_key: Some(key.to_owned()), ..prepared.submission.parameters.clone() };
+fn new_manifest(prepared: &Prepared, uploaded: &Uploaded, library_id: String) -> Manifest {
+    let parameters =
+        Parameters { video_key: Some(uploaded.key.clone()), ..prepared.submission.parameters.clone() };
     let mut manifest =
         Manifest::new(prepared.job_id.clone(), prepared.row.id, parameters, prepared.created_at);
     manifest.target = Some(prepared.target);
     manifest.max_attempts = prepared.submission.max_attempts;
+    manifest.submitter = Some(Submitter { library_id, host: host_name() });
     manifest.video = Some(VideoInfo {
-        size_bytes: Some(content.size_bytes),
-        sha256: Some(content.sha256.clone()),
+        size_bytes: Some(uploaded.size_bytes),
+        sha256: uploaded.sha256.clone(),
+        uploaded_for: uploaded.uploaded_for.clone(),
         ..prepared.facts.clone()
     });
     manifest
 }
 
-fn record_submitted(
-    library: &mut Library,
-    prepared: &Prepared,
-    key: &str,
-    content: &FileDigest,
-) -> Outcome<()> {
+fn record_submitted(library: &mut Library, prepared: &Prepared, uploaded: &Uploaded) -> Outcome<()> {
     let id = prepared.row.id;
-    let file = store::FileFingerprint { sha256: Some(content.sha256.clone()), ..prepared.row.file.clone() };
-    library.set_video_fingerprint(id, prepared.facts.n_frames.map(|n| n as i64), &file)?;
-    library.set_video_r2_key(id, Some(key))?;
+    if let Some(sha256) = &uploaded.sha256 {
+        let file = store::FileFingerprint { sha256: Some(sha256.clone()), ..prepared.row.file.clone() };
+        library.set_video_fingerprint(id, prepared.facts.n_frames.map(|n| n as i64), &file)?;
+    }
+    library.set_video_r2_key(id, Some(&uploaded.key))?;
     videos::record_job_status(library, id, JobStatus::Pending)?;
     let waiting = JobUpdate {
-        r2_video_key: Some(key.to_owned()),
+        status: Some(JobStatus::Pending),
+        r2_video_key: Some(uploaded.key.clone()),
         progress_message: Some(WAITING.to_owned()),
         submission: Some(SubmissionState::Submitted),
         ..JobUpdate::default()

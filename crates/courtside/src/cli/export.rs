@@ -13,6 +13,7 @@ use video::Tools;
 
 use super::Context;
 use super::values::fraction;
+use client::Client;
 use client::export::{
     Annotation, ExportInfo, Format, LibraryDetections, Output, UnknownFormat, check_target, check_video_name,
     select,
@@ -81,7 +82,8 @@ impl Args {
             return Err(Failure::msg(Kind::Failed, "this format cannot be written to standard output")
                 .hint("name a file with --out FILE"));
         }
-        let sources = [(Path::new(&video.file_path), "the video"), (library.path(), "the library")];
+        let file = videos::locate(&client.settings, &video).unwrap_or_default();
+        let sources = [(&*file, "the video"), (library.path(), "the library")];
         check_target(&out, &sources)?;
         if self.format == Format::Video {
             check_video_name(&out)?;
@@ -91,10 +93,12 @@ impl Args {
             LibraryDetections::start(client.library()?, selection, self.min_confidence, &stop);
         let mut warnings = Vec::new();
         match self.format {
-            Format::Video => warnings = draw(&mut library, &video, &info, &out, &mut detections, &stop)?,
+            Format::Video => {
+                warnings = draw(client, &mut library, &video, &info, &out, &mut detections, &stop)?
+            }
             format => {
                 if format.has_times() {
-                    warnings.extend(read_times(&mut library, &video, &mut info));
+                    warnings.extend(read_times(client, &mut library, &video, &mut info));
                 }
                 write(format, &out, &info, &mut detections)?;
             }
@@ -132,8 +136,8 @@ fn write(
 }
 
 /// Reads the times of the frames from the video file. Returns a warning if that is not possible.
-fn read_times(library: &mut Library, row: &Video, info: &mut ExportInfo) -> Option<String> {
-    match videos::open_unchanged(library, row) {
+fn read_times(client: &Client, library: &mut Library, row: &Video, info: &mut ExportInfo) -> Option<String> {
+    match videos::open_unchanged(&client.settings, library, row) {
         Ok((_, video)) => {
             info.frame_times_s = (0..video.n_frames()).map(|frame| video.time_s(frame)).collect();
             None
@@ -147,6 +151,7 @@ fn read_times(library: &mut Library, row: &Video, info: &mut ExportInfo) -> Opti
 
 /// Writes the annotated video. Returns what it lacks.
 fn draw(
+    client: &Client,
     library: &mut Library,
     row: &Video,
     info: &ExportInfo,
@@ -154,7 +159,7 @@ fn draw(
     detections: &mut LibraryDetections,
     stop: &Stop,
 ) -> Outcome<Vec<String>> {
-    let (_, video) = videos::open_unchanged(library, row)?;
+    let (_, video) = videos::open_unchanged(&client.settings, library, row)?;
     let annotation = Annotation {
         tools: &Tools::find()?,
         video: &video,

@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use super::Context;
 use client::failure::{Failure, Outcome};
-use client::import::{ImportOptions, Imported, PendingImports, import, pending_imports};
+use client::import::{ImportOptions, Imported, Offer, PendingImports, import, pending_imports};
 use client::progress::Progress;
+use client::sweep::sweep_if_due;
 use client::terminal::{notify, printable};
 
 /// Import the results of completed jobs
@@ -30,19 +31,23 @@ pub(super) struct Args {
     /// Import into this video, for a job that was submitted from another library
     #[arg(long, value_name = "VIDEO_ID", requires = "job_id")]
     into_video: Option<i64>,
+    /// Import the job even if another program or library has imported it, or it was cancelled
+    #[arg(long, requires = "job_id")]
+    force: bool,
 }
 
 impl Args {
     pub(super) fn run(self, json: bool) -> Outcome<()> {
         let context = Context::new(json)?;
         let client = &context.client;
-        let options = ImportOptions { delete_video: self.delete_video, into_video: self.into_video };
-        let PendingImports { ids, unreadable, bucket_errors: mut failures } = match &self.job_id {
+        let options =
+            ImportOptions { delete_video: self.delete_video, into_video: self.into_video, force: self.force };
+        let read = context.library_to_read()?;
+        let PendingImports { ids, offers, unreadable, bucket_errors: mut failures } = match &self.job_id {
             Some(name) => {
-                let id = context.job(&context.library_to_read()?, name)?;
-                PendingImports { ids: vec![id], ..PendingImports::default() }
+                PendingImports { ids: vec![context.job(&read, name)?], ..PendingImports::default() }
             }
-            None => context.block_on(pending_imports(client))?,
+            None => context.block_on(pending_imports(client, &read))?,
         };
         // Without jobs to import, no library is created.
         let mut library = if ids.is_empty() { context.library_to_read()? } else { context.library()? };
@@ -60,8 +65,11 @@ impl Args {
             }
         }
         bar.lock().unwrap_or_else(|e| e.into_inner()).finish();
+        if self.all {
+            context.runtime.block_on(sweep_if_due(client));
+        }
         let failed = failures.iter().map(Failure::message).collect();
-        context.print(&Report { imported, failed, unreadable })?;
+        context.print(&Report { imported, offers, failed, unreadable })?;
         // A failed import does not stop the others. The last failure determines the exit code.
         let last = failures.pop();
         failures.iter().for_each(notify);
@@ -72,6 +80,8 @@ impl Args {
 #[derive(Debug, Serialize)]
 struct Report {
     imported: Vec<Imported>,
+    /// Jobs that are imported only on request.
+    offers: Vec<Offer>,
     failed: Vec<String>,
     unreadable: Vec<String>,
 }
@@ -79,12 +89,16 @@ struct Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.imported.is_empty() && self.failed.is_empty() {
-            return writeln!(f, "nothing to import");
+            writeln!(f, "nothing to import")?;
         }
         for job in &self.imported {
             let Imported { job_id, video_id, detections, tracks, .. } = job;
             let already = if job.already { " (already imported)" } else { "" };
             writeln!(f, "job {job_id}: {detections} detections, {tracks} tracks, video {video_id}{already}")?;
+        }
+        for Offer { job_id, reason, command, .. } in &self.offers {
+            writeln!(f, "not imported: job {job_id} {reason}")?;
+            command.iter().try_for_each(|command| writeln!(f, "  to import it: `{command}`"))?;
         }
         Ok(())
     }

@@ -7,10 +7,11 @@ use std::time::Duration;
 use jobs::JobId;
 use jobs::manifest::Manifest;
 use serde::Serialize;
+use store::Library;
 
 use client::estimate::remembered_price;
 use client::failure::Outcome;
-use client::overview::{JobView, State, view};
+use client::overview::{JobView, Origins, State, view};
 use client::stop::Stop;
 use client::terminal::{notify, printable};
 
@@ -44,13 +45,14 @@ impl Args {
         }
         let price = remembered_price(&library)?;
         let stop = Stop::on_signal("stopping")?;
-        context.block_on(follow(&context, &id, price, Duration::from_secs(self.interval), &stop))
+        context.block_on(follow(&context, &library, &id, price, Duration::from_secs(self.interval), &stop))
     }
 }
 
 /// Prints the lines that are new since the last update, and how far the job is.
 async fn follow(
     context: &Context,
+    library: &Library,
     id: &JobId,
     price: Option<f64>,
     interval: Duration,
@@ -59,7 +61,8 @@ async fn follow(
     let mut shown = Shown::default();
     loop {
         let (manifest, logs) = collect(context, id).await?;
-        let job = view(&manifest, context.client.default_target(), context.client.env.utc());
+        let origin = Origins::read(&context.client, library)?.of(&manifest);
+        let job = view(&manifest, origin, context.client.default_target(), context.client.env.utc());
         let new = shown.new_lines(&logs).into_iter().map(|line| Update::line(id, line));
         let progress = Progress::of(&manifest, &job, price, context);
         let is_ended = manifest.status.is_finished() || matches!(job.state, State::ReadyToImport { .. });

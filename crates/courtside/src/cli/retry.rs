@@ -3,6 +3,7 @@
 use client::failure::Outcome;
 use client::job_actions::{self, Retried};
 use client::stop::Stop;
+use client::submit::prepare_again;
 
 use super::{Context, JobChange};
 
@@ -23,9 +24,10 @@ impl Args {
         let id = context.job(&library, &self.job_id)?;
         let status = match context.block_on(job_actions::retry(&context.client, &mut library, &id))? {
             Retried::Queued(manifest) => manifest.status.to_string(),
-            Retried::NeedsUpload(submission) => {
+            Retried::NeedsUpload => {
+                let prepared = prepare_again(&context.client, &mut library, &id)?;
                 let stop = Stop::on_signal("stopping the upload, which is kept")?;
-                super::submit::upload(&context, &mut library, *submission, &stop)?;
+                super::submit::upload(&context, &mut library, &prepared, &stop)?;
                 jobs::Status::Pending.to_string()
             }
         };

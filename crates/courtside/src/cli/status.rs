@@ -1,12 +1,11 @@
 //! `courtside status`.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use jobs::manifest::Timestamp;
 use serde::Serialize;
-use store::Library;
 
 use super::Context;
 use super::table::Wrapped;
@@ -47,11 +46,9 @@ impl Args {
                 if let Some(id) = &requested {
                     overview.jobs.retain(|job| job.job_id == id.as_str());
                     if overview.jobs.is_empty() && overview.bucket_errors.is_empty() {
-                        // Fails with the error and hint for an unknown job.
-                        context.client.find_job(id).await?;
+                        overview.jobs.push(watcher.unlisted(&library, id).await?);
                     }
                 }
-                name_videos(&library, &mut overview)?;
                 let at = Timestamp::of(context.client.env.utc());
                 let report = Report { library: &path, at, overview: &overview, has_clock: self.watch };
                 if !self.watch {
@@ -75,16 +72,6 @@ impl Args {
             }
         })
     }
-}
-
-/// Adds the names of videos that only the library knows, such as those of jobs that are being uploaded.
-fn name_videos(library: &Library, overview: &mut Overview) -> Outcome<()> {
-    for job in overview.jobs.iter_mut().filter(|job| job.video.is_none()) {
-        let path = library.video(job.video_id)?.map(|video| PathBuf::from(video.file_path));
-        let name = path.as_deref().and_then(Path::file_name);
-        job.video = name.map(|name| name.to_string_lossy().into_owned());
-    }
-    Ok(())
 }
 
 /// Shows all failures but the last, which determines the exit code.
@@ -151,7 +138,8 @@ impl fmt::Display for Report<'_> {
 fn write_job(f: &mut fmt::Formatter<'_>, job: &JobView) -> fmt::Result {
     let progress = printable(&progress(job));
     let (short, rest) = fitting(&progress, width().map(|width| width.saturating_sub(PROGRESS_COLUMN)));
-    writeln!(f, "{:<36} {:>5} {:<10} {short}", job.job_id, job.video_id, job.status)?;
+    let video = job.video_id.map_or("-".to_owned(), |id| id.to_string());
+    writeln!(f, "{:<36} {video:>5} {:<10} {short}", job.job_id, job.status)?;
     let details = [job.video.as_deref().map(printable), Some(rest.to_owned()), speed(job), next_step(job)];
     let warnings = job.warnings.iter().map(|warning| format!("warning: {}", printable(warning)));
     for detail in details.into_iter().flatten().chain(warnings).filter(|detail| !detail.is_empty()) {
@@ -181,7 +169,9 @@ fn fitting(text: &str, width: Option<usize>) -> (&str, &str) {
 fn progress(job: &JobView) -> String {
     let reason = job.error.as_deref().unwrap_or("no reason given");
     match &job.state {
-        State::Waiting if job.error.is_some() => format!("{}; last attempt failed: {reason}", job.state),
+        State::Waiting { .. } if job.error.is_some() => {
+            format!("{}; last attempt failed: {reason}", job.state)
+        }
         State::Failed => reason.to_owned(),
         state => state.to_string(),
     }
@@ -189,9 +179,17 @@ fn progress(job: &JobView) -> String {
 
 /// The command that continues a job which waits for the user.
 fn next_step(job: &JobView) -> Option<String> {
+    let id = &job.job_id;
     match &job.state {
-        State::Uploading => Some(format!("resume with `courtside submit --video-id {}`", job.video_id)),
-        State::Failed => Some(format!("retry with `courtside retry {}`", job.job_id)),
+        State::Uploading => Some(format!("resume with `courtside submit --resume {id}`")),
+        State::ResultsCorrupt { .. } => Some(format!("run `courtside retry {id}`")),
+        State::CancelOverridden { is_completed: true } => {
+            Some(format!("import it anyway with `courtside import --job-id {id} --force`"))
+        }
+        State::ImportedElsewhere | State::RemovedFromBucket => {
+            Some(format!("submit it again with `courtside retry {id}`"))
+        }
+        State::Failed => Some(format!("retry with `courtside retry {id}`")),
         _ => None,
     }
 }

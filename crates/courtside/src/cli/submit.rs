@@ -18,13 +18,13 @@ use client::failure::{Failure, Kind, Outcome};
 use client::parameters::RequestedParameters;
 use client::progress::Progress;
 use client::stop::Stop;
-use client::submit::{Submission, Submitted, prepare, send};
+use client::submit::{Prepared, Submission, Submitted, check_not_submitted, prepare, prepare_again, send};
 use client::videos;
 
 /// Submit videos for tracking
 ///
-/// Uploads each video to the bucket and queues a job for a worker. If an upload is interrupted, run the same command
-/// again to resume it.
+/// Uploads each video to the bucket and queues a job for a worker. A video that is in the bucket already is not uploaded
+/// again. If an upload is interrupted, --resume resumes it.
 ///
 /// With --json, the result of one video is a JSON object. Those of several are one object per line.
 #[derive(Debug, clap::Args)]
@@ -36,6 +36,15 @@ pub(super) struct Args {
     /// Video in the library, instead of a file
     #[arg(long, value_name = "ID", group = "video")]
     video_id: Option<i64>,
+    /// Resume the unfinished upload of this job, with the parameters that it was submitted with
+    #[arg(long, value_name = "JOB", group = "video", conflicts_with_all = [
+        "files", "video_id", "again", "target", "max_attempts", "prompt", "sample_interval", "max_seconds",
+        "confidence_threshold", "max_missing", "dry_run",
+    ])]
+    resume: Option<String>,
+    /// Submit the job even if the same one exists
+    #[arg(long)]
+    again: bool,
     /// Where to run the job [default: cloud if R2 is configured]
     #[arg(long, value_parser = target_parser())]
     target: Option<Target>,
@@ -90,6 +99,13 @@ enum Source {
 impl Args {
     pub(super) fn run(self, json: bool) -> Outcome<()> {
         let context = Context::new(json)?;
+        if let Some(name) = &self.resume {
+            let mut library = context.library()?;
+            let id = context.job(&library, name)?;
+            let prepared = prepare_again(&context.client, &mut library, &id)?;
+            let stop = Stop::on_signal("stopping the upload, which is kept")?;
+            return context.print(&Report(upload(&context, &mut library, &prepared, &stop)?));
+        }
         let requested = RequestedParameters {
             sample_interval: Some(self.sample_interval),
             confidence_threshold: self.confidence_threshold,
@@ -109,13 +125,17 @@ impl Args {
         let stop = Stop::on_signal("stopping the upload, which is kept")?;
         for source in &sources {
             let video_id = match source {
-                Source::File(file) => videos::add(&mut library, file)?.id,
+                Source::File(file) => videos::add(&context.client.settings, &mut library, file)?.id,
                 Source::Video(id) => *id,
             };
             let parameters = parameters.clone();
             let submission =
                 Submission { video_id, target: self.target, parameters, max_attempts: self.max_attempts };
-            let submitted = upload(&context, &mut library, submission, &stop)?;
+            if !self.again {
+                context.block_on(check_not_submitted(&context.client, &library, &submission))?;
+            }
+            let prepared = prepare(&context.client, &mut library, submission)?;
+            let submitted = upload(&context, &mut library, &prepared, &stop)?;
             print_each(&context, &Report(submitted), sources.len())?;
         }
         Ok(())
@@ -145,7 +165,8 @@ fn estimate(
             Source::File(file) => video_to_estimate(None, file)?,
             Source::Video(id) => {
                 let row = videos::find(&library, *id)?;
-                video_to_estimate(Some(*id), Path::new(&row.file_path))?
+                let file = videos::find_file(&context.client.settings, &row)?;
+                video_to_estimate(Some(*id), &file)?
             }
         };
         let estimate = Estimate::new(&mut library, video, target, parameters, inputs)?;
@@ -173,10 +194,9 @@ fn video_to_estimate(video_id: Option<i64>, file: &Path) -> Outcome<EstimatedVid
 pub(super) fn upload(
     context: &Context,
     library: &mut Library,
-    submission: Submission,
+    prepared: &Prepared,
     stop: &Stop,
 ) -> Outcome<Submitted> {
-    let prepared = prepare(&context.client, library, submission)?;
     let id = prepared.job_id.clone();
     let bar = Mutex::new((Progress::transfer("uploading"), 0, 0));
     let progress = |done, total| {
@@ -186,7 +206,7 @@ pub(super) fn upload(
     };
     let submitted = context.block_on(async {
         tokio::select! {
-            submitted = send(&context.client, library, &prepared, &progress) => submitted.map(Some),
+            submitted = send(&context.client, library, prepared, &progress) => submitted.map(Some),
             () = stop.wait() => Ok(None),
         }
     });
@@ -195,7 +215,9 @@ pub(super) fn upload(
     submitted?.ok_or_else(|| {
         let (done, total) = (bar.1 / 1_000_000, bar.2 / 1_000_000);
         let message = format!("the upload of job {id} is kept: {done} of {total} MB");
-        let hint = format!("run the same command again to resume it; `courtside cancel {id}` discards it");
+        let hint = format!(
+            "run `courtside submit --resume {id}` to resume it, or `courtside cancel {id}` to discard it"
+        );
         Failure::msg(Kind::Interrupted, message).hint(hint)
     })
 }

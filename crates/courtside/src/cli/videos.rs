@@ -1,14 +1,16 @@
 //! `courtside videos`.
 
 use std::fmt;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::Subcommand;
 use serde::Serialize;
-use store::Video;
+use store::{Library, Video, VideoFilter};
 
 use super::Context;
-use client::failure::Outcome;
+use client::failure::{Failure, Kind, Outcome};
+use client::terminal::notify;
 use client::videos;
 
 /// Manage the videos in the library
@@ -51,6 +53,9 @@ enum Action {
         /// Remove the video even if it has unfinished jobs
         #[arg(long)]
         force: bool,
+        /// Delete its detections without asking
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -63,7 +68,8 @@ impl Args {
         };
         match self.action {
             Action::Add { files } => {
-                let added = files.iter().map(|file| videos::add(&mut library, file));
+                let added =
+                    files.iter().map(|file| videos::add(&context.client.settings, &mut library, file));
                 context.print(&Videos { videos: added.map(|v| Ok(Row::new(v?))).collect::<Outcome<_>>()? })
             }
             Action::List { page, page_size } => {
@@ -73,9 +79,10 @@ impl Args {
             Action::Show { id } => {
                 context.print(&Videos { videos: vec![Row::new(videos::find(&library, id)?)] })
             }
-            Action::Rm { id, force } => {
-                videos::find(&library, id)?;
-                let removed = library.remove_video(id, force)?;
+            Action::Rm { id, force, yes } => {
+                confirm(&library, id, yes)?;
+                let removed = videos::remove(&context.client, &mut library, id, force);
+                let removed = context.block_on(removed)?;
                 context.print(&Removed {
                     video_id: id,
                     detections: removed.n_detections,
@@ -83,6 +90,29 @@ impl Args {
                 })
             }
         }
+    }
+}
+
+/// Asks whether the detections of a video may be deleted, unless there are none or the user has said so.
+fn confirm(library: &Library, id: i64, is_confirmed: bool) -> Outcome<()> {
+    let n = videos::n_detections(library, id)?;
+    if n == 0 || is_confirmed {
+        return Ok(());
+    }
+    let refused = || {
+        Failure::msg(Kind::Failed, format!("video {id} has {n} detections, which would be deleted")).hint(format!(
+            "`courtside videos rm {id} --yes` deletes them; while their jobs are in the bucket, they can be imported again"
+        ))
+    };
+    if !std::io::stdin().is_terminal() {
+        return Err(refused());
+    }
+    notify(format!("delete video {id} and its {n} detections from the library? [y/N]"));
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(refused()),
     }
 }
 

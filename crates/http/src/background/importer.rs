@@ -5,11 +5,10 @@
 
 use std::sync::Arc;
 
-use ::jobs::JobId;
 use ::jobs::admin::is_importable;
 use ::jobs::manifest::Manifest;
-use client::failure::{Failure, Outcome};
-use client::import::{ImportOptions, Imported, import};
+use client::failure::Failure;
+use client::import::{ImportOptions, Imported, import, is_automatic};
 use client::terminal::notify;
 
 use super::job_cache::JobSnapshot;
@@ -22,7 +21,10 @@ pub(super) async fn import_completed(app: &App, snapshot: &JobSnapshot) -> usize
         if app.stop.requested() {
             break;
         }
-        match is_own(app, &manifest.job_id).await {
+        let wanted = manifest.clone();
+        let is_automatic =
+            app.client.with_library(move |client, library| is_automatic(client, library, &wanted));
+        match is_automatic.await {
             Ok(true) => {}
             Ok(false) => continue,
             Err(failure) => {
@@ -53,12 +55,6 @@ fn importable(app: &App, snapshot: &JobSnapshot) -> Vec<Arc<Manifest>> {
     manifests.retain(|manifest| is_importable(manifest) && app.import_failures.get(manifest).is_none());
     manifests.sort_by(|a, b| (a.created_at.moment(), &a.job_id).cmp(&(b.created_at.moment(), &b.job_id)));
     manifests
-}
-
-/// Whether this library submitted the job.
-async fn is_own(app: &App, id: &JobId) -> Outcome<bool> {
-    let id = id.to_string();
-    app.client.with_library(move |_, library| Ok(library.job(&id)?.is_some())).await
 }
 
 fn report_import(app: &App, imported: &Imported) {

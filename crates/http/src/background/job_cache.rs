@@ -71,8 +71,14 @@ impl JobCache {
         let snapshot = Arc::new(poll(&mut catalogs, &self.snapshot()).await);
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot.clone();
         let polled = snapshot.clone();
-        let updated = self.client.with_library(move |_, library| {
-            overview::record_states(library, |id| polled.jobs.get(id).map(|job| &*job.manifest))
+        let updated = self.client.with_buckets(move |client| async move {
+            let mut library = client.library()?;
+            overview::record_states(&mut library, |id| polled.jobs.get(id).map(|job| &*job.manifest))?;
+            let is_listed = |id: &str| JobId::new(id).is_ok_and(|id| polled.jobs.contains_key(&id));
+            match polled.unreachable.is_empty() {
+                true => overview::close_missing(&client, &mut library, is_listed).await,
+                false => Ok(()),
+            }
         });
         if let Err(failure) = updated.await {
             tracing::warn!(cause = failure.message(), "cannot update the jobs in the library");

@@ -25,7 +25,16 @@ pub(crate) fn start(app: &AppState, prepared: Prepared) {
     let app = app.clone();
     tokio::spawn(async move {
         let _finished = upload.finished.clone().drop_guard();
+        if let Err(failure) = submit::mark_background(&app.client, &prepared.job_id) {
+            notify(format!(
+                "job {}: its upload will not resume if this server stops: {failure}",
+                prepared.job_id
+            ));
+        }
         upload_with_retries(&app, &prepared, &upload).await;
+        if !app.stop.requested() {
+            submit::unmark_background(&app.client, &prepared.job_id);
+        }
         app.uploads.end(&prepared.job_id);
         app.job_changed(&prepared.job_id);
     });
@@ -117,14 +126,22 @@ async fn record_failure(app: &App, id: &JobId, failure: &Failure) {
     }
 }
 
-/// Resumes uploads that an earlier server or an interrupted command left unfinished.
+/// Resumes uploads that an earlier server left unfinished. Those that a command began are only named: the user may have
+/// dropped them.
 pub(super) async fn resume_all(app: &AppState) -> Outcome<()> {
     let rows = app.client.with_library(|_, library| Ok(library.open_jobs()?)).await?;
     for row in rows {
-        let Some(submission) = submit::unfinished_submission(&row) else { continue };
+        if !row.is_uploading() {
+            continue;
+        }
         let id = client::parse_job_id(&row.id)?;
+        if !submit::is_background(&app.client, &id) {
+            notify(format!("job {id} is not uploaded yet: `courtside submit --resume {id}` resumes it"));
+            continue;
+        }
+        let wanted = id.clone();
         let prepared =
-            app.client.with_library(move |client, library| submit::prepare(client, library, submission));
+            app.client.with_library(move |client, library| submit::prepare_again(client, library, &wanted));
         match prepared.await {
             Ok(prepared) => start(app, prepared),
             // For example, an external disk is not connected. The submission stays as it is until the user

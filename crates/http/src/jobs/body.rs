@@ -1,12 +1,14 @@
 //! Builds a [`JobBody`] from the job's manifest, its row in the library, or both.
 
 use ::jobs::manifest::{Manifest, Status, Target};
-use client::overview::{self, State};
+use client::overview::{self, Origin, State};
 use serde_json::Value;
 use store::{JobRow, JobStatus};
 use time::OffsetDateTime;
 
-use crate::shapes::job::{JobActivity, JobBody, JobState, MetadataBody, ProgressBody, UploadBody};
+use crate::shapes::job::{
+    JobActivity, JobBody, JobState, MetadataBody, OtherLibraryBody, ProgressBody, UploadBody,
+};
 use crate::shapes::time::rfc3339;
 
 /// What this server knows about a job in addition to its manifest and row.
@@ -28,6 +30,7 @@ pub(super) struct JobContext {
 /// because it has more information.
 pub(super) fn from_manifest_and_row(
     manifest: &Manifest,
+    origin: Origin,
     target: Target,
     row: Option<&JobRow>,
     context: JobContext,
@@ -38,7 +41,7 @@ pub(super) fn from_manifest_and_row(
             let metadata = MetadataBody { attempt: Some(manifest.attempt), ..body.metadata };
             JobBody { metadata, ..body }
         }
-        _ => from_manifest(manifest, target, row.is_some(), context),
+        _ => from_manifest(manifest, origin, target, row.is_some(), context),
     }
 }
 
@@ -68,6 +71,9 @@ pub(super) fn from_row(row: &JobRow, context: JobContext) -> JobBody {
         completed_at: time(row.completed_at),
         metadata: MetadataBody {
             video_id: row.video_id,
+            video: None,
+            video_sha256: None,
+            other_library: None,
             target: row.target.map(|target| target.as_str().to_owned()),
             attempt: None,
             worker_id: row.worker_id.clone(),
@@ -81,8 +87,14 @@ pub(super) fn from_row(row: &JobRow, context: JobContext) -> JobBody {
 }
 
 /// A job as its manifest describes it. `is_own` is whether this library submitted it.
-fn from_manifest(manifest: &Manifest, target: Target, is_own: bool, context: JobContext) -> JobBody {
-    let view = overview::view(manifest, target, context.now.unwrap_or(OffsetDateTime::UNIX_EPOCH));
+fn from_manifest(
+    manifest: &Manifest,
+    origin: Origin,
+    target: Target,
+    is_own: bool,
+    context: JobContext,
+) -> JobBody {
+    let view = overview::view(manifest, origin, target, context.now.unwrap_or(OffsetDateTime::UNIX_EPOCH));
     let n_frames = overview::n_frames(manifest).map_or(0, |n| n as i64);
     let done = manifest.frames_processed.unwrap_or(0) as i64;
     let (current, total, fps) = match &view.state {
@@ -105,7 +117,10 @@ fn from_manifest(manifest: &Manifest, target: Target, is_own: bool, context: Job
         started_at: view.started_at,
         completed_at: view.completed_at,
         metadata: MetadataBody {
-            video_id: Some(manifest.video_id),
+            video_id: view.video_id,
+            video: view.video,
+            video_sha256: view.video_sha256,
+            other_library: view.other_library.map(OtherLibraryBody::from),
             target: Some(view.target.as_str().to_owned()),
             attempt: Some(manifest.attempt),
             worker_id: view.worker_id,
@@ -129,14 +144,22 @@ struct Summary {
 /// Completed jobs of this library are shown as being imported while the server imports automatically, and as
 /// failed if that failed.
 fn summarize(manifest: &Manifest, state: &State, is_own: bool, context: &JobContext) -> Summary {
-    let status = job_state(overview::job_status(manifest.status));
+    let status = match state {
+        State::CancelOverridden { .. } => JobState::Cancelled,
+        State::ResultsCorrupt { .. } => JobState::Failed,
+        _ => job_state(overview::job_status(manifest.status)),
+    };
     let summary = |status, message: &str| Summary {
         status,
         state: state.into(),
         message: message.to_owned(),
         error: manifest.error.clone(),
     };
-    if manifest.status != Status::Completed || !is_own || !context.auto_import {
+    if matches!(state, State::CancelOverridden { .. })
+        || manifest.status != Status::Completed
+        || !is_own
+        || !context.auto_import
+    {
         return summary(status, &state.to_string());
     }
     match &context.import_failure {

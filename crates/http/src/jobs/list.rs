@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use ::jobs::JobId;
 use axum::Json;
 use axum::extract::State;
-use store::{JobFilter, JobRow};
+use client::overview::Origins;
 use utoipa::IntoParams;
 
 use super::body::{JobContext, from_manifest_and_row, from_row};
@@ -79,19 +79,18 @@ pub(crate) async fn count_by_status(app: &App) -> ApiResult<HashMap<&'static str
 
 /// The jobs with a manifest, then those that only the library has.
 async fn all_jobs(app: &App, snapshot: &JobSnapshot) -> ApiResult<Vec<JobBody>> {
-    let rows = app.client.with_library(|_, library| Ok(library.jobs(&JobFilter::default())?)).await?;
-    let rows: HashMap<String, JobRow> = rows.into_iter().map(|row| (row.id.clone(), row)).collect();
+    let origins = app.client.with_library(|client, library| Origins::read(client, library)).await?;
     let mut jobs: Vec<JobBody> = snapshot
         .jobs
         .values()
         .map(|job| {
             let import_failure = app.import_failures.get(&job.manifest);
             let context = JobContext { import_failure, ..job_context(app) };
-            let row = rows.get(job.manifest.job_id.as_str());
-            from_manifest_and_row(&job.manifest, job.target, row, context)
+            let row = origins.row(job.manifest.job_id.as_str());
+            from_manifest_and_row(&job.manifest, origins.of(&job.manifest), job.target, row, context)
         })
         .collect();
-    let without_manifest = rows.values().filter(|row| !has_manifest(snapshot, &row.id));
+    let without_manifest = origins.rows().filter(|row| !has_manifest(snapshot, &row.id));
     jobs.extend(without_manifest.map(|row| {
         let upload = JobId::new(row.id.clone()).ok().and_then(|id| app.uploads.progress(&id));
         from_row(row, JobContext { upload, ..job_context(app) })

@@ -2,6 +2,7 @@
 
 use ::jobs::JobId;
 use client::failure::Failure;
+use client::overview::{Origin, Origins};
 use store::JobRow;
 
 use super::body::{JobContext, from_manifest_and_row, from_row};
@@ -13,24 +14,29 @@ use crate::shapes::job::JobBody;
 /// server is still uploading its video. If the bucket fails, returns the last known state with a warning.
 pub(super) async fn load(app: &App, id: &JobId) -> ApiResult<JobBody> {
     let text = id.to_string();
-    let row = app.client.with_library(move |_, library| Ok(library.job(&text)?)).await?;
+    let known = app
+        .client
+        .with_library(move |client, library| Ok((library.job(&text)?, Origins::read(client, library)?)));
+    let (row, origins) = known.await?;
     // An upload is still listed for a moment after its row and its manifest say that the job is queued.
     let is_uploading = row.as_ref().is_some_and(JobRow::is_uploading);
     let upload = app.uploads.progress(id).filter(|_| is_uploading);
     let context = JobContext { upload, ..job_context(app) };
     if let Some(row) = row.as_ref().filter(|row| row.imported || context.upload.is_some()) {
         return Ok(match app.job_cache.snapshot().jobs.get(id).filter(|_| row.imported) {
-            Some(job) => from_manifest_and_row(&job.manifest, job.target, Some(row), context),
+            Some(job) => {
+                from_manifest_and_row(&job.manifest, Origin::default(), job.target, Some(row), context)
+            }
             None => from_row(row, context),
         });
     }
     match app.client.manifest(id, app.client.likely_target(row.as_ref())).await {
         Ok(Some((manifest, target))) => {
             let context = JobContext { import_failure: app.import_failures.get(&manifest), ..context };
-            Ok(from_manifest_and_row(&manifest, target, row.as_ref(), context))
+            Ok(from_manifest_and_row(&manifest, origins.of(&manifest), target, row.as_ref(), context))
         }
         Ok(None) => row.map(|row| from_row(&row, context)).ok_or_else(|| ApiError::no_job(id.as_str())),
-        Err(failure) => last_known(app, id, row, context, failure),
+        Err(failure) => last_known(app, id, (row, origins), context, failure),
     }
 }
 
@@ -38,7 +44,7 @@ pub(super) async fn load(app: &App, id: &JobId) -> ApiResult<JobBody> {
 fn last_known(
     app: &App,
     id: &JobId,
-    row: Option<JobRow>,
+    (row, origins): (Option<JobRow>, Origins),
     context: JobContext,
     failure: Failure,
 ) -> ApiResult<JobBody> {
@@ -49,7 +55,13 @@ fn last_known(
         (Some(job), row) => {
             let import_failure = app.import_failures.get(&job.manifest);
             let context = JobContext { import_failure, ..context };
-            Ok(from_manifest_and_row(&job.manifest, job.target, row.as_ref(), context))
+            Ok(from_manifest_and_row(
+                &job.manifest,
+                origins.of(&job.manifest),
+                job.target,
+                row.as_ref(),
+                context,
+            ))
         }
         (None, Some(row)) => Ok(from_row(&row, context)),
         (None, None) => Err(failure.into()),

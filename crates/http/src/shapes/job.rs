@@ -1,6 +1,6 @@
 //! Bodies about jobs.
 
-use client::overview::State;
+use client::overview::{OtherLibrary, State};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -94,9 +94,18 @@ pub(crate) struct ProgressBody {
 /// Details of a job.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct MetadataBody {
-    /// Id of the video in the library.
+    /// Id of the video in the library; null if the library does not have it.
     #[schema(required)]
     pub(crate) video_id: Option<i64>,
+    /// File name of the video, if the manifest has it.
+    #[schema(required)]
+    pub(crate) video: Option<String>,
+    /// SHA-256 of the video, if the manifest has it.
+    #[schema(required)]
+    pub(crate) video_sha256: Option<String>,
+    /// The library that submitted the job, if it is another one that shares the bucket.
+    #[schema(required)]
+    pub(crate) other_library: Option<OtherLibraryBody>,
     /// Where the job runs: `local` or `cloud`.
     #[schema(required)]
     pub(crate) target: Option<String>,
@@ -123,6 +132,26 @@ pub(crate) struct MetadataBody {
     /// Why this information may be out of date.
     #[schema(required)]
     pub(crate) warning: Option<String>,
+}
+
+/// A library that shares the bucket.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(crate) struct OtherLibraryBody {
+    /// Its random id; null for one of an older program.
+    #[schema(required)]
+    pub(crate) id: Option<String>,
+    /// Name of its machine.
+    #[schema(required)]
+    pub(crate) host: Option<String>,
+    /// Id of the video there.
+    pub(crate) video_id: i64,
+}
+
+impl From<OtherLibrary> for OtherLibraryBody {
+    fn from(library: OtherLibrary) -> Self {
+        let OtherLibrary { id, host, video_id } = library;
+        Self { id, host, video_id }
+    }
 }
 
 /// What a job is doing.
@@ -161,7 +190,7 @@ impl From<&State> for JobActivity {
     fn from(state: &State) -> Self {
         match state {
             State::Uploading => Self::Uploading,
-            State::Waiting => Self::Waiting,
+            State::Waiting { .. } => Self::Waiting,
             State::Downloading { .. } => Self::Downloading,
             State::Starting => Self::Starting,
             State::Tracking { .. } => Self::Tracking,
@@ -169,7 +198,10 @@ impl From<&State> for JobActivity {
             State::Stalled { .. } => Self::Stalled,
             State::ReadyToImport { .. } => Self::ReadyToImport,
             State::Imported { .. } => Self::Imported,
-            State::Failed => Self::Failed,
+            State::ImportedElsewhere => Self::Completed,
+            State::ResultsCorrupt { .. } => Self::ReadyToImport,
+            State::CancelOverridden { .. } => Self::Cancelled,
+            State::RemovedFromBucket | State::Failed => Self::Failed,
             State::Cancelled => Self::Cancelled,
         }
     }

@@ -84,7 +84,8 @@ async fn add_file(app: &App, file_path: String) -> ApiResult<VideoBody> {
         let msg = "no such file in the video folder";
         return Err(ApiError::invalid(vec![FieldError::new("body", "file_path", "value_error", msg)]));
     };
-    let added = app.client.with_library(move |_, library| videos::add(library, &file)).await;
+    let added =
+        app.client.with_library(move |client, library| videos::add(&client.settings, library, &file)).await;
     added.map(VideoBody::from).map_err(|failure| ApiError::unusable_video(failure, "file_path"))
 }
 

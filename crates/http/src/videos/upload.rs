@@ -51,9 +51,9 @@ pub(super) async fn receive(app: &AppState, mut request: Request) -> ApiResult<V
 
 /// Gives the complete file its name, and adds it to the library. A file that is not a video is removed.
 async fn add(app: &App, file: NewFile, name: String) -> ApiResult<VideoBody> {
-    let added = app.client.with_library(move |_, library| {
+    let added = app.client.with_library(move |client, library| {
         let file = upload_file::commit(file, &name)?;
-        videos::add(library, &file).inspect_err(|_| {
+        videos::add(&client.settings, library, &file).inspect_err(|_| {
             let _ = std::fs::remove_file(&file);
         })
     });

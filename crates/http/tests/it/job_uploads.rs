@@ -5,7 +5,7 @@ use jobs::manifest::Parameters;
 use s3_fixture::{FakeR2, Fault, Gate, Op};
 use serde_json::{Value, json};
 
-use super::fake_worker::LOCAL;
+use super::fake_worker::{LOCAL, claim, complete_job, detections, publish};
 use super::test_server::{TestServer, until};
 
 /// A server with a video whose upload is held until the gate is opened.
@@ -177,4 +177,38 @@ async fn an_upload_by_another_program_is_not_disturbed() {
     assert_eq!(server.delete(&format!("/api/jobs/{job}")).await.status, 204);
     assert_eq!(server.job(&job).await["status"], "cancelled");
     assert!(server.client.bucket(LOCAL).unwrap().head(&format!("videos/{job}.mkv")).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_a_command_left_unfinished_is_not_resumed_by_the_server() {
+    let server = TestServer::new();
+    let id = server.add_video("game.mkv").await;
+    let submission =
+        Submission { video_id: id, target: None, parameters: Parameters::default(), max_attempts: 3 };
+    let left = prepare(&server.client, &mut server.library(), submission).unwrap().job_id;
+    let server = server.with_background_tasks();
+    // A job that is submitted later is uploaded.
+    let path = format!("/api/videos/{id}/detect");
+    let later = server.post(&path, &json!({ "sample_interval": 3 })).await.expect(202);
+    server.job_when_queued(later["job_id"].as_str().unwrap()).await;
+    assert_eq!(server.job(left.as_str()).await["metadata"]["state"], "uploading");
+    assert!(server.client.bucket(LOCAL).unwrap().head(&left.manifest_key()).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn corrupt_results_are_tracked_again_by_a_retry() {
+    let server = TestServer::new();
+    let id = server.add_video("game.mkv").await;
+    let job = server.detect(id).await;
+    publish(&claim(&server).await, &detections()).await;
+    let results = server.folder.path().join("basketball-analyzer/results").join(format!("{job}.json"));
+    let intact = std::fs::read(&results).unwrap();
+    std::fs::write(&results, &intact[..intact.len() / 2]).unwrap();
+    let server = server.with_background_tasks();
+    server.job_when(&job, |job| job["status"] == "failed").await;
+    server.post(&format!("/api/jobs/{job}/retry"), &Value::Null).await.expect(202);
+    let waiting = server.job_when(&job, |job| job["status"] == "pending").await;
+    assert_eq!(waiting["metadata"]["state"], "waiting");
+    complete_job(&server).await;
+    server.job_when(&job, |job| job["status"] == "completed").await;
 }

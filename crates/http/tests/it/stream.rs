@@ -18,6 +18,19 @@ async fn range(server: &TestServer, path: &str, range: &str) -> Reply {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn serves_a_file_whose_path_is_relative_to_the_storage_folder() {
+    let (server, path, content) = with_video().await;
+    std::fs::create_dir(server.video_folder().join("game_3")).unwrap();
+    let moved = server.video_folder().join("game_3/clip.mkv");
+    std::fs::rename(server.video_folder().join("game.mkv"), moved).unwrap();
+    server.get(&path).await.detail(404);
+    server.library().set_video_path(1, std::path::Path::new("game_3/clip.mkv")).unwrap();
+    let reply = server.get(&path).await;
+    assert_eq!((reply.status.as_u16(), reply.header("content-type")), (200, "video/x-matroska"));
+    assert!(reply.body == content);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn serves_the_complete_file_and_its_head() {
     let (server, path, content) = with_video().await;
     let complete = server.get(&path).await;

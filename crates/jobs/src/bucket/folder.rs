@@ -195,7 +195,8 @@ impl FolderBucket {
                         });
                     }
                     Ok(meta) => {
-                        entries.push(Entry { key, size_bytes: meta.len(), revision: revision(&meta) })
+                        let age = meta.modified().ok().map(|at| at.elapsed().unwrap_or_default());
+                        entries.push(Entry { key, size_bytes: meta.len(), age, revision: revision(&meta) });
                     }
                     // Removed since the folder was read.
                     Err(e) if e.kind() == io::ErrorKind::NotFound => {}

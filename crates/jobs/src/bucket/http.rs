@@ -19,13 +19,16 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 
 use super::response::{Head, Rejection, error_in_success, judge, of_connection};
+use super::server_clock::ServerClock;
 
 /// Longest body of an error response that is read. Listings are longer, and are read completely.
 const MAX_ERROR_BYTES: usize = 64 << 10;
 
 /// Creates clients with these timeouts.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Connector {
+    /// Learns the time of the server from each response.
+    pub(super) clock: Arc<ServerClock>,
     /// For a complete request.
     pub(super) request: Duration,
     /// For establishing a connection.
@@ -52,13 +55,16 @@ impl HttpConnector for Connector {
             .dns_resolver(Arc::new(ShufflingResolver))
             .build();
         let failed = |e| object_store::Error::Generic { store: "S3", source: Box::new(e) };
-        Ok(HttpClient::new(Checked(client.map_err(failed)?)))
+        Ok(HttpClient::new(Checked { client: client.map_err(failed)?, clock: self.clock.clone() }))
     }
 }
 
 /// A client whose responses are judged.
 #[derive(Debug)]
-struct Checked(reqwest::Client);
+struct Checked {
+    client: reqwest::Client,
+    clock: Arc<ServerClock>,
+}
 
 #[async_trait]
 impl HttpService for Checked {
@@ -66,7 +72,7 @@ impl HttpService for Checked {
         let is_post = request.method().as_str() == "POST";
         let is_listing = request.method().as_str() == "GET"
             && request.uri().query().is_some_and(|query| query.contains("list-type=2"));
-        let response = match self.0.call(request).await {
+        let response = match self.client.call(request).await {
             Ok(response) => response,
             Err(error) => {
                 return Err(match of_connection(&error) {
@@ -75,6 +81,9 @@ impl HttpService for Checked {
                 });
             }
         };
+        if let Some(date) = response.headers().get("date").and_then(|value| value.to_str().ok()) {
+            self.clock.set(date);
+        }
         let status = response.status().as_u16();
         let is_read = match status {
             200..=299 => is_listing || is_post,

@@ -12,11 +12,13 @@ mod listing;
 mod network;
 mod remote;
 mod response;
+mod server_clock;
 mod settings;
 
 use std::fmt;
 use std::ops::Range;
 use std::path::Path;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -60,6 +62,9 @@ pub struct Entry {
     pub key: String,
     /// Size of the object.
     pub size_bytes: u64,
+    /// Time since the object was written, by the bucket's own clock; `None` if the bucket does not tell. A server's clock
+    /// has a resolution of a second.
+    pub age: Option<Duration>,
     /// Changes whenever the object does. Equal to the [`ETag`] in a remote bucket, but not in a folder.
     pub revision: String,
 }
@@ -130,7 +135,7 @@ pub trait Bucket: fmt::Debug + Send + Sync {
 
     /// A URL under which any client can read the object until `valid` has passed; `None` for buckets without
     /// URLs.
-    async fn presigned(&self, key: &str, valid: std::time::Duration) -> Result<Option<String>>;
+    async fn presigned(&self, key: &str, valid: Duration) -> Result<Option<String>>;
 }
 
 /// How large objects are transferred.

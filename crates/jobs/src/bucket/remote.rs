@@ -4,6 +4,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::path::Path as FilePath;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use super::http::Connector;
 use super::listing::Listing;
 use super::network::describe_failure;
 use super::response::{Cause, Rejection, causes};
+use super::server_clock::ServerClock;
 use super::{
     Bucket, BulkTransfer, Condition, ETag, Entry, Object, PartStore, PutOutcome, S3Settings, UploadId,
 };
@@ -84,6 +86,8 @@ pub struct RemoteBucket<S> {
     /// Whether the server requires tags in `If-Match` without quotes, as Ceph's gateway does in violation of
     /// RFC 9110 §8.8.3. Detected when a write is refused although the version matches.
     unquoted: AtomicBool,
+    /// Not known for a bucket in memory.
+    clock: Arc<ServerClock>,
 }
 
 impl<S> fmt::Debug for RemoteBucket<S> {
@@ -104,8 +108,11 @@ impl RemoteBucket<AmazonS3> {
         let location = format!("bucket {} at {endpoint}", settings.bucket);
         let invalid = |e: object_store::Error| Error::Settings(format!("{location}: {e}"));
         let timeouts = settings.timeouts;
+        let clock = Arc::new(ServerClock::default());
         let client = |request: Duration, max_retries: usize| {
-            let connector = Connector { request, connect: timeouts.connect, silence: timeouts.silence };
+            let clock = clock.clone();
+            let connector =
+                Connector { clock, request, connect: timeouts.connect, silence: timeouts.silence };
             let backoff = BackoffConfig {
                 init_backoff: timeouts.first_pause,
                 max_backoff: Duration::from_secs(10),
@@ -125,7 +132,7 @@ impl RemoteBucket<AmazonS3> {
         };
         let control = client(timeouts.control, 3).map_err(invalid)?;
         let bulk = client(timeouts.bulk, 8).map_err(invalid)?;
-        Ok(Self { location, control, bulk, unquoted: AtomicBool::new(false) })
+        Ok(Self { location, control, bulk, unquoted: AtomicBool::new(false), clock })
     }
 }
 
@@ -134,14 +141,26 @@ impl RemoteBucket<InMemory> {
     pub fn memory() -> Self {
         let control = InMemory::new();
         let bulk = control.clone();
-        Self { location: "bucket in memory".to_owned(), control, bulk, unquoted: AtomicBool::new(false) }
+        Self {
+            location: "bucket in memory".to_owned(),
+            control,
+            bulk,
+            unquoted: AtomicBool::new(false),
+            clock: Arc::default(),
+        }
     }
 }
 
 impl Clone for RemoteBucket<InMemory> {
     fn clone(&self) -> Self {
         let (control, bulk) = (self.control.clone(), self.bulk.clone());
-        Self { location: self.location.clone(), control, bulk, unquoted: AtomicBool::new(false) }
+        Self {
+            location: self.location.clone(),
+            control,
+            bulk,
+            unquoted: AtomicBool::new(false),
+            clock: self.clock.clone(),
+        }
     }
 }
 
@@ -324,6 +343,7 @@ impl<S: RemoteStore> Bucket for RemoteBucket<S> {
         let entry = |meta: ObjectMeta| Entry {
             key: meta.location.to_string(),
             size_bytes: meta.size,
+            age: self.clock.age(meta.last_modified.into()),
             revision: meta.e_tag.unwrap_or_else(|| meta.last_modified.to_rfc3339()),
         };
         let mut listing = Listing::default();

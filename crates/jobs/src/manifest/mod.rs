@@ -19,7 +19,7 @@ pub use self::parameters::{
     MAX_PROMPT_WORDS, Parameters, frames_within,
 };
 pub use self::parts::{
-    Checkpoint, Claim, Event, Heartbeat, MissingFrames, ResultPointer, StoredObject, VideoInfo,
+    Checkpoint, Claim, Event, Heartbeat, MissingFrames, ResultPointer, StoredObject, Submitter, VideoInfo,
 };
 pub use self::stage::Stage;
 pub use self::state::{Status, Target, UnknownTarget};
@@ -110,6 +110,9 @@ pub struct Manifest {
     /// Properties of the video.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub video: Option<VideoInfo>,
+    /// The library that submitted the job; `None` if another program did.
+    #[serde(default, rename = "courtside_submitter", skip_serializing_if = "Option::is_none")]
+    pub submitter: Option<Submitter>,
     /// The job's history, the latest event last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<Event>,
@@ -153,6 +156,7 @@ impl Manifest {
             checkpoint: None,
             result: None,
             video: None,
+            submitter: None,
             events: Vec::new(),
             rest: Map::new(),
         }
@@ -201,10 +205,12 @@ impl Manifest {
         self.parameters.video_key.clone().unwrap_or_else(|| self.job_id.video_key(None))
     }
 
-    /// Whether the video's key is that of a video which was uploaded for this job. Any other key may be used by other
-    /// jobs and programs too.
-    pub fn owns_video(&self) -> bool {
-        self.video_key().starts_with(&format!("videos/{}.", self.job_id))
+    /// Whether the video's key is that of a video which was uploaded for this job, or for another one that this program
+    /// submitted. Other jobs may use it too. Any other key is that of another program.
+    pub fn is_video_from_submitter(&self) -> bool {
+        let uploaded_for = self.video.as_ref().and_then(|video| video.uploaded_for.as_ref());
+        let is_of = |id: &JobId| self.video_key().starts_with(&format!("videos/{id}."));
+        is_of(&self.job_id) || uploaded_for.is_some_and(is_of)
     }
 
     /// The phrase to track; see [`Parameters::prompt_or_default`].
@@ -217,12 +223,23 @@ impl Manifest {
         self.status == Status::Processing && self.claim.is_none()
     }
 
-    /// Adds an event to the history.
+    /// Adds an event to the history: something that the job's worker did, or that happened to it.
     pub fn note(&mut self, what: impl Into<String>, now: OffsetDateTime) {
+        let worker_id = self.worker_id.clone();
+        self.add_event(&what.into(), worker_id, now);
+    }
+
+    /// Adds an event to the history: something that the user did, on the machine with this name.
+    pub fn note_by_user(&mut self, what: &str, host: Option<&str>, now: OffsetDateTime) {
+        let place = host.map(|host| format!(" on {host}")).unwrap_or_default();
+        self.add_event(&format!("{what} by the user{place}"), None, now);
+    }
+
+    fn add_event(&mut self, what: &str, worker_id: Option<String>, now: OffsetDateTime) {
         let event = Event {
             at: Timestamp::of(now),
-            what: bounded(&what.into()).into_owned(),
-            worker_id: self.worker_id.clone(),
+            what: bounded(what).into_owned(),
+            worker_id,
             attempt: self.attempt,
         };
         self.events.push(event);

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Stage, Timestamp};
+use crate::keys::JobId;
 
 /// The claim of the worker that owns the job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -167,6 +168,19 @@ pub struct VideoInfo {
     /// What is irregular about the file, as messages for the user.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// The job that the object was uploaded for, if this job uses the object of another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uploaded_for: Option<JobId>,
+}
+
+/// The library that submitted a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submitter {
+    /// Random id of the library.
+    pub library_id: String,
+    /// Name of the machine, for display.
+    #[serde(default)]
+    pub host: Option<String>,
 }
 
 /// An entry in a job's history, shown by `courtside logs`.
@@ -176,7 +190,7 @@ pub struct Event {
     pub at: Timestamp,
     /// What happened, such as "claimed".
     pub what: String,
-    /// The worker that owned the job at the time.
+    /// The worker that did it, or that owned the job at the time; `None` for what the user did.
     #[serde(default)]
     pub worker_id: Option<String>,
     /// The attempt in which it happened; 0 before the first.

@@ -13,4 +13,6 @@ mod responses;
 mod results;
 mod simulation;
 mod support;
+mod sweep;
+mod takeover_by_age;
 mod transfer;

@@ -39,7 +39,7 @@ impl RunningAttempt<'_> {
                 Err(AttemptError::Failed { reason: Failure::from(error).message(), retryable: true })
             }
             // Reading works, as the manifest shows: it is this object that must not be read.
-            Err(error @ Error::Denied { .. }) if !manifest.owns_video() => {
+            Err(error @ Error::Denied { .. }) if !manifest.is_video_from_submitter() => {
                 Err(AttemptError::Failed { reason: Failure::from(error).message(), retryable: true })
             }
             other => Ok(other?),

@@ -71,7 +71,7 @@ fn parameters_reach_the_tracker() {
 #[test]
 fn two_streams_track_two_jobs_with_the_same_results() {
     let machine = Machine::with_folder();
-    let jobs = [machine.submit(14, &[]), machine.submit(14, &["--sample-interval", "1"])];
+    let jobs = [machine.submit(14, &[]), machine.submit(14, &["--again"])];
     let output = machine.worker(&["--once", "--streams", "2", "--worker-id", "rig"]).output().unwrap();
     let served = crate::sandbox::RunOutput::new(output).expect(0, &[]).json();
     let mut completed: Vec<&str> =

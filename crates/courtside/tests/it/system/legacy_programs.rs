@@ -6,18 +6,18 @@ use serde_json::{Value, json};
 use super::{Machine, detections_without_faults};
 use crate::fixture::wide;
 
-fn manifest(machine: &Machine, job: &str) -> Value {
+pub(super) fn manifest(machine: &Machine, job: &str) -> Value {
     serde_json::from_slice(&std::fs::read(machine.object(&format!("jobs/{job}.json"))).unwrap()).unwrap()
 }
 
 /// Writes an object as such a program does.
-fn put(machine: &Machine, key: &str, value: &Value) {
+pub(super) fn put(machine: &Machine, key: &str, value: &Value) {
     let path = machine.object(key);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, value.to_string()).unwrap();
 }
 
-fn legacy_manifest(job: &str, status: &str) -> Value {
+pub(super) fn legacy_manifest(job: &str, status: &str) -> Value {
     json!({
         "job_id": job, "video_id": 1, "status": status, "created_at": "2025-03-04T05:06:07.089123",
         "parameters": {"sample_interval": 1, "confidence_threshold": 0.25, "prompt": "ball", "court": {"id": 4}},

@@ -8,7 +8,11 @@ mod disk;
 mod end_to_end;
 mod faults;
 mod legacy_programs;
+mod other_libraries;
 mod rejected;
+mod results_corrupt;
+mod submissions;
+mod vanished;
 
 use std::collections::BTreeMap;
 use std::process::Command;

@@ -45,8 +45,12 @@ pub(crate) async fn stream(
     method: Method,
     headers: HeaderMap,
 ) -> ApiResult<Response<Body>> {
-    let video = app.client.with_library(move |_, library| videos::find(library, video_id)).await?;
-    let path = PathBuf::from(&video.file_path);
+    let located = app.client.with_library(move |client, library| {
+        let video = videos::find(library, video_id)?;
+        Ok((videos::locate(&client.settings, &video), video))
+    });
+    let (path, video) = located.await?;
+    let path = path.unwrap_or_else(|| PathBuf::from(&video.file_path));
     if let Some(file) = open(&path).await? {
         return file_response(file, &path, &method, &headers).await;
     }

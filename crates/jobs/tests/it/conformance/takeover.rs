@@ -13,7 +13,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 async fn nothing(queue: &mut jobs::queue::Queue) -> Duration {
     match queue.poll().await.unwrap() {
-        PollOutcome::Idle { pause, n_processing: 1 } => pause,
+        PollOutcome::Idle { pause, n_processing: 1, .. } => pause,
         other => panic!("{other:?}"),
     }
 }

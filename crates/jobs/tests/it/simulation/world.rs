@@ -149,6 +149,7 @@ impl World {
         let entry = |(key, object): (&Arc<str>, &Object)| Entry {
             key: key.to_string(),
             size_bytes: object.bytes.len() as u64,
+            age: None,
             revision: object.etag.0.clone(),
         };
         all.map(entry).collect()

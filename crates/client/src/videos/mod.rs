@@ -1,26 +1,37 @@
 //! Videos of the library: adding a file, and checking that it is still the file that was added.
 
-use std::path::{Path, PathBuf};
+mod content;
+mod locate;
+mod relink;
+mod remove;
+
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::UNIX_EPOCH;
 
 use jobs::manifest::Manifest;
 use jobs::transfer::FileDigest as Content;
-use store::{FileFingerprint, JobStatus, Library, NewVideo, ProcessingStatus, Video as Row};
+use store::{FileFingerprint, JobStatus, Library, NewVideo, ProcessingStatus, Video as Row, VideoFilter};
 use video::{Limits, Tools, Video};
 
 use crate::atomic_file::cannot;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::progress::Progress;
+use crate::settings::Settings;
 use crate::terminal::notify;
 
-/// Adds a video file to the library, or returns its row if it was added before.
+pub(crate) use content::{JobContent, Match};
+pub use locate::{file_name, find_file, is_only_in_bucket, locate};
+pub use remove::{n_detections, remove};
+
+/// Adds a video file to the library, or returns its row if it was added before. A video with the same content whose file
+/// is gone is the one that was added before: it was moved here.
 ///
 /// If the file at that path was replaced by other content, it is added as another video, so that detections of two
 /// games never mix.
-pub fn add(library: &mut Library, file: &Path) -> Outcome<Row> {
+pub fn add(settings: &Settings, library: &mut Library, file: &Path) -> Outcome<Row> {
     let path = file.canonicalize().map_err(|e| cannot("open", file, e))?;
-    if let Some(row) = path.to_str().map(|p| library.video_by_path(p)).transpose()?.flatten() {
+    if let Some(row) = relink::at_path(settings, library, &path)? {
         if is_same_file(&row.file, &file_facts(&path)?) && row.n_frames.is_some() {
             return Ok(row);
         }
@@ -31,6 +42,9 @@ pub fn add(library: &mut Library, file: &Path) -> Outcome<Row> {
     let mut new = NewVideo::at(path.clone());
     let video = open(&path)?;
     video.check_decodable()?;
+    if let Some(row) = relink::moved_to(settings, library, &path, &video)? {
+        return Ok(row);
+    }
     video.warnings().iter().for_each(|warning| notify(format!("warning: {}: {warning}", file.display())));
     new.duration_seconds = Some(video.duration_s());
     new.fps = Some(video.fps());
@@ -38,6 +52,13 @@ pub fn add(library: &mut Library, file: &Path) -> Outcome<Row> {
     new.n_frames = Some(video.n_frames() as i64);
     new.file = file_facts(&path)?;
     Ok(library.add_video(&new)?)
+}
+
+/// All videos of the library, newest first.
+pub(crate) fn all(library: &Library) -> Outcome<Vec<Row>> {
+    /// More than any library has.
+    const MOST: i64 = 1 << 32;
+    Ok(library.videos(VideoFilter::default(), 1, MOST)?.items)
 }
 
 /// Returns the library's row of a video.
@@ -57,7 +78,7 @@ pub fn named(library: &Library, name: &str) -> Outcome<Vec<Row>> {
     let Some(wanted) = Path::new(name).file_name() else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     for page in 1.. {
-        let videos = library.videos(page, PAGE)?;
+        let videos = library.videos(VideoFilter::default(), page, PAGE)?;
         let is_last = videos.items.len() < PAGE as usize;
         found.extend(
             videos.items.into_iter().filter(|row| Path::new(&row.file_path).file_name() == Some(wanted)),
@@ -73,14 +94,8 @@ pub fn named(library: &Library, name: &str) -> Outcome<Vec<Row>> {
 ///
 /// # Errors
 /// If the file is missing, cannot be decoded, or has other content than the file that was added.
-pub fn open_unchanged(library: &mut Library, row: &Row) -> Outcome<(Row, Video)> {
-    let path = PathBuf::from(&row.file_path);
-    if !path.exists() {
-        let message = format!("video {}: {} does not exist", row.id, path.display());
-        return Err(Failure::msg(Kind::Failed, message).hint(
-            "restore the file (is an external disk missing?), or add it from where it is now with `courtside videos add FILE`",
-        ));
-    }
+pub fn open_unchanged(settings: &Settings, library: &mut Library, row: &Row) -> Outcome<(Row, Video)> {
+    let path = find_file(settings, row)?;
     match compare(library, row, &path)? {
         (row, Some(video)) => Ok((row, video)),
         (row, None) => {

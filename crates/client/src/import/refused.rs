@@ -1,0 +1,66 @@
+//! Results that cannot be imported because they are corrupt. The library records them, so that the job is shown with its
+//! next step, and not as ready to import forever.
+
+use jobs::manifest::Manifest;
+use serde::{Deserialize, Serialize};
+use store::{JobRow, JobStatus, JobUpdate, Library};
+
+use crate::failure::Outcome;
+
+/// The statuses of a job that the library may still have when its results are refused: it may not have been polled since it
+/// was completed.
+const RECORDED: &[JobStatus] =
+    &[JobStatus::Pending, JobStatus::Processing, JobStatus::Completed, JobStatus::Failed];
+/// Key in the `result` column of the library's job.
+const KEY: &str = "refused_results";
+
+/// Why the results of one version of a manifest were refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedResults {
+    rev: u64,
+    write_id: String,
+    /// Older programs change only this.
+    completed_at: Option<String>,
+    /// SHA-256 of the refused file; `None` if it could not be downloaded as the manifest describes it.
+    pub(super) sha256: Option<String>,
+    /// What is wrong with the results.
+    pub reason: String,
+}
+
+impl RefusedResults {
+    /// The results that a manifest names now were refused for `reason`.
+    pub(super) fn new(manifest: &Manifest, sha256: Option<String>, reason: String) -> Self {
+        let completed_at = manifest.completed_at.as_ref().map(|at| at.as_str().to_owned());
+        Self { rev: manifest.rev, write_id: manifest.write_id.clone(), completed_at, sha256, reason }
+    }
+
+    /// What the library recorded about the results that the manifest names now.
+    pub fn of(row: &JobRow, manifest: &Manifest) -> Option<Self> {
+        if row.status != JobStatus::Failed {
+            return None;
+        }
+        let recorded: Self = serde_json::from_value(row.result.as_ref()?.get(KEY)?.clone()).ok()?;
+        let now = Self::new(manifest, recorded.sha256.clone(), recorded.reason.clone());
+        (recorded == now).then_some(recorded)
+    }
+
+    /// Records it in the library. A job that the user cancelled stays so.
+    pub(super) fn record(&self, library: &Library, id: &str) -> Outcome<()> {
+        let update = JobUpdate {
+            status: Some(JobStatus::Failed),
+            error: Some(format!("results corrupt: {}", self.reason)),
+            progress_message: Some("results corrupt".to_owned()),
+            result: Some(serde_json::json!({ KEY: self })),
+            ..JobUpdate::default()
+        };
+        library.update_job_if(id, RECORDED, &update)?;
+        Ok(())
+    }
+}
+
+/// Records that the results are as they should be after all.
+pub(super) fn forget(library: &Library, id: &str) -> Outcome<()> {
+    let update = JobUpdate { status: Some(JobStatus::Completed), ..JobUpdate::default() };
+    library.update_job_if(id, &[JobStatus::Failed], &update)?;
+    Ok(())
+}
