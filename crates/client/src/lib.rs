@@ -15,6 +15,7 @@ pub mod host;
 pub mod import;
 pub mod job_actions;
 pub mod job_name;
+pub mod logs;
 pub mod overview;
 pub mod parameters;
 pub mod progress;

@@ -1,6 +1,8 @@
 //! Error responses, in the shape that FastAPI uses: `{"detail": "…"}`, or for 422 a list with one entry for
 //! each faulty parameter. Internal causes are logged; the client gets a plain 500.
 
+use std::path::Path;
+
 use axum::Json;
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
@@ -122,7 +124,8 @@ impl ApiError {
     }
 
     /// The response for a file that cannot be added to the library: 422 for `field` if the file is at fault.
-    pub(crate) fn unusable_video(failure: Failure, field: &str) -> Self {
+    /// The fault does not name the folder, which is none of the client's business.
+    pub(crate) fn unusable_video(failure: Failure, field: &str, folder: &Path) -> Self {
         use VideoError as V;
         let fault = if let Some(
             V::NotVideo { .. }
@@ -132,7 +135,7 @@ impl ApiError {
             | V::Decode { .. },
         ) = failure.cause()
         {
-            failure.message()
+            without_folder(&failure.message(), folder)
         } else if let Some(StoreError::BadInput(why)) = failure.cause() {
             why.clone()
         } else {
@@ -232,4 +235,13 @@ impl IntoResponse for ApiError {
         }
         response
     }
+}
+/// A message with paths in the folder as names of files.
+fn without_folder(message: &str, folder: &Path) -> String {
+    let real = folder.canonicalize().unwrap_or_default();
+    let mut message = message.to_owned();
+    for prefix in [real.as_path(), folder].iter().filter(|prefix| !prefix.as_os_str().is_empty()) {
+        message = message.replace(&format!("{}/", prefix.display()), "");
+    }
+    message
 }

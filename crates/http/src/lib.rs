@@ -35,6 +35,7 @@ mod routes;
 mod server;
 mod server_options;
 mod shapes;
+mod signed_url;
 mod slots;
 mod videos;
 

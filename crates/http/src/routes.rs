@@ -47,6 +47,12 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(jobs::retry::retry))
         // GET /api/jobs/{job_id}/events
         .routes(routes!(jobs::follow::follow))
+        // GET /api/jobs/{job_id}/events-url
+        .routes(routes!(jobs::events_url::events_url))
+        // GET /api/jobs/{job_id}/logs
+        .routes(routes!(jobs::logs::logs))
+        // POST /api/jobs/{job_id}/remove
+        .routes(routes!(jobs::remove::remove))
         // GET /healthz
         .routes(routes!(monitoring::health::health))
         // GET /metrics

@@ -11,6 +11,7 @@ use store::Library;
 
 use client::estimate::remembered_price;
 use client::failure::Outcome;
+use client::logs::{Logs, logs};
 use client::overview::{JobView, Origins, State, view};
 use client::stop::Stop;
 use client::terminal::{notify, printable};
@@ -40,8 +41,8 @@ impl Args {
         let library = context.library_to_read()?;
         let id = context.job(&library, &self.job_id)?;
         if !self.follow {
-            let logs = context.block_on(async { Ok(collect(&context, &id).await?.1) })?;
-            return context.print(&logs);
+            let logs = context.block_on(async { Ok(logs(&context.client, &id).await?.1) })?;
+            return context.print(&LogText(logs));
         }
         let price = remembered_price(&library)?;
         let stop = Stop::on_signal("stopping")?;
@@ -60,7 +61,7 @@ async fn follow(
 ) -> Outcome<()> {
     let mut shown = Shown::default();
     loop {
-        let (manifest, logs) = collect(context, id).await?;
+        let (manifest, logs) = logs(&context.client, id).await?;
         let origin = Origins::read(&context.client, library)?.of(&manifest);
         let job = view(&manifest, origin, context.client.default_target(), context.client.env.utc());
         let new = shown.new_lines(&logs).into_iter().map(|line| Update::line(id, line));
@@ -170,38 +171,16 @@ impl fmt::Display for Update {
     }
 }
 
-async fn collect(context: &Context, id: &JobId) -> Outcome<(Manifest, Logs)> {
-    let (admin, manifest) = context.client.find_job(id).await?;
-    let attempts = admin.logs(id).await?.into_iter().map(|(key, bytes)| AttemptLog {
-        key,
-        lines: String::from_utf8_lossy(&bytes).lines().map(printable).collect(),
-    });
-    let events = manifest.events.iter().map(|event| {
-        let by = event.worker_id.as_deref().map(|w| format!(" ({w})")).unwrap_or_default();
-        printable(&format!("{} {}{by}", event.at.as_str(), event.what))
-    });
-    let logs = Logs { job_id: id.to_string(), events: events.collect(), attempts: attempts.collect() };
-    Ok((manifest, logs))
-}
-
+/// The logs as text.
 #[derive(Debug, Serialize)]
-struct Logs {
-    job_id: String,
-    events: Vec<String>,
-    attempts: Vec<AttemptLog>,
-}
+#[serde(transparent)]
+struct LogText(Logs);
 
-#[derive(Debug, Serialize)]
-struct AttemptLog {
-    key: String,
-    lines: Vec<String>,
-}
-
-impl fmt::Display for Logs {
+impl fmt::Display for LogText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "job {}", self.job_id)?;
-        self.events.iter().try_for_each(|event| writeln!(f, "  {event}"))?;
-        for attempt in &self.attempts {
+        writeln!(f, "job {}", self.0.job_id)?;
+        self.0.events.iter().try_for_each(|event| writeln!(f, "  {event}"))?;
+        for attempt in &self.0.attempts {
             writeln!(f, "{}", attempt.key)?;
             attempt.lines.iter().try_for_each(|line| writeln!(f, "  {line}"))?;
         }

@@ -32,6 +32,9 @@ pub(crate) struct JobsQuery {
     /// Maximum number of jobs.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<i64>,
+    /// How many jobs to skip, for the next page of the list.
+    #[param(minimum = 0, default = 0)]
+    offset: Option<i64>,
 }
 
 impl FromFields for JobsQuery {
@@ -40,6 +43,7 @@ impl FromFields for JobsQuery {
             status: fields.choice("status", &JobState::WORDS),
             video_id: fields.integer("video_id", i64::MIN..=i64::MAX),
             limit: fields.integer("limit", 1..=MAX_LIMIT),
+            offset: fields.integer("offset", 0..=i64::MAX),
         }
     }
 }
@@ -62,6 +66,8 @@ pub(crate) async fn list(
     jobs.retain(|job| query.video_id.is_none_or(|id| job.metadata.video_id == Some(id)));
     jobs.sort_by(|a, b| (&b.created_at, &b.id).cmp(&(&a.created_at, &a.id)));
     let total = jobs.len();
+    let offset = usize::try_from(query.offset.unwrap_or(0)).unwrap_or(usize::MAX);
+    jobs.drain(..offset.min(total));
     jobs.truncate(query.limit.unwrap_or(DEFAULT_LIMIT) as usize);
     let unreadable = snapshot.unreadable.clone();
     Ok(Json(JobsBody { jobs, total, unreadable, warning: snapshot.warning() }))

@@ -1,12 +1,15 @@
-//! Routes about jobs: submit, show, list, follow, cancel, retry.
+//! Routes about jobs: submit, show, list, follow, cancel, retry, remove.
 
 mod body;
 pub(crate) mod cancel;
 mod detached;
 pub(crate) mod detect;
+pub(crate) mod events_url;
 pub(crate) mod follow;
 pub(crate) mod get;
 pub(crate) mod list;
 mod load;
+pub(crate) mod logs;
+pub(crate) mod remove;
 pub(crate) mod retry;
 mod submit;

@@ -31,7 +31,9 @@ pub(super) async fn authorize(
         Access::Token(_) => {
             let route = request.extensions().get::<MatchedPath>();
             let is_public = route.is_some_and(|path| is_public(path.as_str()));
-            if !is_public && !options.access.is_authorized(request.headers()) {
+            let is_signed =
+                || options.access.is_signed(request.method(), request.uri(), app.client.env.utc());
+            if !is_public && !options.access.is_authorized(request.headers()) && !is_signed() {
                 return Err(ApiError::unauthorized());
             }
         }

@@ -1,5 +1,6 @@
 //! Bodies about jobs.
 
+use client::logs::Logs;
 use client::overview::{OtherLibrary, State};
 use serde::Serialize;
 use serde_json::Value;
@@ -240,4 +241,35 @@ pub(crate) struct JobsBody {
     /// Why this information may be out of date.
     #[schema(required)]
     pub(crate) warning: Option<String>,
+}
+
+/// What happened to a job, and what its workers logged.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LogsBody {
+    /// The job's id.
+    job_id: String,
+    /// What happened to it, oldest first, each with its time.
+    events: Vec<String>,
+    /// What the worker of each attempt logged.
+    attempts: Vec<AttemptLogBody>,
+}
+
+/// What the worker of one attempt logged.
+#[derive(Debug, Serialize, ToSchema)]
+struct AttemptLogBody {
+    /// Key of the log in the bucket.
+    key: String,
+    /// Its lines.
+    lines: Vec<String>,
+}
+
+impl From<Logs> for LogsBody {
+    fn from(logs: Logs) -> Self {
+        let attempts = logs.attempts.into_iter();
+        Self {
+            job_id: logs.job_id,
+            events: logs.events,
+            attempts: attempts.map(|log| AttemptLogBody { key: log.key, lines: log.lines }).collect(),
+        }
+    }
 }

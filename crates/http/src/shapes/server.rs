@@ -11,3 +11,12 @@ pub(crate) struct HealthBody {
     /// The version of Courtside.
     pub(crate) version: &'static str,
 }
+
+/// An address that a client without the token can read.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct UrlBody {
+    /// The address: absolute in a bucket, or a path on this server.
+    pub(crate) url: String,
+    /// How long it is valid, in seconds.
+    pub(crate) expires_in: u64,
+}

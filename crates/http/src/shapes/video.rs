@@ -114,15 +114,6 @@ impl From<Video> for VideoBody {
     }
 }
 
-/// Where a player can read a video.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct StreamUrlBody {
-    /// The address: absolute in a bucket, or a path on this server.
-    pub(crate) url: String,
-    /// How long it is valid, in seconds.
-    pub(crate) expires_in: u64,
-}
-
 /// A page of the videos, newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct VideosBody {

@@ -86,7 +86,9 @@ async fn add_file(app: &App, file_path: String) -> ApiResult<VideoBody> {
     };
     let added =
         app.client.with_library(move |client, library| videos::add(&client.settings, library, &file)).await;
-    added.map(VideoBody::from).map_err(|failure| ApiError::unusable_video(failure, "file_path"))
+    added
+        .map(VideoBody::from)
+        .map_err(|failure| ApiError::unusable_video(failure, "file_path", &app.client.settings.video_folder))
 }
 
 /// The canonical path of a regular file in the folder; `None` if it is outside or does not exist. The caller

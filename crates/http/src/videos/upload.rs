@@ -57,7 +57,10 @@ async fn add(app: &App, file: NewFile, name: String) -> ApiResult<VideoBody> {
             let _ = std::fs::remove_file(&file);
         })
     });
-    added.await.map(VideoBody::from).map_err(|failure| ApiError::unusable_video(failure, "file"))
+    added
+        .await
+        .map(VideoBody::from)
+        .map_err(|failure| ApiError::unusable_video(failure, "file", &app.client.settings.video_folder))
 }
 
 /// Streams a field to a temporary file.

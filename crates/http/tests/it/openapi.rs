@@ -8,19 +8,29 @@ use serde_json::{Value, json};
 use super::test_server::TestServer;
 
 /// All routes: those of the contract, and later additions.
-const ROUTES: [&str; 15] = [
+const ROUTES: [&str; 25] = [
     "delete /api/jobs/{job_id}",
+    "delete /api/videos/{video_id}",
+    "delete /api/videos/{video_id}/detections",
+    "get /api/games",
+    "get /api/games/{game_id}",
+    "get /api/games/{game_id}/videos",
     "get /api/jobs",
     "get /api/jobs/{job_id}",
     "get /api/jobs/{job_id}/events",
+    "get /api/jobs/{job_id}/events-url",
+    "get /api/jobs/{job_id}/logs",
     "get /api/videos",
     "get /api/videos/{video_id}",
     "get /api/videos/{video_id}/detections",
     "get /api/videos/{video_id}/detections/stats",
     "get /api/videos/{video_id}/stream",
+    "get /api/videos/{video_id}/stream-url",
     "get /api/videos/{video_id}/tracks",
     "get /healthz",
     "get /metrics",
+    "patch /api/videos/{video_id}",
+    "post /api/jobs/{job_id}/remove",
     "post /api/jobs/{job_id}/retry",
     "post /api/videos",
     "post /api/videos/{video_id}/detect",

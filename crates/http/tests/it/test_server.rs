@@ -180,6 +180,11 @@ impl TestServer {
         self.call(request(Method::DELETE, path, &[], Body::empty())).await
     }
 
+    pub(super) async fn patch(&self, path: &str, body: &Value) -> Reply {
+        let json = [("content-type", "application/json")];
+        self.call(request(Method::PATCH, path, &json, Body::from(body.to_string()))).await
+    }
+
     /// Posts JSON; null means an empty body.
     pub(super) async fn post(&self, path: &str, body: &Value) -> Reply {
         let json = [("content-type", "application/json")];

@@ -134,3 +134,101 @@ async fn invalid_add_requests_are_refused() {
         assert_eq!(server.post("/api/videos", &body).await.issues(), [want], "{body}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn videos_are_filtered_by_game_and_state() {
+    let server = TestServer::new();
+    let mut library = server.library();
+    let ids: Vec<i64> = ["a", "b", "c"]
+        .iter()
+        .map(|name| library.add_video(&store::NewVideo::at(format!("/games/{name}.mp4"))).unwrap().id)
+        .collect();
+    library.set_processing_status(ids[1], store::ProcessingStatus::Completed).unwrap();
+    library.set_processing_status(ids[2], store::ProcessingStatus::Failed).unwrap();
+    let game = library.video(ids[0]).unwrap().unwrap().game_id;
+    for (query, want) in [
+        (format!("game_id={game}"), vec![ids[0]]),
+        ("processed=true".into(), vec![ids[1]]),
+        ("processed=0".into(), vec![ids[2], ids[0]]),
+        ("processing_status=failed".into(), vec![ids[2]]),
+        ("processing_status=pending&processed=false".into(), vec![ids[0]]),
+        (format!("game_id={game}&processed=true"), vec![]),
+    ] {
+        let page = server.get(&format!("/api/videos?{query}")).await.expect(200);
+        let found: Vec<_> =
+            page["videos"].as_array().unwrap().iter().map(|v| v["id"].as_i64().unwrap()).collect();
+        assert_eq!((&found, page["total"].as_u64().unwrap()), (&want, want.len() as u64), "{query}");
+    }
+    for (query, want) in [
+        ("processed=maybe", "query.processed bool_parsing"),
+        ("processing_status=lost", "query.processing_status enum"),
+        ("game=1", "query.game extra_forbidden"),
+    ] {
+        assert_eq!(server.get(&format!("/api/videos?{query}")).await.issues(), [want]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn games_have_a_date_and_videos() {
+    let server = TestServer::new();
+    let recorded_at = Some(time::OffsetDateTime::from_unix_timestamp(1_769_100_000).unwrap());
+    let new = store::NewVideo { recorded_at, ..store::NewVideo::at("/games/Final.mp4") };
+    let video = server.library().add_video(&new).unwrap();
+    let games = server.get("/api/games").await.expect(200);
+    assert_eq!(games.as_array().unwrap().len(), 1);
+    let game = server.get(&format!("/api/games/{}", video.game_id)).await.expect(200);
+    assert_eq!(game, games[0]);
+    assert_eq!((&game["name"], &game["date"]), (&json!("Final"), &json!("2026-01-22")));
+    assert_eq!((&game["home_team"], &game["location"]), (&json!("Home"), &json!(null)));
+    let videos = server.get(&format!("/api/games/{}/videos", video.game_id)).await.expect(200);
+    assert_eq!((&videos["videos"][0]["id"], &videos["total"]), (&json!(video.id), &json!(1)));
+    assert_eq!(server.get("/api/games/99").await.status, 404);
+    assert_eq!(server.get("/api/games/99/videos").await.status, 404);
+    assert_eq!(server.get("/api/games/x").await.issues(), ["path.game_id int_parsing"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_video_is_changed_and_removed() {
+    let server = TestServer::new();
+    let id = server.add_video("a.mkv").await;
+    let other = server.add_video("b.mkv").await;
+    let game = server.get(&format!("/api/videos/{other}")).await.expect(200)["game_id"].clone();
+    let edit = json!({
+        "game_id": game, "sequence_order": 2, "game_time_offset": 12.5, "recorded_at": "2026-01-22T18:00:00Z",
+    });
+    let path = format!("/api/videos/{id}");
+    let video = server.patch(&path, &edit).await.expect(200);
+    assert_eq!((&video["game_id"], &video["sequence_order"]), (&game, &json!(2)));
+    assert_eq!((&video["game_time_offset"], &video["n_frames"]), (&json!(12.5), &json!(14)));
+    assert!(video["recorded_at"].as_str().unwrap().starts_with("2026-01-22T18:00:00"));
+    // Fields that are not given keep their value.
+    assert_eq!(server.patch(&path, &json!({ "sequence_order": 3 })).await.expect(200)["game_id"], game);
+    assert_eq!(
+        server.patch(&path, &json!({ "file_path": "/etc/passwd" })).await.issues(),
+        ["body.file_path extra_forbidden"]
+    );
+    assert_eq!(
+        server.patch(&path, &json!({ "recorded_at": "noon" })).await.issues(),
+        ["body.recorded_at datetime_parsing"]
+    );
+    assert!(server.patch(&path, &json!({ "game_id": 99 })).await.detail(409).contains("no game 99"));
+    assert_eq!(server.patch("/api/videos/99", &json!({})).await.status, 404);
+
+    assert_eq!(server.delete(&path).await.status, 204);
+    assert_eq!(server.delete(&path).await.status, 404);
+    assert_eq!(server.get(&path).await.status, 404);
+    assert!(server.video_folder().join("a.mkv").exists(), "the file stays");
+    server.detect(other).await;
+    assert_eq!(server.delete(&format!("/api/videos/{other}")).await.status, 409);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_player_gets_an_address_of_the_video() {
+    let server = TestServer::new();
+    let id = server.add_video("a.mkv").await;
+    let found = server.get(&format!("/api/videos/{id}/stream-url")).await.expect(200);
+    assert_eq!(found["expires_in"], 21_600);
+    let url = found["url"].as_str().unwrap();
+    assert_eq!(server.get(url).await.body, std::fs::read(clip()).unwrap());
+    assert_eq!(server.get("/api/videos/99/stream-url").await.status, 404);
+}

@@ -8,9 +8,10 @@ use client::Client;
 use client::failure::Failure;
 
 use crate::api_error::{ApiError, ApiResult};
+use crate::signed_url::VALID_S;
 
 /// How long a presigned URL is valid.
-pub(in crate::videos) const URL_LIFETIME: Duration = Duration::from_secs(6 * 3600);
+const URL_LIFETIME: Duration = Duration::from_secs(VALID_S);
 
 /// Where a bucket's copy of a video can be read.
 pub(in crate::videos) enum BucketCopy {
