@@ -191,7 +191,7 @@ impl Import<'_> {
     }
 
     /// Makes the rows of a write visible and completes the job, within the transaction of the caller. If another process
-    /// imported the same results meanwhile, gives the write up and returns `false`.
+    /// imported the same results meanwhile, abandons the write and returns `false`.
     fn finish(&self, conn: &Connection, write_id: i64) -> Result<bool> {
         let Self { job, staged, summary, .. } = self;
         let current = import_of(conn, &job.job_id)?;

@@ -75,7 +75,7 @@ pub(crate) fn keep_alive(conn: &Connection, write_id: i64) -> Result<()> {
     let sql = "UPDATE courtside_writes SET alive_at = ?2 WHERE id = ?1";
     match conn.prepare_cached(sql).at(conn)?.execute([write_id, now_s()]).at(conn)? {
         0 => Err(StoreError::Conflict(
-            "the import took so long that another program removed its rows; import the job again".into(),
+            "another program took this import for dead and removed its rows; import the job again".into(),
         )),
         _ => Ok(()),
     }
@@ -150,7 +150,7 @@ pub(crate) fn wait_for_other(conn: &Connection, job_id: &str) -> Result<()> {
     }
 }
 
-/// Gives up a write: [`collect_garbage`] removes its rows without waiting.
+/// Abandons a write: [`collect_garbage`] removes its rows without waiting.
 pub(crate) fn abandon(conn: &Connection, write_id: i64) -> Result<()> {
     let sql = "UPDATE courtside_writes SET alive_at = 0 WHERE id = ?1";
     conn.prepare_cached(sql).at(conn)?.execute([write_id]).at(conn)?;

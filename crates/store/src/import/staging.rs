@@ -186,7 +186,7 @@ fn failed(database: &Path, error: &std::io::Error) -> StoreError {
     let path = database.to_owned();
     match error.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => StoreError::Full { path },
-        _ => StoreError::Open { path, detail: format!("a temporary file beside it failed: {error}") },
+        _ => StoreError::Open { path, detail: format!("a temporary file in its folder failed: {error}") },
     }
 }
 
