@@ -105,8 +105,9 @@ impl Args {
             return Err(Failure::msg(Kind::Interrupted, message));
         }
         match summary.failed.last() {
-            Some((id, reason)) if options.once => {
-                let failure = Failure::msg(Kind::Job, format!("job {id} failed: {reason}"));
+            // The log and the summary have the reason.
+            Some((id, _)) if options.once => {
+                let failure = Failure::msg(Kind::Job, format!("job {id} failed"));
                 Err(failure.hint(format!("run `courtside logs {id}` for details")))
             }
             _ => Ok(()),

@@ -17,7 +17,7 @@ pub(super) fn check(settings: &Settings, on_check: OnCheck<'_>) {
         false => Check::warn(
             NAME,
             format!("unfinished: {}", jobs.join(", ")),
-            "resume with the `courtside submit` command that started it, or discard with `courtside cancel JOB`",
+            "resume with `courtside retry JOB`, or discard with `courtside cancel JOB`",
         ),
     });
 }

@@ -10,6 +10,8 @@ mod faults;
 mod legacy_programs;
 mod rejected;
 
+pub(crate) use faults::pad;
+
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::Mutex;
