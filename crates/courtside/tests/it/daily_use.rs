@@ -22,7 +22,11 @@ fn on_terminal(machine: &Machine, args: &[&str]) -> String {
     let inner = format!("stty rows 24 cols 80; {} {}", env!("CARGO_BIN_EXE_courtside"), words.join(" "));
     let mut command = machine.sandbox.shell("shift; exec script -qec \"$1\" /dev/null", &[&inner]);
     command.env("TERM", "xterm").env_remove("COLUMNS");
-    String::from_utf8(command.output().unwrap().stdout).unwrap().replace('\r', "")
+    String::from_utf8(command.output().unwrap().stdout)
+        .unwrap()
+        .replace("\r\n", "\n")
+        .replace('\r', "\n")
+        .replace("\u{1b}[2K", "")
 }
 
 #[track_caller]
@@ -438,5 +442,9 @@ fn progress_of_a_worker_names_the_job() {
     let (machine, _, waiting) = two_jobs();
     wide().video(&machine.sandbox, 14, "game.mkv");
     let output = on_terminal(&machine, &["worker", "--local", "--once", "--model", &wide().model()]);
-    assert!(output.contains(&format!("job {}: tracking", &waiting[..8])), "{output}");
+    let bars: Vec<&str> =
+        output.lines().filter(|line| line.contains("tracking ") && line.contains('[')).collect();
+    let name = format!("job {}: tracking ", &waiting[..8]);
+    assert!(!bars.is_empty() && bars.iter().all(|bar| bar.starts_with(&name)), "{output}");
+    bars.into_iter().for_each(assert_fits);
 }
