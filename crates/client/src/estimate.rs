@@ -193,25 +193,21 @@ impl Estimate {
         };
         let time =
             range(seconds, |seconds| clock(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)));
-        let (what, overhead) = match self.target {
-            Target::Cloud => ("GPU time", format!(", {OVERHEAD_SECONDS} s of overhead included")),
-            Target::Local => ("time", String::new()),
-        };
-        writeln!(
-            f,
-            "{what}: {time} at {} frames per second{overhead}",
-            range(fps, |fps| format!("{fps:.2}"))
-        )?;
+        match self.target {
+            Target::Cloud => writeln!(f, "GPU time: {time}, {OVERHEAD_SECONDS} s of overhead included")?,
+            Target::Local => writeln!(f, "time: {time}")?,
+        }
+        write!(f, "speed: {} frames per second, ", range(fps, |fps| format!("{fps:.2}")))?;
         match source {
-            SpeedSource::Given => writeln!(f, "speed: as given with --fps"),
+            SpeedSource::Given => writeln!(f, "as given with --fps"),
             SpeedSource::Job { job_id, finished_on } => {
                 let on = finished_on.as_ref().map(|date| format!(" of {date}")).unwrap_or_default();
-                writeln!(f, "speed: that of {} job {job_id}{on}", self.target)
+                writeln!(f, "that of the {} job{on}:\n{job_id}", self.target)
             }
             SpeedSource::Published => writeln!(
                 f,
-                "speed: published figures of SAM 3 on an H100 or H200, with about 16 objects; not measured with\n\
-                 Courtside. After the first cloud job, its own speed is used"
+                "as published for SAM 3\non an H100 or H200 with about 16 objects; not measured with Courtside. After the\n\
+                 first cloud job, its own speed is used"
             ),
         }
     }
@@ -263,16 +259,16 @@ mod tests {
         let first = estimate(&mut library, Target::Cloud, price);
         // The first time, a range of published figures, and the text says so.
         assert_eq!((first.gpu_fps_range, first.gpu_fps), (Some(PUBLISHED_FPS), None));
-        assert_eq!(first.cost_dollars_range, Some([11.1, 21.9]));
+        assert_eq!(first.cost_dollars_range.map(|cost| cost.map(|c| c.round())), Some([11.0, 22.0]));
         let text = first.to_string();
-        assert!(text.contains("5.00 to 10.00") && text.contains("published figures"), "{text}");
+        assert!(text.contains("5.00 to 10.00") && text.contains("as published for SAM 3"), "{text}");
         assert!(text.contains("$11.10 to $21.90 at $3.6 per hour"), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         // Then that of the last cloud job, which is named. The price is remembered.
         complete(&mut library, "on-a-gpu", StoredTarget::Cloud, 50);
         let second = estimate(&mut library, Target::Cloud, EstimateInputs::default());
-        assert_eq!((second.gpu_fps, second.cost_dollars), (Some(20.0), Some(5.7)));
-        assert!(second.to_string().contains("that of cloud job on-a-gpu of 1970-01-01"), "{second}");
+        assert_eq!((second.gpu_fps, second.cost_dollars.map(f64::round)), (Some(20.0), Some(6.0)));
+        assert!(second.to_string().contains("that of the cloud job of 1970-01-01:\non-a-gpu\n"), "{second}");
         let local = estimate(&mut library, Target::Local, EstimateInputs::default());
         assert_eq!((local.gpu_fps, local.cost_dollars), (Some(0.1), None));
         let given = estimate(&mut library, Target::Cloud, EstimateInputs { fps: Some(30.0), ..price });

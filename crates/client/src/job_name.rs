@@ -35,7 +35,7 @@ struct Candidate {
 pub async fn resolve_job(client: &Client, library: &Library, name: &str) -> Outcome<JobId> {
     let mut candidates = of_library(library)?;
     if name == LATEST && !candidates.is_empty() {
-        return chosen(name, &candidates);
+        return parse_job_id(&chosen(name, &candidates)?);
     }
     let id = parse_job_id(name);
     if let Ok(id) = &id
@@ -55,7 +55,7 @@ pub async fn resolve_job(client: &Client, library: &Library, name: &str) -> Outc
         (true, _, Some(error)) => Err(error.into()),
         (true, Ok(id), None) => Err(unknown(id)),
         (true, Err(invalid), None) if name != LATEST => Err(invalid),
-        _ => chosen(name, &candidates),
+        _ => parse_job_id(&chosen(name, &candidates)?),
     }
 }
 
@@ -67,7 +67,7 @@ pub(crate) fn resolve_in_library(library: &Library, name: &str) -> Outcome<Optio
     let candidates = of_library(library)?;
     match matching(&candidates, name).is_empty() {
         true => Ok(None),
-        false => chosen(name, &candidates).map(|id| Some(id.to_string())),
+        false => chosen(name, &candidates).map(Some),
     }
 }
 
@@ -145,12 +145,12 @@ fn matching<'a>(candidates: &'a BTreeMap<String, Candidate>, name: &str) -> Vec<
     found
 }
 
-/// The one job that a name stands for.
-fn chosen(name: &str, candidates: &BTreeMap<String, Candidate>) -> Outcome<JobId> {
+/// The id of the one job that a name stands for.
+fn chosen(name: &str, candidates: &BTreeMap<String, Candidate>) -> Outcome<String> {
     match &matching(candidates, name)[..] {
         [] => Err(Failure::msg(Kind::Failed, "there is no job yet")
             .hint("submit a video with `courtside submit FILE`")),
-        [job] => parse_job_id(&job.id),
+        [job] => Ok(job.id.clone()),
         several => {
             let shown = several.iter().take(MAX_SHOWN).map(|job| {
                 let video = job.video.as_deref().unwrap_or("unknown video");
@@ -190,7 +190,7 @@ mod tests {
             ("../games/second.mp4", "ab"),
             (LATEST, "ab12"),
         ] {
-            assert_eq!(chosen(name, &candidates()).unwrap().as_str(), id, "{name}");
+            assert_eq!(chosen(name, &candidates()).unwrap(), id, "{name}");
         }
         for name in ["b", "", "AB12", "third.mp4", "second"] {
             assert!(matching(&candidates(), name).is_empty(), "{name}");

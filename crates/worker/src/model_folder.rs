@@ -177,14 +177,16 @@ fn no_access(status: u16) -> Failure {
             format!(
                 "the Hugging Face Hub does not accept the token: it is mistyped, expired or revoked ({status})"
             ),
-            format!("create a token at {tokens} and set HF_TOKEN to it"),
+            format!(
+                "create a token at {tokens}, of an account with access to {PAGE}, and set HF_TOKEN to it"
+            ),
         ),
         (_, true) => (
             format!(
                 "no access to {REPO}: it is gated, and the account of the token was not granted access ({status})"
             ),
             format!(
-                "request access at {PAGE} with that account; a fine-grained token must also permit reading gated \
+                "request access at {PAGE} with the account of HF_TOKEN; a fine-grained token must also permit reading gated \
                      repositories ({tokens})"
             ),
         ),

@@ -26,7 +26,7 @@ pub(super) struct Args {
     job_id: String,
     /// Keep printing what is new, with frames, speed and cost so far, until the job ends or Ctrl-C
     ///
-    /// The cost is that of the current attempt, at the price of the last `courtside submit --dry-run --price-per-hour`.
+    /// The cost is that of the current attempt, at the price of the last `courtside submit FILE --dry-run --price-per-hour N`.
     /// With --json, each line is an object.
     #[arg(long)]
     follow: bool,

@@ -47,17 +47,20 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self, json: bool) -> Outcome<()> {
-        let Context { client, json, runtime } = Context::new(json)?;
-        let client = Arc::new(client);
+        let context = Context::new(json)?;
+        let settings = &context.client.settings;
         let address = resolve(&self.host, self.port)?;
         let options = ServerOptions {
-            access: Access::at(address.ip(), client.settings.token.clone())?,
+            access: Access::at(address.ip(), settings.token.clone())?,
             auto_import: !self.no_auto_import,
             cors_origins: self.cors_origin.iter().map(|text| parse_origin(text)).collect::<Outcome<_>>()?,
             max_upload_bytes: self.max_upload * GIB,
-            poll: PollIntervals { jobs: client.settings.poll, ..PollIntervals::default() },
+            poll: PollIntervals { jobs: settings.poll, ..PollIntervals::default() },
             limits: ConnectionLimits::default(),
         };
+        notify(format!("library: {}", context.library()?.path().display()));
+        let Context { client, json, runtime } = context;
+        let client = Arc::new(client);
         let stop = Stop::on_signal("finishing the requests in progress, for at most 10 seconds")?;
         let served = runtime.block_on(async {
             let server = Server::new(client, options, stop)?;

@@ -133,16 +133,23 @@ impl fmt::Display for Report<'_> {
     }
 }
 
-/// The row of a job, and below it the name of its video, what does not fit into the row, and a command if the user has
-/// to act.
+/// The row of a job, and what else there is to say: the name of its video, what does not fit into the row, how long it
+/// took, a command if the user has to act, and warnings. On a terminal, these are lines below the row; otherwise, all of it
+/// is one line.
 fn write_job(f: &mut fmt::Formatter<'_>, job: &JobView) -> fmt::Result {
     let progress = printable(&progress(job));
     let (short, rest) = fitting(&progress, width().map(|width| width.saturating_sub(PROGRESS_COLUMN)));
     let video = job.video_id.map_or("-".to_owned(), |id| id.to_string());
-    writeln!(f, "{:<36} {video:>5} {:<10} {short}", job.job_id, job.status)?;
-    let details = [job.video.as_deref().map(printable), Some(rest.to_owned()), speed(job), next_step(job)];
-    let warnings = job.warnings.iter().map(|warning| format!("warning: {}", printable(warning)));
-    for detail in details.into_iter().flatten().chain(warnings).filter(|detail| !detail.is_empty()) {
+    write!(f, "{:<36} {video:>5} {:<10} {short}", job.job_id, job.status)?;
+    let warnings = job.warnings.iter().map(|warning| Some(format!("warning: {}", printable(warning))));
+    let name = job.video.as_deref().map(printable);
+    let details = [Some(rest.to_owned()), next_step(job), name, speed(job)].into_iter().chain(warnings);
+    let details = details.flatten().filter(|detail| !detail.is_empty());
+    if width().is_none() {
+        return writeln!(f, "{}", details.map(|detail| format!("; {detail}")).collect::<String>());
+    }
+    writeln!(f)?;
+    for detail in details {
         write!(f, "{}", Wrapped::new(&detail, INDENT))?;
     }
     Ok(())

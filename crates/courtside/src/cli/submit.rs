@@ -61,22 +61,22 @@ pub(super) struct Args {
     )]
     sample_interval: u64,
     /// Track only this much of the video, from its start [default: all of it]
-    #[arg(long, value_name = "SECONDS", value_parser = above_zero, help_heading = "Tracking")]
+    #[arg(long, value_name = "SECONDS", value_parser = above_zero, allow_negative_numbers = true, help_heading = "Tracking")]
     max_seconds: Option<f64>,
     /// Leave out detections below this confidence [default: SAM3_CONFIDENCE_THRESHOLD or 0.25]
-    #[arg(long, value_name = "0..1", value_parser = fraction, help_heading = "Tracking")]
+    #[arg(long, value_name = "0..1", value_parser = fraction, allow_negative_numbers = true, help_heading = "Tracking")]
     confidence_threshold: Option<f64>,
     /// Fail the job if a larger share of the frames cannot be decoded [default: 0.1]
-    #[arg(long, value_name = "0..1", value_parser = fraction, help_heading = "Tracking")]
+    #[arg(long, value_name = "0..1", value_parser = fraction, allow_negative_numbers = true, help_heading = "Tracking")]
     max_missing: Option<f64>,
     /// Print the job's size and the estimated time and cost, and neither add nor upload the video
     #[arg(long, help_heading = "Estimate")]
     dry_run: bool,
     /// Price of the GPU in dollars per hour [default: as in the last estimate]
-    #[arg(long, value_name = "DOLLARS", value_parser = above_zero, help_heading = "Estimate")]
+    #[arg(long, value_name = "DOLLARS", value_parser = above_zero, allow_negative_numbers = true, help_heading = "Estimate")]
     price_per_hour: Option<f64>,
     /// Frames tracked per second [default: as in the last completed job with this target, or published figures]
-    #[arg(long, value_name = "FPS", value_parser = above_zero, help_heading = "Estimate")]
+    #[arg(long, value_name = "FPS", value_parser = above_zero, allow_negative_numbers = true, help_heading = "Estimate")]
     fps: Option<f64>,
 }
 
@@ -94,6 +94,15 @@ fn target_parser() -> impl TypedValueParser<Value = Target> {
 enum Source {
     File(PathBuf),
     Video(i64),
+}
+
+impl Source {
+    fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(file) => Some(file),
+            Self::Video(_) => None,
+        }
+    }
 }
 
 impl Args {
@@ -120,6 +129,10 @@ impl Args {
             let inputs = EstimateInputs { price_per_hour: self.price_per_hour, fps: self.fps };
             let target = self.target.unwrap_or_else(|| context.client.default_target());
             return estimate(&context, &sources, target, &parameters, inputs);
+        }
+        // A misspelt name creates no library.
+        for file in sources.iter().filter_map(Source::file) {
+            std::fs::metadata(file).map_err(|e| cannot("open", file, e))?;
         }
         let mut library = context.library()?;
         let stop = Stop::on_signal("stopping the upload, which is kept")?;

@@ -9,8 +9,9 @@ use serde::Serialize;
 use store::{Library, Video, VideoFilter};
 
 use super::Context;
+use client::atomic_file::cannot;
 use client::failure::{Failure, Kind, Outcome};
-use client::terminal::notify;
+use client::terminal::{notify, width};
 use client::videos;
 
 /// Manage the videos in the library
@@ -63,7 +64,13 @@ impl Args {
     pub(super) fn run(self, json: bool) -> Outcome<()> {
         let context = Context::new(json)?;
         let mut library = match &self.action {
-            Action::Add { .. } => context.library()?,
+            Action::Add { files } => {
+                // A misspelt name creates no library.
+                for file in files {
+                    std::fs::metadata(file).map_err(|e| cannot("open", file, e))?;
+                }
+                context.library()?
+            }
             _ => context.library_to_read()?,
         };
         match self.action {
@@ -166,10 +173,25 @@ impl fmt::Display for Videos {
             writeln!(
                 f,
                 "{:>6} {frames:>9} {fps:>8} {resolution:>10} {processing:<11} {}",
-                v.id, v.file_path
+                v.id,
+                shortened_path(&v.file_path, width().map(|width| width.saturating_sub(PATH_COLUMN)))
             )?;
         }
         Ok(())
+    }
+}
+
+/// Width of the columns before the path.
+const PATH_COLUMN: usize = 50;
+/// Shortest width that a path is cut to.
+const MIN_PATH: usize = 16;
+
+/// A path of at most `width` characters; of a longer one, the end is shown, which has the name.
+fn shortened_path(path: &str, width: Option<usize>) -> String {
+    let n_chars = path.chars().count();
+    match width.map(|width| width.max(MIN_PATH)).filter(|width| *width < n_chars) {
+        Some(width) => std::iter::once('…').chain(path.chars().skip(n_chars + 1 - width)).collect(),
+        None => path.to_owned(),
     }
 }
 

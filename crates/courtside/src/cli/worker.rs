@@ -14,6 +14,7 @@ use super::track::DEFAULT_MAX_TRACKS;
 use super::values::seconds;
 use client::failure::{Failure, Kind, Outcome};
 use client::stop::Stop;
+use client::terminal::notify;
 use worker::{WorkerOptions, WorkerSummary};
 
 /// Run a worker that tracks submitted jobs
@@ -94,6 +95,7 @@ impl Args {
         let options = self.into_options(&context);
         let stop = Stop::on_signal("saving and releasing the current job")?;
         let bucket = context.client.bucket(options.target)?;
+        notify(format!("serving the jobs in {}", bucket.location()));
         let env = context.client.env.clone();
         let summary = context.block_on(worker::run(bucket, env, &options, &stop))?;
         context.print(&Report(&summary))?;
@@ -105,8 +107,9 @@ impl Args {
             return Err(Failure::msg(Kind::Interrupted, message));
         }
         match summary.failed.last() {
-            Some((id, reason)) if options.once => {
-                let failure = Failure::msg(Kind::Job, format!("job {id} failed: {reason}"));
+            // The log and the summary have the reason.
+            Some((id, _)) if options.once => {
+                let failure = Failure::msg(Kind::Job, format!("job {id} failed"));
                 Err(failure.hint(format!("run `courtside logs {id}` for details")))
             }
             _ => Ok(()),

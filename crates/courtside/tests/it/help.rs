@@ -26,6 +26,7 @@ fn help_matches_the_snapshots() {
         "retry",
         "rm",
         "doctor",
+        "completions",
         "track",
         "model",
         "model check",

@@ -29,6 +29,11 @@ fn looking_in_another_folder_makes_no_database_and_no_bucket() {
         assert!(matches!(output.code, Some(0 | 1)), "{args:?} {output:?}");
         assert!(sandbox.names().is_empty(), "{args:?} created {:?}", sandbox.names());
     }
+    for args in [&["submit", "gmae.mkv"], &["videos add", "gmae.mkv"]] {
+        let words: Vec<&str> = args.iter().flat_map(|arg| arg.split(' ')).collect();
+        sandbox.run(&words).expect(1, &["cannot open gmae.mkv"]);
+        assert!(sandbox.names().is_empty(), "{args:?} created {:?}", sandbox.names());
+    }
     let mut command = sandbox.command(&["doctor"]);
     RunOutput::new(command.env("CLOUD_MODEL_PATH", wide().model()).output().unwrap()).expect(0, &[]);
     assert!(sandbox.names().is_empty(), "{:?}", sandbox.names());

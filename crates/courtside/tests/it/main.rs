@@ -6,6 +6,7 @@
 
 mod bench;
 mod checkpoints;
+mod daily_use;
 mod doctor;
 mod env_file;
 mod export;

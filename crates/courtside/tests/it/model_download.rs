@@ -75,9 +75,10 @@ fn the_token_may_be_in_a_file() {
 fn denied_access_is_reported_with_a_hint() {
     let (sandbox, hub) = (Sandbox::new(), Hub::start(wide().files()));
     wide().video(&sandbox, 2, "game.mkv");
-    for status in [401, 403] {
+    for (status, problem) in [(401, "does not accept the token"), (403, "was not granted access")] {
         hub.state().refuse = Some(status);
-        download(&sandbox, &hub.address).expect(4, &["https://huggingface.co/facebook/sam3", "HF_TOKEN"]);
+        let words = [problem, "https://huggingface.co/facebook/sam3", "HF_TOKEN"];
+        download(&sandbox, &hub.address).expect(4, &words);
     }
     assert_no_default();
     let mut command = sandbox.command(&["track", "game.mkv"]);

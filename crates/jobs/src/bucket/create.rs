@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
+use reqwest::header::CONTENT_LENGTH;
+
 use super::network::describe_failure;
 use super::response::{Cause, Head, judge};
 use super::{BucketLocation, RemoteBucket, S3Settings};
@@ -35,7 +37,10 @@ async fn create_on_server(settings: &S3Settings) -> Result<()> {
     };
     let url = bucket.signed_url("PUT", "", TIMEOUT).await?;
     let client = reqwest::Client::builder().timeout(TIMEOUT).http1_only().build().map_err(unavailable)?;
-    let response = client.put(url).body(body(&settings.region)).send().await.map_err(unavailable)?;
+    let body = body(&settings.region);
+    // Servers require it also of an empty body.
+    let request = client.put(url).header(CONTENT_LENGTH, body.len()).body(body);
+    let response = request.send().await.map_err(unavailable)?;
     let status = response.status().as_u16();
     let region =
         response.headers().get("x-amz-bucket-region").and_then(|v| v.to_str().ok()).map(str::to_owned);

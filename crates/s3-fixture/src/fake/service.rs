@@ -41,7 +41,8 @@ impl Ready {
     /// Performs the checks that do not need the store.
     pub(super) fn new(request: Request, body: Bytes) -> Result<Ready, S3Error> {
         request.check_supported()?;
-        if request.op.is_write() && !request.headers.contains_key(CONTENT_LENGTH) && !body.is_empty() {
+        let needs_length = request.op.is_write() && (!body.is_empty() || request.op == Op::CreateBucket);
+        if needs_length && !request.headers.contains_key(CONTENT_LENGTH) {
             let message = "You must provide the Content-Length HTTP header.";
             return Err(S3Error::new(StatusCode::LENGTH_REQUIRED, "MissingContentLength", message));
         }

@@ -216,7 +216,8 @@ mod tests {
         let labelled = overlay(20.0, 40.0, 40.0, 40.0);
         // Its left edge crosses the label above the other box.
         let neighbour = Overlay { track_id: 8, ..overlay(40.0, 20.0, 60.0, 70.0) };
-        let (alone, both) = (draw(&[labelled.clone()]), draw(&[labelled, neighbour]));
+        let alone = draw(std::slice::from_ref(&labelled));
+        let both = draw(&[labelled, neighbour]);
         let label = (29..39).flat_map(|y| (22..100).map(move |x| y * width + x));
         assert!(label.clone().all(|at| alone[at] == both[at]));
         assert!(label.clone().any(|at| alone[at] == track_colour(7).0[0]));

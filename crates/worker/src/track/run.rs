@@ -27,8 +27,10 @@ use client::terminal::notify;
 /// How often a run whose detections on disk are damaged goes back to a checkpoint before the disk is considered faulty.
 pub(crate) const MAX_LOSSES: u32 = 3;
 
-/// Frames after which a run that has found nothing says so.
+/// Frames of the video after which a run that has found nothing says so.
 const FRAMES_WITHOUT_TRACKS: u64 = 300;
+/// Frames that must have been tracked by then.
+const MIN_TRACKED: u64 = 30;
 
 /// Detections of a run that reached the end of its video.
 pub struct TrackedVideo {
@@ -252,15 +254,18 @@ impl<'a> Run<'a> {
     }
 
     /// Says so once if nothing was found for a while: with a wrong prompt, the rest of the video is in vain too.
-    fn check_find(&mut self, n_tracks: usize) {
-        let is_found = n_tracks > 0 || self.spool.n_records() > 0;
-        if self.is_find_settled || !(is_found || self.position.n_frames >= FRAMES_WITHOUT_TRACKS) {
+    fn check_find(&mut self) {
+        // Objects that the session follows may still turn out to be wrong.
+        let is_found = self.spool.n_records() > 0;
+        let n_frames = self.position.next_frame - self.source.run.from;
+        let is_long_enough = n_frames >= FRAMES_WITHOUT_TRACKS && self.position.n_frames >= MIN_TRACKED;
+        if self.is_find_settled || !(is_found || is_long_enough) {
             return;
         }
         self.is_find_settled = true;
         if !is_found {
             let prompts: Vec<String> = prompts(self.request).iter().map(|p| format!("{p:?}")).collect();
-            let (n_frames, prompts) = (self.position.n_frames, prompts.join(", "));
+            let prompts = prompts.join(", ");
             self.observer.on_notice(&format!(
                 "nothing was found in the first {n_frames} frames: is the prompt right? ({prompts})"
             ));
@@ -269,7 +274,7 @@ impl<'a> Run<'a> {
 
     fn report(&mut self) {
         let n = self.session.n_tracked();
-        self.check_find(n);
+        self.check_find();
         let plural = if n == 1 { "" } else { "s" };
         self.progress.update(self.position.n_frames, &format!("{n} track{plural}"));
         self.observer.on_progress(&RunProgress {

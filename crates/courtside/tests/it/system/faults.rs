@@ -329,7 +329,7 @@ fn a_resumed_job_keeps_its_max_tracks() {
 }
 
 /// Pads the video with an EBML Void element, which readers skip (RFC 8794 §11.3.2).
-pub(super) fn pad(machine: &Machine, n_bytes: u64) {
+pub(crate) fn pad(machine: &Machine, n_bytes: u64) {
     use std::io::Write;
     let mut file = std::fs::OpenOptions::new().append(true).open(machine.sandbox.path("game.mkv")).unwrap();
     file.write_all(&[0xec, 0x01]).unwrap();

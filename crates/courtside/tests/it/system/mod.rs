@@ -14,6 +14,8 @@ mod results_corrupt;
 mod submissions;
 mod vanished;
 
+pub(crate) use faults::pad;
+
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::Mutex;

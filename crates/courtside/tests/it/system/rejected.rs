@@ -96,7 +96,8 @@ fn a_damaged_video_fails_its_job_without_retries() {
 #[test]
 fn a_library_of_a_newer_version_is_rejected() {
     let machine = Machine::with_folder();
-    machine.run(&["videos", "list"]).expect(0, &[]);
+    wide().video(&machine.sandbox, 2, "game.mkv");
+    machine.run(&["videos", "add", "game.mkv"]).expect(0, &[]);
     let path = machine.sandbox.path("basketball_analyzer.db");
     let database = rusqlite::Connection::open(&path).unwrap();
     database.execute("UPDATE courtside_schema SET version = 999", []).unwrap();
