@@ -22,7 +22,7 @@ pub(super) struct ReadReport {
     /// Number of tracks.
     pub(super) n_tracks: usize,
     /// Number of confidences that were slightly outside 0..=1, and were clamped.
-    n_clamped: u64,
+    pub(super) n_clamped: u64,
     /// The last frame with a detection.
     pub(super) last_frame: Option<u64>,
     /// The prompts that the results name; empty if they name none.
