@@ -25,8 +25,9 @@ model=()
 [ -z "${MODEL:-}" ] || model=(--model "$(absolute "$MODEL")")
 show() { printf '\n$ %s\n' "$*"; }
 
-show courtside submit "$VIDEO" "${prompt[@]}"
-"$program" --json submit "$(absolute "$VIDEO")" "${prompt[@]}" >submitted.json
+# --again: an earlier run may have submitted the same.
+show courtside submit "$VIDEO" "${prompt[@]}" --again
+"$program" --json submit "$(absolute "$VIDEO")" "${prompt[@]}" --again >submitted.json
 job=$(sed -n 's/.*"job_id": "\([^"]*\)".*/\1/p' submitted.json)
 video=$(sed -n 's/.*"video_id": \([0-9]*\).*/\1/p' submitted.json)
 echo "job $job of video $video"

@@ -11,7 +11,7 @@ use jobs::Lease;
 use jobs::bucket::Bucket;
 use jobs::env::Env;
 use jobs::manifest::{Manifest, Target};
-use jobs::queue::{PollOutcome, Queue, Worker};
+use jobs::queue::{PollOutcome, Queue, SilentJob, Worker};
 
 use crate::attempt::{Attempt, AttemptOutcome, lease_failure, workspace};
 use crate::check_device;
@@ -95,15 +95,8 @@ impl QueueLoop {
                 }
                 Ok(PollOutcome::Idle { pause, n_processing, silent }) => {
                     errors = PollErrors::default();
-                    self.report_unreadable();
-                    self.silent.update(silent, self.env.utc());
-                    if let Some(bucket) = self.to_sweep.take() {
-                        self.sweep = Some(SweepTask::start(&bucket, &self.env));
-                    }
-                    // A job of another worker is not claimable if that worker sent a heartbeat while it was watched.
-                    let was_watched = idle_since.elapsed() > self.options.timing.lease.mul_f64(1.25);
-                    let is_done = n_processing == 0 || (was_watched && self.silent.is_empty());
-                    if self.options.once && is_done {
+                    self.on_idle(silent);
+                    if self.options.once && !self.may_claim_soon(n_processing, idle_since) {
                         return Ok(self.exit("there is no job to claim (--once)"));
                     }
                     pause
@@ -119,6 +112,22 @@ impl QueueLoop {
             }
             self.sleep(pause, idle, stop).await;
         }
+    }
+
+    /// What a stream does whenever there is nothing to claim.
+    fn on_idle(&mut self, silent: Vec<SilentJob>) {
+        self.report_unreadable();
+        self.silent.update(silent, self.env.utc());
+        if let Some(bucket) = self.to_sweep.take() {
+            self.sweep = Some(SweepTask::start(&bucket, &self.env));
+        }
+    }
+
+    /// Whether a job of another worker may become claimable: it does not if that worker sent a heartbeat while it was
+    /// watched for a lease.
+    fn may_claim_soon(&self, n_processing: usize, idle_since: Instant) -> bool {
+        let was_watched = idle_since.elapsed() > self.options.timing.lease.mul_f64(1.25);
+        n_processing > 0 && (!was_watched || !self.silent.is_empty())
     }
 
     /// Sleeps for `pause`, or less if the worker must exit before.

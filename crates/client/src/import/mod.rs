@@ -30,6 +30,7 @@ use permission::check_allowed;
 pub use permission::is_automatic;
 pub(crate) use permission::is_of_other_library;
 pub use refused::RefusedResults;
+use refused::{Refuse, is_of_results};
 use results_file::import_file;
 use video::{ImportVideo, find_video};
 
@@ -89,23 +90,7 @@ pub async fn import(
     }
     check_allowed(library, &manifest, row.as_ref(), options)?;
     let video = find_video(client, library, &admin, &manifest, row.as_ref(), options).await?;
-    let file = download_path(client, id);
-    let lock = FileLock::acquire(&file).await?;
-    let imported = match find_imported(library, &manifest)? {
-        Some(imported) => {
-            // Left by an import that was killed between its transaction and its cleanup.
-            let _ = std::fs::remove_file(&file);
-            imported
-        }
-        None => {
-            let refuse = Refuse { manifest: &manifest, has_row: row.is_some() };
-            let content = download(&admin, &manifest, &file, progress).await;
-            let content = content.map_err(|failure| refuse.recorded(library, None, failure))?;
-            let stored = write(library, &manifest, &video, &file, &content);
-            stored.map_err(|failure| refuse.recorded(library, Some(content.sha256), failure))?
-        }
-    };
-    drop(lock);
+    let imported = bring(client, library, &admin, &manifest, &video, row.is_some(), progress).await?;
     if is_of_other_library(client, library, &manifest)? {
         // Its own library still has to import it.
         return Ok(imported);
@@ -119,6 +104,30 @@ pub async fn import(
         videos::forget_bucket_copy(library, imported.video_id, &manifest)?;
     }
     Ok(imported)
+}
+
+/// Downloads the results and writes them to the library, unless it has them. `has_row`: whether the library has the job.
+async fn bring(
+    client: &Client,
+    library: &mut Library,
+    admin: &Admin,
+    manifest: &Manifest,
+    video: &ImportVideo,
+    has_row: bool,
+    progress: OnProgress<'_>,
+) -> Outcome<Imported> {
+    let file = download_path(client, &manifest.job_id);
+    let _lock = FileLock::acquire(&file).await?;
+    if let Some(imported) = find_imported(library, manifest)? {
+        // Left by an import that was killed between its transaction and its cleanup.
+        let _ = std::fs::remove_file(&file);
+        return Ok(imported);
+    }
+    let refuse = Refuse { manifest, has_row };
+    let content = download(admin, manifest, &file, progress).await;
+    let content = content.map_err(|failure| refuse.recorded(library, None, failure))?;
+    let stored = write(library, manifest, video, &file, &content);
+    stored.map_err(|failure| refuse.recorded(library, Some(content.sha256), failure))
 }
 
 /// Where the results of a job are downloaded to.
@@ -145,31 +154,6 @@ fn find_imported(library: &Library, manifest: &Manifest) -> Outcome<Option<Impor
         missing_frames: manifest.result.as_ref().and_then(|result| result.missing_frames.clone()),
         warnings: Vec::new(),
     }))
-}
-
-/// Records refused results in the library, if it has the job.
-struct Refuse<'a> {
-    manifest: &'a Manifest,
-    has_row: bool,
-}
-
-impl Refuse<'_> {
-    /// Records the failure if the results are at fault. Returns it with the next step.
-    fn recorded(&self, library: &Library, sha256: Option<String>, failure: Failure) -> Failure {
-        if !is_of_results(&failure) {
-            return failure;
-        }
-        let id = &self.manifest.job_id;
-        let refused = RefusedResults::new(self.manifest, sha256, failure.message());
-        if self.has_row
-            && let Err(error) = refused.record(library, id.as_str())
-        {
-            return error;
-        }
-        failure.hint(format!(
-            "the results are corrupt or of another video: run `courtside retry {id}` to track it again"
-        ))
-    }
 }
 
 /// Why the results of a completed job cannot be imported; `None` if they can. The database is not asked, so what only the
@@ -204,13 +188,6 @@ pub(crate) async fn refusal(
         (Ok(_), Some(_)) => refused::forget(library, manifest.job_id.as_str()).map(|()| None),
         (Ok(_), None) => Ok(None),
     }
-}
-
-/// Whether the results are at fault: they are missing, or not those that the manifest describes, or invalid.
-fn is_of_results(failure: &Failure) -> bool {
-    let is_of_object =
-        matches!(failure.cause(), Some(jobs::Error::Mismatch { .. } | jobs::Error::Missing { .. }));
-    is_of_object || results_file::is_invalid(failure)
 }
 
 async fn download(

@@ -5,7 +5,8 @@ use jobs::manifest::Manifest;
 use serde::{Deserialize, Serialize};
 use store::{JobRow, JobStatus, JobUpdate, Library};
 
-use crate::failure::Outcome;
+use super::results_file;
+use crate::failure::{Failure, Outcome};
 
 /// The statuses of a job that the library may still have when its results are refused: it may not have been polled since it
 /// was completed.
@@ -63,4 +64,36 @@ pub(super) fn forget(library: &Library, id: &str) -> Outcome<()> {
     let update = JobUpdate { status: Some(JobStatus::Completed), ..JobUpdate::default() };
     library.update_job_if(id, &[JobStatus::Failed], &update)?;
     Ok(())
+}
+
+/// Records refused results in the library, if it has the job.
+pub(super) struct Refuse<'a> {
+    pub(super) manifest: &'a Manifest,
+    pub(super) has_row: bool,
+}
+
+impl Refuse<'_> {
+    /// Records the failure if the results are at fault. Returns it with the next step.
+    pub(super) fn recorded(&self, library: &Library, sha256: Option<String>, failure: Failure) -> Failure {
+        if !is_of_results(&failure) {
+            return failure;
+        }
+        let id = &self.manifest.job_id;
+        let refused = RefusedResults::new(self.manifest, sha256, failure.message());
+        if self.has_row
+            && let Err(error) = refused.record(library, id.as_str())
+        {
+            return error;
+        }
+        failure.hint(format!(
+            "the results are corrupt or of another video: run `courtside retry {id}` to track it again"
+        ))
+    }
+}
+
+/// Whether the results are at fault: they are missing, or not those that the manifest describes, or invalid.
+pub(super) fn is_of_results(failure: &Failure) -> bool {
+    let is_of_object =
+        matches!(failure.cause(), Some(jobs::Error::Mismatch { .. } | jobs::Error::Missing { .. }));
+    is_of_object || results_file::is_invalid(failure)
 }

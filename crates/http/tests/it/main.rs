@@ -13,6 +13,7 @@ mod job_uploads;
 mod jobs;
 mod metrics;
 mod openapi;
+mod shared_buckets;
 mod stream;
 mod test_server;
 mod video_uploads;

@@ -108,7 +108,8 @@ impl Run {
 
     /// Submits a job. An unavailable server is an error, after which the same command must succeed later.
     fn submit(&mut self) {
-        let args = ["--json", "submit", "game.mkv", "--prompt", "ball", "--max-attempts", "100000"];
+        let args =
+            ["--json", "submit", "game.mkv", "--prompt", "ball", "--max-attempts", "100000", "--again"];
         for _ in 0..50 {
             let output = self.submitter.run(&args);
             if output.code == Some(0) {
