@@ -59,8 +59,8 @@ async fn invalid_parameters_are_reported() {
     ] {
         assert_eq!(server.get(&format!("/api/videos?{query}")).await.issues(), want, "{query}");
     }
-    // The last value of a parameter is used; unknown parameters are ignored.
-    server.get("/api/videos?page=x&page=1&order=up").await.expect(200);
+    // The last value of a parameter is used.
+    server.get("/api/videos?page=x&page=1").await.expect(200);
     for path in ["x", "1.0", "%FF", "99999999999999999999"] {
         for rest in ["", "/stream", "/detections", "/detections/stats", "/tracks"] {
             let reply = server.get(&format!("/api/videos/{path}{rest}")).await;

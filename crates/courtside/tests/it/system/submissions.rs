@@ -127,7 +127,7 @@ fn the_same_job_is_submitted_again_only_on_request() {
 /// A machine with a video row as the analyzer app writes it.
 fn with_row_of_app(file_path: &str, r2_key: Option<&str>) -> Machine {
     let machine = Machine::with_folder();
-    machine.run(&["videos", "list"]).expect(0, &[]);
+    drop(store::Library::open(machine.sandbox.path("basketball_analyzer.db").to_str().unwrap()).unwrap());
     let database = Sqlite::open(machine.sandbox.path("basketball_analyzer.db")).unwrap();
     let insert = "INSERT INTO games (name, date, home_team, away_team, created_at, updated_at) VALUES ('a', '2026-01-22',
         'b', 'c', '2026-01-22 00:00:00.000000', '2026-01-22 00:00:00.000000')";

@@ -108,7 +108,6 @@ fn a_job_whose_bucket_is_found_again_is_open_again() {
     let (here, away) = (machine.sandbox.path("basketball-analyzer"), machine.sandbox.path("away"));
     std::fs::rename(&here, &away).unwrap();
     assert_eq!(machine.status(&job)["state"], "removed_from_bucket");
-    std::fs::remove_dir_all(&here).unwrap();
     std::fs::rename(&away, &here).unwrap();
     assert_eq!(machine.status(&job)["state"], "waiting");
     machine.run_worker_once().expect(0, &[]);
