@@ -215,7 +215,7 @@ fn progress(job: &JobView) -> String {
 /// The command that continues a job which waits for the user.
 fn next_step(job: &JobView) -> Option<String> {
     match &job.state {
-        State::Uploading => Some(format!("resume with `courtside submit --video-id {}`", job.video_id)),
+        State::Uploading => Some(format!("resume with `courtside retry {}`", job.job_id)),
         State::Failed => Some(format!("retry with `courtside retry {}`", job.job_id)),
         _ => None,
     }

@@ -208,7 +208,8 @@ pub(super) fn upload(
     submitted?.ok_or_else(|| {
         let (done, total) = (bar.1 / 1_000_000, bar.2 / 1_000_000);
         let message = format!("the upload of job {id} is kept: {done} of {total} MB");
-        let hint = format!("run the same command again to resume it; `courtside cancel {id}` discards it");
+        let hint =
+            format!("resume it with `courtside retry {id}`, or discard it with `courtside cancel {id}`");
         Failure::msg(Kind::Interrupted, message).hint(hint)
     })
 }

@@ -161,7 +161,7 @@ fn interrupted_upload() -> (FakeR2, Machine, String) {
 fn an_interrupted_upload_resumes_with_the_same_job() {
     let (_server, machine, job) = interrupted_upload();
     let unfinished = machine.run(&["status"]).expect(0, &[]).stdout;
-    assert!(unfinished.contains("courtside submit --video-id 1"), "{unfinished}");
+    assert!(unfinished.contains(&format!("`courtside retry {job}`")), "{unfinished}");
     let submitted =
         machine.run(&["--json", "submit", "--video-id", "1", "--prompt", "ball"]).expect(0, &[]).json();
     assert_eq!(submitted["job_id"], job.as_str());
