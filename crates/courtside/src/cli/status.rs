@@ -36,7 +36,7 @@ impl Args {
         let context = Context::new(json)?;
         let mut library = context.library_to_read()?;
         let path = library.path().to_owned();
-        if path.exists() && !json {
+        if path.exists() && !json && !context.is_library_above() {
             notify(format!("library: {}", path.display()));
         }
         let requested = self.job_id.as_deref().map(|name| context.job(&library, name)).transpose()?;
