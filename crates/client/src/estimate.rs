@@ -105,8 +105,7 @@ impl Estimate {
             // The lower speed takes the longer time.
             [n_frames as f64 / fast + overhead, n_frames as f64 / slow + overhead]
         });
-        let cost = |seconds: Range, price: f64| seconds.map(|seconds| seconds / 3600.0 * price);
-        let cost = seconds.zip(counted_price).map(|(seconds, price)| cost(seconds, price));
+        let cost = seconds.zip(counted_price).map(|(seconds, price)| seconds.map(|s| s / 3600.0 * price));
         let fps = speed.as_ref().map(|(_, fps)| *fps);
         Ok(Self {
             video_id: video.video_id,

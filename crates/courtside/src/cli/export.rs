@@ -78,16 +78,12 @@ impl Args {
         let (selection, video, mut info) = select(&library, &self.what, self.job.as_deref())?;
         let out = self.out.unwrap_or_else(|| default_name(self.format, &info));
         let is_stdout = out == Path::new("-");
-        if is_stdout && !self.format.is_text() {
-            return Err(Failure::msg(Kind::Failed, "this format cannot be written to standard output")
-                .hint("name a file with --out FILE"));
-        }
-        let file = videos::locate(&client.settings, &video).unwrap_or_default();
-        let sources = [(&*file, "the video"), (library.path(), "the library")];
-        check_target(&out, &sources)?;
-        if self.format == Format::Video {
-            check_video_name(&out)?;
-        }
+        check_output(
+            self.format,
+            &out,
+            &videos::locate(&client.settings, &video).unwrap_or_default(),
+            &library,
+        )?;
         let stop = Stop::on_signal("stopping the export")?;
         let mut detections =
             LibraryDetections::start(client.library()?, selection, self.min_confidence, &stop);
@@ -118,6 +114,17 @@ impl Args {
         }
         context.print(&exported)
     }
+}
+
+/// Rejects an output that this format cannot be written to, or that the export reads.
+fn check_output(format: Format, out: &Path, video: &Path, library: &Library) -> Outcome<()> {
+    if out == Path::new("-") && !format.is_text() {
+        return Err(Failure::msg(Kind::Failed, "this format cannot be written to standard output")
+            .hint("name a file with --out FILE"));
+    }
+    let sources = [(video, "the video"), (library.path(), "the library")];
+    check_target(out, &sources)?;
+    if format == Format::Video { check_video_name(out) } else { Ok(()) }
 }
 
 /// Writes the detections to a file, or to standard output for `-`.

@@ -166,10 +166,15 @@ impl Context {
         self.block_on(resolve_job(&self.client, library, name))
     }
 
+    /// Whether the library is in a folder above the working folder.
+    fn is_library_above(&self) -> bool {
+        let here = std::env::current_dir().unwrap_or_default();
+        self.client.settings.home.as_ref().is_some_and(|home| *home != here && here.starts_with(home))
+    }
+
     /// Names a library that was found above the working folder.
     fn name_library_above(&self, library: &Library) {
-        let here = std::env::current_dir().unwrap_or_default();
-        if self.client.settings.home.as_ref().is_some_and(|home| *home != here && here.starts_with(home)) {
+        if self.is_library_above() {
             notify(format!("using the library {}", library.path().display()));
         }
     }

@@ -4,8 +4,10 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use jobs::JobId;
 use jobs::manifest::Timestamp;
 use serde::Serialize;
+use store::Library;
 
 use super::Context;
 use super::table::Wrapped;
@@ -34,7 +36,7 @@ impl Args {
         let context = Context::new(json)?;
         let mut library = context.library_to_read()?;
         let path = library.path().to_owned();
-        if path.exists() && !json {
+        if path.exists() && !json && !context.is_library_above() {
             notify(format!("library: {}", path.display()));
         }
         let requested = self.job_id.as_deref().map(|name| context.job(&library, name)).transpose()?;
@@ -42,27 +44,14 @@ impl Args {
         context.block_on(async {
             let mut watcher = Watcher::new(&context.client)?;
             loop {
-                let mut overview = watcher.poll(&mut library).await?;
-                if let Some(id) = &requested {
-                    overview.jobs.retain(|job| job.job_id == id.as_str());
-                    if overview.jobs.is_empty() && overview.bucket_errors.is_empty() {
-                        overview.jobs.push(watcher.unlisted(&library, id).await?);
-                    }
-                }
+                let overview = poll(&mut watcher, &mut library, requested.as_ref()).await?;
                 let at = Timestamp::of(context.client.env.utc());
                 let report = Report { library: &path, at, overview: &overview, has_clock: self.watch };
                 if !self.watch {
                     context.print(&report)?;
                     return fail_with_last(overview.bucket_errors);
                 }
-                context.clear_screen();
-                let is_read = context.print_line_while_open(&report)?;
-                overview.bucket_errors.iter().for_each(notify);
-                if !is_read {
-                    return Ok(());
-                }
-                if overview.bucket_errors.is_empty() && !overview.jobs.iter().any(is_open) {
-                    notify(end_of_watching(&overview));
+                if !show_update(&context, &report)? {
                     return Ok(());
                 }
                 tokio::select! {
@@ -72,6 +61,35 @@ impl Args {
             }
         })
     }
+}
+
+/// Reads the state of all jobs, or of the requested one.
+async fn poll(
+    watcher: &mut Watcher<'_>,
+    library: &mut Library,
+    requested: Option<&JobId>,
+) -> Outcome<Overview> {
+    let mut overview = watcher.poll(library).await?;
+    if let Some(id) = requested {
+        overview.jobs.retain(|job| job.job_id == id.as_str());
+        if overview.jobs.is_empty() && overview.bucket_errors.is_empty() {
+            overview.jobs.push(watcher.unlisted(library, id).await?);
+        }
+    }
+    Ok(overview)
+}
+
+/// Shows an update of `--watch`. Returns whether there may be another one.
+fn show_update(context: &Context, report: &Report<'_>) -> Outcome<bool> {
+    let overview = report.overview;
+    context.clear_screen();
+    let is_read = context.print_line_while_open(report)?;
+    overview.bucket_errors.iter().for_each(notify);
+    let is_over = overview.bucket_errors.is_empty() && !overview.jobs.iter().any(is_open);
+    if is_read && is_over {
+        notify(end_of_watching(overview));
+    }
+    Ok(is_read && !is_over)
 }
 
 /// Shows all failures but the last, which determines the exit code.

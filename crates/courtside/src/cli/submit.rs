@@ -229,7 +229,7 @@ pub(super) fn upload(
         let (done, total) = (bar.1 / 1_000_000, bar.2 / 1_000_000);
         let message = format!("the upload of job {id} is kept: {done} of {total} MB");
         let hint = format!(
-            "run `courtside submit --resume {id}` to resume it, or `courtside cancel {id}` to discard it"
+            "resume it with `courtside submit --resume {id}`, or discard it with `courtside cancel {id}`"
         );
         Failure::msg(Kind::Interrupted, message).hint(hint)
     })

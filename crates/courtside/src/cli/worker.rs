@@ -14,7 +14,6 @@ use super::track::DEFAULT_MAX_TRACKS;
 use super::values::seconds;
 use client::failure::{Failure, Kind, Outcome};
 use client::stop::Stop;
-use client::terminal::notify;
 use worker::{WorkerOptions, WorkerSummary};
 
 /// Run a worker that tracks submitted jobs
@@ -95,7 +94,6 @@ impl Args {
         let options = self.into_options(&context);
         let stop = Stop::on_signal("saving and releasing the current job")?;
         let bucket = context.client.bucket(options.target)?;
-        notify(format!("serving the jobs in {}", bucket.location()));
         let env = context.client.env.clone();
         let summary = context.block_on(worker::run(bucket, env, &options, &stop))?;
         context.print(&Report(&summary))?;

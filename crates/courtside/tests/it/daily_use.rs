@@ -253,15 +253,17 @@ fn ctrl_c_during_an_upload_says_that_it_is_kept_and_how_to_resume_it() {
     let mut submitting = Running::start(machine.command(&["submit", "game.mkv", "--prompt", "ball"]));
     submitting.wait_for("a part", || (server.counts().of(Op::UploadPart) >= 2).then_some(()));
     submitting.signal("INT");
-    let output = submitting
-        .wait()
-        .expect(130, &["stopped: the upload of job ", "is kept", "run the same command again"]);
+    let output = submitting.wait().expect(130, &["stopped: the upload of job ", "is kept", "resume it with"]);
     server.set_latency(Duration::ZERO);
     let listed = machine.run(&["--json", "status"]).expect(0, &[]).json();
     let job = listed["jobs"][0]["job_id"].as_str().unwrap();
-    assert!(output.stderr.contains(&format!("courtside cancel {job}")), "{}", output.stderr);
-    let again = machine.run(&["--json", "submit", "game.mkv", "--prompt", "ball"]).expect(0, &[]).json();
-    assert_eq!(again["job_id"], job);
+    for hint in [format!("`courtside retry {job}`"), format!("`courtside cancel {job}`")] {
+        assert!(output.stderr.contains(&hint), "{}", output.stderr);
+    }
+    machine.run(&["retry", job]).expect(0, &[]);
+    assert_eq!(machine.status(job)["state"], "waiting");
+    // It is the same upload.
+    assert_eq!(server.counts().of(Op::CreateMultipartUpload), 1, "{:?}", server.counts());
 }
 
 #[test]

@@ -78,13 +78,14 @@ async fn invalid_submissions_are_refused() {
     };
     assert_eq!(send("application/json", "{").await.issues(), ["body json_invalid"]);
     assert_eq!(
-        send("application/json; charset=utf-8", "{\"prompt\": null, \"sample_interval\": 2.0}")
-            .await
-            .status,
+        send("application/json; charset=utf-8", "{\"prompt\": null, \"sample_interval\": 2.0}").await.status,
         202
     );
     // A misspelt field is not ignored.
-    assert_eq!(send("application/json", "{\"promt\": \"ball\"}").await.issues(), ["body.promt extra_forbidden"]);
+    assert_eq!(
+        send("application/json", "{\"promt\": \"ball\"}").await.issues(),
+        ["body.promt extra_forbidden"]
+    );
     assert!(send("text/plain", "{}").await.detail(415).contains("application/json"));
     let large = json!({ "prompt": "x".repeat(70_000) }).to_string();
     assert_eq!(send("application/json", &large).await.detail(413), "The body is larger than 65536 bytes");
