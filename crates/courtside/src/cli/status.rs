@@ -78,8 +78,16 @@ impl fmt::Display for Table<'_> {
     }
 }
 
-/// The progress column: what the job is doing, and a command if the user has to act.
+/// The progress column: whose job it is if it is another library's, and what it is doing.
 fn progress(job: &JobView) -> String {
+    let Some(library) = &job.other_library else { return action(job) };
+    let video = job.video.as_deref().unwrap_or("a video");
+    let owner = library.host.as_deref().unwrap_or("another library");
+    format!("{video} of {owner}: {}", job.state)
+}
+
+/// What a job is doing, and a command if the user has to act.
+fn action(job: &JobView) -> String {
     let reason = job.error.as_deref().unwrap_or("no reason given");
     match &job.state {
         State::Uploading => {
