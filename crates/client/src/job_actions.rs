@@ -167,7 +167,7 @@ pub fn explain_missing(failure: Failure, row: Option<&JobRow>) -> Failure {
 ///
 /// # Errors
 /// With [`jobs::Error::NoJob`] as its cause for an unknown job. Unless `force`: for a job that has not ended, is
-/// not imported, or has an unreadable manifest.
+/// not imported, was submitted from another library, or has an unreadable manifest.
 pub async fn remove(client: &Client, library: &mut Library, id: &JobId, force: bool) -> Outcome<()> {
     let row = library.job(id.as_str())?;
     let likely = client.likely_target(row.as_ref());
@@ -195,6 +195,9 @@ pub async fn remove(client: &Client, library: &mut Library, id: &JobId, force: b
     }
     if !manifest.status.is_finished() && !force {
         return Err(needs_force(id, "is not finished"));
+    }
+    if import::is_of_other_library(client, library, &manifest)? && !force {
+        return Err(needs_force(id, "was submitted from another library"));
     }
     if admin.remove(id).await? {
         videos::forget_bucket_copy(library, manifest.video_id, &manifest)?;

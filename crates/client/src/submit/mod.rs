@@ -29,7 +29,7 @@ use reuse::Reusable;
 pub(crate) use row::reopened;
 use row::row_parameters;
 pub use row::{Submission, UPLOAD_FAILED, UPLOADING, WAITING, submission_of, unfinished_submission};
-pub use same::check_not_submitted;
+pub use same::{check_not_submitted, open_job_like};
 pub use upload::{Uploaded, upload};
 
 /// A job that was created in a bucket.

@@ -6,7 +6,7 @@ use store::{JobFilter, JobRow, JobStatus, Library};
 use super::row::{Submission, same_work};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::overview::{Closed, is_own};
-use crate::{Client, parse_job_id};
+use crate::{Client, parse_job_id, target};
 
 /// Refuses a submission whose video has the same job already: one that waits or runs, or whose results are available. An
 /// unfinished upload is no reason, because a submission resumes it; neither is a job that failed or was cancelled.
@@ -25,6 +25,18 @@ pub async fn check_not_submitted(client: &Client, library: &Library, submission:
         }
     }
     Ok(())
+}
+
+/// The job of a bucket that does the work of a submission and has not ended; `None` if there is none.
+pub fn open_job_like(client: &Client, library: &Library, submission: &Submission) -> Outcome<Option<JobRow>> {
+    let target = submission.target.unwrap_or_else(|| client.default_target());
+    let filter =
+        JobFilter { video_id: Some(submission.video_id), statuses: JobStatus::OPEN, ..JobFilter::default() };
+    let is_like = |row: &JobRow| {
+        let is_there = row.target.map(target::from_store) == Some(target) && !row.is_uploading();
+        is_there && same_work(row, submission)
+    };
+    Ok(library.jobs(&filter)?.into_iter().find(is_like))
 }
 
 /// What a job is doing that makes another one useless; `None` if it is none of that.

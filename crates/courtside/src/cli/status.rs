@@ -160,7 +160,7 @@ fn write_job(f: &mut fmt::Formatter<'_>, job: &JobView) -> fmt::Result {
     let video = job.video_id.map_or("-".to_owned(), |id| id.to_string());
     write!(f, "{:<36} {video:>5} {:<10} {short}", job.job_id, job.status)?;
     let warnings = job.warnings.iter().map(|warning| Some(format!("warning: {}", printable(warning))));
-    let name = job.video.as_deref().map(printable);
+    let name = job.video.as_deref().filter(|_| job.other_library.is_none()).map(printable);
     let details = [Some(rest.to_owned()), next_step(job), name, speed(job)].into_iter().chain(warnings);
     let details = details.flatten().filter(|detail| !detail.is_empty());
     if width().is_none() {
@@ -190,8 +190,16 @@ fn fitting(text: &str, width: Option<usize>) -> (&str, &str) {
     (&text[..at], text[at..].trim_start_matches([',', ';', ':', ' ']))
 }
 
-/// What the job is doing.
+/// The progress column: whose job it is if it is another library's, and what it is doing.
 fn progress(job: &JobView) -> String {
+    let Some(library) = &job.other_library else { return action(job) };
+    let video = job.video.as_deref().unwrap_or("a video");
+    let owner = library.host.as_deref().unwrap_or("another library");
+    format!("{video} of {owner}: {}", job.state)
+}
+
+/// What a job is doing.
+fn action(job: &JobView) -> String {
     let reason = job.error.as_deref().unwrap_or("no reason given");
     match &job.state {
         State::Waiting { .. } if job.error.is_some() => {
@@ -206,6 +214,8 @@ fn progress(job: &JobView) -> String {
 fn next_step(job: &JobView) -> Option<String> {
     let id = &job.job_id;
     match &job.state {
+        // Its owner decides.
+        _ if job.other_library.is_some() => None,
         State::Uploading => Some(format!("resume with `courtside submit --resume {id}`")),
         State::ResultsCorrupt { .. } => Some(format!("run `courtside retry {id}`")),
         State::CancelOverridden { is_completed: true } => {

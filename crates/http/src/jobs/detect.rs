@@ -88,7 +88,8 @@ impl FromFields for DetectRequest {
 /// Submit a video for tracking.
 ///
 /// The response does not wait for the upload of the video; the job can be queried immediately. Submitting the
-/// same video with the same parameters during the upload returns the same job.
+/// same video with the same parameters returns the same job until it ends. A video that is in the bucket already is not
+/// uploaded again.
 #[utoipa::path(
     post, path = "/api/videos/{video_id}/detect", operation_id = "detect", tag = "jobs",
     params(VideoIdPath, DetectQuery),

@@ -3,16 +3,22 @@
 use ::jobs::JobId;
 use client::Client;
 use client::failure::Outcome;
-use client::submit::{Prepared, Submission, prepare, prepare_again};
+use client::submit::{Prepared, Submission, open_job_like, prepare, prepare_again};
 use store::Library;
 
 use crate::api_error::{ApiError, ApiResult};
 use crate::app::AppState;
 use crate::background::upload_task;
 
-/// Prepares a submission, starts its upload in the background, and returns the job's id.
+/// Prepares a submission, starts its upload in the background, and returns the job's id. While the same job waits or is
+/// being processed, a repeated request, such as a second click, returns that job.
 pub(super) async fn submit(app: &AppState, submission: Submission) -> ApiResult<String> {
-    start(app, move |client, library| prepare(client, library, submission)).await
+    let wanted = submission.clone();
+    let open = app.client.with_library(move |client, library| open_job_like(client, library, &wanted));
+    match open.await? {
+        Some(job) => Ok(job.id),
+        None => start(app, move |client, library| prepare(client, library, submission)).await,
+    }
 }
 
 /// Starts the upload of a job of the library again.

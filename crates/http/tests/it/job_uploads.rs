@@ -45,6 +45,20 @@ async fn an_upload_reports_progress_and_outlives_its_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_same_request_returns_the_same_job_until_it_ends() {
+    let server = TestServer::new();
+    let id = server.add_video("game.mkv").await;
+    let job = server.detect(id).await;
+    server.job_when_queued(&job).await;
+    assert_eq!(server.detect(id).await, job);
+    let other =
+        server.post(&format!("/api/videos/{id}/detect"), &json!({ "prompt": "ball" })).await.expect(202);
+    assert_ne!(other["job_id"], job.as_str());
+    assert_eq!(server.delete(&format!("/api/jobs/{job}")).await.status, 204);
+    assert_ne!(server.detect(id).await, job);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_submission_outlives_a_client_that_disconnects() {
     let server = TestServer::new();
     let id = server.add_video("game.mkv").await;

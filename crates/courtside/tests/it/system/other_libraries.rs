@@ -87,6 +87,11 @@ fn jobs_of_other_libraries_are_shown_as_such() {
     assert_eq!((&here["video_id"], &here["video"]), (&Value::Null, &json!("game.mkv")));
     assert_eq!(here["other_library"]["video_id"], 1);
     assert!(here["other_library"]["id"].is_string() && here["video_sha256"].is_string(), "{here}");
+    let text = ours.run(&["status"]).expect(0, &[]).stdout;
+    assert!(text.contains("    - pending") && text.contains("game.mkv of "), "{text}");
+    ours.run(&["rm", &job]).expect(1, &["is not finished"]);
+    ours.run(&["cancel", &job]).expect(0, &[]);
+    ours.run(&["rm", &job]).expect(1, &["another library", "--force"]);
     let there = theirs.status(&job);
     assert_eq!((&there["video_id"], &there["other_library"]), (&json!(1), &Value::Null));
     assert_eq!(there["video_sha256"], here["video_sha256"]);
