@@ -13,7 +13,12 @@ const INTERVAL: Duration = Duration::from_secs(24 * 3600);
 /// Sweeps every bucket, unless this machine did within a day. Nothing depends on it: an error is only logged, and the
 /// next sweep continues.
 pub async fn sweep_if_due(client: &Client) {
-    let mark = client.settings.scratch().join("swept");
+    let scratch = client.settings.scratch();
+    if !scratch.is_dir() {
+        // This machine has not used the buckets yet.
+        return;
+    }
+    let mark = scratch.join("swept");
     let age = mark.metadata().and_then(|meta| meta.modified()).map(|at| at.elapsed().unwrap_or_default());
     if age.is_ok_and(|age| age < INTERVAL) {
         return;
@@ -25,8 +30,7 @@ pub async fn sweep_if_due(client: &Client) {
             Err(error) => tracing::debug!(%error, "cannot sweep a bucket"),
         }
     }
-    let marked = std::fs::create_dir_all(client.settings.scratch()).and_then(|()| std::fs::write(&mark, ""));
-    if let Err(error) = marked {
+    if let Err(error) = std::fs::write(&mark, "") {
         tracing::debug!(%error, "cannot record the sweep");
     }
 }

@@ -74,16 +74,24 @@ pub async fn run(
 
 /// Checks that ffmpeg runs, on a thread that may block. Every job needs it.
 async fn check_tools() -> Outcome<()> {
-    let found = tokio::task::spawn_blocking(Tools::find).await;
-    found.map_err(|error| Failure::new(Kind::Failed, error).context("cannot look for ffmpeg"))??;
-    Ok(())
+    blocking(|| Ok(Tools::find().map(drop)?)).await
 }
 
 /// Finds the model, or downloads it, on a thread that may block.
 async fn find_model(options: &WorkerOptions, engine: Engine) -> Outcome<SharedModel> {
     let folder = options.model.clone();
-    let found = tokio::task::spawn_blocking(move || SharedModel::find(folder.as_deref(), engine)).await;
-    found.map_err(|error| Failure::new(Kind::Failed, error).context("cannot look for the model"))?
+    blocking(move || SharedModel::find(folder.as_deref(), engine)).await
+}
+
+/// Runs work on a thread that may block. A panic of it is one of the caller, which knows those for lack of memory.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Outcome<T> + Send + 'static) -> Outcome<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(Failure::new(Kind::Failed, error).context("the worker was stopped")),
+        },
+    }
 }
 
 /// Runs streams in parallel until all have ended. If one fails, the others release their jobs.

@@ -50,7 +50,7 @@ impl Args {
             None => context.block_on(pending_imports(client, &read))?,
         };
         // Without jobs to import, no library is created.
-        let mut library = if ids.is_empty() { context.library_to_read()? } else { context.library()? };
+        let mut library = if ids.is_empty() { read } else { context.library()? };
         unreadable.iter().for_each(|manifest| notify(printable(&format!("skipped {manifest}"))));
         let bar = Mutex::new(Progress::transfer("downloading results"));
         let progress = |done, total| bar.lock().unwrap_or_else(|e| e.into_inner()).transferred(done, total);

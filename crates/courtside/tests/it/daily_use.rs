@@ -257,10 +257,10 @@ fn ctrl_c_during_an_upload_says_that_it_is_kept_and_how_to_resume_it() {
     server.set_latency(Duration::ZERO);
     let listed = machine.run(&["--json", "status"]).expect(0, &[]).json();
     let job = listed["jobs"][0]["job_id"].as_str().unwrap();
-    for hint in [format!("`courtside retry {job}`"), format!("`courtside cancel {job}`")] {
+    for hint in [format!("`courtside submit --resume {job}`"), format!("`courtside cancel {job}`")] {
         assert!(output.stderr.contains(&hint), "{}", output.stderr);
     }
-    machine.run(&["retry", job]).expect(0, &[]);
+    machine.run(&["submit", "--resume", job]).expect(0, &[]);
     assert_eq!(machine.status(job)["state"], "waiting");
     // It is the same upload.
     assert_eq!(server.counts().of(Op::CreateMultipartUpload), 1, "{:?}", server.counts());

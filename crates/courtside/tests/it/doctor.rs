@@ -118,7 +118,7 @@ fn reports_invalid_manifests_and_unfinished_uploads() {
     assert_check(&checks, "bucket ok", &["readable; 0 jobs"]);
     assert_check(&checks, "bucket ok", &["writable; conditional writes work"]);
     assert_check(&checks, "bucket warn", &["jobs/broken.json is skipped"]);
-    assert_check(&checks, "uploads warn", &["unfinished: half-way", "courtside retry JOB"]);
+    assert_check(&checks, "uploads warn", &["unfinished: half-way", "courtside submit --resume half-way"]);
     assert_eq!(not_ok(&checks), ["bucket warn", "uploads warn"]);
     assert!(
         !sandbox.path("basketball-analyzer/probe").read_dir().is_ok_and(|mut probes| probes.next().is_some())
