@@ -177,7 +177,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let pool = pool(folder.path());
         for _ in 0..3 {
-            pool.run(|_, library| Ok(drop(library.add_video(&NewVideo::at("a.mp4"))?))).await.unwrap();
+            pool.run(|_, library| Ok(library.add_video(&NewVideo::at("a.mp4"))?)).await.unwrap();
         }
         assert_eq!(locked(&pool.idle).len(), 1);
         let n_videos = || pool.read(|_, library| Ok(library.videos(Default::default(), 1, 1)?.total));
