@@ -60,12 +60,28 @@ async fn cancel_without_manifest(
             close_as_cancelled(client, library, &row)?;
             Ok(JobStatus::Cancelled)
         }
-        Some(row) if row.status.is_open() => Err(refused(id, Refusal::NotInBucket)),
+        // A job of the app, whose worker reads the row.
+        Some(row) if row.status.is_open() => cancel_row(client, library, &row),
         Some(row) => {
             Err(refused(id, Refusal::NotCancellable { status: overview::manifest_status(row.status) }))
         }
         None => Err(jobs::Error::NoJob { id: id.clone() }.into()),
     }
+}
+
+/// Cancels a job that only the library has, unless it ends meanwhile.
+fn cancel_row(client: &Client, library: &mut Library, row: &JobRow) -> Outcome<JobStatus> {
+    let cancelled = JobUpdate {
+        status: Some(JobStatus::Cancelled),
+        completed_at: Some(client.env.utc()),
+        ..JobUpdate::default()
+    };
+    if library.update_job_if(&row.id, JobStatus::OPEN, &cancelled)? {
+        return Ok(JobStatus::Cancelled);
+    }
+    let id = JobId::new(&*row.id).map_err(jobs::Error::from)?;
+    let ended = library.job(&row.id)?.map_or(JobStatus::Cancelled, |row| row.status);
+    Err(refused(&id, Refusal::NotCancellable { status: overview::manifest_status(ended) }))
 }
 
 fn close_as_cancelled(client: &Client, library: &mut Library, row: &JobRow) -> Outcome<()> {

@@ -24,6 +24,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
     let seconds: f64 = args.next().map_or(Ok(5.0), |text| text.parse())?;
     let n_connections: usize = args.next().map_or(Ok(16), |text| text.parse())?;
+    // The client needs it even without TLS. Fails only if there is one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let folder = tempfile::tempdir()?;
     let started = Instant::now();
     let video = fill(folder.path())?;

@@ -45,9 +45,6 @@ pub enum Refusal {
         /// The job's current status.
         status: Status,
     },
-    /// The library knows the job as unfinished, but no bucket holds it.
-    #[error("no longer in any bucket")]
-    NotInBucket,
     /// Another process is uploading the job's video.
     #[error("another courtside process is uploading its video")]
     BeingUploaded,

@@ -46,3 +46,23 @@ async fn a_job_of_another_library_is_not_listed_as_one_of_our_video_with_its_num
     assert_eq!(listed["other_library"], json!({ "id": "other", "host": "laptop-2", "video_id": id }));
     assert_eq!(server.job("theirs").await["metadata"], *listed);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_local_job_of_the_app_can_be_cancelled() {
+    let server = TestServer::new();
+    let id = server.add_video("game.mkv").await;
+    let app = rusqlite::Connection::open(server.library().path()).unwrap();
+    let insert = "INSERT INTO processing_jobs (id, job_type, status, video_id, parameters, progress_current,
+        progress_total, progress_message, created_at) VALUES (?1, 'VIDEO_DETECTION', ?2, ?3, '{}', 0, 100, '',
+        '2026-01-22 00:00:00.000000')";
+    app.execute(insert, ("of-the-app", "PROCESSING", id)).unwrap();
+    app.execute(insert, ("ended", "COMPLETED", id)).unwrap();
+    assert_eq!(server.delete("/api/jobs/of-the-app").await.status, 204);
+    let status: String = app
+        .query_row("SELECT status FROM processing_jobs WHERE id = 'of-the-app'", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(status, "CANCELLED");
+    assert_eq!(server.job("of-the-app").await["status"], "cancelled");
+    assert_eq!(server.delete("/api/jobs/of-the-app").await.status, 204);
+    assert_eq!(server.delete("/api/jobs/ended").await.status, 409);
+}
