@@ -78,7 +78,8 @@ def prepare_courtside(program, folder, results):
     subprocess.run([program, "videos", "add", str(clip)], cwd=folder, env=env, check=True, capture_output=True)
     db = sqlite3.connect(f"{folder}/basketball_analyzer.db")
     with db:
-        db.execute("update videos set n_frames = ?", (N_FRAMES,))
+        db.execute("update courtside_videos set n_frames = ?", (N_FRAMES,))
+        db.execute("update videos set resolution = '1920x1080'")
     bucket = Path(folder) / "basketball-analyzer"
     for name in ("jobs", "results"):
         (bucket / name).mkdir(parents=True, exist_ok=True)

@@ -17,8 +17,13 @@ use crate::library::Library;
 
 /// How long a transaction of a write lasts at most, as far as that can be planned.
 const TRANSACTION: Duration = Duration::from_millis(400);
-/// Pause between two transactions of a write. Other programs that wait try again every 100 ms (`sqlite3_busy_timeout`).
+/// Pause in which every other program that waits can write: it tries again every 100 ms (`sqlite3_busy_timeout`).
 const PAUSE: Duration = Duration::from_millis(105);
+/// How long transactions follow each other with short pauses only. Other programs wait for less than two seconds then, of
+/// the five that the app waits.
+const PAUSE_EVERY: Duration = Duration::from_millis(1500);
+/// The pause after every other transaction.
+const SHORT_PAUSE: Duration = Duration::from_millis(2);
 /// Number of rows in the first transaction; the number follows from the speed afterwards.
 const FIRST_ROWS: u64 = 20_000;
 /// Age of the latest transaction at which a writer is taken for dead, in seconds.
@@ -35,11 +40,12 @@ pub(crate) struct IdRange {
 pub(crate) struct Pace {
     n_rows: u64,
     started: Option<Instant>,
+    paused: Instant,
 }
 
 impl Pace {
     pub(crate) fn new() -> Self {
-        Self { n_rows: FIRST_ROWS, started: None }
+        Self { n_rows: FIRST_ROWS, started: None, paused: Instant::now() }
     }
 
     /// Called before each transaction. Returns how many rows it should take.
@@ -49,10 +55,18 @@ impl Pace {
             let n_rows = self.n_rows as f64 * TRANSACTION.as_secs_f64() / taken;
             // Grows slowly: the first rows may have been cheaper than the next.
             self.n_rows = (n_rows as u64).clamp(500, self.n_rows * 4);
-            sleep(PAUSE);
+            self.pause();
         }
         self.started = Some(Instant::now());
         self.n_rows
+    }
+
+    fn pause(&mut self) {
+        if self.paused.elapsed() < PAUSE_EVERY {
+            return sleep(SHORT_PAUSE);
+        }
+        sleep(PAUSE);
+        self.paused = Instant::now();
     }
 }
 
