@@ -51,7 +51,7 @@ impl Library {
         writes::collect_garbage(self)?;
         let prior = check(self, job)?;
         if let Some(prior) = prior.as_ref().filter(|prior| prior.sha256 == job.sha256)
-            && count(&self.conn, &rows_of(&self.conn, prior)?)? == prior.n_detections
+            && count(&self.conn, prior)? == prior.n_detections
         {
             return Ok(self.already_imported(job, prior)?);
         }
@@ -104,7 +104,7 @@ struct Import<'a> {
 impl Import<'_> {
     fn run(self) -> Result<ImportReport> {
         let n_replaced = match &self.prior {
-            Some(prior) => Some(count(&self.library.conn, &rows_of(&self.library.conn, prior)?)?),
+            Some(prior) => Some(count(&self.library.conn, prior)?),
             None => None,
         };
         if let Some(report) = self.use_rows_of_other_importer()? {
@@ -284,10 +284,13 @@ pub(crate) fn rows_of(conn: &Connection, import: &ImportRow) -> Result<Vec<IdRan
     import.write_id.map_or(Ok(Vec::new()), |write_id| writes::ranges(conn, write_id))
 }
 
-/// How many rows of these ranges exist. The app may have deleted some.
-pub(crate) fn count(conn: &Connection, ranges: &[IdRange]) -> Result<i64> {
-    let (condition, values) = writes::condition(ranges);
-    let sql = format!("SELECT count(*) FROM player_detections WHERE {condition}");
+/// How many rows of an import exist. The app may have deleted some.
+pub(crate) fn count(conn: &Connection, import: &ImportRow) -> Result<i64> {
+    let (condition, mut values) = writes::condition(&rows_of(conn, import)?);
+    values.push(import.video_id.into());
+    // By id, not by frame: the ids of an import are few ranges.
+    let sql =
+        format!("SELECT count(*) FROM player_detections NOT INDEXED WHERE {condition} AND video_id = ?");
     conn.query_row(&sql, params_from_iter(values), |row| row.get(0)).at(conn)
 }
 

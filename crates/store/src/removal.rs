@@ -111,7 +111,7 @@ impl Library {
                 "other rows of the database refer to detections of job {id}; nothing was changed"
             )));
         }
-        let n_detections = import::count(&self.conn, &rows)?;
+        let n_detections = import.as_ref().map_or(Ok(0), |import| import::count(&self.conn, import))?;
         self.write(|conn| {
             if let Some(import) = &import {
                 forget_import(conn, import)?;

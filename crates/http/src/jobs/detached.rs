@@ -3,7 +3,7 @@
 use crate::api_error::ApiResult;
 
 /// Runs the work of a request to completion, even if the client disconnects before.
-pub(super) async fn run_to_completion<T, F>(work: F) -> ApiResult<T>
+pub(crate) async fn run_to_completion<T, F>(work: F) -> ApiResult<T>
 where
     T: Send + 'static,
     F: Future<Output = ApiResult<T>> + Send + 'static,

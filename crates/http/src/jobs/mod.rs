@@ -2,7 +2,7 @@
 
 mod body;
 pub(crate) mod cancel;
-mod detached;
+pub(crate) mod detached;
 pub(crate) mod detect;
 pub(crate) mod events_url;
 pub(crate) mod follow;

@@ -13,6 +13,7 @@ use crate::app::AppState;
 use crate::extract::body::OptionalBody;
 use crate::extract::fields::{Fields, FromFields};
 use crate::extract::path::VideoIdPath;
+use crate::jobs::detached::run_to_completion;
 use crate::shapes::video::VideoBody;
 
 /// Changes to a video. Fields that are missing or null keep their value.
@@ -88,7 +89,12 @@ pub(crate) async fn remove(
     State(app): State<AppState>,
     VideoIdPath { video_id }: VideoIdPath,
 ) -> ApiResult<StatusCode> {
-    let removed = app.client.with_library(move |_, library| Ok(library.remove_video(video_id, false)?)).await;
-    removed.map_err(ApiError::conflict_from)?;
-    Ok(StatusCode::NO_CONTENT)
+    run_to_completion(async move {
+        let removed = app.client.with_buckets(move |client| async move {
+            videos::remove(&client, &mut client.library()?, video_id, false).await
+        });
+        removed.await.map_err(ApiError::conflict_from)?;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
 }
