@@ -32,14 +32,15 @@ impl LibraryPool {
         self.run_with(Interruption::default(), work).await
     }
 
-    /// Like [`Self::run`], but a query that still runs when the caller is dropped is stopped. For work that only reads.
+    /// Like [`Self::run`], for work that only reads: on one snapshot of the database, and a query that still runs when the
+    /// caller is dropped is stopped.
     pub(crate) async fn read<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Client, &mut Library) -> Outcome<T> + Send + 'static,
     ) -> Outcome<T> {
         let interruption = Interruption::default();
         let _guard = InterruptOnDrop(interruption.clone());
-        self.run_with(interruption, work).await
+        self.run_with(interruption, |client, library| library.snapshot(|library| work(client, library))).await
     }
 
     async fn run_with<T: Send + 'static>(
@@ -65,12 +66,12 @@ impl LibraryPool {
     }
 
     fn take(&self) -> Outcome<Library> {
-        while let Some(library) = locked(&self.idle).pop() {
-            if !library.is_replaced() {
+        loop {
+            let Some(library) = locked(&self.idle).pop() else { return self.client.library() };
+            if library.is_current().unwrap_or(false) {
                 return Ok(library);
             }
         }
-        self.client.library()
     }
 
     fn put(&self, library: Library) {

@@ -82,6 +82,15 @@ impl Library {
         rows.collect::<rusqlite::Result<_>>().at(conn)
     }
 
+    /// Whether a job is imported and all its rows still exist: the app may have deleted some.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`] where the file cannot be read.
+    pub fn has_all_rows(&self, job_id: &str) -> Result<bool> {
+        let Some(import) = self.import_of(job_id)? else { return Ok(false) };
+        Ok(count(&self.conn, &import)? == import.n_detections)
+    }
+
     /// The import of a job; `None` if its results were not imported.
     ///
     /// # Errors
@@ -107,15 +116,14 @@ impl Import<'_> {
             Some(prior) => Some(count(&self.library.conn, prior)?),
             None => None,
         };
-        if let Some(report) = self.use_rows_of_other_importer()? {
+        // If this job has no rows here, another program may have inserted them.
+        if n_replaced.unwrap_or(0) == 0
+            && let Some(report) = self.use_rows_of_other_importer()?
+        {
             return Ok(report);
         }
-        let _foreign_keys_off = match writes::referrers(&self.library.conn, "player_detections")?.is_empty() {
-            true => Some(ForeignKeysOff::new(&self.library.conn)?),
-            false => None,
-        };
         let mut write_id = None;
-        let written = self.write_rows(&mut write_id);
+        let written = self.write_without_foreign_keys(&mut write_id);
         if let (Err(_), Some(write_id)) = (&written, write_id) {
             let _ = writes::abandon(&self.library.conn, write_id);
         }
@@ -136,9 +144,6 @@ impl Import<'_> {
 
     /// Uses the rows that another program has imported from the same results, if there are any.
     fn use_rows_of_other_importer(&self) -> Result<Option<ImportReport>> {
-        if self.prior.is_some() {
-            return Ok(None);
-        }
         let library = self.library;
         for _ in 0..MAX_SEARCHES {
             let version = data_version(&library.conn)?;
@@ -148,6 +153,7 @@ impl Import<'_> {
                     return Ok(false);
                 }
                 if let Some(rows) = &rows {
+                    videos::register(conn, &library.app, self.job.video_id)?;
                     let write_id = writes::start(conn, &self.job.job_id, self.job.video_id)?;
                     rows.iter().try_for_each(|range| writes::add_range(conn, write_id, *range))?;
                     self.finish(conn, write_id)?;
@@ -161,6 +167,14 @@ impl Import<'_> {
         Ok(None)
     }
 
+    fn write_without_foreign_keys(&self, write_id: &mut Option<i64>) -> Result<bool> {
+        let _foreign_keys_off = match writes::referrers(&self.library.conn, "player_detections")?.is_empty() {
+            true => Some(ForeignKeysOff::new(&self.library.conn)?),
+            false => None,
+        };
+        self.write_rows(write_id)
+    }
+
     /// Writes the rows and makes them visible. Returns `false` if another process imported the same results meanwhile.
     fn write_rows(&self, write_id: &mut Option<i64>) -> Result<bool> {
         let (job, mut rows, mut pace) = (self.job, self.staged.read()?, Pace::new());
@@ -170,10 +184,13 @@ impl Import<'_> {
             let is_ours = self.library.write(|conn| {
                 let id = match *write_id {
                     Some(id) => id,
-                    None => writes::start(conn, &job.job_id, job.video_id)?,
+                    None => {
+                        videos::register(conn, &self.library.app, job.video_id)?;
+                        writes::start(conn, &job.job_id, job.video_id)?
+                    }
                 };
                 writes::keep_alive(conn, id)?;
-                if !videos::exists(conn, job.video_id)? {
+                if !videos::is_registered(conn, &self.library.app, job.video_id)? {
                     return Err(StoreError::UnknownVideo(job.video_id));
                 }
                 if let Some(range) = insert::insert(conn, job.video_id, rows.by_ref().take(n as usize))? {
@@ -203,9 +220,14 @@ impl Import<'_> {
             writes::abandon(conn, replaced)?;
         }
         let n_detections = staged.n as i64;
+        if count_rows(conn, &writes::ranges(conn, write_id)?, job.video_id)? != n_detections {
+            return Err(StoreError::Conflict(format!(
+                "detections of job {} were removed while it was imported; import it again",
+                job.job_id
+            )));
+        }
         let import_id = upsert(conn, job, write_id, staged, summary.frames_processed)?;
         tracks::store(conn, import_id, &staged.tracks)?;
-        videos::register(conn, &self.library.app, job.video_id)?;
         complete::complete(conn, &self.library.app, job, n_detections, *summary)?;
         Ok(true)
     }
@@ -286,8 +308,12 @@ pub(crate) fn rows_of(conn: &Connection, import: &ImportRow) -> Result<Vec<IdRan
 
 /// How many rows of an import exist. The app may have deleted some.
 pub(crate) fn count(conn: &Connection, import: &ImportRow) -> Result<i64> {
-    let (condition, mut values) = writes::condition(&rows_of(conn, import)?);
-    values.push(import.video_id.into());
+    count_rows(conn, &rows_of(conn, import)?, import.video_id)
+}
+
+fn count_rows(conn: &Connection, ranges: &[IdRange], video_id: i64) -> Result<i64> {
+    let (condition, mut values) = writes::condition(ranges);
+    values.push(video_id.into());
     // By id, not by frame: the ids of an import are few ranges.
     let sql =
         format!("SELECT count(*) FROM player_detections NOT INDEXED WHERE {condition} AND video_id = ?");

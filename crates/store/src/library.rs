@@ -27,6 +27,8 @@ pub struct Library {
     path: PathBuf,
     /// Device and inode of the file.
     file_id: Option<(u64, u64)>,
+    /// Changes when a program changes the tables.
+    schema_version: i64,
 }
 
 impl Library {
@@ -94,7 +96,8 @@ impl Library {
         enable_write_ahead_log(&conn)?;
         conn.busy_timeout(BUSY_TIMEOUT).at(&conn)?;
         let file_id = file_id(&path);
-        let library = Self { conn, app, path, file_id };
+        let schema_version = schema_version(&conn)?;
+        let library = Self { conn, app, path, file_id, schema_version };
         videos::forget_removed(&library)?;
         tracks::complete_older_imports(&library)?;
         Ok(library)
@@ -105,9 +108,34 @@ impl Library {
         &self.path
     }
 
-    /// Whether the path leads to another file than when this connection was opened, for example a restored backup.
-    pub fn is_replaced(&self) -> bool {
-        file_id(&self.path) != self.file_id
+    /// Whether the connection can be used as if it had been opened now. If not, for example because a backup was
+    /// restored or the app has migrated the file, open another one.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`] where the file cannot be read.
+    pub fn is_current(&self) -> Result<bool> {
+        if file_id(&self.path) != self.file_id || schema_version(&self.conn)? != self.schema_version {
+            return Ok(false);
+        }
+        videos::forget_removed(self)?;
+        Ok(true)
+    }
+
+    /// Runs `work`, which only reads, on one snapshot of the database: what other programs write meanwhile is not visible.
+    ///
+    /// # Errors
+    /// Those of `work`; [`StoreError::Sqlite`] where the file cannot be read.
+    pub fn snapshot<T, E: From<StoreError>>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        self.conn.execute_batch("BEGIN").at(&self.conn)?;
+        let result = work(self);
+        // An interrupted statement may have ended the transaction.
+        if !self.conn.is_autocommit() {
+            self.conn.execute_batch("ROLLBACK").at(&self.conn)?;
+        }
+        result
     }
 
     /// A handle with which another thread can end what this connection is doing; see [`Interrupter::interrupt`].
@@ -142,6 +170,10 @@ impl Library {
         transaction.commit().at(conn)?;
         Ok(result)
     }
+}
+
+fn schema_version(conn: &Connection) -> Result<i64> {
+    conn.query_row("PRAGMA schema_version", [], |row| row.get(0)).at(conn)
 }
 
 #[cfg(unix)]

@@ -82,7 +82,8 @@ impl Library {
             for import in self.imports(video_id)? {
                 forget_import(conn, &import)?;
             }
-            Ok::<_, StoreError>(())
+            // Also imports that other processes are writing.
+            writes::abandon_all(conn, video_id)
         })?;
         let n_removed = writes::remove_all_rows(self, video_id)?;
         writes::collect_garbage(self)?;

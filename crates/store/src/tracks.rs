@@ -192,7 +192,12 @@ pub(crate) fn complete_older_imports(library: &Library) -> Result<()> {
         let Some(rows) = library.rows(DetectionScope::Job(&job))? else { continue };
         let (tracks, n_frames) = library.computed_tracks(&rows)?;
         library.write(|conn| {
-            let Some(import) = import::import_of(conn, &job)? else { return Ok(()) };
+            // Another process may have replaced it meanwhile.
+            let import = import::import_of(conn, &job)?.filter(|import| {
+                import.n_frames_with_detections.is_none()
+                    && rows.import.as_ref().is_some_and(|read| read.write_id == import.write_id)
+            });
+            let Some(import) = import else { return Ok(()) };
             store(conn, import.id, &tracks)?;
             let sql = "UPDATE courtside_imports SET n_frames_with_detections = ?2 WHERE id = ?1";
             conn.execute(sql, [import.id, n_frames]).at(conn)?;

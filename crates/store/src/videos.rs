@@ -382,6 +382,16 @@ pub(crate) fn register(conn: &Connection, app: &AppColumns, id: i64) -> Result<(
     Ok(())
 }
 
+/// Whether the library has the video that was registered under this id, and not another one that got its id since.
+pub(crate) fn is_registered(conn: &Connection, app: &AppColumns, id: i64) -> Result<bool> {
+    let added = app.videos.select("v", &["upload_date"]);
+    let sql = format!(
+        "SELECT EXISTS (SELECT 1 FROM (SELECT v.id AS id, {added} FROM videos AS v WHERE v.id = ?1) AS v
+            JOIN courtside_videos AS c ON c.video_id = v.id AND (c.added IS NULL OR v.upload_date IS c.added))"
+    );
+    conn.prepare_cached(&sql).at(conn)?.query_row([id], |row| row.get(0)).at(conn)
+}
+
 fn set_fingerprint(conn: &Connection, id: i64, n_frames: Option<i64>, file: &FileFingerprint) -> Result<()> {
     conn.prepare_cached(
         "UPDATE courtside_videos SET n_frames = ?2, size_bytes = ?3, modified_ns = ?4, sha256 = ?5
@@ -400,7 +410,7 @@ pub(crate) fn forget_removed(library: &Library) -> Result<()> {
     let removed = format!(
         "SELECT video_id FROM courtside_videos AS c WHERE NOT EXISTS
             (SELECT 1 FROM (SELECT v.id AS id, {added} FROM videos AS v) AS v
-             WHERE v.id = c.video_id AND v.upload_date IS c.added)"
+             WHERE v.id = c.video_id AND (c.added IS NULL OR v.upload_date IS c.added))"
     );
     let conn = &library.conn;
     let sql = format!("SELECT EXISTS ({removed})");

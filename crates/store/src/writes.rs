@@ -26,6 +26,8 @@ const PAUSE_EVERY: Duration = Duration::from_millis(1500);
 const SHORT_PAUSE: Duration = Duration::from_millis(2);
 /// Number of rows in the first transaction; the number follows from the speed afterwards.
 const FIRST_ROWS: u64 = 20_000;
+/// Most rows in a transaction, however fast the ones before were: they may have found nothing to do.
+const MOST_ROWS: u64 = 150_000;
 /// Age of the latest transaction at which a writer is taken for dead, in seconds.
 const DEAD_AFTER_S: i64 = 10;
 
@@ -54,7 +56,7 @@ impl Pace {
             let taken = started.elapsed().as_secs_f64().max(1e-3);
             let n_rows = self.n_rows as f64 * TRANSACTION.as_secs_f64() / taken;
             // Grows slowly: the first rows may have been cheaper than the next.
-            self.n_rows = (n_rows as u64).clamp(500, self.n_rows * 4);
+            self.n_rows = (n_rows as u64).clamp(500, (self.n_rows * 4).min(MOST_ROWS));
             self.pause();
         }
         self.started = Some(Instant::now());
@@ -86,7 +88,7 @@ pub(crate) fn start(conn: &Connection, job_id: &str, video_id: i64) -> Result<i6
 /// # Errors
 /// [`StoreError::Conflict`] if its writer was taken for dead.
 pub(crate) fn keep_alive(conn: &Connection, write_id: i64) -> Result<()> {
-    let sql = "UPDATE courtside_writes SET alive_at = ?2 WHERE id = ?1";
+    let sql = "UPDATE courtside_writes SET alive_at = ?2 WHERE id = ?1 AND alive_at <> 0";
     match conn.prepare_cached(sql).at(conn)?.execute([write_id, now_s()]).at(conn)? {
         0 => Err(StoreError::Conflict(
             "another program took this import for dead and removed its rows; import the job again".into(),
@@ -164,22 +166,32 @@ pub(crate) fn wait_for_other(conn: &Connection, job_id: &str) -> Result<()> {
     }
 }
 
-/// Abandons a write: [`collect_garbage`] removes its rows without waiting.
+/// Abandons a write: its writer cannot continue it, and [`collect_garbage`] removes its rows without waiting.
 pub(crate) fn abandon(conn: &Connection, write_id: i64) -> Result<()> {
     let sql = "UPDATE courtside_writes SET alive_at = 0 WHERE id = ?1";
     conn.prepare_cached(sql).at(conn)?.execute([write_id]).at(conn)?;
     Ok(())
 }
 
+/// Abandons all writes of a video, also those that other processes continue.
+pub(crate) fn abandon_all(conn: &Connection, video_id: i64) -> Result<()> {
+    let sql = "UPDATE courtside_writes SET alive_at = 0 WHERE video_id = ?1";
+    conn.prepare_cached(sql).at(conn)?.execute([video_id]).at(conn)?;
+    Ok(())
+}
+
+/// That a write `w` is garbage: no import names it, and its writer is dead. `?1` is the time, `?2` [`DEAD_AFTER_S`].
+const IS_GARBAGE: &str = "abs(?1 - w.alive_at) > ?2
+    AND NOT EXISTS (SELECT 1 FROM courtside_imports AS i WHERE i.write_id = w.id)";
+
 /// Removes the rows of all writes that no import names and whose writers are dead. Returns how many rows there were.
 pub(crate) fn collect_garbage(library: &Library) -> Result<i64> {
-    let sql = "SELECT id, video_id FROM courtside_writes AS w WHERE abs(?1 - alive_at) > ?2
-        AND NOT EXISTS (SELECT 1 FROM courtside_imports AS i WHERE i.write_id = w.id) LIMIT 1";
+    let sql = format!("SELECT id, video_id FROM courtside_writes AS w WHERE {IS_GARBAGE} LIMIT 1");
     let conn = &library.conn;
     let mut n_removed = 0;
     loop {
         let found: Option<(i64, i64)> = conn
-            .prepare_cached(sql)
+            .prepare_cached(&sql)
             .at(conn)?
             .query_row([now_s(), DEAD_AFTER_S], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()
@@ -194,11 +206,17 @@ pub(crate) fn collect_garbage(library: &Library) -> Result<i64> {
     }
 }
 
-/// Removes a write and its rows.
+/// Removes a write and its rows, unless its writer is alive after all.
 fn remove(library: &Library, write_id: i64, video_id: i64) -> Result<i64> {
+    let claim = format!("UPDATE courtside_writes AS w SET alive_at = 0 WHERE {IS_GARBAGE} AND w.id = ?3");
+    let is_claimed =
+        library.write(|conn| conn.execute(&claim, [now_s(), DEAD_AFTER_S, write_id]).at(conn))? > 0;
+    if !is_claimed {
+        return Ok(0);
+    }
     let mut n_removed = 0;
     for range in ranges(&library.conn, write_id)? {
-        n_removed += remove_rows(library, write_id, video_id, range)?;
+        n_removed += remove_rows(library, write_id, video_id, range.first)?;
     }
     library.write(|conn| {
         conn.execute("DELETE FROM courtside_ranges WHERE write_id = ?1", [write_id]).at(conn)?;
@@ -207,21 +225,37 @@ fn remove(library: &Library, write_id: i64, video_id: i64) -> Result<i64> {
     Ok(n_removed)
 }
 
-/// Removes the rows of a range from its end, so that its first row still shows whose it is.
-fn remove_rows(library: &Library, write_id: i64, video_id: i64, range: IdRange) -> Result<i64> {
-    let (mut pace, mut last, mut n_removed) = (Pace::new(), range.last, 0);
-    while last >= range.first {
-        let from = range.first.max(last - pace.next() as i64 + 1);
-        n_removed += library.write(|conn| {
-            let sql = "DELETE FROM player_detections WHERE id BETWEEN ?1 AND ?2 AND video_id = ?3";
+/// Removes the rows of a range from its end, so that its first row still shows whose it is. Each transaction looks where
+/// the range ends now: another process may remove it too, and then the ids may be those of new rows.
+fn remove_rows(library: &Library, write_id: i64, video_id: i64, first: i64) -> Result<i64> {
+    let (mut pace, mut n_removed) = (Pace::new(), 0);
+    loop {
+        let n_rows = pace.next() as i64;
+        let removed = library.write(|conn| {
+            let Some(last) = end_of_garbage(conn, write_id, first)? else { return Ok(None) };
+            let from = first.max(last - n_rows + 1);
+            // By id: the index of the video would be read whole for each transaction.
+            let sql =
+                "DELETE FROM player_detections NOT INDEXED WHERE id BETWEEN ?1 AND ?2 AND video_id = ?3";
             let n = conn.prepare_cached(sql).at(conn)?.execute([from, last, video_id]).at(conn)?;
             let sql = "UPDATE courtside_ranges SET last_id = ?3 WHERE write_id = ?1 AND first_id = ?2";
-            conn.prepare_cached(sql).at(conn)?.execute([write_id, range.first, from - 1]).at(conn)?;
-            Ok::<_, StoreError>(n as i64)
+            conn.prepare_cached(sql).at(conn)?.execute([write_id, first, from - 1]).at(conn)?;
+            Ok::<_, StoreError>(Some(n as i64))
         })?;
-        last = from - 1;
+        match removed {
+            Some(n) => n_removed += n,
+            None => return Ok(n_removed),
+        }
     }
-    Ok(n_removed)
+}
+
+/// The last id of a range of an abandoned write; `None` if nothing of it is left.
+fn end_of_garbage(conn: &Connection, write_id: i64, first: i64) -> Result<Option<i64>> {
+    let sql = format!(
+        "SELECT last_id FROM courtside_ranges AS r WHERE write_id = ?1 AND first_id = ?2 AND last_id >= first_id
+            AND {STILL_OURS} AND EXISTS (SELECT 1 FROM courtside_writes WHERE id = ?1 AND alive_at = 0)"
+    );
+    conn.prepare_cached(&sql).at(conn)?.query_row([write_id, first], |row| row.get(0)).optional().at(conn)
 }
 
 /// Removes all detections of a video, in several transactions. Returns how many there were.

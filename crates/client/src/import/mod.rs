@@ -144,7 +144,7 @@ fn find_imported(library: &Library, manifest: &Manifest) -> Outcome<Option<Impor
         return Ok(None);
     }
     let stats = library.detection_stats(DetectionScope::Job(&row.job_id))?;
-    Ok((stats.total_detections == row.n_detections).then_some(Imported {
+    Ok(library.has_all_rows(&row.job_id)?.then_some(Imported {
         job_id: row.job_id,
         video_id: row.video_id,
         detections: row.n_detections,

@@ -6,8 +6,8 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 
 use crate::api_error::{ApiError, ApiResult, FieldError};
 
@@ -137,6 +137,11 @@ impl Fields {
     pub(crate) fn time(&mut self, name: &str) -> Option<OffsetDateTime> {
         let value = self.get(name)?;
         let time = value.as_str().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
+        // Other programs read no other years.
+        let is_readable = |at: &OffsetDateTime| {
+            at.checked_to_offset(UtcOffset::UTC).is_some_and(|at| (1..=9999).contains(&at.year()))
+        };
+        let time = time.filter(is_readable);
         time.or_else(|| self.fault(name, "datetime_parsing", "Input should be a valid datetime in RFC 3339"))
     }
 

@@ -6,7 +6,7 @@ use rusqlite::types::Value;
 
 use super::staging::Staged;
 use crate::detections::{StoredDetection, read};
-use crate::error::{AtDatabase as _, Result};
+use crate::error::{AtDatabase as _, Result, StoreError};
 use crate::library::Library;
 use crate::writes::{self, IdRange};
 
@@ -15,11 +15,13 @@ const MAX_PIXELS: f64 = 0.011;
 /// Largest difference of a confidence. Results have four decimals.
 const MAX_CONFIDENCE: f64 = 0.000_11;
 
+/// Most ranges that the rows may be in. An importer writes few.
+const MAX_RANGES: usize = 500;
+
 /// The rows of a video that courtside did not insert, if they are exactly the detections to import.
 pub(super) fn find(library: &Library, video_id: i64, staged: &Staged) -> Result<Option<Vec<IdRange>>> {
     let conn = &library.conn;
-    let our_ranges = writes::ranges_of_video(conn, video_id)?;
-    let (ours, values) = writes::condition(&our_ranges);
+    let (ours, values) = writes::condition(&writes::ranges_of_video(conn, video_id)?);
     let params = || params_from_iter(std::iter::once(Value::from(video_id)).chain(values.iter().cloned()));
     let rows = format!("FROM player_detections WHERE video_id = ? AND NOT {ours}");
     let n: i64 = conn.query_row(&format!("SELECT count(*) {rows}"), params(), |row| row.get(0)).at(conn)?;
@@ -38,7 +40,14 @@ pub(super) fn find(library: &Library, video_id: i64, staged: &Staged) -> Result<
         ids.push(row.id);
     }
     ids.sort_unstable();
-    Ok(Some(ranges_between(&ids, &our_ranges)))
+    let ranges = consecutive(&ids);
+    match ranges.len() <= MAX_RANGES {
+        true => Ok(Some(ranges)),
+        false => Err(StoreError::Conflict(format!(
+            "another program has imported these results already, between other rows; delete the detections of video \
+             {video_id} in that program, then import again"
+        ))),
+    }
 }
 
 fn is_same(a: &StoredDetection, b: &StoredDetection) -> bool {
@@ -48,29 +57,8 @@ fn is_same(a: &StoredDetection, b: &StoredDetection) -> bool {
         && (a.confidence - b.confidence).abs() <= MAX_CONFIDENCE
 }
 
-/// The ranges of sorted ids, which are all rows of their video but those in `ours`. A range may span rows of other videos:
-/// they are told apart by their video.
-fn ranges_between(ids: &[i64], ours: &[IdRange]) -> Vec<IdRange> {
-    let is_apart = |a: i64, b: i64| ours.iter().any(|range| a < range.first && range.last < b);
+/// The ranges of sorted ids. A range ends at every gap: the rows in it are others'.
+fn consecutive(ids: &[i64]) -> Vec<IdRange> {
     let range = |chunk: &[i64]| Some(IdRange { first: *chunk.first()?, last: *chunk.last()? });
-    ids.chunk_by(|a, b| a + 1 == *b || !is_apart(*a, *b)).filter_map(range).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_range_spans_rows_of_other_videos_but_not_ours() {
-        let range = |first, last| IdRange { first, last };
-        for (ids, ours, want) in [
-            (&[1, 2, 3][..], &[][..], &[range(1, 3)][..]),
-            (&[1, 3, 9], &[], &[range(1, 9)]),
-            (&[1, 2, 5, 7], &[range(3, 4)], &[range(1, 2), range(5, 7)]),
-            (&[5, 7], &[range(1, 4), range(8, 9)], &[range(5, 7)]),
-            (&[], &[range(1, 2)], &[]),
-        ] {
-            assert_eq!(ranges_between(ids, ours), want, "{ids:?}");
-        }
-    }
+    ids.chunk_by(|a, b| a + 1 == *b).filter_map(range).collect()
 }

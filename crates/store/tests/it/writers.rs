@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use store::{DetectionScope, ImportOutcome};
+use store::{DetectionScope, ImportOutcome, StoreError};
 
 use crate::support::{TestDb, add, import, rows, two_tracks};
 
@@ -66,4 +66,44 @@ fn what_a_dead_importer_wrote_is_invisible_and_removed_by_the_next_import() {
     assert_eq!((report.outcome, stats(&library)), (ImportOutcome::Imported, 14));
     let n_rows = rows(&app, "SELECT count(*) FROM player_detections");
     assert_eq!(n_rows, [[rusqlite::types::Value::Integer(14)]]);
+}
+
+/// What another process does after the first transaction of an import.
+type Disturbance = fn(&TestDb);
+
+#[test]
+fn an_import_whose_rows_are_removed_meanwhile_fails_and_can_be_repeated() {
+    let by_collector: Disturbance = |db| {
+        // As a process that takes the writer for dead begins.
+        db.plain().execute("UPDATE courtside_writes SET alive_at = 0", []).unwrap();
+    };
+    let by_user: Disturbance = |db| {
+        db.library().remove_detections(1).unwrap();
+    };
+    let by_app: Disturbance = |db| {
+        db.plain().execute("DELETE FROM player_detections WHERE id % 1000 = 7", []).unwrap();
+    };
+    for (what, disturb) in [("collector", by_collector), ("user", by_user), ("app", by_app)] {
+        let db = TestDb::new();
+        add(&mut db.library(), "a.mp4");
+        let detections = two_tracks(200_000);
+        let result = std::thread::scope(|scope| {
+            let importing = scope.spawn(|| import(&mut db.library(), "job", 1, "a", &detections));
+            let watcher = db.plain();
+            watcher.busy_timeout(Duration::from_secs(5)).unwrap();
+            while rows(&watcher, "SELECT 1 FROM player_detections LIMIT 1").is_empty() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            disturb(&db);
+            importing.join().unwrap()
+        });
+        assert!(matches!(result, Err(StoreError::Conflict(_))), "{what}: {result:?}");
+        let mut library = db.library();
+        assert_eq!(library.import_of("job").unwrap(), None, "{what}");
+        let report = import(&mut library, "job", 1, "a", &two_tracks(5)).unwrap();
+        assert_eq!((report.outcome, report.n_detections), (ImportOutcome::Imported, 10), "{what}");
+        let n_rows = rows(&db.plain(), "SELECT count(*) FROM player_detections");
+        assert_eq!(n_rows, [[rusqlite::types::Value::Integer(10)]], "{what}");
+        assert!(library.has_all_rows("job").unwrap());
+    }
 }

@@ -123,3 +123,18 @@ fn a_dry_run_prints_an_estimate_and_uploads_nothing() {
     assert!(second["gpu_fps"].is_null() && second["cost_dollars"].is_null());
     assert!(!machine.object("jobs").exists());
 }
+
+#[test]
+fn detections_that_the_app_deleted_are_imported_again() {
+    let machine = Machine::with_folder();
+    let job = machine.submit(14, &[]);
+    machine.run_worker_once().expect(0, &[]);
+    machine.import(&job);
+    let before = machine.detections();
+    let app = rusqlite::Connection::open(machine.sandbox.path("basketball_analyzer.db")).unwrap();
+    for deleted in ["DELETE FROM player_detections WHERE id % 3 = 0", "DELETE FROM player_detections"] {
+        app.execute(deleted, []).unwrap();
+        machine.run(&["import", "--job-id", &job]).expect(0, &[]);
+        assert_eq!(machine.detections(), before, "{deleted}");
+    }
+}
