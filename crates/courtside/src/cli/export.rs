@@ -20,7 +20,7 @@ use client::export::{
 };
 use client::failure::{Failure, Kind, Outcome};
 use client::stop::Stop;
-use client::terminal::notify;
+use client::terminal::{notify, printable};
 use client::videos;
 
 /// Export the detections of a job or video
@@ -197,6 +197,6 @@ struct Exported {
 
 impl fmt::Display for Exported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "wrote {}: {} detections", self.file.display(), self.detections)
+        writeln!(f, "wrote {}: {} detections", printable(&self.file.display().to_string()), self.detections)
     }
 }

@@ -19,6 +19,7 @@ use client::parameters::RequestedParameters;
 use client::progress::Progress;
 use client::stop::Stop;
 use client::submit::{Prepared, Submission, Submitted, check_not_submitted, prepare, prepare_again, send};
+use client::terminal::notify;
 use client::videos;
 
 /// Submit videos for tracking
@@ -134,24 +135,52 @@ impl Args {
         for file in sources.iter().filter_map(Source::file) {
             std::fs::metadata(file).map_err(|e| cannot("open", file, e))?;
         }
-        let mut library = context.library()?;
-        let stop = Stop::on_signal("stopping the upload, which is kept")?;
-        for source in &sources {
-            let video_id = match source {
-                Source::File(file) => videos::add(&context.client.settings, &mut library, file)?.id,
-                Source::Video(id) => *id,
-            };
+        let (target, max_attempts) = (self.target, self.max_attempts);
+        let submission = |video_id| {
             let parameters = parameters.clone();
-            let submission =
-                Submission { video_id, target: self.target, parameters, max_attempts: self.max_attempts };
-            if !self.again {
-                context.block_on(check_not_submitted(&context.client, &library, &submission))?;
+            Submission { video_id, target, parameters, max_attempts }
+        };
+        submit_all(&context, &sources, submission, self.again)
+    }
+}
+
+/// Submits videos one after the other. Of several, those that were submitted before are skipped, so an interrupted command
+/// can be repeated.
+fn submit_all(
+    context: &Context,
+    sources: &[Source],
+    submission: impl Fn(i64) -> Submission,
+    again: bool,
+) -> Outcome<()> {
+    let client = &context.client;
+    let mut library = context.library()?;
+    let stop = Stop::on_signal("stopping the upload, which is kept")?;
+    let (mut n_submitted, mut last_repeated) = (0, None);
+    for source in sources {
+        let video_id = match source {
+            Source::File(file) => videos::add(&client.settings, &mut library, file)?.id,
+            Source::Video(id) => *id,
+        };
+        let submission = submission(video_id);
+        let check =
+            async { if again { Ok(()) } else { check_not_submitted(client, &library, &submission).await } };
+        match context.block_on(check) {
+            Ok(()) => {}
+            Err(failure) if failure.kind == Kind::Failed && sources.len() > 1 => {
+                notify(format!("skipped: {}", failure.message()));
+                last_repeated = Some(failure);
+                continue;
             }
-            let prepared = prepare(&context.client, &mut library, submission)?;
-            let submitted = upload(&context, &mut library, &prepared, &stop)?;
-            print_each(&context, &Report(submitted), sources.len())?;
+            Err(failure) => return Err(failure),
         }
-        Ok(())
+        let prepared = prepare(client, &mut library, submission)?;
+        let submitted = upload(context, &mut library, &prepared, &stop)?;
+        print_each(context, &Report(submitted), sources.len())?;
+        n_submitted += 1;
+    }
+    match last_repeated {
+        Some(failure) if n_submitted == 0 => Err(failure),
+        _ => Ok(()),
     }
 }
 

@@ -11,7 +11,7 @@ use store::{Library, Video, VideoFilter};
 use super::Context;
 use client::atomic_file::cannot;
 use client::failure::{Failure, Kind, Outcome};
-use client::terminal::{notify, width};
+use client::terminal::{notify, printable, width};
 use client::videos;
 
 /// Manage the videos in the library
@@ -174,7 +174,10 @@ impl fmt::Display for Videos {
                 f,
                 "{:>6} {frames:>9} {fps:>8} {resolution:>10} {processing:<11} {}",
                 v.id,
-                shortened_path(&v.file_path, width().map(|width| width.saturating_sub(PATH_COLUMN)))
+                shortened_path(
+                    &printable(&v.file_path),
+                    width().map(|width| width.saturating_sub(PATH_COLUMN))
+                )
             )?;
         }
         Ok(())

@@ -239,8 +239,16 @@ fn the_halves_of_a_game_are_submitted_together() {
     let submitted = lines(&machine.run(&["--json", "submit", "first.mkv", "second.mkv"]).expect(0, &[]));
     let frames: Vec<u64> = submitted.iter().map(|job| job["n_frames"].as_u64().unwrap()).collect();
     assert_eq!(frames, [2, 3]);
-    let listed = machine.run(&["--json", "status"]).expect(0, &[]).json();
-    assert_eq!(listed["jobs"].as_array().unwrap().len(), 2, "{listed}");
+    let n_jobs =
+        || machine.run(&["--json", "status"]).expect(0, &[]).json()["jobs"].as_array().unwrap().len();
+    assert_eq!(n_jobs(), 2);
+    // Those that were submitted before are skipped, so an interrupted command can be repeated.
+    wide().video(&machine.sandbox, 4, "overtime.mkv");
+    let again = ["submit", "first.mkv", "overtime.mkv", "second.mkv"];
+    machine.run(&again).expect(0, &["skipped: job", "it waits for a worker"]);
+    assert_eq!(n_jobs(), 3);
+    machine.run(&again).expect(1, &["it waits for a worker", "--again"]);
+    assert_eq!(n_jobs(), 3);
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub(crate) struct DetectionsBody {
     /// Number of frames of the job with at least one detection.
     pub(crate) frames_with_detections: i64,
     /// The first matching frame that is not in this list because of the limit: continue with `frame_start` at it. Null
-    /// if the list is complete.
+    /// if the list is complete. Of a frame with more detections than the limit, the rest is left out.
     #[schema(required)]
     pub(crate) next_frame: Option<i64>,
     /// The matching detections of complete frames, at most `limit`.
