@@ -36,7 +36,7 @@ impl Library {
             )));
         }
         self.check_removable(id)?;
-        let n_detections = self.remove_detections(id)?;
+        let n_detections = self.delete_detections(id)?;
         self.write(|conn| {
             let n_jobs = jobs::delete_of_video(conn, &self.app, id)?;
             conn.execute("DELETE FROM courtside_videos WHERE video_id = ?1", [id]).at(conn)?;
@@ -78,6 +78,11 @@ impl Library {
                 "other rows of the database refer to detections of video {video_id}; nothing was changed"
             )));
         }
+        self.delete_detections(video_id)
+    }
+
+    /// Does what [`Self::remove_detections`] does, after its checks.
+    fn delete_detections(&self, video_id: i64) -> Result<i64> {
         self.write(|conn| {
             for import in self.imports(video_id)? {
                 forget_import(conn, &import)?;
