@@ -124,7 +124,7 @@ impl ApiError {
     }
 
     /// The response for a file that cannot be added to the library: 422 for `field` if the file is at fault.
-    /// The fault does not name the folder, which is none of the client's business.
+    /// The fault does not name the folder: clients need not know where it is.
     pub(crate) fn unusable_video(failure: Failure, field: &str, folder: &Path) -> Self {
         use VideoError as V;
         let fault = if let Some(

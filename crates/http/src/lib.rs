@@ -21,6 +21,7 @@ mod app;
 mod async_client;
 mod background;
 mod connection;
+mod detached;
 mod detections;
 mod etag;
 mod extract;

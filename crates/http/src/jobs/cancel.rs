@@ -4,9 +4,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use client::job_actions;
 
-use super::detached::run_to_completion;
 use crate::api_error::{ApiResult, ErrorBody, ValidationBody};
 use crate::app::AppState;
+use crate::detached::run_to_completion;
 use crate::extract::path::JobIdPath;
 
 /// Cancel a job.

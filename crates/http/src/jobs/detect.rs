@@ -10,10 +10,10 @@ use serde::Deserialize;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 use utoipa::{IntoParams, ToSchema};
 
-use super::detached::run_to_completion;
 use super::submit::submit;
 use crate::api_error::{ApiResult, ErrorBody, ValidationBody};
 use crate::app::AppState;
+use crate::detached::run_to_completion;
 use crate::extract::body::OptionalBody;
 use crate::extract::fields::{Fields, FromFields};
 use crate::extract::path::VideoIdPath;

@@ -2,7 +2,6 @@
 
 mod body;
 pub(crate) mod cancel;
-pub(crate) mod detached;
 pub(crate) mod detect;
 pub(crate) mod events_url;
 pub(crate) mod follow;

@@ -5,9 +5,9 @@ use axum::http::StatusCode;
 use client::{is_unknown_job, job_actions};
 use utoipa::IntoParams;
 
-use super::detached::run_to_completion;
 use crate::api_error::{ApiError, ApiResult, ErrorBody, ValidationBody};
 use crate::app::AppState;
+use crate::detached::run_to_completion;
 use crate::extract::fields::{Fields, FromFields};
 use crate::extract::path::JobIdPath;
 use crate::extract::query::Query;

@@ -6,18 +6,19 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use client::job_actions::{self, Retried};
 
-use super::detached::run_to_completion;
 use super::load::load;
 use super::submit::submit_again;
 use crate::api_error::{ApiResult, ErrorBody, ValidationBody};
 use crate::app::AppState;
+use crate::detached::run_to_completion;
 use crate::extract::path::JobIdPath;
 use crate::shapes::job::JobBody;
 
 /// Put a failed or cancelled job back in the queue.
 ///
 /// The job resumes from its checkpoint. If its upload failed, the video is uploaded again. If its import
-/// failed, the results are imported again, or tracked again if they are corrupt. A job that is waiting or being processed stays unchanged.
+/// failed, the results are imported again, or tracked again if they are corrupt. A job that is waiting or being processed
+/// stays unchanged.
 #[utoipa::path(
     post, path = "/api/jobs/{job_id}/retry", operation_id = "retry_job", tag = "jobs", params(JobIdPath),
     responses(

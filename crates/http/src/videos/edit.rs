@@ -10,10 +10,10 @@ use utoipa::ToSchema;
 
 use crate::api_error::{ApiError, ApiResult, ErrorBody, ValidationBody};
 use crate::app::AppState;
+use crate::detached::run_to_completion;
 use crate::extract::body::OptionalBody;
 use crate::extract::fields::{Fields, FromFields};
 use crate::extract::path::VideoIdPath;
-use crate::jobs::detached::run_to_completion;
 use crate::shapes::video::VideoBody;
 
 /// Changes to a video. Fields that are missing or null keep their value.
