@@ -71,12 +71,7 @@ async fn cancel_without_manifest(
 
 /// Cancels a job that only the library has, unless it ends meanwhile.
 fn cancel_row(client: &Client, library: &mut Library, row: &JobRow) -> Outcome<JobStatus> {
-    let cancelled = JobUpdate {
-        status: Some(JobStatus::Cancelled),
-        completed_at: Some(client.env.utc()),
-        ..JobUpdate::default()
-    };
-    if library.update_job_if(&row.id, JobStatus::OPEN, &cancelled)? {
+    if library.update_job_if(&row.id, JobStatus::OPEN, &cancelled(client))? {
         return Ok(JobStatus::Cancelled);
     }
     let id = JobId::new(&*row.id).map_err(jobs::Error::from)?;
@@ -86,12 +81,16 @@ fn cancel_row(client: &Client, library: &mut Library, row: &JobRow) -> Outcome<J
 
 fn close_as_cancelled(client: &Client, library: &mut Library, row: &JobRow) -> Outcome<()> {
     overview::closing(row).record(library, row)?;
-    let cancelled = JobUpdate {
+    Ok(library.update_job(&row.id, &cancelled(client))?)
+}
+
+/// The change to the row of a job that is cancelled now.
+fn cancelled(client: &Client) -> JobUpdate {
+    JobUpdate {
         status: Some(JobStatus::Cancelled),
         completed_at: Some(client.env.utc()),
         ..JobUpdate::default()
-    };
-    Ok(library.update_job(&row.id, &cancelled)?)
+    }
 }
 
 /// Puts a failed or cancelled job back in the queue. A job that waits or is being processed is left as it is. A job that

@@ -12,7 +12,7 @@ pub fn notify(line: impl fmt::Display) {
     above_bars(|| drop(writeln!(std::io::stderr(), "{line}")));
 }
 
-/// Columns of the terminal that standard output is; `None` if it is none.
+/// Columns of the terminal that standard output is; `None` if it is something else.
 pub fn width() -> Option<usize> {
     let size = std::io::stdout().is_terminal().then(terminal_size::terminal_size).flatten();
     size.map(|(width, _)| usize::from(width.0)).filter(|width| *width > 0)

@@ -1,5 +1,5 @@
-//! Names that look like a setting but are none: with a typing error in an `R2_…` variable, jobs would silently go to the
-//! local folder.
+//! Names that look like a setting but are not one: with a typing error in an `R2_…` variable, jobs would silently go
+//! to the local folder.
 
 use super::variables::{Part, VARIABLES};
 

@@ -19,7 +19,7 @@ pub fn mark_background(client: &Client, id: &JobId) -> Outcome<()> {
 
 /// Records that the upload ended, however it did.
 pub fn unmark_background(client: &Client, id: &JobId) {
-    // There is none if a command began the upload.
+    // A command that began the upload did not write it.
     let _ = std::fs::remove_file(mark_path(client, id));
 }
 

@@ -39,7 +39,7 @@ pub fn open_job_like(client: &Client, library: &Library, submission: &Submission
     Ok(library.jobs(&filter)?.into_iter().find(is_like))
 }
 
-/// What a job is doing that makes another one useless; `None` if it is none of that.
+/// What a job is doing that makes another one useless; `None` in any other state.
 async fn describe(client: &Client, row: &JobRow) -> Option<&'static str> {
     if row.imported {
         return Some("its results are in the library");

@@ -74,20 +74,9 @@ pub fn find(library: &Library, id: i64) -> Outcome<Row> {
 
 /// The videos with this file name, or at this path.
 pub fn named(library: &Library, name: &str) -> Outcome<Vec<Row>> {
-    const PAGE: i64 = 1000;
     let Some(wanted) = Path::new(name).file_name() else { return Ok(Vec::new()) };
-    let mut found = Vec::new();
-    for page in 1.. {
-        let videos = library.videos(VideoFilter::default(), page, PAGE)?;
-        let is_last = videos.items.len() < PAGE as usize;
-        found.extend(
-            videos.items.into_iter().filter(|row| Path::new(&row.file_path).file_name() == Some(wanted)),
-        );
-        if is_last {
-            break;
-        }
-    }
-    Ok(found)
+    let has_name = |row: &Row| Path::new(&row.file_path).file_name() == Some(wanted);
+    Ok(all(library)?.into_iter().filter(has_name).collect())
 }
 
 /// Opens the file of a video and updates what the library knows about it.

@@ -146,7 +146,7 @@ impl Context {
         Ok(library)
     }
 
-    /// Opens the library for a command that adds nothing to it. Where there is none, it is empty, and none is created.
+    /// Opens the library for a command that adds nothing to it. A missing library is read as an empty one and not created.
     fn library_to_read(&self) -> Outcome<Library> {
         if let Some(library) = self.client.existing_library()? {
             self.name_library_above(&library);

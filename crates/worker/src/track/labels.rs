@@ -71,7 +71,7 @@ pub fn results_of_other_video(request: &TrackRequest) -> Outcome<Option<String>>
     }))
 }
 
-/// The labels in a results file; `None` if it is none.
+/// The labels in a results file; `None` for any other file.
 fn labels_in(file: &Path) -> Option<ResultLabels> {
     let mut head = Vec::new();
     File::open(file).ok()?.take(HEAD_BYTES).read_to_end(&mut head).ok()?;
