@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use jobs::manifest::{Parameters, Target};
 use serde::Serialize;
-use store::{JobFilter, JobRow, JobStatus, Library};
+use store::{JobFilter, JobRow, JobStatus, Library, Video};
 
 use crate::failure::{Failure, Kind, Outcome};
 use crate::progress::clock;
-use crate::target;
+use crate::{target, videos};
 
 /// Key of the last price in the settings of the library.
 const PRICE_KEY: &str = "price_per_hour";
@@ -42,6 +42,22 @@ pub struct EstimatedVideo {
     pub n_frames: u64,
     /// Frames per second.
     pub fps: f64,
+}
+
+impl EstimatedVideo {
+    /// The video of a row whose file is only in a bucket: what the library knows of it.
+    pub fn of_row(row: &Video) -> Self {
+        let fps = row.fps.unwrap_or(0.0);
+        let n_frames = row.n_frames.and_then(|n| u64::try_from(n).ok());
+        let by_time = || row.duration_seconds.map_or(0, |seconds| (seconds * fps).round() as u64);
+        Self {
+            video_id: Some(row.id),
+            file: videos::file_name(row).unwrap_or_default(),
+            size_bytes: row.file.size_bytes.and_then(|size| u64::try_from(size).ok()),
+            n_frames: n_frames.unwrap_or_else(by_time),
+            fps,
+        }
+    }
 }
 
 /// Where the speed of an estimate is from.

@@ -53,6 +53,14 @@ impl Failure {
         Self { hint: Some(hint.into()), ..self }
     }
 
+    /// Sets the hint, if there is one.
+    pub fn hint_if(self, hint: Option<String>) -> Self {
+        match hint {
+            Some(hint) => self.hint(hint),
+            None => self,
+        }
+    }
+
     /// Adds a message in front; the present one becomes its cause.
     pub fn context(self, message: impl fmt::Display + Send + Sync + 'static) -> Self {
         Self { error: self.error.context(message), ..self }

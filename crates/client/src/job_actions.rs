@@ -102,7 +102,7 @@ pub async fn retry(client: &Client, library: &mut Library, id: &JobId) -> Outcom
     let row = library.job(id.as_str())?;
     match client.find_job_from(id, client.likely_target(row.as_ref())).await {
         Ok((_, manifest)) if manifest.status == Status::Imported => {
-            return Err(refused(id, Refusal::NotRetryable { status: manifest.status }));
+            return Err(not_retryable(id, manifest.status, row.and_then(|row| row.video_id)));
         }
         Ok((admin, manifest)) => {
             if manifest.status == Status::Completed {
@@ -123,11 +123,20 @@ pub async fn retry(client: &Client, library: &mut Library, id: &JobId) -> Outcom
     let can_retry = matches!(row.status, JobStatus::Failed | JobStatus::Cancelled)
         || submit::unfinished_submission(&row).is_some()
         || is_gone(&row);
+    if row.imported {
+        return Err(not_retryable(id, Status::Imported, row.video_id));
+    }
     if !can_retry || submit::submission_of(&row).is_none() {
         return Err(refused(id, Refusal::NotRetryable { status: overview::manifest_status(row.status) }));
     }
     library.update_job(id.as_str(), &submit::reopened())?;
     Ok(Retried::NeedsUpload)
+}
+
+/// The failure for a job that was imported. Its video can be tracked again.
+fn not_retryable(id: &JobId, status: Status, video_id: Option<i64>) -> Failure {
+    let again = |video| format!("run `courtside submit --video-id {video} --again` to track its video again");
+    refused(id, Refusal::NotRetryable { status }).hint_if(video_id.map(again))
 }
 
 /// Puts a completed job whose results cannot be imported back in the queue.
@@ -169,10 +178,26 @@ fn is_gone(row: &JobRow) -> bool {
     overview::may_be_missing(row) || (Closed::of(row).is_some() && !row.imported)
 }
 
-/// Adds what the library knows of a job that no bucket has.
+/// Replaces the failure for an unknown job by what the library knows of a job that no bucket has.
 pub fn explain_missing(failure: Failure, row: Option<&JobRow>) -> Failure {
-    let Some(row) = row.filter(|row| is_gone(row) && is_unknown_job(&failure)) else { return failure };
-    let (id, closed) = (&row.id, Closed::of(row).unwrap_or_else(|| overview::closing(row)));
+    let Some(row) = row.filter(|_| is_unknown_job(&failure)) else { return failure };
+    let id = &row.id;
+    let again = row
+        .video_id
+        .map(|video| format!("run `courtside submit --video-id {video} --again` to track its video again"));
+    if row.imported {
+        let hint = again
+            .map(|again| format!("{again}, or `courtside rm {id} --detections` to remove its detections"));
+        let message = format!("job {id} is no longer in the bucket; its detections are in the library");
+        return Failure::msg(Kind::Failed, message).hint_if(hint);
+    }
+    if Closed::of(row) == Some(Closed::RemovedByUser) {
+        return Failure::msg(Kind::Failed, format!("job {id} was removed")).hint_if(again);
+    }
+    if !is_gone(row) {
+        return failure;
+    }
+    let closed = Closed::of(row).unwrap_or_else(|| overview::closing(row));
     let hint = format!("run `courtside retry {id}` to submit it again, or `courtside rm {id}` to forget it");
     Failure::msg(Kind::Failed, format!("job {id}: {closed}")).hint(hint)
 }

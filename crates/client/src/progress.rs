@@ -62,16 +62,24 @@ impl Progress {
     }
 
     fn new(what: String, unit: Unit, done: u64, total: u64) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template(unit.template());
-            let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-            let bar = BARS.add(ProgressBar::new(total)).with_style(style.progress_chars("=> "));
-            let bar = bar.with_prefix(what.clone());
-            bar.set_position(done);
-            bar
-        });
         let now = Instant::now();
-        Self { what, unit, total, done, done_before: done, started: now, bar, last_line: now }
+        let mut progress =
+            Self { what, unit, total, done, done_before: done, started: now, bar: None, last_line: now };
+        progress.show_bar();
+        progress
+    }
+
+    /// Shows the bar on a terminal once the total is known: a bar of nothing would be full.
+    fn show_bar(&mut self) {
+        if self.bar.is_some() || self.total == 0 || !std::io::stderr().is_terminal() {
+            return;
+        }
+        let style = ProgressStyle::with_template(self.unit.template());
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = BARS.add(ProgressBar::new(self.total)).with_style(style.progress_chars("=> "));
+        let bar = bar.with_prefix(self.what.clone());
+        bar.set_position(self.done);
+        self.bar = Some(bar);
     }
 
     /// Reports `done` frames. `detail` is shown after the speed.
@@ -95,6 +103,7 @@ impl Progress {
     /// Reports `done` of `total` bytes.
     pub fn transferred(&mut self, done: u64, total: u64) {
         (self.done, self.total) = (done, total);
+        self.show_bar();
         match &self.bar {
             Some(bar) => {
                 bar.set_length(total);

@@ -1,4 +1,4 @@
-//! Messages to the user on standard error.
+//! Messages to the user on standard error, and text that fits the terminal.
 
 use std::fmt;
 use std::io::{IsTerminal, Write};
@@ -8,14 +8,84 @@ use crate::progress::above_bars;
 /// Prints a line on standard error. If it is closed (a terminal that exited, `2>&1 | tee` after Ctrl-C), the line
 /// is dropped and the program continues.
 pub fn notify(line: impl fmt::Display) {
-    let line = replace_controls(&line.to_string(), &['\n', '\t']);
-    above_bars(|| drop(writeln!(std::io::stderr(), "{line}")));
+    let text = replace_controls(&line.to_string(), &['\n', '\t']);
+    let width = std::io::stderr().is_terminal().then(terminal_width).flatten();
+    let text = text.lines().map(|line| wrapped(line, width)).collect::<String>();
+    above_bars(|| drop(std::io::stderr().write_all(text.as_bytes())));
+}
+
+/// A line and the line break, wrapped to `width` columns. What continues is indented further.
+fn wrapped(line: &str, width: Option<usize>) -> String {
+    if width.is_none_or(|width| line.chars().count() <= width) {
+        return format!("{line}\n");
+    }
+    let text = line.trim_start();
+    let indent = line.chars().count() - text.chars().count();
+    Wrapped { text, indent, hanging: indent + 2, width }.to_string()
+}
+
+/// A number with its noun: "1 job", "2 jobs".
+pub fn counted(n: i64, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
 /// Columns of the terminal that standard output is; `None` if it is something else.
 pub fn width() -> Option<usize> {
-    let size = std::io::stdout().is_terminal().then(terminal_size::terminal_size).flatten();
+    std::io::stdout().is_terminal().then(terminal_width).flatten()
+}
+
+fn terminal_width() -> Option<usize> {
+    let size = terminal_size::terminal_size();
     size.map(|(width, _)| usize::from(width.0)).filter(|width| *width > 0)
+}
+
+/// A paragraph, indented, and wrapped to the width of the terminal. A command in backticks is not broken. On one line
+/// if standard output is no terminal.
+pub struct Wrapped<'a> {
+    text: &'a str,
+    indent: usize,
+    /// Indent of the lines after the first.
+    hanging: usize,
+    width: Option<usize>,
+}
+
+impl<'a> Wrapped<'a> {
+    /// Wraps to the width of standard output.
+    pub fn new(text: &'a str, indent: usize) -> Self {
+        Self { text, indent, hanging: indent, width: width() }
+    }
+}
+
+impl fmt::Display for Wrapped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut indent = self.indent;
+        let mut line = String::new();
+        for word in words(self.text) {
+            let length = line.chars().count() + 1 + word.chars().count();
+            if !line.is_empty() && self.width.is_some_and(|width| indent + length > width) {
+                writeln!(f, "{:indent$}{line}", "")?;
+                line.clear();
+                indent = self.hanging;
+            }
+            line += if line.is_empty() { "" } else { " " };
+            line += &word;
+        }
+        writeln!(f, "{:indent$}{line}", "")
+    }
+}
+
+/// The words of a text; what is in backticks is one word.
+fn words(text: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    let mut is_in_command = false;
+    for word in text.split_whitespace() {
+        match words.last_mut().filter(|_| is_in_command) {
+            Some(command) => *command += &format!(" {word}"),
+            None => words.push(word.to_owned()),
+        }
+        is_in_command ^= word.matches('`').count() % 2 == 1;
+    }
+    words
 }
 
 /// Makes untrusted text, such as a message from the bucket, safe to print on one line of a terminal.
@@ -35,5 +105,22 @@ mod tests {
     #[test]
     fn escape_sequences_and_line_breaks_are_replaced() {
         assert_eq!(printable("a\tb\n\u{1b}[31mc"), "a\tb\u{fffd}\u{fffd}[31mc");
+    }
+
+    #[test]
+    fn a_paragraph_is_wrapped_without_breaking_a_command() {
+        let text = "the worker died; retry with `courtside retry 0b8e6c5a` to resume";
+        let wrapped = Wrapped { text, indent: 2, hanging: 2, width: Some(32) }.to_string();
+        assert_eq!(wrapped, "  the worker died; retry with\n  `courtside retry 0b8e6c5a` to\n  resume\n");
+        let one_line = Wrapped { text, indent: 0, hanging: 0, width: None }.to_string();
+        assert_eq!(one_line, format!("{text}\n"));
+    }
+
+    #[test]
+    fn a_long_line_is_wrapped_and_its_continuation_indented() {
+        let hint = "  hint: run `courtside status` to list the jobs";
+        assert_eq!(wrapped(hint, Some(30)), "  hint: run `courtside status`\n    to list the jobs\n");
+        assert_eq!(wrapped(hint, Some(80)), format!("{hint}\n"));
+        assert_eq!(wrapped(hint, None), format!("{hint}\n"));
     }
 }

@@ -31,9 +31,7 @@ impl Library {
             return Err(StoreError::UnknownVideo(id));
         }
         if !force && let Some(job) = jobs::open_job(&self.conn, &self.app, id)? {
-            return Err(StoreError::Conflict(format!(
-                "job {job} of video {id} has not ended; cancel it first, or force the removal"
-            )));
+            return Err(StoreError::Conflict(format!("job {job} of video {id} has not ended")));
         }
         self.check_removable(id)?;
         let n_detections = self.delete_detections(id)?;
@@ -106,9 +104,7 @@ impl Library {
         let found = jobs::video_of(&self.conn, &self.app, id)?;
         let (video_id, is_open) = found.ok_or_else(|| StoreError::UnknownJob(id.to_owned()))?;
         if is_open && !force {
-            return Err(StoreError::Conflict(format!(
-                "job {id} has not ended; cancel it first, or force the removal"
-            )));
+            return Err(StoreError::Conflict(format!("job {id} has not ended")));
         }
         let import = self.import_of(id)?;
         let rows = import.as_ref().map_or(Ok(Vec::new()), |import| import::rows_of(&self.conn, import))?;

@@ -88,7 +88,7 @@ pub async fn import(
         let failure = Failure::new(Kind::Failed, jobs::Error::Refused { id: id.clone(), refusal });
         return Err(failure.hint("run `courtside status` to see its progress"));
     }
-    check_allowed(library, &manifest, row.as_ref(), options)?;
+    check_allowed(client, library, &manifest, row.as_ref(), options)?;
     let video = find_video(client, library, &admin, &manifest, row.as_ref(), options).await?;
     let imported = bring(client, library, &admin, &manifest, &video, row.is_some(), progress).await?;
     if is_of_other_library(client, library, &manifest)? {

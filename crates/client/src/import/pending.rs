@@ -107,9 +107,11 @@ impl Known<'_> {
             let is_unmarked = is_importable(manifest) && !is_other;
             return Ok(if is_unmarked { Decision::Import } else { Decision::Skip });
         }
-        let needs = NeedsForce::of(self.library, manifest, row)?;
+        let needs = NeedsForce::of(self.client, self.library, manifest, row)?;
         match (needs, row) {
-            (Some(NeedsForce::ImportedElsewhere), _) => self.offer_imported(manifest, row),
+            (Some(needs @ (NeedsForce::ImportedElsewhere | NeedsForce::ImportedBefore)), _) => {
+                self.offer_imported(manifest, row, needs)
+            }
             (Some(needs), _) => Ok(Decision::Offer(offer(
                 manifest,
                 row.and_then(|row| row.video_id),
@@ -122,7 +124,12 @@ impl Known<'_> {
     }
 
     /// A job that is imported already: offered if this library has its video.
-    fn offer_imported(&self, manifest: &Manifest, row: Option<&JobRow>) -> Outcome<Decision> {
+    fn offer_imported(
+        &self,
+        manifest: &Manifest,
+        row: Option<&JobRow>,
+        needs: NeedsForce,
+    ) -> Outcome<Decision> {
         let content = JobContent::of(manifest);
         let video = match row.and_then(|row| row.video_id) {
             Some(id) => Some(id),
@@ -130,7 +137,7 @@ impl Known<'_> {
         };
         Ok(match video {
             Some(id) => {
-                let reason = format!("{}; it tracked video {id}", NeedsForce::ImportedElsewhere.reason());
+                let reason = format!("{}; it tracked video {id}", needs.reason());
                 Decision::Offer(offer(manifest, Some(id), reason, " --force"))
             }
             None => Decision::Skip,

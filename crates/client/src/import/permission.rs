@@ -11,18 +11,28 @@ use crate::failure::{Failure, Kind, Outcome};
 /// Why a job is imported only with `--force`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NeedsForce {
-    /// Its manifest says that it is imported, but not into this library.
+    /// Its manifest says that it is imported, but this library does not have its results.
     ImportedElsewhere,
+    /// As before, and this library submitted it, and the user removed its video since.
+    ImportedBefore,
     /// The user cancelled it, and an older worker completed it anyway.
     Cancelled,
 }
 
 impl NeedsForce {
     /// Why a job must not be imported without `--force`; `None` if it may.
-    pub(super) fn of(library: &Library, manifest: &Manifest, row: Option<&JobRow>) -> Outcome<Option<Self>> {
+    pub(super) fn of(
+        client: &Client,
+        library: &Library,
+        manifest: &Manifest,
+        row: Option<&JobRow>,
+    ) -> Outcome<Option<Self>> {
         let id = manifest.job_id.as_str();
         if manifest.status == Status::Imported && library.import_of(id)?.is_none() {
-            return Ok(Some(Self::ImportedElsewhere));
+            let is_own = row.is_none()
+                && manifest.submitter.is_some()
+                && !is_of_other_library(client, library, manifest)?;
+            return Ok(Some(if is_own { Self::ImportedBefore } else { Self::ImportedElsewhere }));
         }
         let is_cancelled = row.is_some_and(|row| row.status == JobStatus::Cancelled && !row.imported);
         Ok(is_cancelled.then_some(Self::Cancelled))
@@ -32,6 +42,7 @@ impl NeedsForce {
     pub(super) fn reason(self) -> &'static str {
         match self {
             Self::ImportedElsewhere => "was imported by another program, or into another library",
+            Self::ImportedBefore => "was imported before, and its results are no longer in this library",
             Self::Cancelled => "was cancelled, and an older worker completed it anyway",
         }
     }
@@ -39,13 +50,14 @@ impl NeedsForce {
 
 /// Refuses a job that must not be imported without `--force`.
 pub(super) fn check_allowed(
+    client: &Client,
     library: &Library,
     manifest: &Manifest,
     row: Option<&JobRow>,
     options: ImportOptions,
 ) -> Outcome<()> {
     let id = &manifest.job_id;
-    match NeedsForce::of(library, manifest, row)? {
+    match NeedsForce::of(client, library, manifest, row)? {
         Some(needs) if !options.force => {
             let failure = Failure::msg(Kind::Failed, format!("job {id} {}", needs.reason()));
             Err(failure.hint(format!("run `courtside import --job-id {id} --force` to import it here")))

@@ -22,6 +22,7 @@ use store::Library;
 
 use crate::Client;
 use crate::failure::{Failure, Outcome};
+use crate::job_actions::explain_missing;
 
 pub use foreign::with_progress;
 pub use missing::{Closed, close_missing};
@@ -99,12 +100,16 @@ impl<'a> Watcher<'a> {
     /// imported long ago.
     ///
     /// # Errors
-    /// With [`jobs::Error::NoJob`] as its cause if it is unknown, or the user removed it.
+    /// With [`jobs::Error::NoJob`] as its cause if it is unknown; without if the user removed it.
     pub async fn unlisted(&self, library: &Library, id: &JobId) -> Outcome<JobView> {
         if let Some(job) = rows::unlisted(library, id)? {
             return Ok(job);
         }
-        let (_, manifest) = self.client.find_job(id).await?;
+        let found = self.client.find_job(id).await;
+        let (_, manifest) = match found {
+            Ok(found) => found,
+            Err(failure) => return Err(explain_missing(failure, library.job(id.as_str())?.as_ref())),
+        };
         let origin = Origins::read(self.client, library)?.of(&manifest);
         Ok(view(&manifest, origin, self.client.default_target(), self.client.env.utc()))
     }

@@ -11,7 +11,8 @@ use crate::import::RefusedResults;
 /// The state of a job that its manifest does not show; `None` if the manifest is right.
 pub(super) fn known_state(row: &JobRow, manifest: &Manifest) -> Option<State> {
     if row.imported {
-        return None;
+        // Its own library marks the manifest.
+        return (manifest.status == Status::Completed).then(|| State::imported(manifest));
     }
     if is_cancel_overridden(row, manifest) {
         return Some(State::CancelOverridden { is_completed: manifest.status == Status::Completed });

@@ -1,6 +1,6 @@
 //! The jobs that no bucket lists, from their rows in the library.
 
-use jobs::JobId;
+use jobs::{JobId, Status};
 use store::{JobFilter, JobRow, JobStatus, Library};
 
 use super::missing::{Closed, is_own};
@@ -30,8 +30,15 @@ pub(super) fn listed(library: &Library, is_in_bucket: impl Fn(&str) -> bool) -> 
 
 /// The view of a job by its id; `None` if the library does not know it, or the user removed it.
 pub(super) fn unlisted(library: &Library, id: &JobId) -> Outcome<Option<JobView>> {
-    let row = library.job(id.as_str())?.filter(|row| is_own(row) && !row.imported);
-    let Some(row) = row.filter(|row| Closed::of(row) != Some(Closed::RemovedByUser)) else { return Ok(None) };
+    let Some(row) = library.job(id.as_str())?.filter(is_own) else { return Ok(None) };
+    if row.imported {
+        let detections = row.result.as_ref().and_then(|result| result.get("detections")?.as_u64());
+        let state = State::Imported { detections, missing_frames: 0 };
+        return view_of(library, &row, Status::Imported.as_str(), state).map(Some);
+    }
+    if Closed::of(&row) == Some(Closed::RemovedByUser) {
+        return Ok(None);
+    }
     let state = match row.status {
         JobStatus::Failed => State::Failed,
         JobStatus::Cancelled => State::Cancelled,

@@ -100,10 +100,18 @@ impl State {
             }
             Status::Processing => processing(manifest, now),
             Status::Completed => Self::ReadyToImport { missing_frames },
-            Status::Imported => Self::Imported { detections: result.map(|r| r.detections), missing_frames },
+            Status::Imported => Self::imported(manifest),
             Status::Failed => Self::Failed,
             Status::Cancelled => Self::Cancelled,
         }
+    }
+
+    /// The state of a job whose results are in the library.
+    pub(super) fn imported(manifest: &Manifest) -> Self {
+        let result = manifest.result.as_ref();
+        let missing_frames =
+            result.and_then(|result| result.missing_frames.as_ref()).map_or(0, |missing| missing.count);
+        Self::Imported { detections: result.map(|r| r.detections), missing_frames }
     }
 }
 

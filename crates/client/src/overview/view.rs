@@ -134,6 +134,7 @@ fn status(manifest: &Manifest, known: Option<&State>) -> &'static str {
     match known {
         Some(State::CancelOverridden { .. }) => Status::Cancelled.as_str(),
         Some(State::ResultsCorrupt { .. }) => Status::Failed.as_str(),
+        Some(State::Imported { .. }) => Status::Imported.as_str(),
         _ => manifest.status.as_str(),
     }
 }

@@ -26,9 +26,10 @@ pub fn find_file(settings: &Settings, video: &Video) -> Outcome<PathBuf> {
     locate(settings, video).ok_or_else(|| {
         let paths = candidates(settings, &video.file_path);
         let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-        let message = match paths.is_empty() {
-            true => format!("video {} has no file", video.id),
-            false => format!("video {}: {} does not exist", video.id, paths.join(", nor ")),
+        let message = match &paths[..] {
+            [] => format!("video {} has no file", video.id),
+            [path] => format!("video {}: {path} does not exist", video.id),
+            _ => format!("video {}: neither {} exists", video.id, paths.join(" nor ")),
         };
         Failure::msg(Kind::Failed, message).hint(
             "restore the file (is an external disk missing?), or name where it is now with \

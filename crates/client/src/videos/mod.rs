@@ -54,6 +54,16 @@ pub fn add(settings: &Settings, library: &mut Library, file: &Path) -> Outcome<R
     Ok(library.add_video(&new)?)
 }
 
+/// The video of the library whose file is this one, unchanged since it was added. Adds nothing.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn find_same(settings: &Settings, library: &Library, file: &Path) -> Outcome<Option<Row>> {
+    let path = file.canonicalize().map_err(|e| cannot("open", file, e))?;
+    let now = file_facts(&path)?;
+    Ok(relink::at_path(settings, library, &path)?.filter(|row| is_same_file(&row.file, &now)))
+}
+
 /// All videos of the library, newest first.
 pub(crate) fn all(library: &Library) -> Outcome<Vec<Row>> {
     /// More than any library has.

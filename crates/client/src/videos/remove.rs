@@ -1,9 +1,9 @@
 //! Removing a video from the library.
 
-use store::{JobFilter, Library, RemovalReport};
+use store::{JobFilter, Library, RemovalReport, StoreError};
 
 use super::find;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::{Client, overview};
 
 /// The number of detections that [`remove`] deletes with a video.
@@ -26,5 +26,13 @@ pub async fn remove(client: &Client, library: &mut Library, id: i64, force: bool
     for row in library.jobs(&filter)?.iter().filter(|row| overview::may_be_missing(row)) {
         overview::close_if_missing(client, library, row).await?;
     }
-    Ok(library.remove_video(id, force)?)
+    library.remove_video(id, force).map_err(|error| {
+        let is_open = !force && matches!(error, StoreError::Conflict(_));
+        let hint = || {
+            format!(
+                "import its results or cancel it first, or remove the video anyway with `courtside videos rm {id} --force`"
+            )
+        };
+        Failure::from(error).hint_if(is_open.then(hint))
+    })
 }

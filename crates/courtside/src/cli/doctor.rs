@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::doctor::{Check, Level, exit_kind, run_checks};
 use client::failure::{Failure, Kind, Outcome};
 use client::settings::Settings;
-use client::terminal::printable;
+use client::terminal::{Wrapped, printable, width};
 
 /// Check that everything Courtside needs is available
 ///
@@ -52,9 +52,13 @@ fn show(check: &Check) {
         Level::Warn => "warn",
         Level::Fail => "FAIL",
     };
+    let text = format!("{} {}", check.name, printable(&check.message));
     let mut lines = format!("{mark:<5} {:<12} {}\n", check.name, printable(&check.message));
+    if width().is_some_and(|width| lines.chars().count() > width) {
+        lines = format!("{mark:<5} {}", Wrapped::new(&text, 6).to_string().trim_start());
+    }
     if let Some(hint) = &check.hint {
-        lines += &format!("{:<19}hint: {}\n", "", printable(hint));
+        lines += &Wrapped::new(&format!("hint: {}", printable(hint)), 19).to_string();
     }
     // A closed pipe is not an error.
     let _ = std::io::stdout().write_all(lines.as_bytes());

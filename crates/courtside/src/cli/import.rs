@@ -98,7 +98,10 @@ impl fmt::Display for Report {
         }
         for Offer { job_id, reason, command, .. } in &self.offers {
             writeln!(f, "not imported: job {job_id} {reason}")?;
-            command.iter().try_for_each(|command| writeln!(f, "  to import it: `{command}`"))?;
+            match command {
+                Some(command) => writeln!(f, "  to import it: `{command}`")?,
+                None => writeln!(f, "  to import it, add the video with `courtside videos add FILE` first")?,
+            }
         }
         Ok(())
     }

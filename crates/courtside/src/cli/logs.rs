@@ -11,6 +11,7 @@ use store::Library;
 
 use client::estimate::remembered_price;
 use client::failure::Outcome;
+use client::job_actions::explain_missing;
 use client::logs::{Logs, logs};
 use client::overview::{JobView, Origins, State, view};
 use client::stop::Stop;
@@ -41,7 +42,9 @@ impl Args {
         let library = context.library_to_read()?;
         let id = context.job(&library, &self.job_id)?;
         if !self.follow {
-            let logs = context.block_on(async { Ok(logs(&context.client, &id).await?.1) })?;
+            let logs = context.block_on(logs(&context.client, &id));
+            let row = library.job(id.as_str())?;
+            let (_, logs) = logs.map_err(|failure| explain_missing(failure, row.as_ref()))?;
             return context.print(&LogText(logs));
         }
         let price = remembered_price(&library)?;

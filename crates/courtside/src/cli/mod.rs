@@ -21,7 +21,6 @@ mod rm;
 mod serve;
 mod status;
 mod submit;
-mod table;
 #[cfg(test)]
 #[cfg(feature = "worker")]
 mod tests;

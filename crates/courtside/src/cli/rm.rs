@@ -31,7 +31,10 @@ impl Args {
         match removed {
             // An earlier `rm` without --detections already removed it from the bucket.
             Err(failure) if self.detections && client::is_unknown_job(&failure) => {}
-            removed => removed?,
+            Err(failure) => {
+                return Err(job_actions::explain_missing(failure, library.job(id.as_str())?.as_ref()));
+            }
+            Ok(()) => {}
         }
         if self.detections {
             library.remove_job(id.as_str(), self.force)?;

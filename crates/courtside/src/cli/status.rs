@@ -10,12 +10,11 @@ use serde::Serialize;
 use store::Library;
 
 use super::Context;
-use super::table::Wrapped;
 use client::failure::{Failure, Outcome};
 use client::overview::{JobView, Overview, State, Watcher};
 use client::progress::clock;
 use client::stop::Stop;
-use client::terminal::{notify, printable, width};
+use client::terminal::{Wrapped, notify, printable, width};
 
 /// Show the state of all jobs
 #[derive(Debug, clap::Args)]

@@ -19,7 +19,7 @@ use client::parameters::RequestedParameters;
 use client::progress::Progress;
 use client::stop::Stop;
 use client::submit::{Prepared, Submission, Submitted, check_not_submitted, prepare, prepare_again, send};
-use client::terminal::notify;
+use client::terminal::{Wrapped, notify};
 use client::videos;
 
 /// Submit videos for tracking
@@ -200,15 +200,21 @@ fn estimate(
     parameters: &Parameters,
     inputs: EstimateInputs,
 ) -> Outcome<()> {
+    let settings = &context.client.settings;
     let stores_price = inputs.price_per_hour.is_some();
     let mut library = if stores_price { context.library()? } else { context.library_to_read()? };
     for source in sources {
         let video = match source {
-            Source::File(file) => video_to_estimate(None, file)?,
+            Source::File(file) => {
+                let known = videos::find_same(settings, &library, file)?;
+                video_to_estimate(known.map(|row| row.id), file)?
+            }
             Source::Video(id) => {
                 let row = videos::find(&library, *id)?;
-                let file = videos::find_file(&context.client.settings, &row)?;
-                video_to_estimate(Some(*id), &file)?
+                match videos::is_only_in_bucket(settings, &row) {
+                    true => EstimatedVideo::of_row(&row),
+                    false => video_to_estimate(Some(*id), &videos::find_file(settings, &row)?)?,
+                }
             }
         };
         let estimate = Estimate::new(&mut library, video, target, parameters, inputs)?;
@@ -256,7 +262,10 @@ pub(super) fn upload(
     bar.0.finish();
     submitted?.ok_or_else(|| {
         let (done, total) = (bar.1 / 1_000_000, bar.2 / 1_000_000);
-        let message = format!("the upload of job {id} is kept: {done} of {total} MB");
+        let message = match bar.2 {
+            0 => format!("the upload of job {id} had not begun"),
+            _ => format!("the upload of job {id} is kept: {done} of {total} MB"),
+        };
         let hint = format!(
             "resume it with `courtside submit --resume {id}`, or discard it with `courtside cancel {id}`"
         );
@@ -275,7 +284,9 @@ impl fmt::Display for Report {
             Target::Cloud => "`courtside worker --cloud`",
             Target::Local => "`courtside worker --local`",
         };
-        writeln!(f, "submitted job {job_id}: video {video_id}, {n_frames} frames, to {bucket}")?;
-        writeln!(f, "next: run {worker} to track it, and `courtside status` to see its progress")
+        writeln!(f, "submitted job {job_id}")?;
+        write!(f, "{}", Wrapped::new(&format!("video {video_id}, {n_frames} frames, to {bucket}"), 2))?;
+        writeln!(f, "next: run {worker} to track it,")?;
+        writeln!(f, "and `courtside status` to see its progress")
     }
 }

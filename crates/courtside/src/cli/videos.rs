@@ -11,7 +11,7 @@ use store::{Library, Video, VideoFilter};
 use super::Context;
 use client::atomic_file::cannot;
 use client::failure::{Failure, Kind, Outcome};
-use client::terminal::{notify, printable, width};
+use client::terminal::{counted, notify, printable, width};
 use client::videos;
 
 /// Manage the videos in the library
@@ -207,7 +207,7 @@ struct Removed {
 
 impl fmt::Display for Removed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { video_id, detections, jobs } = self;
-        writeln!(f, "removed video {video_id}, {detections} detections and {jobs} jobs from the library")
+        let (detections, jobs) = (counted(self.detections, "detection"), counted(self.jobs, "job"));
+        writeln!(f, "removed video {}, {detections} and {jobs} from the library", self.video_id)
     }
 }

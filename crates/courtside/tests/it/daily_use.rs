@@ -71,7 +71,7 @@ fn a_job_is_named_by_a_prefix_the_latest_or_the_file_name_of_its_video() {
     ] {
         machine.run(args).expect(0, &[]);
     }
-    machine.run(&["status", &waiting[..9]]).expect(1, &["there is no job"]);
+    machine.run(&["status", &waiting[..9]]).expect(1, &["was removed"]);
 }
 
 #[test]
@@ -457,4 +457,61 @@ fn progress_of_a_worker_names_the_job() {
     let name = format!("job {}: tracking ", &waiting[..8]);
     assert!(!bars.is_empty() && bars.iter().all(|bar| bar.starts_with(&name)), "{output}");
     bars.into_iter().for_each(assert_fits);
+}
+
+#[test]
+fn a_removed_job_says_where_its_detections_are_and_how_to_track_again() {
+    let (machine, imported, _) = two_jobs();
+    let again = "courtside submit --video-id 1 --again";
+    machine.run(&["retry", &imported]).expect(1, &["imported jobs cannot be retried", again]);
+    machine.run(&["rm", &imported]).expect(0, &[]);
+    assert_eq!(machine.status(&imported)["status"], "imported");
+    for args in [&["rm", &imported][..], &["import", "--job-id", &imported], &["logs", &imported]] {
+        let rm = format!("courtside rm {imported} --detections");
+        machine.run(args).expect(1, &["its detections are in the library", again, &rm]);
+    }
+    machine.run(&["retry", &imported]).expect(1, &[again]);
+    machine.run(&["rm", &imported, "--detections"]).expect(0, &[]);
+    assert_eq!(machine.detections(), []);
+    machine.run(&["status", &imported]).expect(1, &["there is no job"]);
+}
+
+#[test]
+fn a_video_with_results_to_import_is_removed_only_on_request_and_its_job_is_offered() {
+    let machine = Machine::with_folder();
+    let job = machine.submit(14, &[]);
+    machine.run_worker_once().expect(0, &[]);
+    machine.run(&["videos", "rm", "1"]).expect(1, &["has not ended", "`courtside videos rm 1 --force`"]);
+    machine
+        .run(&["videos", "rm", "1", "--force"])
+        .expect(0, &["removed video 1, 0 detections and 1 job from"]);
+    machine
+        .run(&["import", "--all"])
+        .expect(0, &[&job, "not in this library", "`courtside videos add FILE`"]);
+}
+
+#[test]
+fn an_estimate_knows_a_file_of_the_library() {
+    let (machine, ..) = two_jobs();
+    let estimate = machine.run(&["--json", "submit", "game.mkv", "--dry-run"]).expect(0, &[]).json();
+    assert_eq!(estimate["video_id"], 1);
+}
+
+#[test]
+fn errors_and_hints_fit_a_terminal_of_80_columns() {
+    let (machine, imported, waiting) = two_jobs();
+    machine.run(&["rm", &imported]).expect(0, &[]);
+    for args in [
+        &["rm", &imported][..],
+        &["rm", &waiting],
+        &["retry", &imported],
+        &["submit", "second half.mkv"],
+        &["submit", "game.mkv", "--again"],
+        &["videos", "rm", "2"],
+        &["doctor"],
+    ] {
+        assert_fits(&on_terminal(&machine, args));
+    }
+    let elsewhere = Machine::with_folder();
+    assert_fits(&on_terminal(&elsewhere, &["status"]));
 }

@@ -98,7 +98,7 @@ fn a_removed_job_is_not_listed_as_imported_elsewhere() {
     machine.status(&job);
     machine.run(&["rm", "--force", &job]).expect(0, &[]);
     assert!(!machine.run(&["status"]).expect(0, &[]).stdout.contains(&job));
-    machine.run(&["status", &job]).expect(1, &["there is no job"]);
+    machine.run(&["status", &job]).expect(1, &["was removed", "courtside submit --video-id 1 --again"]);
 }
 
 #[test]
