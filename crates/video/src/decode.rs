@@ -8,5 +8,5 @@ mod pairing;
 mod pass;
 pub(crate) mod plan;
 pub(crate) mod side_channel;
-mod state;
+pub(crate) mod state;
 pub(crate) mod stream;

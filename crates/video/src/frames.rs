@@ -1,7 +1,10 @@
 //! The frames of a video as an iterator of RGB images.
 
+use std::sync::Arc;
+
 use crate::damage::Damage;
 use crate::decode::plan::{DecodePlan, PixelLayout};
+use crate::decode::state::DecodeState;
 use crate::decode::stream::FrameStream;
 use crate::error::VideoError;
 use crate::options::DecodeOptions;
@@ -42,7 +45,23 @@ impl Video {
     }
 }
 
+/// Stops a decoder from another thread than the one that waits for its frames. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Canceller(Arc<DecodeState>);
+
+impl Canceller {
+    /// Kills the decoder. The iterator then ends without an error.
+    pub fn cancel(&self) {
+        self.0.cancel();
+    }
+}
+
 impl Frames {
+    /// A handle that stops the decoder while another thread waits for the next frame.
+    pub fn canceller(&self) -> Canceller {
+        Canceller(self.stream.state())
+    }
+
     /// The frames decoded and lost so far; final once the iterator has ended.
     pub fn damage(&self) -> Damage {
         self.stream.damage()

@@ -57,7 +57,7 @@ mod video;
 pub use annotate::{Overlay, annotate};
 pub use damage::Damage;
 pub use error::VideoError;
-pub use frames::{Frame, Frames};
+pub use frames::{Canceller, Frame, Frames};
 pub use growing_file::GrowingFile;
 pub use limits::Limits;
 pub use options::DecodeOptions;

@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::error::VideoError;
 use crate::header::Header;
 use crate::index::{Index, PacketEnds, Packets};
+use crate::keyframe::KeyframeCheck;
 use crate::limits::Limits;
 use crate::scan::{Scan, ScanLength};
 use crate::tools::Tools;
@@ -142,8 +143,29 @@ impl Video {
     /// also for variable frame rates. Past the last frame, times continue at the average rate.
     pub fn time_s(&self, frame_idx: u64) -> f64 {
         let last = self.n_frames() - 1;
-        let time_us = self.inner.clock.frame_us(&self.inner.index, frame_idx.min(last));
+        let time_us = self.time_us(frame_idx.min(last));
         time_us as f64 / 1e6 + frame_idx.saturating_sub(last) as f64 / self.fps()
+    }
+
+    /// [`Video::time_s`] of every frame, in order, in whole microseconds.
+    pub fn times_us(&self) -> impl ExactSizeIterator<Item = i64> {
+        // There is an index of all frames in memory, so their number fits.
+        (0..self.n_frames() as usize).map(|frame_idx| self.time_us(frame_idx as u64))
+    }
+
+    fn time_us(&self, frame_idx: u64) -> i64 {
+        self.inner.clock.frame_us(&self.inner.index, frame_idx)
+    }
+
+    /// The last frame at or before this one at which decoding can begin: a keyframe, or frame 0. To read a frame, all frames
+    /// since that one are decoded. Reads a little of the file, to check the keyframes.
+    pub fn decoding_start(&self, frame_idx: u64) -> u64 {
+        let VideoInner { header, index, path, .. } = &*self.inner;
+        let key = index.pts(frame_idx).and_then(|pts| {
+            let key = index.keyframe_before(pts, 0, &KeyframeCheck::new(header, path))?;
+            index.rank(key)
+        });
+        key.unwrap_or(0)
     }
 
     /// Whether timestamps do not identify frames, so that they are counted from the start. Reading

@@ -41,6 +41,11 @@ impl FrameStream {
         Ok(FrameStream { frames: Some(frames), state, thread: Some(thread), path })
     }
 
+    /// The state through which the decoder can be cancelled.
+    pub(crate) fn state(&self) -> Arc<DecodeState> {
+        Arc::clone(&self.state)
+    }
+
     /// The frames decoded and lost so far.
     pub(crate) fn damage(&self) -> Damage {
         self.state.damage().clone()

@@ -46,6 +46,35 @@ fn dropping_the_frames_kills_the_child() {
     }
 }
 
+/// The thread that waits for a frame cannot drop the iterator.
+#[test]
+fn a_decoder_is_cancelled_from_another_thread() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = make(folder.path(), 20, H264, "a.mp4");
+    let hangs = Tools::at(&fake_ffmpeg(folder.path(), "exec sleep 1000"), tools().ffprobe()).unwrap();
+    let limits = Limits { stall_timeout: Duration::from_secs(86_400), ..Limits::default() };
+    let video = Video::open(&hangs, &path, &limits).unwrap();
+    for frame in [0, 15] {
+        let options = DecodeOptions { range: frame..frame + 1, ..DecodeOptions::default() };
+        let mut frames = video.frames(&options).unwrap();
+        let canceller = frames.canceller();
+        let waiting = std::thread::spawn(move || frames.next().is_none());
+        canceller.cancel();
+        assert!(waiting.join().unwrap(), "the iterator ends");
+    }
+}
+
+#[test]
+fn decoding_starts_at_a_keyframe() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = format!("{H264} -keyint_min 30 -sc_threshold 0");
+    let video = open(&make(folder.path(), 90, &options, "a.mp4"));
+    let starts = [0, 29, 30, 59, 60, 89, 90].map(|frame| video.decoding_start(frame));
+    assert_eq!(starts, [0, 0, 30, 30, 60, 60, 0]);
+    let times: Vec<i64> = video.times_us().collect();
+    assert_eq!((times.len(), times[0], times[89]), (90, 0, 3_560_000));
+}
+
 #[test]
 fn read_ahead_is_bounded() {
     let folder = tempfile::tempdir().unwrap();
