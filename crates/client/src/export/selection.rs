@@ -17,26 +17,55 @@ pub enum Selection {
     Job(String),
 }
 
+/// The detections of an export, their video, and what formats need to know about both.
+pub type Selected = (Selection, Video, ExportInfo);
+
 /// Finds the detections that `name` stands for: a job (its id, the beginning of it, or `@latest`), or a video (its
 /// number or file name). For a video, `job` chooses among its imported jobs; without it, the latest import is used.
 ///
 /// # Errors
 /// If the library has no such job, video or detections.
-pub fn select(library: &Library, name: &str, job: Option<&str>) -> Outcome<(Selection, Video, ExportInfo)> {
+pub fn select(library: &Library, name: &str, job: Option<&str>) -> Outcome<Selected> {
     let found = match find_video(library, name)? {
         Some(id) => Named::Video(id),
         None => Named::Job(resolve_in_library(library, name)?.unwrap_or_else(|| name.to_owned())),
     };
     let job = job.map(|job| Ok::<_, Failure>(resolve_in_library(library, job)?.unwrap_or(job.to_owned())));
     let job = job.transpose()?;
-    let (video, import) = match found {
-        Named::Video(id) => select_video(library, id, job.as_deref())?,
+    match found {
+        Named::Video(id) => {
+            if job.is_none() {
+                announce_choice(library, id)?;
+            }
+            select_of_video(library, id, job.as_deref())
+        }
         Named::Job(id) if job.as_ref().is_some_and(|job| *job != id) => {
             let message = format!("{name} is already a job, but --job names another");
             return Err(Failure::msg(Kind::Failed, message).hint("omit --job, or give a video's number"));
         }
-        Named::Job(id) => select_job(library, &id)?,
-    };
+        Named::Job(id) => select_of_job(library, &id),
+    }
+}
+
+/// The detections of a video: those of `job`, the complete id of one of its imported jobs, or else of the latest import.
+///
+/// # Errors
+/// If the library has no such video, the video no such imported job, or no detections.
+pub fn select_of_video(library: &Library, id: i64, job: Option<&str>) -> Outcome<Selected> {
+    let (video, import) = select_video(library, id, job)?;
+    selected(library, video, import)
+}
+
+/// The detections of a job, named by its complete id.
+///
+/// # Errors
+/// If the library has no such imported job.
+pub fn select_of_job(library: &Library, id: &str) -> Outcome<Selected> {
+    let (video, import) = select_job(library, id)?;
+    selected(library, video, import)
+}
+
+fn selected(library: &Library, video: Video, import: Option<ImportRow>) -> Outcome<Selected> {
     let info = ExportInfo::new(library, &video, import.as_ref())?;
     let selection = match import {
         Some(import) => Selection::Job(import.job_id),
@@ -86,7 +115,7 @@ fn select_video(library: &Library, id: i64, job: Option<&str>) -> Outcome<(Video
     let video = videos::find(library, id)?;
     let imports = library.imports(id)?;
     let Some(job) = job else {
-        return select_latest(library, video, imports);
+        return select_latest(library, video);
     };
     let n_imports = imports.len();
     match imports.into_iter().find(|import| import.job_id == job) {
@@ -98,25 +127,25 @@ fn select_video(library: &Library, id: i64, job: Option<&str>) -> Outcome<(Video
     }
 }
 
-fn select_latest(
-    library: &Library,
-    video: Video,
-    imports: Vec<ImportRow>,
-) -> Outcome<(Video, Option<ImportRow>)> {
-    let (id, n_imports) = (video.id, imports.len());
+fn select_latest(library: &Library, video: Video) -> Outcome<(Video, Option<ImportRow>)> {
+    let id = video.id;
     let scope = store::DetectionScope::Video(id);
-    let Some(import) = library.import_in(scope)? else {
-        if library.detection_totals(scope)?.total_detections > 0 {
-            return Ok((video, None));
-        }
+    let import = library.import_in(scope)?;
+    if import.is_none() && library.detection_totals(scope)?.total_detections == 0 {
         return Err(Failure::msg(Kind::Failed, format!("video {id} has no detections in the library"))
             .hint("run `courtside import --all` to import the results of completed jobs"));
-    };
-    if n_imports > 1 {
+    }
+    Ok((video, import))
+}
+
+/// Tells the user which of several imported jobs is used.
+fn announce_choice(library: &Library, id: i64) -> Outcome<()> {
+    let n_imports = library.imports(id)?.len();
+    if let Some(import) = library.import_in(store::DetectionScope::Video(id))?.filter(|_| n_imports > 1) {
         let job = &import.job_id;
         notify(format!(
             "video {id} has {n_imports} imported jobs; using the latest, {job} (choose with --job)"
         ));
     }
-    Ok((video, Some(import)))
+    Ok(())
 }

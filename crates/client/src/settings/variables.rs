@@ -241,7 +241,7 @@ variables! {
     DATABASE_URL: String = TEXT, Value("sqlite:///./basketball_analyzer.db"), Library, Any,
         "The SQLite database. `sqlite+aiosqlite:///` is accepted too; four slashes begin an absolute path.";
     VIDEO_STORAGE_PATH: PathBuf = FOLDER, Value("./videos"), Library, Any,
-        "Folder for uploaded videos and, in `.courtside`, for files that are being transferred or tracked.";
+        "Folder for uploaded videos and, in `.courtside`, for files that are being transferred or tracked, and for thumbnails, up to 256 MiB.";
 
     SAM3_PROMPT: String = TEXT, AppliedLater(DEFAULT_PROMPT), Jobs, Any,
         "The phrase that names what to track, for jobs without `--prompt`.";
@@ -271,7 +271,7 @@ variables! {
         "Address of the Hugging Face hub or a mirror.";
 
     COURTSIDE_TOKEN: Secret = SECRET, Unset, Http, Any,
-        "Token that HTTP clients must send as `Authorization: Bearer TOKEN`.";
+        "Token that HTTP clients must send as `Authorization: Bearer TOKEN`, at least 16 characters: `openssl rand -hex 32` makes a good one.";
 
     COURTSIDE_LOG: () = EXTERNAL, AppliedLater("warn"), Program, Any,
         "Log level on standard error: `error`, `warn`, `info`, `debug` or `trace`, also by crate as in `jobs=debug,warn`.";

@@ -4,6 +4,7 @@ mod content;
 mod locate;
 mod relink;
 mod remove;
+mod stored;
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -23,6 +24,7 @@ use crate::terminal::notify;
 pub(crate) use content::{JobContent, Match};
 pub use locate::{file_name, find_file, is_only_in_bucket, locate};
 pub use remove::{n_detections, remove};
+pub use stored::{add_hashed, find_stored};
 
 /// Adds a video file to the library, or returns its row if it was added before. A video with the same content whose file
 /// is gone is the one that was added before: it was moved here.
@@ -30,20 +32,28 @@ pub use remove::{n_detections, remove};
 /// If the file at that path was replaced by other content, it is added as another video, so that detections of two
 /// games never mix.
 pub fn add(settings: &Settings, library: &mut Library, file: &Path) -> Outcome<Row> {
+    add_or_find(settings, library, file).map(|(row, _)| row)
+}
+
+/// Like [`add`]. Also returns whether the library had the video already.
+///
+/// # Errors
+/// Those of [`add`].
+pub fn add_or_find(settings: &Settings, library: &mut Library, file: &Path) -> Outcome<(Row, bool)> {
     let path = file.canonicalize().map_err(|e| cannot("open", file, e))?;
     if let Some(row) = relink::at_path(settings, library, &path)? {
         if is_same_file(&row.file, &file_facts(&path)?) && row.n_frames.is_some() {
-            return Ok(row);
+            return Ok((row, true));
         }
         if let (row, Some(_)) = compare(library, &row, &path)? {
-            return Ok(row);
+            return Ok((row, true));
         }
     }
     let mut new = NewVideo::at(path.clone());
     let video = open(&path)?;
     video.check_decodable()?;
     if let Some(row) = relink::moved_to(settings, library, &path, &video)? {
-        return Ok(row);
+        return Ok((row, true));
     }
     video.warnings().iter().for_each(|warning| notify(format!("warning: {}: {warning}", file.display())));
     new.duration_seconds = Some(video.duration_s());
@@ -51,7 +61,7 @@ pub fn add(settings: &Settings, library: &mut Library, file: &Path) -> Outcome<R
     new.resolution = Some((video.width(), video.height()));
     new.n_frames = Some(video.n_frames() as i64);
     new.file = file_facts(&path)?;
-    Ok(library.add_video(&new)?)
+    Ok((library.add_video(&new)?, false))
 }
 
 /// The video of the library whose file is this one, unchanged since it was added. Adds nothing.
@@ -179,8 +189,19 @@ pub fn open_video(tools: &Tools, path: &Path) -> Outcome<Video> {
     Ok(opened?)
 }
 
+/// Whether a file is still the one that was added, as far as its size and its time of modification tell.
+///
+/// # Errors
+/// If the file cannot be accessed.
+pub fn is_unchanged(row: &Row, path: &Path) -> Outcome<bool> {
+    Ok(is_same_file(&row.file, &file_facts(path)?))
+}
+
 /// Finds ffmpeg and ffprobe once per process: checking their versions runs both.
-fn tools() -> Outcome<&'static Tools> {
+///
+/// # Errors
+/// Those of [`Tools::find`].
+pub fn tools() -> Outcome<&'static Tools> {
     static FOUND: OnceLock<Tools> = OnceLock::new();
     match FOUND.get() {
         Some(tools) => Ok(tools),

@@ -16,8 +16,13 @@ use crate::export::detection::{Detections, ExportDetection};
 use crate::export::info::ExportInfo;
 use crate::failure::Outcome;
 
-pub(super) const SPEC: Spec =
-    Spec { name: "coco", extension: "coco.json", content: Content::Text(write), has_times: false };
+pub(super) const SPEC: Spec = Spec {
+    name: "coco",
+    extension: "coco.json",
+    media_type: "application/json",
+    content: Content::Text(write),
+    has_times: false,
+};
 
 /// Id of the only video in a file.
 const VIDEO_ID: u32 = 1;

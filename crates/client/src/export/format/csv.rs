@@ -9,8 +9,13 @@ use crate::export::detection::{Detections, ExportDetection};
 use crate::export::info::ExportInfo;
 use crate::failure::Outcome;
 
-pub(super) const SPEC: Spec =
-    Spec { name: "csv", extension: "csv", content: Content::Text(write), has_times: true };
+pub(super) const SPEC: Spec = Spec {
+    name: "csv",
+    extension: "csv",
+    media_type: "text/csv; charset=utf-8",
+    content: Content::Text(write),
+    has_times: true,
+};
 
 const HEADER: &str = "job_id,frame,time_seconds,track_id,x,y,width,height,confidence";
 

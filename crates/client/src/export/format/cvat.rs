@@ -13,8 +13,13 @@ use crate::export::info::ExportInfo;
 use crate::failure::{Failure, Outcome};
 use crate::terminal::notify;
 
-pub(super) const SPEC: Spec =
-    Spec { name: "cvat", extension: "cvat.xml", content: Content::Text(write), has_times: false };
+pub(super) const SPEC: Spec = Spec {
+    name: "cvat",
+    extension: "cvat.xml",
+    media_type: "application/xml",
+    content: Content::Text(write),
+    has_times: false,
+};
 
 fn write(
     out: &mut (dyn Write + Send),

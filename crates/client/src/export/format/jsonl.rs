@@ -9,8 +9,13 @@ use crate::export::detection::{Detections, ExportDetection};
 use crate::export::info::ExportInfo;
 use crate::failure::Outcome;
 
-pub(super) const SPEC: Spec =
-    Spec { name: "jsonl", extension: "jsonl", content: Content::Text(write), has_times: true };
+pub(super) const SPEC: Spec = Spec {
+    name: "jsonl",
+    extension: "jsonl",
+    media_type: "application/jsonl",
+    content: Content::Text(write),
+    has_times: true,
+};
 
 fn write(
     out: &mut (dyn Write + Send),

@@ -95,6 +95,17 @@ impl Format {
         self.spec().extension
     }
 
+    /// The media type of the file, with its character encoding.
+    pub fn media_type(self) -> &'static str {
+        self.spec().media_type
+    }
+
+    /// The name of the file for a video: its name with another extension.
+    pub fn file_name(self, info: &ExportInfo) -> String {
+        let stem = Path::new(&info.video_name).file_stem().unwrap_or_default().to_string_lossy();
+        format!("{stem}.{}", self.extension())
+    }
+
     /// Whether the file is text, which can be written to a terminal or a pipe.
     pub fn is_text(self) -> bool {
         matches!(self.spec().content, Content::Text(_))

@@ -14,8 +14,13 @@ use crate::export::detection::{Detections, ExportDetection};
 use crate::export::info::ExportInfo;
 use crate::failure::Outcome;
 
-pub(super) const SPEC: Spec =
-    Spec { name: "mot", extension: "mot.txt", content: Content::Text(write), has_times: false };
+pub(super) const SPEC: Spec = Spec {
+    name: "mot",
+    extension: "mot.txt",
+    media_type: "text/plain; charset=utf-8",
+    content: Content::Text(write),
+    has_times: false,
+};
 
 /// Writes a MOT Challenge file atomically.
 pub fn write_mot(path: &Path, detections: impl Iterator<Item = Outcome<ExportDetection>>) -> Outcome<()> {

@@ -17,8 +17,13 @@ use crate::export::detection::{Detections, ExportDetection};
 use crate::export::info::ExportInfo;
 use crate::failure::{Failure, Kind, Outcome};
 
-pub(super) const SPEC: Spec =
-    Spec { name: "parquet", extension: "parquet", content: Content::Binary(write), has_times: true };
+pub(super) const SPEC: Spec = Spec {
+    name: "parquet",
+    extension: "parquet",
+    media_type: "application/vnd.apache.parquet",
+    content: Content::Binary(write),
+    has_times: true,
+};
 
 /// Number of rows in a row group.
 const ROWS_PER_GROUP: usize = 100_000;

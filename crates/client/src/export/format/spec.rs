@@ -13,6 +13,8 @@ pub(super) struct Spec {
     pub(super) name: &'static str,
     /// The extension that replaces the video's in the default file name.
     pub(super) extension: &'static str,
+    /// The media type (RFC 6838) of the file.
+    pub(super) media_type: &'static str,
     /// What the file contains, and the function that writes it.
     pub(super) content: Content,
     /// Whether each detection has the time of its frame.

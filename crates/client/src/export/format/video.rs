@@ -13,8 +13,13 @@ use crate::progress::Progress;
 use crate::stop::Stop;
 
 /// The default file name differs from the video's own.
-pub(super) const SPEC: Spec =
-    Spec { name: "video", extension: "annotated.mp4", content: Content::Video, has_times: false };
+pub(super) const SPEC: Spec = Spec {
+    name: "video",
+    extension: "annotated.mp4",
+    media_type: "video/mp4",
+    content: Content::Video,
+    has_times: false,
+};
 
 /// Extensions of the container that is written.
 const EXTENSIONS: [&str; 2] = ["mp4", "m4v"];
