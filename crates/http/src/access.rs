@@ -9,6 +9,9 @@ use jobs::bucket::Secret;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+/// Length from which on a token is not warned about.
+const MIN_TOKEN_CHARS: usize = 16;
+
 /// Which requests are authorized.
 #[derive(Debug, Clone)]
 pub enum Access {
@@ -30,10 +33,22 @@ impl Access {
             None => {
                 let message = format!("other machines can reach {address}, and no token is set");
                 Err(Failure::msg(Kind::Config, message).hint(
-                    "set COURTSIDE_TOKEN to a long random text; clients send it as `Authorization: Bearer …`",
+                    "set COURTSIDE_TOKEN to a long random text, such as the output of `openssl rand -hex 32`; clients send it as `Authorization: Bearer …`",
                 ))
             }
         }
+    }
+
+    /// What is wrong with the token, and what to do about it; `None` if it is long enough.
+    pub(crate) fn weakness(&self) -> Option<String> {
+        let Self::Token(token) = self else { return None };
+        (token.reveal().chars().count() < MIN_TOKEN_CHARS).then(|| {
+            format!(
+                "COURTSIDE_TOKEN has fewer than {MIN_TOKEN_CHARS} characters. It also signs addresses of videos and \
+                 images, so anyone who sees such an address can find a short token by trying all. Make a good one \
+                 with: export COURTSIDE_TOKEN=$(openssl rand -hex 32)"
+            )
+        })
     }
 
     /// Whether the headers carry the token, if one is required.
@@ -82,6 +97,17 @@ mod tests {
             assert!(!is_authorized(wrong), "{wrong:?}");
         }
         assert!(!Access::Token(Secret::new("t")).is_authorized(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_token_that_can_be_guessed_is_warned_about() {
+        let weakness = |token: &str| Access::Token(Secret::new(token)).weakness();
+        let warning = weakness("open sesame 123").unwrap();
+        assert!(warning.contains("openssl rand -hex 32") && !warning.contains("sesame"), "{warning}");
+        // Characters are counted, not bytes.
+        assert!(weakness("žluťoučký kůň").is_some());
+        assert_eq!(weakness("0123456789abcdef"), None);
+        assert_eq!(Access::Loopback.weakness(), None);
     }
 
     #[test]

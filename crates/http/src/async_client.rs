@@ -37,6 +37,11 @@ impl AsyncClient {
         Self { libraries: Arc::new(LibraryPool::new(client.clone())), client }
     }
 
+    /// The client itself, for work on another thread.
+    pub(crate) fn shared(&self) -> Arc<Client> {
+        self.client.clone()
+    }
+
     /// Runs `work` with a library connection on a blocking thread. It runs to completion, even if the caller is dropped.
     pub(crate) async fn with_library<T: Send + 'static>(
         &self,

@@ -1,8 +1,8 @@
-//! Entity tags of JSON bodies (RFC 9110 §8.8.3), so that clients do not load again what they have.
+//! Entity tags of bodies (RFC 9110 §8.8.3), so that clients do not load again what they have.
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Serialize;
@@ -18,17 +18,32 @@ pub(crate) fn tagged_json<T: Serialize>(request: &HeaderMap, body: &T) -> ApiRes
 
 /// Like [`tagged_json`], for JSON text.
 pub(crate) fn tagged(request: &HeaderMap, json: Bytes) -> Response {
+    tagged_as("application/json", request, json)
+}
+
+/// Like [`tagged_json`], for a body of this media type.
+pub(crate) fn tagged_as(media_type: &'static str, request: &HeaderMap, body: Bytes) -> Response {
     // Weak, because compression changes the bytes.
-    let tag = format!("W/\"{:.32}\"", format!("{:x}", Sha256::digest(&json)));
-    let headers = [(ETAG, tag.clone()), (CACHE_CONTROL, "private, no-cache".to_owned())];
-    match matches(request, &tag) {
-        true => (StatusCode::NOT_MODIFIED, headers).into_response(),
-        false => (headers, [(CONTENT_TYPE, "application/json")], Body::from(json)).into_response(),
-    }
+    let tag = format!("W/\"{:.32}\"", format!("{:x}", Sha256::digest(&body)));
+    if matches(request, &tag) { not_modified(&tag) } else { with_tag(&tag, media_type, body) }
+}
+
+/// A response with this tag.
+pub(crate) fn with_tag(tag: &str, media_type: &'static str, body: impl Into<Body>) -> Response {
+    (headers(tag), [(CONTENT_TYPE, media_type)], body.into()).into_response()
+}
+
+/// The response for a client that has the content with this tag.
+pub(crate) fn not_modified(tag: &str) -> Response {
+    (StatusCode::NOT_MODIFIED, headers(tag)).into_response()
+}
+
+fn headers(tag: &str) -> [(HeaderName, String); 2] {
+    [(ETAG, tag.to_owned()), (CACHE_CONTROL, "private, no-cache".to_owned())]
 }
 
 /// Whether `If-None-Match` lists the tag, by weak comparison.
-fn matches(request: &HeaderMap, tag: &str) -> bool {
+pub(crate) fn matches(request: &HeaderMap, tag: &str) -> bool {
     let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
     let given = request.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     given.flat_map(|list| list.split(',')).any(|given| given.trim() == "*" || opaque(given) == opaque(tag))

@@ -3,7 +3,8 @@
 //! Where things are:
 //!
 //! * [`routes`] lists every route of the API. A new route is a handler file in `videos/`, `detections/`,
-//!   `games/`, `jobs/` or `monitoring/` and a line there; response bodies are in [`shapes`].
+//!   `exports/`, `games/`, `jobs/` or `monitoring/` and a line there; response bodies are in [`shapes`].
+//! * [`images`] makes pictures of videos, `exports/` files of detections.
 //! * [`pages`] serves everything that is not the API: today the API documentation. Files of a web page belong
 //!   there.
 //! * [`middleware`] runs before every handler: authorization, timeouts, CORS, request counts.
@@ -24,9 +25,12 @@ mod connection;
 mod detached;
 mod detections;
 mod etag;
+mod exports;
 mod extract;
 mod games;
+mod images;
 mod jobs;
+mod keyed_locks;
 mod library_pool;
 mod middleware;
 mod monitoring;

@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use crate::api_error::ApiError;
 use crate::app::AppState;
 use crate::openapi::{self, ApiDocument};
-use crate::{detections, games, jobs, middleware, monitoring, pages, videos};
+use crate::{detections, exports, games, jobs, middleware, monitoring, pages, videos};
 
 /// The API: every route, and the OpenAPI document that describes them.
 fn api() -> OpenApiRouter<AppState> {
@@ -25,6 +25,16 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(videos::stream::stream))
         // GET /api/videos/{video_id}/stream-url
         .routes(routes!(videos::stream_url::stream_url))
+        // GET /api/videos/{video_id}/thumbnail
+        .routes(routes!(videos::thumbnail::thumbnail))
+        // GET /api/videos/{video_id}/frames/{frame}, which ends in .jpg
+        .routes(routes!(videos::frame::frame))
+        // GET /api/videos/{video_id}/frame-url
+        .routes(routes!(videos::frame_url::frame_url))
+        // GET /api/videos/{video_id}/timestamps
+        .routes(routes!(videos::timestamps::timestamps))
+        // GET /api/videos/{video_id}/export
+        .routes(routes!(exports::of_video::export))
         // GET, DELETE /api/videos/{video_id}/detections
         .routes(routes!(detections::list::list, detections::remove::remove))
         // GET /api/videos/{video_id}/detections/stats
@@ -49,6 +59,8 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(jobs::follow::follow))
         // GET /api/jobs/{job_id}/events-url
         .routes(routes!(jobs::events_url::events_url))
+        // GET /api/jobs/{job_id}/export
+        .routes(routes!(exports::of_job::export))
         // GET /api/jobs/{job_id}/logs
         .routes(routes!(jobs::logs::logs))
         // POST /api/jobs/{job_id}/remove

@@ -9,6 +9,7 @@ use axum::Router;
 use client::Client;
 use client::failure::{Failure, Kind, Outcome};
 use client::stop::Stop;
+use client::terminal::notify;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -42,6 +43,9 @@ impl Server {
     /// # Errors
     /// When one of them cannot be opened, or the video folder cannot be created.
     pub fn new(client: Arc<Client>, options: ServerOptions, stop: Stop) -> Outcome<Self> {
+        if let Some(weakness) = options.access.weakness() {
+            notify(format!("warning: {weakness}"));
+        }
         let folder = client.settings.video_folder.clone();
         std::fs::create_dir_all(&folder).map_err(|e| client::atomic_file::cannot("create", &folder, e))?;
         upload_file::remove_stale(&folder);

@@ -3,6 +3,6 @@
 pub(crate) mod list;
 mod list_json;
 pub(crate) mod remove;
-mod scope;
+pub(crate) mod scope;
 pub(crate) mod stats;
 pub(crate) mod tracks;

@@ -15,7 +15,7 @@ pub(crate) struct JobQuery {
     /// The job whose detections to use. Default: the latest imported job of the video or, if there is none, the
     /// detections that other programs inserted.
     #[param(max_length = 128, pattern = r"\S")]
-    pub(super) job_id: Option<String>,
+    pub(crate) job_id: Option<String>,
 }
 
 impl FromFields for JobQuery {
@@ -25,7 +25,7 @@ impl FromFields for JobQuery {
 }
 
 /// The detections of a video that a request is about.
-pub(super) struct VideoDetections {
+pub(crate) struct VideoDetections {
     video_id: i64,
     /// The import that they are of; `None` if other programs inserted them.
     import: Option<ImportRow>,
@@ -36,7 +36,7 @@ impl VideoDetections {
     ///
     /// # Errors
     /// If the library has no such video.
-    pub(super) fn find(library: &Library, video_id: i64, job_id: Option<String>) -> Outcome<Option<Self>> {
+    pub(crate) fn find(library: &Library, video_id: i64, job_id: Option<String>) -> Outcome<Option<Self>> {
         videos::find(library, video_id)?;
         let import = match &job_id {
             Some(job_id) => library.import_of(job_id)?.filter(|import| import.video_id == video_id),
@@ -74,7 +74,7 @@ fn is_ball(prompt: &str) -> bool {
 }
 
 /// The value, or 404 for a job that is not an imported job of the video.
-pub(super) fn found<T>(value: Option<T>, video_id: i64) -> ApiResult<T> {
+pub(crate) fn found<T>(value: Option<T>, video_id: i64) -> ApiResult<T> {
     value.ok_or_else(|| {
         let detail = format!("The job is not an imported job of video {video_id}");
         ApiError::new(axum::http::StatusCode::NOT_FOUND, detail)

@@ -10,6 +10,7 @@ use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
 use crate::api_error::{ApiError, ApiResult, FieldError};
+use crate::signed_url::SIGNATURE_PARAMETERS;
 
 /// A type that can be read from a query string or a JSON object.
 pub(crate) trait FromFields: Sized {
@@ -65,6 +66,28 @@ impl Fields {
             other => other.as_i64().or_else(|| exact_integer(other.as_f64()?)),
         };
         self.within(name, number, &range, ("int_parsing", "Input should be a valid integer"))
+    }
+
+    /// A number of pixels within `range`.
+    pub(crate) fn pixels(&mut self, name: &str, range: RangeInclusive<u32>) -> Option<u32> {
+        let range = i64::from(*range.start())..=i64::from(*range.end());
+        self.integer(name, range).and_then(|pixels| u32::try_from(pixels).ok())
+    }
+
+    /// What `parse` makes of a text; `None` from it is the fault `(kind, message)`.
+    pub(crate) fn parsed<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+        (kind, message): (&'static str, &str),
+    ) -> Option<T> {
+        let value = self.get(name)?;
+        value.as_str().and_then(parse).or_else(|| self.fault(name, kind, message))
+    }
+
+    /// Accepts the parameters of a signed address, which were checked before.
+    pub(crate) fn allow_signature(&mut self) {
+        self.known.get_mut().extend(SIGNATURE_PARAMETERS.map(str::to_owned));
     }
 
     /// A finite number within `range`.

@@ -23,6 +23,49 @@ impl<S: Send + Sync> FromRequestParts<S> for VideoIdPath {
     }
 }
 
+/// The `{video_id}` and the `{frame}` of a path.
+#[derive(Debug, Clone, Copy, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct FramePath {
+    /// The video's id.
+    pub(crate) video_id: i64,
+    /// The frame's number, from 0, and `.jpg`.
+    #[param(value_type = String, pattern = r"^[0-9]+\.jpg$", example = "1500.jpg")]
+    pub(crate) frame: u64,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for FramePath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> ApiResult<Self> {
+        let texts = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let (video_id, frame) = texts.map(|Path(texts)| texts).unwrap_or_default();
+        let mut faults = Vec::new();
+        if video_id.parse::<i64>().is_err() {
+            faults.push(FieldError::new(
+                "path",
+                "video_id",
+                "int_parsing",
+                "Input should be a valid integer",
+            ));
+        }
+        let number = frame.strip_suffix(".jpg").filter(|number| is_digits(number));
+        if number.is_none() {
+            let msg = "Input should be the number of a frame and .jpg, such as 1500.jpg";
+            faults.push(FieldError::new("path", "frame", "string_pattern_mismatch", msg));
+        }
+        match (video_id.parse(), number) {
+            // No video has as many frames as would not fit.
+            (Ok(video_id), Some(number)) => Ok(Self { video_id, frame: number.parse().unwrap_or(u64::MAX) }),
+            _ => Err(ApiError::invalid(faults)),
+        }
+    }
+}
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// The `{game_id}` of a path.
 #[derive(Debug, Clone, Copy, IntoParams)]
 #[into_params(parameter_in = Path)]

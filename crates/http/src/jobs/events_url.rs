@@ -3,7 +3,8 @@
 use axum::Json;
 use axum::extract::State;
 
-use crate::api_error::{ApiResult, ValidationBody};
+use super::load::load;
+use crate::api_error::{ApiResult, ErrorBody, ValidationBody};
 use crate::app::AppState;
 use crate::extract::path::JobIdPath;
 use crate::shapes::server::UrlBody;
@@ -16,6 +17,8 @@ use crate::signed_url::VALID_S;
     get, path = "/api/jobs/{job_id}/events-url", operation_id = "get_events_url", tag = "jobs", params(JobIdPath),
     responses(
         (status = 200, description = "The address", body = UrlBody),
+        (status = 404, description = "No such job", body = ErrorBody),
+        (status = 409, description = "The manifest of the job cannot be parsed", body = ErrorBody),
         (status = 422, description = "The id is not valid", body = ValidationBody),
     )
 )]
@@ -23,6 +26,8 @@ pub(crate) async fn events_url(
     State(app): State<AppState>,
     JobIdPath { job_id }: JobIdPath,
 ) -> ApiResult<Json<UrlBody>> {
+    // An `EventSource` does not show its page why a stream fails.
+    load(&app, &job_id).await?;
     let url = app.options.access.signed_url(&format!("/api/jobs/{job_id}/events"), app.client.env.utc());
     Ok(Json(UrlBody { url, expires_in: VALID_S }))
 }

@@ -12,7 +12,7 @@ use crate::shapes::job::JobBody;
 
 /// Loads a job. Its manifest is read from the bucket unless its results are already in the library or this
 /// server is still uploading its video. If the bucket fails, returns the last known state with a warning.
-pub(super) async fn load(app: &App, id: &JobId) -> ApiResult<JobBody> {
+pub(crate) async fn load(app: &App, id: &JobId) -> ApiResult<JobBody> {
     let text = id.to_string();
     let known = app
         .client

@@ -7,7 +7,7 @@ pub(crate) mod events_url;
 pub(crate) mod follow;
 pub(crate) mod get;
 pub(crate) mod list;
-mod load;
+pub(crate) mod load;
 pub(crate) mod logs;
 pub(crate) mod remove;
 pub(crate) mod retry;

@@ -7,6 +7,8 @@ use axum::http::header::{
 use axum::http::{HeaderName, HeaderValue, Method};
 use tower_http::cors::CorsLayer;
 
+use crate::exports::WARNING;
+
 /// Allows pages of `origins` to call every route and to read the headers that a video player needs.
 pub(super) fn cors(origins: Vec<HeaderValue>) -> CorsLayer {
     CorsLayer::new()
@@ -27,5 +29,6 @@ pub(super) fn cors(origins: Vec<HeaderValue>) -> CorsLayer {
             CONTENT_RANGE,
             ETAG,
             LAST_MODIFIED,
+            WARNING,
         ])
 }

@@ -17,6 +17,6 @@ pub(crate) struct HealthBody {
 pub(crate) struct UrlBody {
     /// The address: absolute in a bucket, or a path on this server.
     pub(crate) url: String,
-    /// How long it is valid, in seconds.
+    /// How long it is valid at least, in seconds.
     pub(crate) expires_in: u64,
 }

@@ -18,9 +18,11 @@ pub(crate) struct VideoBody {
     /// Its key in the bucket, once it was uploaded.
     #[schema(required)]
     r2_key: Option<String>,
-    /// Path of its thumbnail image.
+    /// Path of a thumbnail that the analyzer app made.
     #[schema(required)]
     thumbnail_path: Option<String>,
+    /// Address of a thumbnail on this server, which an `<img>` can load: it needs no token for six hours.
+    thumbnail_url: String,
     /// Duration of the video in seconds.
     #[schema(required)]
     duration_seconds: Option<f64>,
@@ -85,9 +87,11 @@ impl VideoState {
     }
 }
 
-impl From<Video> for VideoBody {
-    fn from(video: Video) -> Self {
+impl VideoBody {
+    /// `thumbnail_url`: see [`crate::app::App::video_body`].
+    pub(crate) fn new(video: Video, thumbnail_url: String) -> Self {
         Self {
+            thumbnail_url,
             id: video.id,
             game_id: video.game_id,
             file_path: video.file_path,
@@ -127,4 +131,26 @@ pub(crate) struct VideosBody {
     pub(crate) page_size: i64,
     /// Number of pages of this size.
     pub(crate) total_pages: i64,
+}
+
+/// A video, and whether it was in the library before.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AddedVideoBody {
+    #[serde(flatten)]
+    pub(crate) video: VideoBody,
+    /// Whether the library had it already: then nothing was stored or added.
+    pub(crate) already: bool,
+}
+
+/// The presentation time of every frame.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TimestampsBody {
+    /// Id of the video in the library.
+    pub(crate) video_id: i64,
+    /// Number of frames in the file.
+    pub(crate) n_frames: usize,
+    /// Numerator and denominator of the seconds per tick.
+    pub(crate) time_base: [u32; 2],
+    /// Time of each frame, in ticks since the start of the file.
+    pub(crate) ticks: Vec<i64>,
 }

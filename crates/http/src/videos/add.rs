@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use client::videos;
+use store::Video;
 use utoipa::ToSchema;
 
 use super::upload;
@@ -13,7 +14,7 @@ use crate::api_error::{ApiError, ApiResult, ErrorBody, FieldError, ValidationBod
 use crate::app::{App, AppState};
 use crate::extract::body::{media_type, required_body, unsupported_media_type};
 use crate::extract::fields::{Fields, FromFields};
-use crate::shapes::video::VideoBody;
+use crate::shapes::video::AddedVideoBody;
 
 /// Length limit of a path, which the library's schema sets.
 const MAX_PATH_CHARS: usize = 500;
@@ -48,12 +49,14 @@ struct UploadForm {
 
 /// Add a video to the library.
 ///
-/// Uploads the video as a form, or adds a file that is already in the server's video folder.
+/// Uploads the video as a form, or adds a file that is already in the server's video folder. A file that was uploaded
+/// before, under whatever name, is not stored again: the response is the video that the library has.
 #[utoipa::path(
     post, path = "/api/videos", operation_id = "add_video", tag = "videos",
     request_body(content((RegisterRequest = "application/json"), (UploadForm = "multipart/form-data"))),
     responses(
-        (status = 201, description = "The added video", body = VideoBody),
+        (status = 200, description = "The library had the video already", body = AddedVideoBody),
+        (status = 201, description = "The added video", body = AddedVideoBody),
         (status = 400, description = "The body could not be read", body = ErrorBody),
         (status = 408, description = "The client stopped sending", body = ErrorBody),
         (status = 413, description = "The video is too large", body = ErrorBody),
@@ -65,8 +68,8 @@ struct UploadForm {
 pub(crate) async fn add(
     State(app): State<AppState>,
     request: Request,
-) -> ApiResult<(StatusCode, Json<VideoBody>)> {
-    let video = match media_type(&request).as_deref() {
+) -> ApiResult<(StatusCode, Json<AddedVideoBody>)> {
+    let (video, already) = match media_type(&request).as_deref() {
         Some("multipart/form-data") => upload::receive(&app, request).await?,
         Some("application/json") => {
             let RegisterRequest { file_path } = required_body(request, &app).await?;
@@ -74,21 +77,22 @@ pub(crate) async fn add(
         }
         _ => return Err(unsupported_media_type("multipart/form-data or application/json")),
     };
-    Ok((StatusCode::CREATED, Json(video)))
+    let status = if already { StatusCode::OK } else { StatusCode::CREATED };
+    Ok((status, Json(AddedVideoBody { video: app.video_body(video), already })))
 }
 
-async fn add_file(app: &App, file_path: String) -> ApiResult<VideoBody> {
+async fn add_file(app: &App, file_path: String) -> ApiResult<(Video, bool)> {
     let folder = app.client.settings.video_folder.clone();
     let resolved = tokio::task::spawn_blocking(move || resolve_within(&folder, &file_path)).await?;
     let Some(file) = resolved else {
         let msg = "no such file in the video folder";
         return Err(ApiError::invalid(vec![FieldError::new("body", "file_path", "value_error", msg)]));
     };
-    let added =
-        app.client.with_library(move |client, library| videos::add(&client.settings, library, &file)).await;
-    added
-        .map(VideoBody::from)
-        .map_err(|failure| ApiError::unusable_video(failure, "file_path", &app.client.settings.video_folder))
+    let added = app
+        .client
+        .with_library(move |client, library| videos::add_or_find(&client.settings, library, &file))
+        .await;
+    added.map_err(|failure| ApiError::unusable_video(failure, "file_path", &app.client.settings.video_folder))
 }
 
 /// The canonical path of a regular file in the folder; `None` if it is outside or does not exist. The caller

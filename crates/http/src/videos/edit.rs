@@ -70,7 +70,7 @@ pub(crate) async fn edit(
         library.edit_video(video_id, &edit)?;
         videos::find(library, video_id)
     });
-    edited.await.map(|video| Json(video.into())).map_err(ApiError::conflict_from)
+    edited.await.map(|video| Json(app.video_body(video))).map_err(ApiError::conflict_from)
 }
 
 /// Remove a video with its detections and jobs from the library.

@@ -23,5 +23,5 @@ pub(crate) async fn get(
     VideoIdPath { video_id }: VideoIdPath,
 ) -> ApiResult<Json<VideoBody>> {
     let video = app.client.read_library(move |_, library| videos::find(library, video_id)).await?;
-    Ok(Json(video.into()))
+    Ok(Json(app.video_body(video)))
 }

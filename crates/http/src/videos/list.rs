@@ -9,7 +9,7 @@ use crate::api_error::{ApiResult, ValidationBody};
 use crate::app::{App, AppState};
 use crate::extract::fields::{Fields, FromFields};
 use crate::extract::query::Query;
-use crate::shapes::video::{VideoBody, VideoState, VideosBody};
+use crate::shapes::video::{VideoState, VideosBody};
 
 const DEFAULT_PAGE_SIZE: i64 = 20;
 const MAX_PAGE_SIZE: i64 = 1000;
@@ -86,7 +86,7 @@ pub(crate) async fn page(app: &App, filter: VideoFilter, query: &PageQuery) -> A
     let (page, size) = (query.page.unwrap_or(1), query.page_size.unwrap_or(DEFAULT_PAGE_SIZE));
     let page = app.client.read_library(move |_, library| Ok(library.videos(filter, page, size)?)).await?;
     Ok(VideosBody {
-        videos: page.items.into_iter().map(VideoBody::from).collect(),
+        videos: page.items.into_iter().map(|video| app.video_body(video)).collect(),
         total: page.total,
         page: page.page,
         page_size: page.page_size,

@@ -5,6 +5,7 @@ use axum::extract::State;
 use client::videos;
 
 use super::stream::bucket_copy::{BucketCopy, find_in_bucket};
+use super::stream::no_file;
 use crate::api_error::{ApiResult, ErrorBody, ValidationBody};
 use crate::app::AppState;
 use crate::extract::path::VideoIdPath;
@@ -19,7 +20,7 @@ use crate::signed_url::VALID_S;
     params(VideoIdPath),
     responses(
         (status = 200, description = "The address", body = UrlBody),
-        (status = 404, description = "No such video", body = ErrorBody),
+        (status = 404, description = "No such video, or its file no longer exists", body = ErrorBody),
         (status = 422, description = "The id is not a number", body = ValidationBody),
     )
 )]
@@ -27,13 +28,19 @@ pub(crate) async fn stream_url(
     State(app): State<AppState>,
     VideoIdPath { video_id }: VideoIdPath,
 ) -> ApiResult<Json<UrlBody>> {
-    let video = app.client.read_library(move |_, library| videos::find(library, video_id)).await?;
-    let copy = match &video.r2_key {
-        Some(key) => find_in_bucket(&app.client, key).await?,
+    let located = app.client.read_library(move |client, library| {
+        let video = videos::find(library, video_id)?;
+        Ok((videos::locate(&client.settings, &video).is_some(), video.r2_key))
+    });
+    let (has_file, key) = located.await?;
+    let copy = match &key {
+        // The file here is as good as one in a bucket that does not respond.
+        Some(key) => find_in_bucket(&app.client, key).await.or_else(|e| has_file.then_some(None).ok_or(e))?,
         None => None,
     };
     let url = match copy {
         Some(BucketCopy::Url(url)) => url,
+        None if !has_file => return Err(no_file(video_id)),
         _ => app.options.access.signed_url(&format!("/api/videos/{video_id}/stream"), app.client.env.utc()),
     };
     Ok(Json(UrlBody { url, expires_in: VALID_S }))

@@ -1,20 +1,20 @@
 //! Receives an uploaded video. It is streamed to a temporary file in the video folder, which gets its final
-//! name once it is complete and durable. An upload that ends early leaves nothing behind.
+//! name once it is complete and durable. An upload that ends early leaves nothing behind, and neither does one whose
+//! content the library has: it is hashed while it arrives.
 
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_LENGTH;
 use bytes::Bytes;
-use client::atomic_file::NewFile;
 use client::videos;
+use store::Video;
 use tokio::sync::mpsc;
 
-use super::upload_file;
+use super::upload_file::{self, ReceivedFile};
 use crate::api_error::{ApiError, ApiResult, FieldError};
 use crate::app::{App, AppState};
 use crate::middleware::body_timeout::BodyStalled;
-use crate::shapes::video::VideoBody;
 
 /// Size limit of the form without the video.
 const MAX_FORM_OVERHEAD_BYTES: u64 = 64 << 10;
@@ -22,7 +22,7 @@ const MAX_FORM_OVERHEAD_BYTES: u64 = 64 << 10;
 const CHUNKS_AHEAD: usize = 16;
 
 /// Receives the field `file` of a form, and adds the video to the library. Other fields are ignored.
-pub(super) async fn receive(app: &AppState, mut request: Request) -> ApiResult<VideoBody> {
+pub(super) async fn receive(app: &AppState, mut request: Request) -> ApiResult<(Video, bool)> {
     let limit = app.options.max_upload_bytes;
     let form_limit = limit.saturating_add(MAX_FORM_OVERHEAD_BYTES);
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
@@ -49,22 +49,32 @@ pub(super) async fn receive(app: &AppState, mut request: Request) -> ApiResult<V
     add(app, file, name).await
 }
 
-/// Gives the complete file its name, and adds it to the library. A file that is not a video is removed.
-async fn add(app: &App, file: NewFile, name: String) -> ApiResult<VideoBody> {
+/// Gives the complete file its name, and adds it to the library; returns whether the library had its content already. A
+/// file that is not a video is removed.
+async fn add(app: &App, upload: ReceivedFile, name: String) -> ApiResult<(Video, bool)> {
+    // Moved to the work, which runs to completion even if the client disconnects.
+    let lock = app.upload_locks.lock(&upload.sha256).await;
     let added = app.client.with_library(move |client, library| {
+        let _lock = lock;
+        let ReceivedFile { file, sha256, n_bytes } = upload;
+        if let Some(video) = videos::find_stored(&client.settings, library, &sha256, n_bytes)? {
+            return Ok((video, true));
+        }
         let file = upload_file::commit(file, &name)?;
-        videos::add(&client.settings, library, &file).inspect_err(|_| {
+        // A video whose file was gone has it again, which is not the same as nothing stored.
+        let added =
+            videos::add_hashed(&client.settings, library, &file, sha256).map(|(video, _)| (video, false));
+        added.inspect_err(|_| {
             let _ = std::fs::remove_file(&file);
         })
     });
     added
         .await
-        .map(VideoBody::from)
         .map_err(|failure| ApiError::unusable_video(failure, "file", &app.client.settings.video_folder))
 }
 
 /// Streams a field to a temporary file.
-async fn save(app: &App, field: &mut Field<'_>, limit: u64) -> ApiResult<NewFile> {
+async fn save(app: &App, field: &mut Field<'_>, limit: u64) -> ApiResult<ReceivedFile> {
     let folder = app.client.settings.video_folder.clone();
     let (sender, chunks) = mpsc::channel::<Bytes>(CHUNKS_AHEAD);
     let writer = tokio::task::spawn_blocking(move || upload_file::write(&folder, chunks));
@@ -81,7 +91,7 @@ async fn save(app: &App, field: &mut Field<'_>, limit: u64) -> ApiResult<NewFile
     }
     drop(sender);
     let file = writer.await??;
-    if n_bytes == 0 {
+    if file.n_bytes == 0 {
         let error = FieldError::new("body", "file", "value_error", "the file is empty");
         return Err(ApiError::invalid(vec![error]));
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use client::atomic_file::NewFile;
 use client::failure::Outcome;
+use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 /// Length limit of a file name in bytes, which leaves room for a number within the 255 of most file systems.
@@ -17,15 +18,26 @@ const STALE_AGE: Duration = Duration::from_secs(24 * 3600);
 /// Start of the names of temporary files.
 const TEMPORARY_PREFIX: &str = ".courtside-upload-";
 
+/// A file that was received completely.
+pub(super) struct ReceivedFile {
+    pub(super) file: NewFile,
+    /// SHA-256 of its content, in hexadecimal.
+    pub(super) sha256: String,
+    pub(super) n_bytes: u64,
+}
+
 /// Writes chunks to a temporary file in the folder until the sender is dropped, then syncs it to disk. The file
 /// is removed when the returned value is dropped.
-pub(super) fn write(folder: &Path, mut chunks: mpsc::Receiver<Bytes>) -> Outcome<NewFile> {
+pub(super) fn write(folder: &Path, mut chunks: mpsc::Receiver<Bytes>) -> Outcome<ReceivedFile> {
     let mut file = NewFile::create_in(folder, TEMPORARY_PREFIX)?;
+    let (mut hasher, mut n_bytes) = (Sha256::new(), 0);
     while let Some(chunk) = chunks.blocking_recv() {
         file.append(&chunk)?;
+        hasher.update(&chunk);
+        n_bytes += chunk.len() as u64;
     }
     file.sync()?;
-    Ok(file)
+    Ok(ReceivedFile { file, sha256: format!("{:x}", hasher.finalize()), n_bytes })
 }
 
 /// Gives a file its final name, or the next unused one. Never replaces a file.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::test_server::TestServer;
 
 /// All routes: those of the contract, and later additions.
-const ROUTES: [&str; 25] = [
+const ROUTES: [&str; 31] = [
     "delete /api/jobs/{job_id}",
     "delete /api/videos/{video_id}",
     "delete /api/videos/{video_id}/detections",
@@ -19,13 +19,19 @@ const ROUTES: [&str; 25] = [
     "get /api/jobs/{job_id}",
     "get /api/jobs/{job_id}/events",
     "get /api/jobs/{job_id}/events-url",
+    "get /api/jobs/{job_id}/export",
     "get /api/jobs/{job_id}/logs",
     "get /api/videos",
     "get /api/videos/{video_id}",
     "get /api/videos/{video_id}/detections",
     "get /api/videos/{video_id}/detections/stats",
+    "get /api/videos/{video_id}/export",
+    "get /api/videos/{video_id}/frame-url",
+    "get /api/videos/{video_id}/frames/{frame}",
     "get /api/videos/{video_id}/stream",
     "get /api/videos/{video_id}/stream-url",
+    "get /api/videos/{video_id}/thumbnail",
+    "get /api/videos/{video_id}/timestamps",
     "get /api/videos/{video_id}/tracks",
     "get /healthz",
     "get /metrics",

@@ -8,6 +8,7 @@ use axum::http::{Method, Request};
 use courtside_http::ServerOptions;
 use futures::StreamExt;
 
+use super::clips::ffmpeg;
 use super::test_server::{Reply, TestServer, clip, default_options, file_names, large_clip, request, until};
 
 const BOUNDARY: &str = "a-boundary";
@@ -103,17 +104,82 @@ async fn files_that_are_not_videos_are_removed() {
     assert_eq!(stored_files(&server).await, [""; 0]);
 }
 
+/// A video whose content differs from that of other names.
+fn clip_named(name: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip();
+    ffmpeg(folder.path(), &format!("-i {} -c copy -metadata title=clip-{name} a.mkv", clip.display()));
+    std::fs::read(folder.path().join("a.mkv")).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_uploaded_again_is_stored_once() {
+    let server = TestServer::new();
+    let content = clip_named("one");
+    let first = send(&server, "game.mkv", &content).await.expect(201);
+    assert_eq!((first["already"].as_bool(), first["sha256"].as_str().map(str::len)), (Some(false), Some(64)));
+    let again = send(&server, "renamed.mkv", &content).await.expect(200);
+    assert_eq!((&again["id"], again["already"].as_bool()), (&first["id"], Some(true)));
+    assert_eq!(again["file_path"], first["file_path"]);
+    assert_eq!(stored_files(&server).await, ["game.mkv"]);
+    // Other content is another video.
+    send(&server, "game.mkv", &clip_named("two")).await.expect(201);
+    assert_eq!(server.get("/api/videos").await.expect(200)["total"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_added_from_the_folder_is_recognized() {
+    let server = TestServer::new();
+    let id = server.add_video("game.mkv").await;
+    assert!(server.get(&format!("/api/videos/{id}")).await.expect(200)["sha256"].is_null());
+    let again = send(&server, "upload.mkv", &std::fs::read(clip()).unwrap()).await.expect(200);
+    assert_eq!((again["id"].as_i64(), again["already"].as_bool()), (Some(id), Some(true)));
+    assert_eq!(stored_files(&server).await, ["game.mkv"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_of_one_file_at_the_same_time_store_it_once() {
+    let server = TestServer::new();
+    let content = large_clip();
+    let names: Vec<String> = (0..6).map(|i| format!("{i}.mp4")).collect();
+    let uploads = names.iter().map(|name| send(&server, name, content));
+    let replies = futures::future::join_all(uploads).await;
+    let mut statuses: Vec<u16> = replies.iter().map(|reply| reply.status.as_u16()).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 200, 200, 200, 200, 201]);
+    assert_eq!(stored_files(&server).await.len(), 1);
+    assert_eq!(server.get("/api/videos").await.expect(200)["total"], 1);
+}
+
+/// The library's hash of a file that is gone, or that was replaced, does not stand in for the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_gone_or_replaced_is_stored_again() {
+    let server = TestServer::new();
+    let content = clip_named("one");
+    let first = send(&server, "game.mkv", &content).await.expect(201);
+    std::fs::remove_file(server.video_folder().join("game.mkv")).unwrap();
+    let restored = send(&server, "again.mkv", &content).await.expect(201);
+    assert_eq!((&restored["id"], restored["already"].as_bool()), (&first["id"], Some(false)));
+    assert_eq!(stored_files(&server).await, ["again.mkv"]);
+    std::fs::write(server.video_folder().join("again.mkv"), clip_named("two")).unwrap();
+    let other = send(&server, "game.mkv", &content).await.expect(201);
+    assert_ne!(other["id"], first["id"]);
+    assert_eq!(stored_files(&server).await, ["again.mkv", "game.mkv"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn file_names_are_safe_and_unique() {
     let server = TestServer::new();
-    let content = std::fs::read(clip()).unwrap();
-    for (name, want) in [
+    for (i, (name, want)) in [
         ("../../escape.mkv", "escape.mkv"),
         ("escape.mkv", "escape-2.mkv"),
         (".hidden.mkv", "hidden.mkv"),
         ("", "video.mp4"),
-    ] {
-        let video = send(&server, name, &content).await.expect(201);
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let video = send(&server, name, &clip_named(&i.to_string())).await.expect(201);
         let path = server.video_folder().canonicalize().unwrap().join(want);
         assert_eq!(video["file_path"], path.to_str().unwrap(), "{name:?}");
     }

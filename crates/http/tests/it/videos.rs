@@ -25,8 +25,8 @@ async fn adds_lists_and_shows_a_video() {
     let page = server.get("/api/videos").await.expect(200);
     assert_eq!(page, json!({ "videos": [video], "total": 1, "page": 1, "page_size": 20, "total_pages": 1 }));
     // Adding it again returns the same video.
-    let again = server.post("/api/videos", &json!({ "file_path": file })).await.expect(201);
-    assert_eq!(again["id"], id);
+    let again = server.post("/api/videos", &json!({ "file_path": file })).await.expect(200);
+    assert_eq!((&again["id"], &again["already"]), (&json!(id), &json!(true)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -230,5 +230,9 @@ async fn a_player_gets_an_address_of_the_video() {
     assert_eq!(found["expires_in"], 21_600);
     let url = found["url"].as_str().unwrap();
     assert_eq!(server.get(url).await.body, std::fs::read(clip()).unwrap());
-    assert_eq!(server.get("/api/videos/99/stream-url").await.status, 404);
+    assert_eq!(server.get("/api/videos/99/stream-url").await.detail(404), "Video 99 not found");
+    // An address that cannot be played is not given out.
+    std::fs::remove_file(server.video_folder().join("a.mkv")).unwrap();
+    let detail = server.get(&format!("/api/videos/{id}/stream-url")).await.detail(404);
+    assert!(detail.contains("no longer exists"), "{detail}");
 }

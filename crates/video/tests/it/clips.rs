@@ -73,6 +73,17 @@ pub(crate) fn hide_box(path: &Path, name: &[u8; 4]) {
     std::fs::write(path, bytes).unwrap();
 }
 
+/// Sets the rotation of an MP4: the matrix in its track header (ISO/IEC 14496-12).
+pub(crate) fn set_rotation(path: &Path, [a, b, c, d]: [i32; 4]) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let header = bytes.windows(4).position(|name| name == b"tkhd").unwrap();
+    let one = 1 << 16;
+    let matrix = [a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30];
+    let matrix: Vec<u8> = matrix.iter().flat_map(|value: &i32| value.to_be_bytes()).collect();
+    bytes[header + 44..header + 80].copy_from_slice(&matrix);
+    std::fs::write(path, bytes).unwrap();
+}
+
 /// The output of ffprobe for a file, with arguments separated by spaces.
 pub(crate) fn ffprobe(path: &Path, args: &str) -> String {
     let mut command = Command::new(tools().ffprobe());

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::barcode::Turn;
-use crate::clips::{Expected, RESUME, ffmpeg, make, make_from, open};
+use crate::clips::{Expected, RESUME, ffmpeg, make, make_from, open, set_rotation};
 
 const N: usize = 150;
 const H264: &str =
@@ -39,17 +39,6 @@ fn variable_frame_rate() {
             assert!(error.abs() < 2e-6, "{name}: frame {i} is {error} s off");
         }
     }
-}
-
-/// Sets the rotation of an MP4: the matrix in its track header (ISO/IEC 14496-12).
-fn set_rotation(path: &Path, [a, b, c, d]: [i32; 4]) {
-    let mut bytes = std::fs::read(path).unwrap();
-    let header = bytes.windows(4).position(|name| name == b"tkhd").unwrap();
-    let one = 1 << 16;
-    let matrix = [a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30];
-    let matrix: Vec<u8> = matrix.iter().flat_map(|value: &i32| value.to_be_bytes()).collect();
-    bytes[header + 44..header + 80].copy_from_slice(&matrix);
-    std::fs::write(path, bytes).unwrap();
 }
 
 #[test]

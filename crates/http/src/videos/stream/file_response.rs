@@ -51,7 +51,7 @@ pub(super) async fn file_response(
         .header(ETAG, &version.etag)
         .header(LAST_MODIFIED, httpdate::fmt_http_date(version.modified))
         .header(CACHE_CONTROL, "private, no-cache")
-        .header(CONTENT_DISPOSITION, content_disposition(name));
+        .header(CONTENT_DISPOSITION, content_disposition("inline", name));
     match version.check(headers) {
         Precondition::Passed => {}
         Precondition::NotModified => {
@@ -163,7 +163,7 @@ async fn piece_bytes(piece: Piece) -> std::io::Result<BoxStream<'static, std::io
 ///
 /// # Errors
 /// 500 when a header is invalid.
-pub(super) fn with_body(head: Builder, body: Body) -> ApiResult<Response<Body>> {
+pub(crate) fn with_body(head: Builder, body: Body) -> ApiResult<Response<Body>> {
     head.body(body).map_err(ApiError::internal)
 }
 
@@ -186,10 +186,10 @@ fn media_type(name: &Path) -> &'static str {
     }
 }
 
-/// `inline` with the file's name (RFC 6266, RFC 8187). Every byte that could end the header is encoded.
-fn content_disposition(name: &Path) -> String {
+/// `inline` or `attachment` with the file's name (RFC 6266, RFC 8187). Every byte that could end the header is encoded.
+pub(crate) fn content_disposition(kind: &str, name: &Path) -> String {
     let name = name.file_name().unwrap_or_default().to_string_lossy();
-    format!("inline; filename*=UTF-8''{}", utf8_percent_encode(&name, ATTR_CHAR))
+    format!("{kind}; filename*=UTF-8''{}", utf8_percent_encode(&name, ATTR_CHAR))
 }
 
 #[cfg(test)]
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn encodes_file_names_in_the_header() {
-        let disposition = content_disposition(Path::new("/v/a\r\nSet-Cookie: x=\"1\";é.mp4"));
+        let disposition = content_disposition("inline", Path::new("/v/a\r\nSet-Cookie: x=\"1\";é.mp4"));
         assert_eq!(disposition, "inline; filename*=UTF-8''a%0D%0ASet-Cookie%3A%20x%3D%221%22%3B%C3%A9.mp4");
     }
 

@@ -3,7 +3,7 @@
 
 pub(super) mod bucket_copy;
 mod byte_ranges;
-mod file_response;
+pub(crate) mod file_response;
 mod preconditions;
 
 use std::path::{Path, PathBuf};
@@ -68,7 +68,8 @@ pub(crate) async fn stream(
     }
 }
 
-fn no_file(id: i64) -> ApiError {
+/// 404 for a video whose bytes are nowhere.
+pub(super) fn no_file(id: i64) -> ApiError {
     let detail = format!("The file of video {id} no longer exists, and no bucket has a copy");
     ApiError::new(StatusCode::NOT_FOUND, detail)
 }
