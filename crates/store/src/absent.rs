@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use crate::error::{Result, StoreError};
-use crate::library::Library;
+use crate::library::{Access, Library};
 use crate::url;
 
 impl Library {
@@ -15,6 +15,6 @@ impl Library {
     pub fn absent(url: &str) -> Result<Self> {
         let path = url::to_path(url)?;
         let conn = Connection::open_in_memory().map_err(|error| StoreError::from_sqlite(&path, error))?;
-        Self::prepare(conn, path)
+        Self::prepare(conn, path, Access::Write)
     }
 }

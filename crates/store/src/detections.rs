@@ -8,6 +8,7 @@ use rusqlite::{Row, params_from_iter};
 use crate::error::{AtDatabase as _, Result};
 use crate::library::Library;
 use crate::scope::{DetectionScope, ScopeRows};
+use crate::stored::Totals;
 
 /// A detection as the database stores it: the box of one track on one frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -68,42 +69,41 @@ impl Library {
     /// [`StoreError::Sqlite`](crate::StoreError::Sqlite) where the file cannot be read.
     pub fn detections(&self, scope: DetectionScope<'_>, query: &DetectionQuery) -> Result<Vec<DetectionRow>> {
         let Some(rows) = self.rows(scope)? else { return Ok(Vec::new()) };
-        let (condition, params) = query.condition(&rows);
+        let conn = &self.conn;
+        let (condition, params) = query.condition(rows.condition(conn)?);
         let sql = format!(
             "SELECT {COLUMNS} FROM player_detections WHERE {condition} ORDER BY frame_number, tracking_id, id LIMIT ?"
         );
-        let conn = &self.conn;
         let mut statement = conn.prepare_cached(&sql).at(conn)?;
         let rows = statement.query_map(params_from_iter(params), read).at(conn)?;
         rows.collect::<rusqlite::Result<_>>().at(conn)
     }
 
-    /// Totals of all detections of a video or a job. For an import they are stored.
+    /// Totals of all detections of a video or a job. For an import they are stored, and used while they are current.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`](crate::StoreError::Sqlite) where the file cannot be read.
     pub fn detection_totals(&self, scope: DetectionScope<'_>) -> Result<DetectionTotals> {
-        let Some(rows) = self.rows(scope)? else { return Ok(DetectionTotals::default()) };
-        if let Some((import, frames)) =
-            rows.import.as_ref().and_then(|import| Some((import, import.n_frames_with_detections?)))
-        {
-            return Ok(DetectionTotals {
-                total_detections: import.n_detections,
-                frames_with_detections: frames,
-            });
-        }
-        let (condition, params) = rows.condition();
+        self.read_consistently(|| {
+            let Some(rows) = self.rows(scope)? else { return Ok(DetectionTotals::default()) };
+            let (total_detections, frames_with_detections) = match self.totals_of_import(&rows)? {
+                Some(totals) => totals,
+                None => self.computed_totals(&rows)?,
+            };
+            Ok(DetectionTotals { total_detections, frames_with_detections })
+        })
+    }
+
+    fn computed_totals(&self, rows: &ScopeRows) -> Result<Totals> {
+        let conn = &self.conn;
+        let (condition, params) = rows.condition(conn)?;
         // The index yields frames in order, so grouping by frame needs no memory.
         let sql = format!(
             "SELECT coalesce(sum(n), 0), count(*) FROM
                 (SELECT count(*) AS n FROM player_detections WHERE {condition} GROUP BY frame_number)"
         );
-        let conn = &self.conn;
         let mut statement = conn.prepare_cached(&sql).at(conn)?;
-        let totals = statement.query_row(params_from_iter(params), |row| {
-            Ok(DetectionTotals { total_detections: row.get(0)?, frames_with_detections: row.get(1)? })
-        });
-        totals.at(conn)
+        statement.query_row(params_from_iter(params), |row| Ok((row.get(0)?, row.get(1)?))).at(conn)
     }
 
     /// Passes detections to `each` one by one, ordered by frame, then track, until `each` breaks. Memory
@@ -119,7 +119,7 @@ impl Library {
     ) -> Result<()> {
         let conn = &self.conn;
         let Some(rows) = self.rows(scope)? else { return Ok(()) };
-        let (condition, params) = rows.condition();
+        let (condition, params) = rows.condition(conn)?;
         // The index yields frames in order. The few rows of each frame are sorted here, because sorting in
         // SQLite takes twice the time.
         let sql = format!("SELECT {COLUMNS} FROM player_detections WHERE {condition} ORDER BY frame_number");
@@ -152,9 +152,9 @@ fn emit_frame(
 }
 
 impl DetectionQuery {
-    /// The `WHERE` condition and its parameters, in order, and the limit.
-    fn condition(&self, rows: &ScopeRows) -> (String, Vec<Value>) {
-        let (mut sql, mut params) = rows.condition();
+    /// The `WHERE` condition and its parameters, in order, and the limit. `rows`: those of the rows to filter.
+    fn condition(&self, rows: (String, Vec<Value>)) -> (String, Vec<Value>) {
+        let (mut sql, mut params) = rows;
         let mut add_clause = |clause: &str, value: Option<Value>| {
             if let Some(value) = value {
                 sql.push_str(" AND ");

@@ -6,7 +6,7 @@ use crate::detections::StoredDetection;
 use crate::error::StoreError;
 use crate::import::{ImportJob, ResultsSummary};
 use crate::jobs::NewJob;
-use crate::library::Library;
+use crate::library::{Access, Library};
 use crate::scope::DetectionScope;
 use crate::videos::NewVideo;
 
@@ -73,7 +73,7 @@ fn a_read_only_file_is_reported() {
     let path = folder.path().join("library.db");
     drop(Library::open(path.to_str().unwrap()).unwrap());
     let conn = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
-    let error = Library::prepare(conn, path.clone()).unwrap_err();
+    let error = Library::prepare(conn, path.clone(), Access::Write).unwrap_err();
     assert!(matches!(error, StoreError::ReadOnly { .. }), "{error}");
 
     // Also if it would have to be migrated first.
@@ -88,7 +88,7 @@ fn a_read_only_file_is_reported() {
         )
         .unwrap();
     let conn = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
-    let error = Library::prepare(conn, path).unwrap_err();
+    let error = Library::prepare(conn, path, Access::Write).unwrap_err();
     assert!(matches!(error, StoreError::ReadOnly { .. }), "{error}");
 }
 

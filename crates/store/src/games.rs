@@ -9,7 +9,8 @@ use time::OffsetDateTime;
 use crate::error::{AtDatabase as _, Result, StoreError};
 use crate::library::Library;
 use crate::schema::columns::AppColumns;
-use crate::{timestamp, values};
+use crate::timestamp;
+use crate::values::Reader;
 
 /// A row of the games table.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,13 +31,15 @@ pub struct Game {
     pub created_at: Option<OffsetDateTime>,
     /// When it was last changed.
     pub updated_at: Option<OffsetDateTime>,
+    /// Values that cannot be read and are left out, such as `date is "soon"`.
+    pub unreadable: Vec<String>,
 }
 
 impl Library {
     /// All games, latest first.
     ///
     /// # Errors
-    /// [`StoreError::BadValue`] for a row with an invalid value.
+    /// [`StoreError::Sqlite`] where the file cannot be read.
     pub fn games(&self) -> Result<Vec<Game>> {
         let sql = format!("{} ORDER BY date DESC, id DESC", self.select_games());
         let conn = &self.conn;
@@ -48,7 +51,7 @@ impl Library {
     /// The game with this id; `None` if it is unknown.
     ///
     /// # Errors
-    /// [`StoreError::BadValue`] for a row with an invalid value.
+    /// [`StoreError::Sqlite`] where the file cannot be read.
     pub fn game(&self, id: i64) -> Result<Option<Game>> {
         let sql = format!("{} WHERE id = ?1", self.select_games());
         let conn = &self.conn;
@@ -65,15 +68,17 @@ impl Library {
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Game> {
+    let values = Reader::new(row);
     Ok(Game {
         id: row.get("id")?,
-        name: row.get("name")?,
-        date: values::time(row, "games", "date")?,
-        location: row.get("location")?,
-        home_team: row.get("home_team")?,
-        away_team: row.get("away_team")?,
-        created_at: values::time(row, "games", "created_at")?,
-        updated_at: values::time(row, "games", "updated_at")?,
+        name: values.get("name").unwrap_or_default(),
+        date: values.time("date"),
+        location: values.get("location"),
+        home_team: values.get("home_team"),
+        away_team: values.get("away_team"),
+        created_at: values.time("created_at"),
+        updated_at: values.time("updated_at"),
+        unreadable: values.unreadable(),
     })
 }
 

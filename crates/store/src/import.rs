@@ -11,24 +11,24 @@
 mod complete;
 mod elsewhere;
 mod insert;
+mod run;
 mod staging;
 mod types;
 
 pub use staging::DetectionWriter;
-pub use types::{ImportJob, ImportOutcome, ImportReport, ImportRow, ResultsSummary};
+pub use types::{ImportJob, ImportOutcome, ImportReport, ImportRow, IncompleteImport, ResultsSummary};
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use time::OffsetDateTime;
 
 use crate::error::{AtDatabase as _, Result, StoreError};
 use crate::library::Library;
-use crate::writes::{self, IdRange, Pace};
-use crate::{jobs, timestamp, tracks, values, videos};
+use crate::values::Reader;
+use crate::writes::{self, IdRange, RowState};
+use crate::{jobs, stored, timestamp, videos};
 
+use run::Import;
 use staging::Staged;
-
-/// How often the search for rows of another importer is repeated if the database changes meanwhile.
-const MAX_SEARCHES: u32 = 3;
 
 impl Library {
     /// Imports the detections that `read_results` pushes. They become visible at once, in the transaction that marks the
@@ -47,6 +47,7 @@ impl Library {
         job: &ImportJob,
         read_results: impl FnOnce(&mut DetectionWriter) -> std::result::Result<ResultsSummary, E>,
     ) -> std::result::Result<ImportReport, E> {
+        self.set_up()?;
         writes::wait_for_other(&self.conn, &job.job_id)?;
         writes::collect_garbage(self)?;
         let prior = check(self, job)?;
@@ -61,7 +62,7 @@ impl Library {
         let mut writer = DetectionWriter::new(self.path())?;
         let summary = read_results(&mut writer)?;
         let staged = writer.finish(&self.conn)?;
-        Ok(Import { library: self, job, staged: &staged, summary, prior }.run()?)
+        Ok(Import::new(self, job, &staged, summary, prior)?.run()?)
     }
 
     fn already_imported(&self, job: &ImportJob, prior: &ImportRow) -> Result<ImportReport> {
@@ -82,6 +83,26 @@ impl Library {
         rows.collect::<rusqlite::Result<_>>().at(conn)
     }
 
+    /// The imports that have lost rows since, because the app deleted them, oldest first. All rows are counted.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`] where the file cannot be read.
+    pub fn incomplete_imports(&self) -> Result<Vec<IncompleteImport>> {
+        let conn = &self.conn;
+        let mut statement =
+            conn.prepare_cached("SELECT * FROM courtside_imports ORDER BY imported_at, id").at(conn)?;
+        let imports =
+            statement.query_map([], read).at(conn)?.collect::<rusqlite::Result<Vec<_>>>().at(conn)?;
+        let mut incomplete = Vec::new();
+        for import in imports {
+            let n_left = count(conn, &import)?;
+            if n_left != import.n_detections {
+                incomplete.push(IncompleteImport { import, n_left });
+            }
+        }
+        Ok(incomplete)
+    }
+
     /// Whether a job is imported and all its rows still exist: the app may have deleted some.
     ///
     /// # Errors
@@ -97,161 +118,6 @@ impl Library {
     /// [`StoreError::BadValue`] for a row with an invalid value.
     pub fn import_of(&self, job_id: &str) -> Result<Option<ImportRow>> {
         import_of(&self.conn, job_id)
-    }
-}
-
-/// An import whose detections are staged.
-struct Import<'a> {
-    library: &'a Library,
-    job: &'a ImportJob,
-    staged: &'a Staged,
-    summary: ResultsSummary,
-    /// The import that it replaces.
-    prior: Option<ImportRow>,
-}
-
-impl Import<'_> {
-    fn run(self) -> Result<ImportReport> {
-        let n_replaced = match &self.prior {
-            Some(prior) => Some(count(&self.library.conn, prior)?),
-            None => None,
-        };
-        // If this job has no rows here, another program may have inserted them.
-        if n_replaced.unwrap_or(0) == 0
-            && let Some(report) = self.use_rows_of_other_importer()?
-        {
-            return Ok(report);
-        }
-        let mut write_id = None;
-        let written = self.write_without_foreign_keys(&mut write_id);
-        if let (Err(_), Some(write_id)) = (&written, write_id) {
-            let _ = writes::abandon(&self.library.conn, write_id);
-        }
-        let is_ours = written.inspect_err(|_| drop(writes::collect_garbage(self.library)))?;
-        self.library.empty_log();
-        writes::collect_garbage(self.library)?;
-        let outcome = match n_replaced {
-            _ if !is_ours => ImportOutcome::AlreadyImported,
-            Some(n_removed) => ImportOutcome::Replaced { n_removed },
-            None => ImportOutcome::Imported,
-        };
-        Ok(self.report(outcome))
-    }
-
-    fn report(&self, outcome: ImportOutcome) -> ImportReport {
-        report(self.job, outcome, self.staged.n as i64, self.summary.frames_processed)
-    }
-
-    /// Uses the rows that another program has imported from the same results, if there are any.
-    fn use_rows_of_other_importer(&self) -> Result<Option<ImportReport>> {
-        let library = self.library;
-        for _ in 0..MAX_SEARCHES {
-            let version = data_version(&library.conn)?;
-            let rows = elsewhere::find(library, self.job.video_id, self.staged)?;
-            let is_current = library.write(|conn| {
-                if data_version(conn)? != version {
-                    return Ok(false);
-                }
-                if let Some(rows) = &rows {
-                    videos::register(conn, &library.app, self.job.video_id)?;
-                    let write_id = writes::start(conn, &self.job.job_id, self.job.video_id)?;
-                    rows.iter().try_for_each(|range| writes::add_range(conn, write_id, *range))?;
-                    self.finish(conn, write_id)?;
-                }
-                Ok::<_, StoreError>(true)
-            })?;
-            if is_current {
-                return Ok(rows.map(|_| self.report(ImportOutcome::AlreadyImported)));
-            }
-        }
-        Ok(None)
-    }
-
-    fn write_without_foreign_keys(&self, write_id: &mut Option<i64>) -> Result<bool> {
-        let _foreign_keys_off = match writes::referrers(&self.library.conn, "player_detections")?.is_empty() {
-            true => Some(ForeignKeysOff::new(&self.library.conn)?),
-            false => None,
-        };
-        self.write_rows(write_id)
-    }
-
-    /// Writes the rows and makes them visible. Returns `false` if another process imported the same results meanwhile.
-    fn write_rows(&self, write_id: &mut Option<i64>) -> Result<bool> {
-        let (job, mut rows, mut pace) = (self.job, self.staged.read()?, Pace::new());
-        loop {
-            let n = pace.next();
-            let is_last = rows.n_left <= n;
-            let is_ours = self.library.write(|conn| {
-                let id = match *write_id {
-                    Some(id) => id,
-                    None => {
-                        videos::register(conn, &self.library.app, job.video_id)?;
-                        writes::start(conn, &job.job_id, job.video_id)?
-                    }
-                };
-                writes::keep_alive(conn, id)?;
-                if !videos::is_registered(conn, &self.library.app, job.video_id)? {
-                    return Err(StoreError::UnknownVideo(job.video_id));
-                }
-                if let Some(range) = insert::insert(conn, job.video_id, rows.by_ref().take(n as usize))? {
-                    writes::add_range(conn, id, range)?;
-                }
-                let is_ours = !is_last || self.finish(conn, id)?;
-                Ok(is_ours.then_some(id).map_or((id, false), |id| (id, true)))
-            });
-            let (id, is_ours) = is_ours?;
-            *write_id = Some(id);
-            if is_last {
-                return Ok(is_ours);
-            }
-        }
-    }
-
-    /// Makes the rows of a write visible and completes the job, within the transaction of the caller. If another process
-    /// imported the same results meanwhile, abandons the write and returns `false`.
-    fn finish(&self, conn: &Connection, write_id: i64) -> Result<bool> {
-        let Self { job, staged, summary, .. } = self;
-        let current = import_of(conn, &job.job_id)?;
-        if current != self.prior && current.as_ref().is_some_and(|import| import.sha256 == job.sha256) {
-            writes::abandon(conn, write_id)?;
-            return Ok(false);
-        }
-        if let Some(replaced) = current.and_then(|import| import.write_id) {
-            writes::abandon(conn, replaced)?;
-        }
-        let n_detections = staged.n as i64;
-        if count_rows(conn, &writes::ranges(conn, write_id)?, job.video_id)? != n_detections {
-            return Err(StoreError::Conflict(format!(
-                "detections of job {} were removed while it was imported; import it again",
-                job.job_id
-            )));
-        }
-        let import_id = upsert(conn, job, write_id, staged, summary.frames_processed)?;
-        tracks::store(conn, import_id, &staged.tracks)?;
-        complete::complete(conn, &self.library.app, job, n_detections, *summary)?;
-        Ok(true)
-    }
-}
-
-/// A number that changes when another connection changes the database.
-fn data_version(conn: &Connection) -> Result<i64> {
-    conn.query_row("PRAGMA data_version", [], |row| row.get(0)).at(conn)
-}
-
-/// Switches foreign keys off until it is dropped.
-struct ForeignKeysOff<'a>(&'a Connection);
-
-impl<'a> ForeignKeysOff<'a> {
-    fn new(conn: &'a Connection) -> Result<Self> {
-        conn.execute_batch("PRAGMA foreign_keys = OFF").at(conn)?;
-        Ok(Self(conn))
-    }
-}
-
-impl Drop for ForeignKeysOff<'_> {
-    fn drop(&mut self) {
-        // Cannot fail, because the transaction has ended.
-        let _ = self.0.execute_batch("PRAGMA foreign_keys = ON");
     }
 }
 
@@ -308,34 +174,26 @@ pub(crate) fn rows_of(conn: &Connection, import: &ImportRow) -> Result<Vec<IdRan
 
 /// How many rows of an import exist. The app may have deleted some.
 pub(crate) fn count(conn: &Connection, import: &ImportRow) -> Result<i64> {
-    count_rows(conn, &rows_of(conn, import)?, import.video_id)
+    import.write_id.map_or(Ok(0), |write_id| RowState::count(conn, write_id, import.video_id))
 }
 
-fn count_rows(conn: &Connection, ranges: &[IdRange], video_id: i64) -> Result<i64> {
-    let (condition, mut values) = writes::condition(ranges);
-    values.push(video_id.into());
-    // By id, not by frame: the ids of an import are few ranges.
-    let sql =
-        format!("SELECT count(*) FROM player_detections NOT INDEXED WHERE {condition} AND video_id = ?");
-    conn.query_row(&sql, params_from_iter(values), |row| row.get(0)).at(conn)
-}
-
-/// Inserts or updates the row of the import and returns its id.
+/// Inserts or updates the row of the import. `state`: the state of its rows, if their tracks are stored.
 fn upsert(
     conn: &Connection,
     job: &ImportJob,
     write_id: i64,
     staged: &Staged,
+    state: Option<RowState>,
     frames_processed: Option<i64>,
-) -> Result<i64> {
+) -> Result<()> {
     let sql = "INSERT INTO courtside_imports (job_id, video_id, sha256, n_detections, frames_processed, imported_at,
-            write_id, n_frames_with_detections)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+            write_id, n_frames_with_detections, n_rows, checksum)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
         ON CONFLICT (job_id) DO UPDATE SET video_id = excluded.video_id, sha256 = excluded.sha256,
             n_detections = excluded.n_detections, frames_processed = excluded.frames_processed,
             imported_at = excluded.imported_at, write_id = excluded.write_id,
-            n_frames_with_detections = excluded.n_frames_with_detections
-        RETURNING id";
+            n_frames_with_detections = excluded.n_frames_with_detections, n_rows = excluded.n_rows,
+            checksum = excluded.checksum";
     let now = timestamp::to_text(OffsetDateTime::now_utc());
     let params = params![
         job.job_id,
@@ -345,9 +203,12 @@ fn upsert(
         frames_processed,
         now,
         write_id,
-        staged.n_frames
+        state.map(|_| staged.n_frames),
+        state.map(|state| state.n),
+        state.map(|state| state.checksum),
     ];
-    conn.query_row(sql, params, |row| row.get(0)).at(conn)
+    conn.execute(sql, params).at(conn)?;
+    Ok(())
 }
 
 pub(crate) fn import_of(conn: &Connection, job_id: &str) -> Result<Option<ImportRow>> {
@@ -362,9 +223,9 @@ pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<ImportRow> {
         video_id: row.get("video_id")?,
         sha256: row.get("sha256")?,
         n_detections: row.get("n_detections")?,
-        n_frames_with_detections: row.get("n_frames_with_detections")?,
         frames_processed: row.get("frames_processed")?,
-        imported_at: values::time(row, "courtside_imports", "imported_at")?,
+        imported_at: Reader::new(row).time("imported_at"),
         write_id: row.get("write_id")?,
+        stored: stored::read(row)?,
     })
 }

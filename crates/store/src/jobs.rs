@@ -3,18 +3,21 @@
 //! [`publish`]. Jobs of unknown types belong to the app and are not visible here.
 
 mod publish;
+mod read;
 mod types;
 
 pub use types::{JobFilter, JobRow, JobUpdate, NewJob};
 
-use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
+use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 use serde_json::Value;
 
-use crate::enums::{JobStatus, JobType, StoredTarget, SubmissionState};
+use crate::enums::{JobStatus, StoredTarget, SubmissionState};
 use crate::error::{AtDatabase as _, Result, StoreError};
 use crate::library::Library;
 use crate::schema::columns::AppColumns;
-use crate::{timestamp, values, videos};
+use crate::{timestamp, videos};
+
+use read::{Read, read};
 
 /// The columns that `courtside_jobs` and the app's `processing_jobs` have in common. An older table of the app may lack
 /// any but the first three.
@@ -70,18 +73,46 @@ impl Library {
     /// The job with this id; `None` if it is unknown, or has an unknown type.
     ///
     /// # Errors
-    /// [`StoreError::BadValue`] for a row with an invalid value.
+    /// [`StoreError::BadValue`] for a status that is not known.
     pub fn job(&self, id: &str) -> Result<Option<JobRow>> {
         let conn = &self.conn;
         let sql = format!("{} AND j.id = ?1", select(&self.app));
-        conn.prepare_cached(&sql).at(conn)?.query_row([id], read).optional().at(conn)
+        let found = conn.prepare_cached(&sql).at(conn)?.query_row([id], read).optional().at(conn)?;
+        match found {
+            None => Ok(None),
+            Some(Read::Job(job)) => Ok(Some(*job)),
+            Some(Read::Skipped(detail)) => Err(StoreError::BadValue { path: self.path().to_owned(), detail }),
+        }
     }
 
-    /// The jobs that match a filter, newest first.
+    /// Rows of jobs that [`Self::jobs`] leaves out because their status is not known, each with the reason.
     ///
     /// # Errors
-    /// [`StoreError::BadValue`] for a row with an invalid value.
+    /// [`StoreError::Sqlite`] where the file cannot be read.
+    pub fn skipped_jobs(&self) -> Result<Vec<String>> {
+        let read = self.read_jobs(&JobFilter::default())?.into_iter();
+        let skipped = read.filter_map(|read| match read {
+            Read::Skipped(reason) => Some(reason),
+            Read::Job(_) => None,
+        });
+        Ok(skipped.collect())
+    }
+
+    /// The jobs that match a filter, newest first. Those with a status that is not known are left out; see
+    /// [`Self::skipped_jobs`].
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`] where the file cannot be read.
     pub fn jobs(&self, filter: &JobFilter<'_>) -> Result<Vec<JobRow>> {
+        let read = self.read_jobs(filter)?.into_iter();
+        let jobs = read.filter_map(|read| match read {
+            Read::Job(job) => Some(*job),
+            Read::Skipped(_) => None,
+        });
+        Ok(jobs.collect())
+    }
+
+    fn read_jobs(&self, filter: &JobFilter<'_>) -> Result<Vec<Read>> {
         let statuses: Vec<String> = filter.statuses.iter().map(|status| format!("'{status}'")).collect();
         let status_condition =
             if statuses.is_empty() { "1".to_owned() } else { format!("status IN ({})", statuses.join(", ")) };
@@ -104,7 +135,7 @@ impl Library {
     /// Jobs that have not ended, newest first.
     ///
     /// # Errors
-    /// [`StoreError::BadValue`] for a row with an invalid value.
+    /// [`StoreError::Sqlite`] where the file cannot be read.
     pub fn open_jobs(&self) -> Result<Vec<JobRow>> {
         self.jobs(&JobFilter { statuses: JobStatus::OPEN, ..JobFilter::default() })
     }
@@ -343,30 +374,4 @@ pub(crate) fn delete_of_video(conn: &Connection, app: &AppColumns, video_id: i64
     }
     conn.execute("DELETE FROM courtside_jobs WHERE video_id = ?1", [video_id]).at(conn)?;
     Ok(n_jobs)
-}
-
-fn read(row: &Row<'_>) -> rusqlite::Result<JobRow> {
-    const TABLE: &str = "job";
-    let missing = |column| move || values::invalid(row, TABLE, column, "null");
-    Ok(JobRow {
-        id: row.get("id")?,
-        job_type: values::parsed(row, TABLE, "job_type", JobType::from_name)?
-            .ok_or_else(missing("job_type"))?,
-        status: values::parsed(row, TABLE, "status", JobStatus::from_name)?.ok_or_else(missing("status"))?,
-        video_id: row.get("video_id")?,
-        parameters: values::json(row, TABLE, "parameters")?,
-        progress_current: row.get::<_, Option<i64>>("progress_current")?.unwrap_or(0),
-        progress_total: row.get::<_, Option<i64>>("progress_total")?.unwrap_or(0),
-        progress_message: row.get("progress_message")?,
-        result: values::json(row, TABLE, "result")?,
-        error: row.get("error_message")?,
-        created_at: values::time(row, TABLE, "created_at")?,
-        started_at: values::time(row, TABLE, "started_at")?,
-        completed_at: values::time(row, TABLE, "completed_at")?,
-        worker_id: row.get("worker_id")?,
-        target: values::parsed(row, TABLE, "target", StoredTarget::from_name)?,
-        r2_video_key: row.get("r2_video_key")?,
-        imported: row.get("imported")?,
-        submission: row.get::<_, Option<String>>("submission")?.map(|name| SubmissionState::from_name(&name)),
-    })
 }

@@ -56,6 +56,7 @@ mod removal;
 mod schema;
 mod scope;
 mod settings;
+mod stored;
 mod timestamp;
 mod tracks;
 mod url;
@@ -67,11 +68,14 @@ pub use detections::{DetectionQuery, DetectionRow, DetectionTotals, StoredDetect
 pub use enums::{JobStatus, JobType, ProcessingStatus, StoredTarget, SubmissionState};
 pub use error::{Result, StoreError};
 pub use games::Game;
-pub use import::{DetectionWriter, ImportJob, ImportOutcome, ImportReport, ImportRow, ResultsSummary};
+pub use import::{
+    DetectionWriter, ImportJob, ImportOutcome, ImportReport, ImportRow, IncompleteImport, ResultsSummary,
+};
 pub use jobs::{JobFilter, JobRow, JobUpdate, NewJob};
 pub use library::{Interrupter, Library};
 pub use removal::RemovalReport;
 pub use scope::DetectionScope;
+pub use timestamp::is_storable as is_storable_time;
 pub use tracks::{DetectionStats, TrackSummary};
 pub use url::to_path as database_path;
 pub use videos::{FileFingerprint, NewVideo, Page, Video, VideoEdit, VideoFilter};

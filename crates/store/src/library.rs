@@ -1,5 +1,8 @@
-//! A connection to the database file: opening, connection settings, transactions.
+//! A connection to the database file: opening, and transactions.
 
+mod setup;
+
+use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,14 +10,13 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::error::{AtDatabase as _, Result, StoreError};
 use crate::schema::columns::AppColumns;
-use crate::schema::migrate::migrate;
-use crate::{tracks, url, videos};
+use crate::stored::Checked;
+use crate::{url, videos};
+
+pub(crate) use setup::Access;
 
 /// Default time that a call waits while another program writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long opening waits for other connections to switch the file to WAL mode, which is optional.
-const WAL_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// The library: a connection to its SQLite file.
 ///
@@ -28,7 +30,13 @@ pub struct Library {
     /// Device and inode of the file.
     file_id: Option<(u64, u64)>,
     /// Changes when a program changes the tables.
-    schema_version: i64,
+    schema_version: Cell<i64>,
+    /// Whether the file has courtside's tables. If not, empty ones in memory take their place.
+    is_set_up: Cell<bool>,
+    /// How long a call waits while another program writes.
+    busy_timeout: Cell<Duration>,
+    /// Which stored totals are current.
+    pub(crate) checked: RefCell<Checked>,
 }
 
 impl Library {
@@ -45,62 +53,60 @@ impl Library {
             let detail = format!("the folder {} does not exist; create it first", folder.display());
             return Err(StoreError::Open { path, detail });
         }
-        Self::open_path(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
+        Self::open_path(path, OpenFlags::SQLITE_OPEN_CREATE, Access::Write)
     }
 
-    /// Like [`Library::open`], but returns `None` if the file does not exist. For commands that only read.
+    /// Like [`Library::open`], but returns `None` if the file does not exist. For commands that only read: a file of the
+    /// app that courtside never wrote to stays as it is until something is written, and opening does not wait for
+    /// other writers.
     ///
     /// # Errors
     /// As for [`Library::open`].
     pub fn open_existing(url: &str) -> Result<Option<Self>> {
         let path = url::to_path(url)?;
         match path.try_exists() {
-            Ok(true) => Self::open_path(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map(Some),
+            Ok(true) => Self::open_path(path, OpenFlags::empty(), Access::Read).map(Some),
             Ok(false) => Ok(None),
             Err(error) => Err(StoreError::Open { path, detail: error.to_string() }),
         }
     }
 
-    fn open_path(path: PathBuf, flags: OpenFlags) -> Result<Self> {
+    fn open_path(path: PathBuf, flags: OpenFlags, access: Access) -> Result<Self> {
         if path.is_dir() {
             return Err(StoreError::Open {
                 path,
                 detail: "it is a folder; set DATABASE_URL to a file".into(),
             });
         }
-        let conn = Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        let flags = flags | OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = Connection::open_with_flags(&path, flags)
             .map_err(|error| StoreError::from_sqlite(&path, error))?;
-        Self::prepare(conn, path)
+        Self::prepare(conn, path, access)
     }
 
-    /// Configures the connection and migrates the file.
-    pub(crate) fn prepare(conn: Connection, path: PathBuf) -> Result<Self> {
-        conn.busy_timeout(BUSY_TIMEOUT).at(&conn)?;
-        conn.set_prepared_statement_cache_capacity(64);
-        conn.execute_batch(
-            "PRAGMA foreign_keys = ON;
-             PRAGMA synchronous = FULL;
-             -- 16 MiB; larger caches do not make imports faster.
-             PRAGMA cache_size = -16384;
-             -- The log is copied into the file after 32 MiB, not after each transaction of an import.
-             PRAGMA wal_autocheckpoint = 8192;
-             -- The write-ahead log of an import is truncated to this size by the next write.
-             PRAGMA journal_size_limit = 4194304;",
-        )
-        .at(&conn)?;
-        migrate(&conn)?;
-        let app = AppColumns::read(&conn)?;
-        if conn.is_readonly(rusqlite::MAIN_DB).at(&conn)? {
-            return Err(StoreError::ReadOnly { path });
+    /// Runs `work`, which fails with [`StoreError::Busy`] if another program is writing, instead of waiting for it.
+    ///
+    /// # Errors
+    /// Those of `work`; [`StoreError::Sqlite`] (unexpected).
+    pub fn without_waiting<T, E: From<StoreError>>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        self.conn.busy_timeout(Duration::ZERO).at(&self.conn)?;
+        let result = work(self);
+        self.conn.busy_timeout(self.busy_timeout.get()).at(&self.conn)?;
+        result
+    }
+
+    /// Does work that can be done later: if another program is writing, it is skipped.
+    fn unless_busy(&self, work: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
+        self.conn.busy_timeout(Duration::ZERO).at(&self.conn)?;
+        let result = work(self);
+        self.conn.busy_timeout(self.busy_timeout.get()).at(&self.conn)?;
+        match result {
+            Err(StoreError::Busy { .. }) => Ok(()),
+            other => other,
         }
-        enable_write_ahead_log(&conn)?;
-        conn.busy_timeout(BUSY_TIMEOUT).at(&conn)?;
-        let file_id = file_id(&path);
-        let schema_version = schema_version(&conn)?;
-        let library = Self { conn, app, path, file_id, schema_version };
-        videos::forget_removed(&library)?;
-        tracks::complete_older_imports(&library)?;
-        Ok(library)
     }
 
     /// The database file, as an absolute path.
@@ -114,10 +120,10 @@ impl Library {
     /// # Errors
     /// [`StoreError::Sqlite`] where the file cannot be read.
     pub fn is_current(&self) -> Result<bool> {
-        if file_id(&self.path) != self.file_id || schema_version(&self.conn)? != self.schema_version {
+        if file_id(&self.path) != self.file_id || schema_version(&self.conn)? != self.schema_version.get() {
             return Ok(false);
         }
-        videos::forget_removed(self)?;
+        self.unless_busy(videos::forget_removed)?;
         Ok(true)
     }
 
@@ -138,6 +144,18 @@ impl Library {
         result
     }
 
+    /// Runs `work` on one snapshot: that of [`Self::snapshot`], if the caller runs there.
+    pub(crate) fn read_consistently<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        if !self.conn.is_autocommit() {
+            return work();
+        }
+        let transaction =
+            Transaction::new_unchecked(&self.conn, TransactionBehavior::Deferred).at(&self.conn)?;
+        let result = work();
+        transaction.finish().at(&self.conn)?;
+        result
+    }
+
     /// A handle with which another thread can end what this connection is doing; see [`Interrupter::interrupt`].
     pub fn interrupter(&self) -> Interrupter {
         Interrupter(self.conn.get_interrupt_handle())
@@ -148,6 +166,7 @@ impl Library {
     /// # Errors
     /// [`StoreError::Sqlite`] (unexpected).
     pub fn set_busy_timeout(&self, timeout: Duration) -> Result<()> {
+        self.busy_timeout.set(timeout);
         self.conn.busy_timeout(timeout).at(&self.conn)
     }
 
@@ -162,6 +181,7 @@ impl Library {
         &self,
         work: impl FnOnce(&Connection) -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
+        self.set_up()?;
         let conn = &self.conn;
         // IMMEDIATE locks at the start, so two writers wait for each other instead of failing half-way.
         // No caller runs inside another transaction, so transactions never nest.
@@ -203,14 +223,7 @@ impl Interrupter {
     }
 }
 
-/// Switches the file to WAL mode, in which readers do not wait for the writer. The setting is stored
-/// in the file. If another connection prevents the switch, the file keeps its current mode until it is
-/// opened again.
-fn enable_write_ahead_log(conn: &Connection) -> Result<()> {
-    conn.busy_timeout(WAL_TIMEOUT).at(conn)?;
-    let mode: rusqlite::Result<String> = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0));
-    match mode.at(conn) {
-        Ok(_) | Err(StoreError::Busy { .. }) => Ok(()),
-        Err(error) => Err(error),
-    }
+/// A number that changes when another connection changes the database.
+pub(crate) fn data_version(conn: &Connection) -> Result<i64> {
+    conn.query_row("PRAGMA data_version", [], |row| row.get(0)).at(conn)
 }

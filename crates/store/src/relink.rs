@@ -16,9 +16,8 @@ impl Library {
     /// characters.
     pub fn set_video_path(&self, id: i64, file: &Path) -> Result<()> {
         let path = checked_path(file)?;
-        let conn = &self.conn;
-        let n_changed =
-            conn.execute("UPDATE videos SET file_path = ?2 WHERE id = ?1", params![id, path]).at(conn)?;
+        let sql = "UPDATE videos SET file_path = ?2 WHERE id = ?1";
+        let n_changed = self.write(|conn| conn.execute(sql, params![id, path]).at(conn))?;
         if n_changed == 0 { Err(StoreError::UnknownVideo(id)) } else { Ok(()) }
     }
 }

@@ -7,7 +7,7 @@ use crate::error::{AtDatabase as _, Result, StoreError};
 use crate::import::ImportRow;
 use crate::library::Library;
 use crate::schema::columns::AppColumns;
-use crate::{import, jobs, tracks, videos, writes};
+use crate::{import, jobs, videos, writes};
 
 /// What was removed along with a video or a job.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -130,7 +130,6 @@ impl Library {
 
 /// Makes the rows of an import invisible, within the transaction of the caller. [`writes::collect_garbage`] removes them.
 fn forget_import(conn: &Connection, import: &ImportRow) -> Result<()> {
-    tracks::delete(conn, import.id)?;
     conn.execute("DELETE FROM courtside_imports WHERE id = ?1", [import.id]).at(conn)?;
     import.write_id.map_or(Ok(()), |write_id| writes::abandon(conn, write_id))
 }

@@ -13,7 +13,7 @@ impl Library {
     pub fn set_setting(&self, name: &str, value: &str) -> Result<()> {
         let sql = "INSERT INTO courtside_settings (name, value) VALUES (?1, ?2)
              ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-        self.conn.execute(sql, [name, value]).at(&self.conn)?;
+        self.write(|conn| conn.execute(sql, [name, value]).at(conn))?;
         Ok(())
     }
 

@@ -1,7 +1,17 @@
 //! Times as text in the form that SQLAlchemy stores in SQLite: `2024-05-01 18:30:00.000000`, in UTC
 //! without an offset. The app fails on other forms, so only this one is written; other forms are read.
 
-use time::{Date, Month, OffsetDateTime, Time, UtcOffset};
+use std::ops::RangeInclusive;
+
+use time::{Date, Duration, Month, OffsetDateTime, Time, UtcOffset};
+
+/// The first and the last second that can be stored, since 1970: Python reads the years 1 to 9999.
+const STORABLE: RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+
+/// Whether a time can be stored as it is: its year is 1 to 9999 in UTC. Another time is stored as the nearest one of these.
+pub fn is_storable(at: OffsetDateTime) -> bool {
+    STORABLE.contains(&at.unix_timestamp())
+}
 
 /// Formats a time as `YYYY-MM-DD HH:MM:SS.ffffff` in UTC.
 pub(crate) fn to_text(at: OffsetDateTime) -> String {
@@ -16,15 +26,22 @@ pub(crate) fn to_text(at: OffsetDateTime) -> String {
     )
 }
 
-/// Converts a time to UTC. If the result is out of range, keeps the local date and time.
-fn in_utc(at: OffsetDateTime) -> OffsetDateTime {
-    at.checked_to_offset(UtcOffset::UTC).unwrap_or_else(|| at.replace_offset(UtcOffset::UTC))
-}
-
 /// Formats a date as `YYYY-MM-DD` in UTC, for columns of type `DATE`.
 pub(crate) fn to_date_text(at: OffsetDateTime) -> String {
     let at = in_utc(at);
     format!("{:04}-{:02}-{:02}", at.year(), u8::from(at.month()), at.day())
+}
+
+/// Converts a time to UTC, limited to what can be stored.
+fn in_utc(at: OffsetDateTime) -> OffsetDateTime {
+    let since_1970 = if is_storable(at) {
+        return at.to_offset(UtcOffset::UTC);
+    } else if at.unix_timestamp() < 0 {
+        Duration::seconds(*STORABLE.start())
+    } else {
+        Duration::seconds(*STORABLE.end()) + Duration::microseconds(999_999)
+    };
+    OffsetDateTime::UNIX_EPOCH + since_1970
 }
 
 /// Parses a date, or a date and a time separated by a space or a `T`. Seconds, fraction and offset
@@ -127,6 +144,29 @@ mod tests {
         ] {
             assert_eq!(from_text(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn years_that_python_cannot_read_are_stored_as_the_nearest_that_it_can() {
+        let [first, last] = ["0001-01-01 00:00:00.000000", "9999-12-31 23:59:59.999999"];
+        let east = UtcOffset::from_hms(14, 0, 0).unwrap();
+        let midnight = |year, month| Date::from_calendar_date(year, month, 1).unwrap().midnight();
+        for (at, text) in [
+            (midnight(0, Month::January).assume_utc(), first),
+            (midnight(-44, Month::March).assume_utc(), first),
+            (midnight(1, Month::January).assume_offset(east), first),
+            (Date::MIN.midnight().assume_offset(east), first),
+            (
+                Date::MAX.with_hms(23, 0, 0).unwrap().assume_offset(UtcOffset::from_hms(-12, 0, 0).unwrap()),
+                last,
+            ),
+        ] {
+            assert_eq!(to_text(at), text);
+            assert_eq!(to_date_text(at), text[..10]);
+            assert!(!is_storable(at), "{at}");
+        }
+        let end = Date::MAX.with_hms_nano(23, 59, 59, 999_999_999).unwrap().assume_utc();
+        assert_eq!((to_text(end).as_str(), is_storable(end)), (last, true));
     }
 
     #[test]

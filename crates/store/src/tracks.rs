@@ -1,5 +1,5 @@
-//! Tracks and statistics of detections. Those of an import are stored when it is made; those of other programs' rows are
-//! computed.
+//! Tracks and statistics of detections. Those of an import are stored when it is made, and used as long as they are current
+//! (`stored.rs`); those of other programs' rows are computed.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,7 @@ use crate::error::{AtDatabase as _, Result};
 use crate::import;
 use crate::library::Library;
 use crate::scope::{DetectionScope, ScopeRows};
+use crate::writes::{Pace, RowState};
 
 /// Statistics of the detections of a video or a job.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -68,8 +69,20 @@ impl TrackSummary {
     }
 }
 
-/// The tracks of a scope, and the number of frames with detections.
-type Tracks = (Vec<TrackSummary>, i64);
+/// The tracks of a scope.
+#[derive(Debug)]
+pub(crate) struct Tracks {
+    /// Ordered by track.
+    pub(crate) tracks: Vec<TrackSummary>,
+    /// Number of frames with detections.
+    pub(crate) n_frames: i64,
+}
+
+impl Tracks {
+    pub(crate) fn n_detections(&self) -> i64 {
+        self.tracks.iter().map(|track| track.n_detections).sum()
+    }
+}
 
 impl Library {
     /// Statistics of detections; all zero if there are none.
@@ -77,22 +90,11 @@ impl Library {
     /// # Errors
     /// [`StoreError::Sqlite`](crate::StoreError::Sqlite) where the file cannot be read.
     pub fn detection_stats(&self, scope: DetectionScope<'_>) -> Result<DetectionStats> {
-        let Some(rows) = self.rows(scope)? else { return Ok(DetectionStats::default()) };
-        let (tracks, frames_with_detections) = self.tracks(&rows)?;
-        let total: i64 = tracks.iter().map(|track| track.n_detections).sum();
-        let confidence: f64 =
-            tracks.iter().map(|track| track.mean_confidence * track.n_detections as f64).sum();
-        let processed = rows.import.and_then(|import| import.frames_processed).filter(|n| *n > 0);
-        let n_frames = processed.unwrap_or(frames_with_detections);
-        Ok(DetectionStats {
-            total_frames_processed: n_frames,
-            total_detections: total,
-            frames_with_detections,
-            avg_detections_per_frame: if n_frames > 0 { total as f64 / n_frames as f64 } else { 0.0 },
-            n_tracks: tracks.len() as i64,
-            first_frame: tracks.iter().map(|track| track.first_frame).min(),
-            last_frame: tracks.iter().map(|track| track.last_frame).max(),
-            mean_confidence: (total > 0).then(|| confidence / total as f64),
+        self.read_consistently(|| {
+            let Some(rows) = self.rows(scope)? else { return Ok(DetectionStats::default()) };
+            let tracks = self.tracks(&rows)?;
+            let processed = rows.import.and_then(|import| import.frames_processed).filter(|n| *n > 0);
+            Ok(stats(&tracks, processed.unwrap_or(tracks.n_frames)))
         })
     }
 
@@ -101,108 +103,132 @@ impl Library {
     /// # Errors
     /// [`StoreError::Sqlite`](crate::StoreError::Sqlite) where the file cannot be read.
     pub fn track_summaries(&self, scope: DetectionScope<'_>) -> Result<Vec<TrackSummary>> {
-        match self.rows(scope)? {
-            Some(rows) => Ok(self.tracks(&rows)?.0),
+        self.read_consistently(|| match self.rows(scope)? {
+            Some(rows) => Ok(self.tracks(&rows)?.tracks.clone()),
             None => Ok(Vec::new()),
-        }
-    }
-
-    fn tracks(&self, rows: &ScopeRows) -> Result<Tracks> {
-        let stored =
-            rows.import.as_ref().and_then(|import| Some((import.id, import.n_frames_with_detections?)));
-        match stored {
-            Some((import_id, n_frames)) => Ok((self.stored_tracks(import_id)?, n_frames)),
-            None => self.computed_tracks(rows),
-        }
-    }
-
-    fn stored_tracks(&self, import_id: i64) -> Result<Vec<TrackSummary>> {
-        let sql =
-            "SELECT track_id, n_detections, first_frame, last_frame, mean_confidence FROM courtside_tracks
-            WHERE import_id = ?1 ORDER BY track_id";
-        let conn = &self.conn;
-        let mut statement = conn.prepare_cached(sql).at(conn)?;
-        let rows = statement.query_map([import_id], |row| {
-            Ok(TrackSummary {
-                track_id: row.get(0)?,
-                n_detections: row.get(1)?,
-                first_frame: row.get(2)?,
-                last_frame: row.get(3)?,
-                mean_confidence: row.get(4)?,
-            })
-        });
-        rows.at(conn)?.collect::<rusqlite::Result<_>>().at(conn)
-    }
-
-    /// From one pass in index order. Memory grows with the number of tracks. Grouping in SQL would sort every detection
-    /// and take twice the time.
-    fn computed_tracks(&self, rows: &ScopeRows) -> Result<Tracks> {
-        let conn = &self.conn;
-        let (condition, params) = rows.condition();
-        let sql = format!(
-            "SELECT frame_number, tracking_id, confidence_score FROM player_detections
-             WHERE {condition} ORDER BY frame_number"
-        );
-        let mut statement = conn.prepare_cached(&sql).at(conn)?;
-        let mut rows = statement.query(params_from_iter(params)).at(conn)?;
-        let mut tracks: BTreeMap<i64, TrackSummary> = BTreeMap::new();
-        let (mut n_frames, mut latest) = (0, None);
-        while let Some(row) = rows.next().at(conn)? {
-            let (frame, track_id) = (row.get(0).at(conn)?, row.get(1).at(conn)?);
-            let confidence = row.get(2).at(conn)?;
-            n_frames += i64::from(latest.replace(frame) != Some(frame));
-            let detection = StoredDetection { frame, track_id, bbox: [0.0; 4], confidence };
-            tracks.entry(track_id).or_insert_with(|| TrackSummary::new(track_id, frame)).add(&detection);
-        }
-        Ok((tracks.into_values().map(TrackSummary::finish).collect(), n_frames))
+        })
     }
 }
 
-/// Stores the tracks of an import, within the transaction of the caller.
-pub(crate) fn store(conn: &Connection, import_id: i64, tracks: &[TrackSummary]) -> Result<()> {
-    delete(conn, import_id)?;
-    let mut insert =
-        conn.prepare_cached("INSERT INTO courtside_tracks VALUES (?1, ?2, ?3, ?4, ?5, ?6)").at(conn)?;
+fn stats(Tracks { tracks, n_frames }: &Tracks, total_frames_processed: i64) -> DetectionStats {
+    let total: i64 = tracks.iter().map(|track| track.n_detections).sum();
+    let confidence: f64 = tracks.iter().map(|track| track.mean_confidence * track.n_detections as f64).sum();
+    let n_processed = total_frames_processed as f64;
+    DetectionStats {
+        total_frames_processed,
+        total_detections: total,
+        frames_with_detections: *n_frames,
+        avg_detections_per_frame: if n_processed > 0.0 { total as f64 / n_processed } else { 0.0 },
+        n_tracks: tracks.len() as i64,
+        first_frame: tracks.iter().map(|track| track.first_frame).min(),
+        last_frame: tracks.iter().map(|track| track.last_frame).max(),
+        mean_confidence: (total > 0).then(|| confidence / total as f64),
+    }
+}
+
+/// Reads the stored tracks of a write.
+pub(crate) fn stored(conn: &Connection, write_id: i64, n_frames: i64) -> Result<Tracks> {
+    let sql =
+        "SELECT track_id, n_detections, first_frame, last_frame, mean_confidence FROM courtside_write_tracks
+        WHERE write_id = ?1 ORDER BY track_id";
+    let mut statement = conn.prepare_cached(sql).at(conn)?;
+    let rows = statement.query_map([write_id], |row| {
+        Ok(TrackSummary {
+            track_id: row.get(0)?,
+            n_detections: row.get(1)?,
+            first_frame: row.get(2)?,
+            last_frame: row.get(3)?,
+            mean_confidence: row.get(4)?,
+        })
+    });
+    Ok(Tracks { tracks: rows.at(conn)?.collect::<rusqlite::Result<_>>().at(conn)?, n_frames })
+}
+
+/// Computes tracks from one pass in index order. Memory grows with the number of tracks. Grouping in SQL would sort every
+/// detection and take twice the time.
+pub(crate) fn compute(library: &Library, rows: &ScopeRows) -> Result<Tracks> {
+    let conn = &library.conn;
+    let (condition, params) = rows.condition(conn)?;
+    let sql = format!(
+        "SELECT frame_number, tracking_id, confidence_score FROM player_detections
+         WHERE {condition} ORDER BY frame_number"
+    );
+    let mut statement = conn.prepare_cached(&sql).at(conn)?;
+    let mut rows = statement.query(params_from_iter(params)).at(conn)?;
+    let mut tracks: BTreeMap<i64, TrackSummary> = BTreeMap::new();
+    let (mut n_frames, mut latest) = (0, None);
+    while let Some(row) = rows.next().at(conn)? {
+        let (frame, track_id) = (row.get(0).at(conn)?, row.get(1).at(conn)?);
+        let confidence = row.get(2).at(conn)?;
+        n_frames += i64::from(latest.replace(frame) != Some(frame));
+        let detection = StoredDetection { frame, track_id, bbox: [0.0; 4], confidence };
+        tracks.entry(track_id).or_insert_with(|| TrackSummary::new(track_id, frame)).add(&detection);
+    }
+    Ok(Tracks { tracks: tracks.into_values().map(TrackSummary::finish).collect(), n_frames })
+}
+
+/// Stores tracks of a write, within the transaction of the caller.
+pub(crate) fn insert(conn: &Connection, write_id: i64, tracks: &[TrackSummary]) -> Result<()> {
+    let sql = "INSERT OR REPLACE INTO courtside_write_tracks
+            (write_id, track_id, n_detections, first_frame, last_frame, mean_confidence)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let mut insert = conn.prepare_cached(sql).at(conn)?;
     for track in tracks {
         let TrackSummary { track_id, n_detections, first_frame, last_frame, mean_confidence } = track;
         insert
-            .execute(params![import_id, track_id, n_detections, first_frame, last_frame, mean_confidence])
+            .execute(params![write_id, track_id, n_detections, first_frame, last_frame, mean_confidence])
             .at(conn)?;
     }
     Ok(())
 }
 
-/// Removes the tracks of an import, within the transaction of the caller.
-pub(crate) fn delete(conn: &Connection, import_id: i64) -> Result<()> {
-    conn.prepare_cached("DELETE FROM courtside_tracks WHERE import_id = ?1")
-        .at(conn)?
-        .execute([import_id])
-        .at(conn)?;
-    Ok(())
+/// Removes up to `n` tracks of a write, within the transaction of the caller. Returns how many it removed.
+pub(crate) fn delete(conn: &Connection, write_id: i64, n: i64) -> Result<i64> {
+    let sql = "DELETE FROM courtside_write_tracks WHERE write_id = ?1 AND track_id IN
+        (SELECT track_id FROM courtside_write_tracks WHERE write_id = ?1 LIMIT ?2)";
+    Ok(conn.prepare_cached(sql).at(conn)?.execute([write_id, n]).at(conn)? as i64)
 }
 
-/// Stores the tracks of imports by version 1, which did not store them.
+/// Stores the tracks of imports that have none: those by earlier versions, and those of rows that another program wrote.
 pub(crate) fn complete_older_imports(library: &Library) -> Result<()> {
     let conn = &library.conn;
-    let sql = "SELECT job_id FROM courtside_imports WHERE n_frames_with_detections IS NULL AND write_id IS NOT NULL";
+    let sql = "SELECT job_id FROM courtside_imports WHERE checksum IS NULL AND write_id IS NOT NULL";
     let mut statement = conn.prepare_cached(sql).at(conn)?;
     let jobs: Vec<String> =
         statement.query_map([], |row| row.get(0)).at(conn)?.collect::<rusqlite::Result<_>>().at(conn)?;
-    for job in jobs {
-        let Some(rows) = library.rows(DetectionScope::Job(&job))? else { continue };
-        let (tracks, n_frames) = library.computed_tracks(&rows)?;
-        library.write(|conn| {
-            // Another process may have replaced it meanwhile.
-            let import = import::import_of(conn, &job)?.filter(|import| {
-                import.n_frames_with_detections.is_none()
-                    && rows.import.as_ref().is_some_and(|read| read.write_id == import.write_id)
-            });
-            let Some(import) = import else { return Ok(()) };
-            store(conn, import.id, &tracks)?;
-            let sql = "UPDATE courtside_imports SET n_frames_with_detections = ?2 WHERE id = ?1";
-            conn.execute(sql, [import.id, n_frames]).at(conn)?;
-            Ok::<_, crate::StoreError>(())
+    jobs.iter().try_for_each(|job| complete_import(library, job))
+}
+
+fn complete_import(library: &Library, job_id: &str) -> Result<()> {
+    let read = library.read_consistently(|| {
+        let Some(rows) = library.rows(DetectionScope::Job(job_id))? else { return Ok(None) };
+        let Some(import) = rows.import.as_ref() else { return Ok(None) };
+        let Some(write_id) = import.write_id else { return Ok(None) };
+        let state = RowState::read(&library.conn, write_id, import.video_id)?;
+        Ok(Some((write_id, state, compute(library, &rows)?)))
+    })?;
+    let Some((write_id, state, Tracks { tracks, n_frames })) = read else { return Ok(()) };
+    let (mut pace, mut rest) = (Pace::new(), tracks.as_slice());
+    loop {
+        let (now, later) = rest.split_at((pace.next() as usize).min(rest.len()));
+        let is_last = later.is_empty();
+        let is_current = library.write(|conn| {
+            // Another process may have replaced or removed it meanwhile.
+            let import = import::import_of(conn, job_id)?;
+            if import.is_none_or(|import| import.write_id != Some(write_id)) {
+                return Ok(false);
+            }
+            insert(conn, write_id, now)?;
+            if is_last {
+                let sql = "UPDATE courtside_imports
+                    SET n_frames_with_detections = ?2, n_rows = ?3, checksum = ?4 WHERE job_id = ?1";
+                conn.execute(sql, params![job_id, n_frames, state.n, state.checksum]).at(conn)?;
+            }
+            Ok::<_, crate::StoreError>(true)
         })?;
+        if is_last || !is_current {
+            return Ok(());
+        }
+        rest = later;
     }
-    Ok(())
 }

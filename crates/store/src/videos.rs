@@ -10,7 +10,8 @@ use crate::enums::ProcessingStatus;
 use crate::error::{AtDatabase as _, Result, StoreError};
 use crate::library::Library;
 use crate::schema::columns::AppColumns;
-use crate::{games, timestamp, values};
+use crate::values::Reader;
+use crate::{games, timestamp};
 
 /// Maximum length of `file_path` and `r2_key`, in characters.
 const MAX_PATH_CHARS: usize = 500;
@@ -50,6 +51,8 @@ pub struct Video {
     pub n_frames: Option<i64>,
     /// Size, modification time and hash of the file when it was last read.
     pub file: FileFingerprint,
+    /// Values that cannot be read and are left out, such as `processing_status is "ARCHIVED"`. The file keeps them.
+    pub unreadable: Vec<String>,
 }
 
 /// Properties that show whether a file has changed since it was read. All are `None` in rows of the app.
@@ -241,7 +244,7 @@ impl Library {
     /// The video with this id; `None` if it is unknown.
     ///
     /// # Errors
-    /// [`StoreError::BadValue`] for a row with an invalid value.
+    /// [`StoreError::Sqlite`] where the file cannot be read.
     pub fn video(&self, id: i64) -> Result<Option<Video>> {
         let sql = format!("{} WHERE v.id = ?1", self.select_videos());
         let conn = &self.conn;
@@ -251,7 +254,7 @@ impl Library {
     /// The newest video with exactly this stored path; `None` if no video has it.
     ///
     /// # Errors
-    /// [`StoreError::BadValue`] for a row with an invalid value.
+    /// [`StoreError::Sqlite`] where the file cannot be read.
     pub fn video_by_path(&self, file_path: &str) -> Result<Option<Video>> {
         let sql = format!("{} WHERE v.file_path = ?1 ORDER BY v.id DESC LIMIT 1", self.select_videos());
         let conn = &self.conn;
@@ -360,7 +363,7 @@ impl Library {
     }
 
     fn update_video(&self, id: i64, sql: &str, params: impl rusqlite::Params) -> Result<()> {
-        let n_changed = self.conn.prepare_cached(sql).at(&self.conn)?.execute(params).at(&self.conn)?;
+        let n_changed = self.write(|conn| conn.prepare_cached(sql).at(conn)?.execute(params).at(conn))?;
         if n_changed == 0 { Err(StoreError::UnknownVideo(id)) } else { Ok(()) }
     }
 }
@@ -420,10 +423,6 @@ pub(crate) fn forget_removed(library: &Library) -> Result<()> {
     library.write(|conn| {
         for sql in [
             format!("UPDATE courtside_jobs SET video_id = NULL WHERE video_id IN ({removed})"),
-            format!(
-                "DELETE FROM courtside_tracks WHERE import_id IN
-                    (SELECT id FROM courtside_imports WHERE video_id IN ({removed}))"
-            ),
             format!("DELETE FROM courtside_imports WHERE video_id IN ({removed})"),
             format!("DELETE FROM courtside_videos WHERE video_id IN ({removed})"),
         ] {
@@ -447,27 +446,29 @@ pub(crate) fn checked_path(path: &Path) -> Result<&str> {
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Video> {
+    let values = Reader::new(row);
+    let status = values.parsed("processing_status", ProcessingStatus::from_name);
     Ok(Video {
         id: row.get("id")?,
-        game_id: row.get("game_id")?,
-        file_path: row.get("file_path")?,
-        r2_key: row.get("r2_key")?,
-        thumbnail_path: row.get("thumbnail_path")?,
-        duration_seconds: row.get("duration_seconds")?,
-        fps: row.get("fps")?,
-        resolution: row.get("resolution")?,
-        upload_date: values::time(row, "videos", "upload_date")?,
-        processed: row.get::<_, Option<bool>>("processed")?.unwrap_or(false),
-        processing_status: values::parsed(row, "videos", "processing_status", ProcessingStatus::from_name)?
-            .unwrap_or(ProcessingStatus::Pending),
-        recorded_at: values::time(row, "videos", "recorded_at")?,
-        sequence_order: row.get("sequence_order")?,
-        game_time_offset: row.get("game_time_offset")?,
+        game_id: values.get("game_id").unwrap_or_default(),
+        file_path: values.get("file_path").unwrap_or_default(),
+        r2_key: values.get("r2_key"),
+        thumbnail_path: values.get("thumbnail_path"),
+        duration_seconds: values.get("duration_seconds"),
+        fps: values.get("fps"),
+        resolution: values.get("resolution"),
+        upload_date: values.time("upload_date"),
+        processed: values.get("processed").unwrap_or(false),
+        processing_status: status.unwrap_or(ProcessingStatus::Pending),
+        recorded_at: values.time("recorded_at"),
+        sequence_order: values.get("sequence_order"),
+        game_time_offset: values.get("game_time_offset"),
         n_frames: row.get("n_frames")?,
         file: FileFingerprint {
             size_bytes: row.get("size_bytes")?,
             modified_ns: row.get("modified_ns")?,
             sha256: row.get("sha256")?,
         },
+        unreadable: values.unreadable(),
     })
 }

@@ -2,28 +2,27 @@
 //! job, so its rows are all that shows it.
 
 use rusqlite::params_from_iter;
-use rusqlite::types::Value;
 
 use super::staging::Staged;
 use crate::detections::{StoredDetection, read};
 use crate::error::{AtDatabase as _, Result, StoreError};
 use crate::library::Library;
-use crate::writes::{self, IdRange};
+use crate::writes::{IdRange, RowSet};
 
 /// Largest difference of a coordinate. Results have two decimals.
 const MAX_PIXELS: f64 = 0.011;
 /// Largest difference of a confidence. Results have four decimals.
 const MAX_CONFIDENCE: f64 = 0.000_11;
 
-/// Most ranges that the rows may be in. An importer writes few.
-const MAX_RANGES: usize = 500;
+/// Most ranges that the rows may be in, because they are recorded in one transaction. An importer writes few.
+const MAX_RANGES: usize = 10_000;
 
 /// The rows of a video that courtside did not insert, if they are exactly the detections to import.
 pub(super) fn find(library: &Library, video_id: i64, staged: &Staged) -> Result<Option<Vec<IdRange>>> {
     let conn = &library.conn;
-    let (ours, values) = writes::condition(&writes::ranges_of_video(conn, video_id)?);
-    let params = || params_from_iter(std::iter::once(Value::from(video_id)).chain(values.iter().cloned()));
-    let rows = format!("FROM player_detections WHERE video_id = ? AND NOT {ours}");
+    let (condition, values) = RowSet::OfOthers { video_id }.condition(conn)?;
+    let params = || params_from_iter(&values);
+    let rows = format!("FROM player_detections WHERE {condition}");
     let n: i64 = conn.query_row(&format!("SELECT count(*) {rows}"), params(), |row| row.get(0)).at(conn)?;
     if n == 0 || n as u64 != staged.n || !staged.is_ordered {
         return Ok(None);

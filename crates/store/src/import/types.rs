@@ -4,6 +4,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::enums::StoredTarget;
+use crate::stored::StoredTotals;
 
 /// A job whose results to import. The first three fields identify the results. The others describe a job
 /// that is not in the library yet, such as one submitted from another machine, and fill columns that are
@@ -98,12 +99,21 @@ pub struct ImportRow {
     pub sha256: String,
     /// Number of detections that it inserted.
     pub n_detections: i64,
-    /// Number of frames with detections.
-    pub n_frames_with_detections: Option<i64>,
     /// Number of processed frames, if the results had it.
     pub frames_processed: Option<i64>,
     /// When the import ran.
     pub imported_at: Option<OffsetDateTime>,
     /// The write that inserted its rows; `None` if they are not known any more.
     pub(crate) write_id: Option<i64>,
+    /// Its totals, if they are stored.
+    pub(crate) stored: Option<StoredTotals>,
+}
+
+/// An import of which the app has deleted rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IncompleteImport {
+    /// The import.
+    pub import: ImportRow,
+    /// How many of its detections are left.
+    pub n_left: i64,
 }

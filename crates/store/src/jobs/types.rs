@@ -44,6 +44,8 @@ pub struct JobRow {
     pub imported: bool,
     /// State of its submission to the bucket; `None` if this library did not submit it.
     pub submission: Option<SubmissionState>,
+    /// Values that cannot be read and are left out, such as `created_at is "soon"`. The file keeps them.
+    pub unreadable: Vec<String>,
 }
 
 impl JobRow {

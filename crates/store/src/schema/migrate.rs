@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use crate::error::{AtDatabase as _, Result, StoreError};
-use crate::schema::tables::{APP_TABLES, OWN_TABLES, REQUIRED, Table, VERSION};
+use crate::schema::tables::{APP_TABLES, OWN_TABLES, REQUIRED, SCHEMA, Table, VERSION};
 use crate::schema::upgrade;
 
 /// The mark of the app's migrations.
@@ -39,9 +39,40 @@ pub(crate) fn migrate(conn: &Connection) -> Result<()> {
     transaction.commit().at(conn)
 }
 
+/// Name of the schema in which [`attach_missing`] makes tables.
+const MISSING: &str = "courtside_missing";
+
+/// Whether the file has courtside's tables, of any version.
+pub(crate) fn is_set_up(conn: &Connection) -> Result<bool> {
+    Ok(tables(conn)?.contains(SCHEMA))
+}
+
+/// Makes the missing tables in memory, empty, so that the file can be read without a change to it. SQLite looks for a
+/// table in the file first: once the file has one, that one is used. A file that cannot be used is rejected.
+pub(crate) fn attach_missing(conn: &Connection) -> Result<()> {
+    plan(conn)?;
+    conn.execute_batch(&format!("ATTACH ':memory:' AS {MISSING}")).at(conn)?;
+    let present = tables(conn)?;
+    let is_apps = is_of_app(&present);
+    let missing = |table: &&Table| !present.contains(table.name);
+    let apps = APP_TABLES.iter().filter(|_| !is_apps).filter(missing);
+    for table in OWN_TABLES.iter().filter(missing).chain(apps) {
+        conn.execute_batch(&table.create(MISSING)).at(conn)?;
+    }
+    Ok(())
+}
+
+/// Removes the tables that [`attach_missing`] made, once the file has them.
+pub(crate) fn detach_missing(conn: &Connection) -> Result<()> {
+    conn.execute_batch(&format!("DETACH {MISSING}")).at(conn)
+}
+
+fn tables(conn: &Connection) -> Result<BTreeSet<String>> {
+    names(conn, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+}
+
 fn plan(conn: &Connection) -> Result<MigrationPlan> {
-    let tables =
-        names(conn, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")?;
+    let tables = tables(conn)?;
     let found = version(conn, &tables)?;
     reject_other_databases(conn, &tables)?;
     let mut statements = Vec::new();
@@ -66,6 +97,9 @@ fn plan(conn: &Connection) -> Result<MigrationPlan> {
         if found == Some(1) {
             statements.extend(upgrade::from_1(conn, !is_apps)?);
         }
+        if found == Some(2) {
+            statements.push(upgrade::TRACKS.to_owned());
+        }
         statements.push("DELETE FROM courtside_schema".into());
         statements.push(format!("INSERT INTO courtside_schema (version) VALUES ({VERSION})"));
     }
@@ -75,12 +109,12 @@ fn plan(conn: &Connection) -> Result<MigrationPlan> {
 /// Whether the app's tables were created by the app.
 fn is_of_app(tables: &BTreeSet<String>) -> bool {
     let has_tables = APP_TABLES.iter().any(|table| tables.contains(table.name));
-    tables.contains(APPS_MARK) || (has_tables && !tables.contains("courtside_schema"))
+    tables.contains(APPS_MARK) || (has_tables && !tables.contains(SCHEMA))
 }
 
 /// The version of courtside's tables in the file; an unsupported newer one is an error.
 fn version(conn: &Connection, tables: &BTreeSet<String>) -> Result<Option<i64>> {
-    if !tables.contains("courtside_schema") {
+    if !tables.contains(SCHEMA) {
         return Ok(None);
     }
     let found: Option<i64> = conn
@@ -142,17 +176,7 @@ fn add_columns(conn: &Connection, table: &Table, statements: &mut Vec<String>) -
 }
 
 fn create(table: &Table, statements: &mut Vec<String>) {
-    let columns: Vec<String> = table
-        .columns
-        .iter()
-        .map(|column| format!("{} {} {}", column.name, column.kind, column.rule).trim_end().to_owned())
-        .collect();
-    statements.push(format!(
-        "CREATE TABLE {} (\n    {}\n{}",
-        table.name,
-        columns.join(",\n    "),
-        table.suffix
-    ));
+    statements.push(table.create("main"));
     statements.extend(table.on_create.iter().map(|statement| (*statement).to_owned()));
 }
 

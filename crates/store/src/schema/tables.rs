@@ -5,7 +5,10 @@
 
 /// Version of courtside's own tables, stored in `courtside_schema`. Files with a higher version are
 /// rejected.
-pub(crate) const VERSION: i64 = 2;
+pub(crate) const VERSION: i64 = 3;
+
+/// The table with the version, which every file has that courtside has written to.
+pub(crate) const SCHEMA: &str = "courtside_schema";
 
 /// A table and its columns.
 pub(crate) struct Table {
@@ -16,6 +19,18 @@ pub(crate) struct Table {
     pub(crate) suffix: &'static str,
     /// Statements that run after a new table is created: its indexes.
     pub(crate) on_create: &'static [&'static str],
+}
+
+impl Table {
+    /// The statement that creates the table in a schema of the connection, such as `main`.
+    pub(crate) fn create(&self, schema: &str) -> String {
+        let columns: Vec<String> = self
+            .columns
+            .iter()
+            .map(|column| format!("{} {} {}", column.name, column.kind, column.rule).trim_end().to_owned())
+            .collect();
+        format!("CREATE TABLE {schema}.{} (\n    {}\n{}", self.name, columns.join(",\n    "), self.suffix)
+    }
 }
 
 /// A column of a [`Table`].
@@ -185,6 +200,10 @@ pub(crate) const OWN_TABLES: &[Table] = &[
             essential("imported_at", "DATETIME", NOT_NULL),
             // The write that inserted its detections.
             column("write_id", "INTEGER", NULLABLE),
+            // The stored totals and tracks are those of this many rows with this checksum; see `writes/ranges.rs`. Null
+            // until they are stored.
+            column("n_rows", "INTEGER", NULLABLE),
+            column("checksum", "INTEGER", NULLABLE),
             column("n_frames_with_detections", "INTEGER", NULLABLE),
         ],
         suffix: END,
@@ -212,26 +231,30 @@ pub(crate) const OWN_TABLES: &[Table] = &[
             essential("write_id", "INTEGER", NOT_NULL),
             essential("first_id", "INTEGER", NOT_NULL),
             essential("last_id", "INTEGER", NOT_NULL),
-            // The content of the first row, which shows whether the app deleted the rows and reused their ids.
+            // The content of the first and of the last row, which shows whether the app deleted the rows and reused
+            // their ids.
             essential("first_frame", "INTEGER", NOT_NULL),
             essential("first_x", "FLOAT", NOT_NULL),
             essential("first_y", "FLOAT", NOT_NULL),
+            column("last_frame", "INTEGER", NULLABLE),
+            column("last_x", "FLOAT", NULLABLE),
+            column("last_y", "FLOAT", NULLABLE),
         ],
         suffix: ", PRIMARY KEY (write_id, first_id)) WITHOUT ROWID",
         on_create: &[],
     },
-    // The tracks of each import.
+    // The tracks of each write.
     Table {
-        name: "courtside_tracks",
+        name: "courtside_write_tracks",
         columns: &[
-            essential("import_id", "INTEGER", NOT_NULL),
+            essential("write_id", "INTEGER", NOT_NULL),
             essential("track_id", "INTEGER", NOT_NULL),
             essential("n_detections", "INTEGER", NOT_NULL),
             essential("first_frame", "INTEGER", NOT_NULL),
             essential("last_frame", "INTEGER", NOT_NULL),
             essential("mean_confidence", "FLOAT", NOT_NULL),
         ],
-        suffix: ", PRIMARY KEY (import_id, track_id)) WITHOUT ROWID",
+        suffix: ", PRIMARY KEY (write_id, track_id)) WITHOUT ROWID",
         on_create: &[],
     },
     Table {
@@ -241,7 +264,7 @@ pub(crate) const OWN_TABLES: &[Table] = &[
         on_create: &[],
     },
     Table {
-        name: "courtside_schema",
+        name: SCHEMA,
         columns: &[essential("version", "INTEGER", NOT_NULL)],
         suffix: END,
         on_create: &[],

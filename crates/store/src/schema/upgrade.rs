@@ -45,6 +45,11 @@ const JOBS: &str = "
 /// Version 1 stored a time with the date of a game in files that it created.
 const DATES: &str = "UPDATE games SET date = substr(date, 1, 10) WHERE length(date) > 10";
 
+/// Version 2 stored the tracks of imports by the import, without what shows whether they are current. They are computed
+/// again; see `tracks::complete_older_imports`.
+pub(super) const TRACKS: &str = "DROP TABLE IF EXISTS courtside_tracks;
+    UPDATE courtside_imports SET n_frames_with_detections = NULL;";
+
 /// The statements that bring a file of version 1 to version 2. They run after the missing tables and columns were added.
 /// `is_own`: courtside created the file.
 pub(super) fn from_1(conn: &Connection, is_own: bool) -> Result<Vec<String>> {

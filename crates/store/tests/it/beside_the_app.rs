@@ -1,5 +1,9 @@
 //! The app's migrations and the app's programs, which work on the same file: nothing that courtside does breaks them.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use rusqlite::Connection;
 use rusqlite::types::Value;
 use store::{
@@ -203,17 +207,14 @@ fn a_job_of_the_app_can_be_cancelled() {
     assert_eq!(library.job("apps").unwrap().unwrap().status, JobStatus::Cancelled);
 }
 
-/// Inserts detections as an older importer does, within the transaction of the caller.
+/// Inserts [`two_tracks`] as an older importer does, within the transaction of the caller.
 fn import_elsewhere(conn: &Connection, video: i64, n_frames: i64) {
-    for row in two_tracks(n_frames) {
-        let [x, y, width, height] = row.bbox;
-        conn.execute(
-            "INSERT INTO player_detections (video_id, frame_number, bbox_x, bbox_y, bbox_width, bbox_height, tracking_id,
-                confidence_score) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            rusqlite::params![video, row.frame, x, y, width, height, row.track_id, row.confidence],
-        )
-        .unwrap();
-    }
+    let sql = "WITH RECURSIVE frames (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM frames WHERE n + 1 < ?2)
+        INSERT INTO player_detections (video_id, frame_number, bbox_x, bbox_y, bbox_width, bbox_height, tracking_id,
+            confidence_score)
+        SELECT ?1, n, n + 0.25, track + 0.5, 10, 20.75, track, 0.5
+        FROM frames, (SELECT 1 AS track UNION ALL SELECT 2)";
+    assert_eq!(conn.execute(sql, [video, n_frames]).unwrap() as i64, 2 * n_frames);
 }
 
 fn n_rows(db: &TestDb, video: i64) -> i64 {
@@ -262,6 +263,43 @@ fn rows_that_an_older_importer_commits_meanwhile_are_not_inserted_again() {
     });
     assert_eq!(report.outcome, ImportOutcome::AlreadyImported);
     assert_eq!(n_rows(&db, VIDEO), 6000);
+}
+
+#[test]
+fn rows_that_an_older_importer_commits_between_our_transactions_are_not_doubled() {
+    let db = app::database("");
+    db.plain().execute("DELETE FROM player_detections", []).unwrap();
+    drop(db.library());
+    // Several transactions.
+    let n_frames = 100_000;
+    let is_over = AtomicBool::new(false);
+    let seen = std::thread::scope(|scope| {
+        let ours = scope.spawn(|| import(&mut db.library(), "job", VIDEO, "a", &two_tracks(n_frames)));
+        let reader = scope.spawn(|| {
+            let (library, mut seen) = (db.library(), BTreeSet::new());
+            while !is_over.load(Ordering::Relaxed) {
+                seen.insert(library.detection_totals(DetectionScope::Video(VIDEO)).unwrap().total_detections);
+            }
+            seen
+        });
+        let other = db.plain();
+        other.busy_timeout(Duration::from_secs(5)).unwrap();
+        while rows(&other, "SELECT 1 FROM player_detections LIMIT 1").is_empty() {
+            std::thread::yield_now();
+        }
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        import_elsewhere(&other, VIDEO, n_frames);
+        other.execute_batch("COMMIT").unwrap();
+        let report = ours.join();
+        is_over.store(true, Ordering::Relaxed);
+        assert_eq!(report.unwrap().unwrap().outcome, ImportOutcome::AlreadyImported);
+        reader.join().unwrap()
+    });
+    assert!(seen.is_subset(&BTreeSet::from([0, 2 * n_frames])), "{seen:?}");
+    assert_eq!(n_rows(&db, VIDEO), 2 * n_frames);
+    let library = db.library();
+    assert!(library.has_all_rows("job").unwrap());
+    assert_eq!(library.detection_stats(DetectionScope::Job("job")).unwrap().n_tracks, 2);
 }
 
 #[test]

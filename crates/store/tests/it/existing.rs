@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use rusqlite::types::Value;
 use store::{
-    DetectionScope, ImportOutcome, JobFilter, JobStatus, JobType, Library, NewJob, NewVideo,
-    ProcessingStatus, StoreError,
+    DetectionScope, ImportOutcome, JobFilter, JobStatus, JobType, NewJob, NewVideo, ProcessingStatus,
+    StoreError,
 };
 
 use crate::app::{self, JOB, VIDEO};
@@ -181,18 +181,4 @@ fn jobs_of_unknown_types_are_not_visible() {
     let id = "5b0f8f5e-0000-4000-8000-000000000002";
     assert_eq!(library.job(id).unwrap(), None);
     assert!(matches!(library.insert_job(&NewJob::new(id, VIDEO)), Err(StoreError::Conflict(_))));
-}
-
-#[test]
-fn errors_name_invalid_values() {
-    let db = app::database("");
-    db.plain().execute("UPDATE videos SET processing_status = 'LIMBO'", []).unwrap();
-    db.plain().execute("UPDATE processing_jobs SET created_at = 'yesterday' WHERE id LIKE '%2'", []).unwrap();
-    let library = Library::open(&db.url()).unwrap();
-    let error = library.video(VIDEO).unwrap_err().to_string();
-    assert!(error.contains("videos 4: processing_status is \"LIMBO\""), "{error}");
-    let error = library.open_jobs().map(|jobs| jobs.len());
-    assert_eq!(error.unwrap(), 0);
-    let error = library.jobs(&JobFilter::default()).unwrap_err().to_string();
-    assert!(error.contains("created_at is \"yesterday\""), "{error}");
 }

@@ -52,6 +52,7 @@ fn a_job_is_read_back_as_added() {
         r2_video_key: Some("videos/job.mp4".into()),
         imported: false,
         submission: Some(SubmissionState::Uploading),
+        unreadable: Vec::new(),
     };
     assert_eq!(job, expected);
     assert_eq!(library.job("none").unwrap(), None);

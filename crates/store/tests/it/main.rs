@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "test helpers fail by panicking, like the tests themselves")]
 
 mod app;
+mod app_changes;
 mod beside_the_app;
 mod concurrency;
 mod crash;
@@ -10,6 +11,8 @@ mod existing;
 mod fresh;
 mod importing;
 mod jobs;
+mod looking;
+mod many_ranges;
 mod opening;
 mod properties;
 mod queries;

@@ -97,7 +97,8 @@ fn what_version_1_stored_in_the_apps_tables_is_kept() {
         assert_eq!(found.iter().map(|row| row.id).collect::<Vec<_>>(), [11, 12, 13]);
         let stats = library.detection_stats(DetectionScope::Video(4)).unwrap();
         assert_eq!((stats.total_detections, stats.frames_with_detections, stats.n_tracks), (3, 2, 2));
-        let tracks = rows(&db.plain(), "SELECT track_id, n_detections FROM courtside_tracks ORDER BY 1");
+        let tracks =
+            rows(&db.plain(), "SELECT track_id, n_detections FROM courtside_write_tracks ORDER BY 1");
         assert_eq!(tracks, [[1, 2], [2, 1]].map(|row| row.map(Value::Integer)));
 
         assert!(job(&library, "uploading").is_uploading() && job(&library, "failed").has_failed_upload());

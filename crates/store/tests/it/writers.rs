@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use store::{DetectionScope, ImportOutcome, StoreError};
 
-use crate::support::{TestDb, add, import, rows, two_tracks};
+use crate::support::{TestDb, add, detection, import, rows, text, two_tracks};
 
 #[test]
 fn writers_with_a_timeout_of_five_seconds_never_fail_during_an_import() {
@@ -53,7 +53,7 @@ fn what_a_dead_importer_wrote_is_invisible_and_removed_by_the_next_import() {
         "INSERT INTO courtside_writes VALUES (50, 'job', 1, 1000);
          INSERT INTO player_detections (video_id, frame_number, bbox_x, bbox_y, bbox_width, bbox_height, tracking_id,
             confidence_score) VALUES (1, 3, 1, 2, 3, 4, 9, 0.5), (1, 4, 1, 2, 3, 4, 9, 0.5);
-         INSERT INTO courtside_ranges SELECT 50, max(id) - 1, max(id), 3, 1, 2 FROM player_detections",
+         INSERT INTO courtside_ranges SELECT 50, max(id) - 1, max(id), 3, 1, 2, 4, 1, 2 FROM player_detections",
     )
     .unwrap();
     let stats = |library: &store::Library| {
@@ -106,4 +106,32 @@ fn an_import_whose_rows_are_removed_meanwhile_fails_and_can_be_repeated() {
         assert_eq!(n_rows, [[rusqlite::types::Value::Integer(10)]], "{what}");
         assert!(library.has_all_rows("job").unwrap());
     }
+}
+
+#[test]
+fn a_track_for_each_of_200_000_detections_is_not_written_in_the_transaction_that_shows_them() {
+    let db = TestDb::new();
+    let mut library = db.library();
+    let video = add(&mut library, "a.mp4");
+    let detections: Vec<_> = (0..200_000).map(|n| detection(n, n)).collect();
+    let is_over = AtomicBool::new(false);
+    let numbers = std::thread::scope(|scope| {
+        // How many tracks were stored before the import was visible.
+        let watcher = scope.spawn(|| {
+            let (conn, mut numbers) = (db.plain(), std::collections::BTreeSet::new());
+            let sql = "SELECT count(*) FROM courtside_write_tracks WHERE NOT EXISTS (SELECT 1 FROM courtside_imports)";
+            while !is_over.load(Ordering::Relaxed) {
+                numbers.insert(text(&rows(&conn, sql)[0][0]).parse::<i64>().unwrap());
+            }
+            numbers
+        });
+        let report = import(&mut library, "job", video, "a", &detections).unwrap();
+        is_over.store(true, Ordering::Relaxed);
+        assert_eq!(report.n_detections, 200_000);
+        watcher.join().unwrap()
+    });
+    assert!(numbers.iter().any(|n| (1..200_000).contains(n)) && numbers.contains(&200_000), "{numbers:?}");
+    assert_eq!(library.track_summaries(DetectionScope::Job("job")).unwrap().len(), 200_000);
+    library.remove_job("job", false).unwrap();
+    assert!(rows(&db.plain(), "SELECT 1 FROM courtside_write_tracks LIMIT 1").is_empty());
 }
