@@ -4,10 +4,12 @@
 //! until the database has them on disk. Importing a job twice changes nothing.
 
 mod ignored;
+mod incomplete;
 mod pending;
 mod permission;
 mod refused;
 mod results_file;
+mod times;
 mod video;
 
 use std::path::{Path, PathBuf};
@@ -25,6 +27,7 @@ use crate::failure::{Failure, Kind, Outcome};
 use crate::file_lock::FileLock;
 use crate::{Client, job_actions, target, videos};
 
+pub use incomplete::Incomplete;
 pub use pending::{Offer, PendingImports, pending_imports};
 use permission::check_allowed;
 pub use permission::is_automatic;
@@ -240,7 +243,7 @@ fn write(
     let of_worker = result.map(|result| result.warnings.clone()).unwrap_or_default();
     let of_results = read.map(|read| {
         let ignored = ignored::ignored_parameters(manifest, video.fps, &read);
-        read.warnings().into_iter().chain(ignored)
+        read.warnings().into_iter().chain(ignored).chain(times::unusual(manifest))
     });
     let of_results: Vec<String> = of_results.into_iter().flatten().collect();
     let imported = Imported {

@@ -10,6 +10,7 @@ use jobs::quote::quoted;
 use serde::Serialize;
 use store::{JobFilter, JobRow, Library, Video};
 
+use super::incomplete::{self, Incomplete};
 use super::is_of_other_library;
 use super::permission::NeedsForce;
 use crate::Client;
@@ -23,7 +24,9 @@ pub struct PendingImports {
     pub ids: Vec<JobId>,
     /// Jobs with results that are imported only on request.
     pub offers: Vec<Offer>,
-    /// Manifests that cannot be read, each with the reason.
+    /// Imported jobs of which the library has lost detections.
+    pub incomplete: Vec<Incomplete>,
+    /// Manifests, and rows of the library, that cannot be read, each with the reason.
     pub unreadable: Vec<String>,
     /// Errors of buckets that did not respond.
     pub bucket_errors: Vec<Failure>,
@@ -61,7 +64,11 @@ enum Decision {
 pub async fn pending_imports(client: &Client, library: &Library) -> Outcome<PendingImports> {
     let rows = library.jobs(&JobFilter::default())?.into_iter().map(|row| (row.id.clone(), row)).collect();
     let known = Known { client, library, rows, videos: videos::all(library)? };
-    let mut pending = PendingImports::default();
+    let mut pending = PendingImports {
+        incomplete: incomplete::find(client, library).await?,
+        unreadable: library.skipped_jobs()?,
+        ..PendingImports::default()
+    };
     let mut found = Vec::new();
     for target in client.bucket_targets() {
         let admin = client.admin(target)?;

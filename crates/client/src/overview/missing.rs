@@ -7,6 +7,7 @@ use std::fmt;
 use jobs::Status;
 use store::{JobFilter, JobRow, JobStatus, JobUpdate, Library, SubmissionState};
 
+use super::record;
 use super::state::State;
 use crate::failure::Outcome;
 use crate::{Client, is_unknown_job, parse_job_id, videos};
@@ -92,23 +93,31 @@ pub async fn close_missing(
 ) -> Outcome<()> {
     let filter = JobFilter { imported: Some(false), ..JobFilter::default() };
     for row in library.jobs(&filter)?.iter().filter(|row| may_be_missing(row) && !is_listed(&row.id)) {
-        close_if_missing(client, library, row).await?;
+        if let Some(closed) = look_for(client, row).await? {
+            record::unless_busy(library, |library| closed.record(library, row))?;
+        }
     }
     Ok(())
 }
 
 /// Closes a job if no bucket has its manifest.
 pub(crate) async fn close_if_missing(client: &Client, library: &mut Library, row: &JobRow) -> Outcome<()> {
-    let id = parse_job_id(&row.id)?;
-    match client.find_job_from(&id, client.likely_target(Some(row))).await {
-        Err(failure) if is_unknown_job(&failure) => closing(row).record(library, row),
-        // In the archive: another library imported it long ago.
-        Ok((_, manifest)) if manifest.status == Status::Imported => {
-            Closed::ImportedElsewhere.record(library, row)
-        }
-        // The listing was late, or the bucket does not respond now.
-        _ => Ok(()),
+    match look_for(client, row).await? {
+        Some(closed) => closed.record(library, row),
+        None => Ok(()),
     }
+}
+
+/// Looks for the manifest of a job. Returns as what to close the job if no bucket has it.
+async fn look_for(client: &Client, row: &JobRow) -> Outcome<Option<Closed>> {
+    let id = parse_job_id(&row.id)?;
+    Ok(match client.find_job_from(&id, client.likely_target(Some(row))).await {
+        Err(failure) if is_unknown_job(&failure) => Some(closing(row)),
+        // In the archive: another library imported it long ago.
+        Ok((_, manifest)) if manifest.status == Status::Imported => Some(Closed::ImportedElsewhere),
+        // The listing was late, or the bucket does not respond now.
+        _ => None,
+    })
 }
 
 /// How a job without a manifest is closed.

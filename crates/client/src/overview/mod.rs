@@ -38,7 +38,7 @@ pub use view::{JobView, OtherLibrary, view};
 pub struct Overview {
     /// The jobs, oldest first.
     pub jobs: Vec<JobView>,
-    /// Manifests that cannot be read, each with the reason.
+    /// Manifests, and rows of the library, that cannot be read, each with the reason.
     pub unreadable: Vec<String>,
     /// Errors of buckets that did not respond. Their jobs are listed as they were last seen, if at all.
     #[serde(rename = "trouble", serialize_with = "as_messages")]
@@ -86,8 +86,10 @@ impl<'a> Watcher<'a> {
                 overview.jobs.push(view(&manifest, origins.with_size(&manifest, size), *target, now));
             }
             overview.unreadable.extend(catalog.unreadable().into_iter().map(ToString::to_string));
-            record_states(library, |id| catalog.job(id).map(|entry| &entry.manifest))?;
+            let manifest_of = |id: &JobId| catalog.job(id).map(|entry| &entry.manifest);
+            record::unless_busy(library, |library| record_states(library, manifest_of))?;
         }
+        overview.unreadable.extend(library.skipped_jobs()?);
         if overview.bucket_errors.is_empty() {
             close_missing(self.client, library, |id| in_bucket.contains(id)).await?;
         }

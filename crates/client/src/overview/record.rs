@@ -2,7 +2,7 @@
 
 use jobs::JobId;
 use jobs::manifest::{Manifest, Timestamp};
-use store::{JobFilter, JobUpdate, Library, SubmissionState};
+use store::{JobFilter, JobUpdate, Library, StoreError, SubmissionState};
 use time::OffsetDateTime;
 
 use super::missing::Closed;
@@ -10,6 +10,21 @@ use super::override_state::known_state;
 use super::state::{State, job_status, n_frames};
 use crate::failure::Outcome;
 use crate::videos;
+
+/// Records what the next poll can record as well. It is skipped if another program is writing, and in a database of the
+/// analyzer app that has none of courtside's tables.
+pub(super) fn unless_busy(
+    library: &mut Library,
+    record: impl FnOnce(&mut Library) -> Outcome<()>,
+) -> Outcome<()> {
+    if !library.is_set_up()? {
+        return Ok(());
+    }
+    match library.without_waiting(record) {
+        Err(failure) if matches!(failure.cause(), Some(StoreError::Busy { .. })) => Ok(()),
+        recorded => recorded,
+    }
+}
 
 /// Updates every job of the library that has a manifest and is not imported. `manifest_of` returns the manifest of
 /// a job, or `None` to leave the job alone. What the library knows better (see `override_state.rs`) stays. Rows are written only when something changed.

@@ -131,6 +131,9 @@ fn hash(settings: &Settings, library: &Library, row: &Row) -> Outcome<Option<Str
     }
     let sha256 = FileDigest::of(&file)?.sha256;
     let known = FileFingerprint { sha256: Some(sha256.clone()), ..now };
-    library.set_video_fingerprint(row.id, row.n_frames, &known)?;
+    // Looking at a video of the app adds nothing to its database.
+    if library.is_set_up()? {
+        library.set_video_fingerprint(row.id, row.n_frames, &known)?;
+    }
     Ok(Some(sha256))
 }

@@ -134,12 +134,13 @@ fn compare(library: &mut Library, row: &Row, path: &Path) -> Outcome<(Row, Optio
     if !is_unknown && !is_same_content {
         return Ok((row.clone(), None));
     }
-    library.set_video_fingerprint(
-        row.id,
-        Some(n_frames),
-        &FileFingerprint { sha256: row.file.sha256.clone(), ..now },
-    )?;
-    Ok((find(library, row.id)?, Some(video)))
+    let file = FileFingerprint { sha256: row.file.sha256.clone(), ..now };
+    let row = Row { n_frames: Some(n_frames), file, ..row.clone() };
+    // Looking at a video of the app adds nothing to its database.
+    if library.is_set_up()? {
+        library.set_video_fingerprint(row.id, row.n_frames, &row.file)?;
+    }
+    Ok((row, Some(video)))
 }
 
 /// Updates a video's processing status from the status of one of its jobs. A video that was processed once stays

@@ -86,7 +86,7 @@ impl Args {
         )?;
         let stop = Stop::on_signal("stopping the export")?;
         let mut detections =
-            LibraryDetections::start(client.library()?, selection, self.min_confidence, &stop);
+            LibraryDetections::start(reader_of(client)?, selection, self.min_confidence, &stop);
         let mut warnings = Vec::new();
         match self.format {
             Format::Video => {
@@ -113,6 +113,14 @@ impl Args {
             return Ok(());
         }
         context.print(&exported)
+    }
+}
+
+/// Another connection to the library, for the thread that reads detections.
+fn reader_of(client: &Client) -> Outcome<Library> {
+    match client.existing_library()? {
+        Some(library) => Ok(library),
+        None => Ok(Library::absent(&client.settings.database_url)?),
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Context;
 use client::failure::{Failure, Outcome};
-use client::import::{ImportOptions, Imported, Offer, PendingImports, import, pending_imports};
+use client::import::{ImportOptions, Imported, Incomplete, Offer, PendingImports, import, pending_imports};
 use client::progress::Progress;
 use client::sweep::sweep_if_due;
 use client::terminal::{notify, printable};
@@ -43,12 +43,13 @@ impl Args {
         let options =
             ImportOptions { delete_video: self.delete_video, into_video: self.into_video, force: self.force };
         let read = context.library_to_read()?;
-        let PendingImports { ids, offers, unreadable, bucket_errors: mut failures } = match &self.job_id {
-            Some(name) => {
-                PendingImports { ids: vec![context.job(&read, name)?], ..PendingImports::default() }
-            }
-            None => context.block_on(pending_imports(client, &read))?,
-        };
+        let PendingImports { ids, offers, incomplete, unreadable, bucket_errors: mut failures } =
+            match &self.job_id {
+                Some(name) => {
+                    PendingImports { ids: vec![context.job(&read, name)?], ..PendingImports::default() }
+                }
+                None => context.block_on(pending_imports(client, &read))?,
+            };
         // Without jobs to import, no library is created.
         let mut library = if ids.is_empty() { read } else { context.library()? };
         unreadable.iter().for_each(|manifest| notify(printable(&format!("skipped {manifest}"))));
@@ -69,7 +70,7 @@ impl Args {
             context.runtime.block_on(sweep_if_due(client));
         }
         let failed = failures.iter().map(Failure::message).collect();
-        context.print(&Report { imported, offers, failed, unreadable })?;
+        context.print(&Report { imported, offers, incomplete, failed, unreadable })?;
         // A failed import does not stop the others. The last failure determines the exit code.
         let last = failures.pop();
         failures.iter().for_each(notify);
@@ -82,6 +83,8 @@ struct Report {
     imported: Vec<Imported>,
     /// Jobs that are imported only on request.
     offers: Vec<Offer>,
+    /// Imported jobs of which the library has lost detections.
+    incomplete: Vec<Incomplete>,
     failed: Vec<String>,
     unreadable: Vec<String>,
 }
@@ -102,6 +105,10 @@ impl fmt::Display for Report {
                 Some(command) => writeln!(f, "  to import it: `{command}`")?,
                 None => writeln!(f, "  to import it, add the video with `courtside videos add FILE` first")?,
             }
+        }
+        for Incomplete { job_id, imported, left, command, .. } in &self.incomplete {
+            writeln!(f, "incomplete: job {job_id} has {left} of its {imported} detections left")?;
+            command.iter().try_for_each(|command| writeln!(f, "  to import it again: `{command}`"))?;
         }
         Ok(())
     }

@@ -81,6 +81,12 @@ impl Args {
             }
             Action::List { page, page_size } => {
                 let page = library.videos(VideoFilter::default(), page, page_size)?;
+                for video in &page.items {
+                    video
+                        .unreadable
+                        .iter()
+                        .for_each(|value| notify(printable(&format!("video {}: {value}", video.id))));
+                }
                 context.print(&Videos { videos: page.items.into_iter().map(Row::new).collect() })
             }
             Action::Show { id } => {

@@ -52,6 +52,10 @@ fn inspect(settings: &Settings) -> Outcome<Check> {
         super::disk::format_bytes(size),
         jobs.len()
     );
+    if !library.is_set_up()? {
+        let later = "the analyzer app's; the first submitted video adds courtside's own tables";
+        return Ok(Check::ok(NAME, format!("{summary}, {later}")));
+    }
     Ok(match uses_write_ahead_log(&path)? {
         true => Check::ok(NAME, format!("{summary}, write-ahead log")),
         false => Check::warn(

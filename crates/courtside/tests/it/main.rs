@@ -4,6 +4,7 @@
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "test helpers panic on failure, as tests do")]
 
+mod app_database;
 mod bench;
 mod checkpoints;
 mod daily_use;
