@@ -1,7 +1,7 @@
 //! The stored totals and tracks of an import, and whether they are still those of its rows: the app may have deleted or
 //! changed some. If they are not, they are computed from the rows.
 //!
-//! Checking reads all rows of the import (0.1 s for a million). It is done once, and again after another connection has
+//! Checking reads all rows of the import once. It is done for each connection, and again after another connection has
 //! changed the database.
 
 use std::collections::HashMap;

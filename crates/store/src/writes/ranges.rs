@@ -162,7 +162,7 @@ fn rows_by_id() -> String {
 }
 
 impl RowState {
-    /// Reads all rows of a write: 0.1 s for a million.
+    /// Reads all rows of a write, once.
     pub(crate) fn read(conn: &Connection, write_id: i64, video_id: i64) -> Result<Self> {
         // Each row counts with its id, so that rows which exchange their tracks change the sum. All terms are small enough
         // for integers.
