@@ -40,7 +40,12 @@ fn looking_at_a_database_of_the_app_changes_no_byte_and_leaves_no_file() {
         let before = fs::read(&db.path).unwrap();
         let mut library = open(&db);
         look(&library);
-        library.snapshot(|library| Ok::<_, StoreError>(look(library))).unwrap();
+        library
+            .snapshot(|library| {
+                look(library);
+                Ok::<_, StoreError>(())
+            })
+            .unwrap();
         assert!(!library.is_set_up().unwrap());
         assert!(library.is_current().unwrap());
         drop(library);
