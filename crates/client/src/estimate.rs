@@ -141,6 +141,32 @@ impl Estimate {
     }
 }
 
+/// The time that jobs take on a rented GPU.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CloudTime {
+    /// Seconds of tracking, from the fastest to the slowest that is expected.
+    pub tracking_seconds: [f64; 2],
+    /// Seconds besides tracking, on each machine: boot, model loading, transfers.
+    pub overhead_seconds: f64,
+    /// Where the speed is from.
+    pub source: String,
+}
+
+/// Estimates the time of cloud jobs with this many frames in total. `fps` is the user's figure, if any.
+pub fn cloud_time(library: &Library, n_frames: u64, fps: Option<f64>) -> Outcome<CloudTime> {
+    let (source, [slow, fast]) =
+        speed(library, Target::Cloud, fps)?.unwrap_or((SpeedSource::Published, PUBLISHED_FPS));
+    let source = match source {
+        SpeedSource::Given => "as given with --fps".to_owned(),
+        SpeedSource::Job { job_id, .. } => format!("that of the cloud job {job_id}"),
+        SpeedSource::Published => {
+            "as published for SAM 3 on H100 and H200, not measured with Courtside".to_owned()
+        }
+    };
+    let tracking_seconds = [n_frames as f64 / fast, n_frames as f64 / slow];
+    Ok(CloudTime { tracking_seconds, overhead_seconds: OVERHEAD_SECONDS, source })
+}
+
 /// The price in dollars per hour that the user gave last.
 pub fn remembered_price(library: &Library) -> Outcome<Option<f64>> {
     Ok(library.setting(PRICE_KEY)?.and_then(|text| text.parse().ok()))

@@ -16,6 +16,7 @@ pub mod import;
 pub mod job_actions;
 pub mod job_name;
 pub mod logs;
+pub mod machine_notices;
 pub mod overview;
 pub mod parameters;
 pub mod progress;

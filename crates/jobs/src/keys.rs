@@ -23,6 +23,8 @@ pub const RESULTS: &str = "results/";
 pub const CHECKPOINTS: &str = "checkpoints/";
 /// Prefix of logs, one folder per job.
 pub const LOGS: &str = "logs/";
+/// Prefix of what workers say about their machines.
+pub const WORKERS: &str = "workers/";
 /// Prefix of what was moved out of the way of pollers, before the key that it had.
 pub const ARCHIVE: &str = "archive/";
 /// Key of the cache of finished manifests.

@@ -118,6 +118,7 @@ mod error;
 mod index;
 pub mod keys;
 pub mod lease;
+pub mod machines;
 pub mod manifest;
 mod manifest_store;
 pub mod probe;

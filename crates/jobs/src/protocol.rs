@@ -7,7 +7,8 @@
 use time::OffsetDateTime;
 
 use crate::manifest::{
-    Checkpoint, Claim, Heartbeat, MAX_ATTEMPTS, Manifest, ResultPointer, Stage, Status, Timestamp,
+    Checkpoint, Claim, Heartbeat, MAX_ATTEMPTS, Manifest, RentedMachine, ResultPointer, Stage, Status,
+    Timestamp,
 };
 use crate::quote::{bounded, quoted};
 use crate::refusal::Refusal;
@@ -39,6 +40,8 @@ pub struct Claimant {
     pub worker_id: String,
     /// Name of the worker's machine.
     pub host: Option<String>,
+    /// The machine, if a provider rents it out.
+    pub machine: Option<RentedMachine>,
 }
 
 /// What the claimant observed of the job.
@@ -82,6 +85,7 @@ pub fn claim(current: &Manifest, by: &Claimant, observed: Observed, now: OffsetD
         worker_id: by.worker_id.clone(),
         host: by.host.clone(),
         claimed_at: Timestamp::of(now),
+        machine: by.machine.clone(),
     });
     next.worker_id = Some(by.worker_id.clone());
     next.started_at = Some(Timestamp::of(now));
@@ -89,7 +93,10 @@ pub fn claim(current: &Manifest, by: &Claimant, observed: Observed, now: OffsetD
     next.heartbeat = Some(Heartbeat::default());
     next.completed_at = None;
     next.result = None;
-    next.note("claimed", now);
+    next.note(
+        by.machine.as_ref().map_or("claimed".to_owned(), |machine| format!("claimed on {machine}")),
+        now,
+    );
     write(next)
 }
 
@@ -168,7 +175,19 @@ pub fn complete(
     if let Some(missing) = &result.missing_frames {
         next.note(missing.to_string(), now);
     }
+    add_cost(&mut next, now);
     write(next)
+}
+
+/// Records what the owner's machine has cost since the claim. Both times are by its own clock.
+fn add_cost(next: &mut Manifest, now: OffsetDateTime) {
+    let Some(claim) = &mut next.claim else { return };
+    let seconds = (now - claim.claimed_at.moment()).as_seconds_f64();
+    if let Some(machine) = &mut claim.machine {
+        machine.cost_dollars = machine.cost(seconds);
+        let cost = machine.cost_dollars.map(|cost| format!("this attempt cost ${cost:.2} on {machine}"));
+        cost.into_iter().for_each(|what| next.note(what, now));
+    }
 }
 
 /// Ends an attempt as failed. The job becomes pending for the next attempt, unless this was the last allowed
@@ -311,7 +330,7 @@ mod tests {
     }
 
     fn claimant(id: &str) -> Claimant {
-        Claimant { claim_id: id.to_owned(), worker_id: format!("worker {id}"), host: None }
+        Claimant { claim_id: id.to_owned(), worker_id: format!("worker {id}"), host: None, machine: None }
     }
 
     /// The manifest that the decision writes.

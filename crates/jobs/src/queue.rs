@@ -10,7 +10,7 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::keys::JobId;
 use crate::lease::Lease;
-use crate::manifest::{Manifest, Status};
+use crate::manifest::{Manifest, RentedMachine, Status};
 use crate::manifest_store::{ChangeOutcome, ManifestStore, OnConflict, Versioned};
 use crate::protocol::{self, Claimant, Observed};
 use crate::timing::Timing;
@@ -22,6 +22,8 @@ pub struct Worker {
     pub worker_id: String,
     /// Name of the worker's machine.
     pub host: Option<String>,
+    /// The machine, if a provider rents it out.
+    pub machine: Option<RentedMachine>,
 }
 
 /// The outcome of one poll of the bucket.
@@ -228,6 +230,7 @@ impl Queue {
             claim_id: self.manifests.env.unique_id(),
             worker_id: self.worker.worker_id.clone(),
             host: self.worker.host.clone(),
+            machine: self.worker.machine.clone(),
         };
         let id = current.manifest.job_id.clone();
         let decide = |job: &Manifest, now| protocol::claim(job, &by, seen, now);

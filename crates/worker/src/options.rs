@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jobs::Timing;
-use jobs::manifest::Target;
+use jobs::manifest::{RentedMachine, Target};
 use serde::Serialize;
 
 use crate::engine::EngineOptions;
@@ -18,6 +18,8 @@ pub struct WorkerOptions {
     pub is_remote: bool,
     /// Name of this worker in manifests and logs.
     pub worker_id: String,
+    /// The machine, if a provider rents it out. Recorded in manifests.
+    pub machine: Option<RentedMachine>,
     /// Exit after one job, or when no job can be claimed.
     pub once: bool,
     /// Exit after being idle this long; `None` for never.

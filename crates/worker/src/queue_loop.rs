@@ -45,7 +45,8 @@ impl QueueLoop {
     ) -> Self {
         let target = options.target;
         let accept = move |job: &Manifest| target == Target::Cloud || job.target != Some(Target::Cloud);
-        let name = Worker { worker_id: options.worker_id.clone(), host: host_name() };
+        let (worker_id, machine) = (options.worker_id.clone(), options.machine.clone());
+        let name = Worker { worker_id, host: host_name(), machine };
         let queue = Queue::new(bucket.clone(), env.clone(), options.timing, name, accept);
         Self {
             env,

@@ -1,6 +1,6 @@
 //! A job as it is shown to the user.
 
-use jobs::manifest::{Manifest, MissingFrames, Status, Target, Timestamp};
+use jobs::manifest::{Manifest, MissingFrames, RentedMachine, Status, Target, Timestamp};
 use serde::Serialize;
 use store::{JobRow, Video};
 use time::OffsetDateTime;
@@ -47,6 +47,9 @@ pub struct JobView {
     /// Name of the device that tracks it, while a worker does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
+    /// The machine that tracks or tracked it, if a provider rents it out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub machine: Option<RentedMachine>,
     /// Seconds from the start of the last attempt to the results.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_seconds: Option<f64>,
@@ -102,6 +105,7 @@ pub fn view(manifest: &Manifest, origin: Origin, target: Target, now: OffsetDate
         missing_frames: manifest.result.as_ref().and_then(|result| result.missing_frames.clone()),
         warnings: warnings(manifest),
         device: manifest.heartbeat.as_ref().and_then(|heartbeat| heartbeat.device.clone()),
+        machine: manifest.claim.as_ref().and_then(|claim| claim.machine.clone()),
         duration_seconds,
         average_fps,
         created_at: Some(manifest.created_at.as_str().to_owned()),
@@ -158,6 +162,7 @@ pub(super) fn of_row(row: &JobRow, video: Option<&Video>, status: &str, state: S
         missing_frames: None,
         warnings: Vec::new(),
         device: None,
+        machine: None,
         duration_seconds: None,
         average_fps: None,
         created_at: text(row.created_at),

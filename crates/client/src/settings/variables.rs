@@ -136,6 +136,8 @@ pub enum Part {
     Jobs,
     /// Defaults for `courtside worker`.
     Worker,
+    /// Machines that are rented from a provider.
+    Machines,
     /// Finding and downloading the model.
     Model,
     /// The HTTP server, `courtside serve`.
@@ -150,11 +152,12 @@ pub enum Part {
 
 impl Part {
     /// Every part, in the order of the documentation.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Bucket,
         Self::Library,
         Self::Jobs,
         Self::Worker,
+        Self::Machines,
         Self::Model,
         Self::Http,
         Self::Program,
@@ -169,6 +172,7 @@ impl Part {
             Self::Library => "Library",
             Self::Jobs => "Defaults for jobs",
             Self::Worker => "Worker",
+            Self::Machines => "Rented machines",
             Self::Model => "Model",
             Self::Http => "HTTP server",
             Self::Program => "Logging, ffmpeg and threads",
@@ -256,8 +260,29 @@ variables! {
         "Exit after one job: `true` or `false`. Same as `--once`.";
     WORKER_IDLE_SHUTDOWN: Duration = SECONDS, Value("0"), Worker, Any,
         "Exit after being idle for this many seconds; 0 means never. Same as `--idle-exit`.";
+    WORKER_WHEN_DONE: () = EXTERNAL, AppliedLater("auto"), Worker, Environment,
+        "What to do once there is nothing left to do: `auto` (end the machine if RunPod or Vast rents it out), `exit`, `terminate`, or a command for `sh -c`, which finds the reason in `COURTSIDE_REASON`. Same as `--when-done`.";
     CLOUD_WORKER_POLL_INTERVAL: Duration = POLL_INTERVAL, Value("10"), Worker, Any,
         "Seconds between polls of an active bucket, at least 0.1.";
+
+    RUNPOD_API_KEY: () = EXTERNAL_SECRET, Unset, Machines, Any,
+        "Key of RunPod's API, for `courtside launch` and `courtside machines`. On a machine of RunPod, RunPod sets it to a key for that machine.";
+    RUNPOD_TERMINATE_KEY: () = EXTERNAL_SECRET, Unset, Machines, Any,
+        "A key of yours with which a worker on RunPod ends its machine if the machine's own key may not. `courtside launch` passes it on as a secret.";
+    COURTSIDE_IMAGE: () = EXTERNAL, Unset, Machines, EnvironmentOrFileWith("R2_SECRET_ACCESS_KEY"),
+        "Image of the worker for `courtside launch`. Same as `--image`.";
+    RUNPOD_POD_ID: () = EXTERNAL, Unset, Machines, Environment,
+        "Set by RunPod: the machine that the program runs on.";
+    CONTAINER_ID: () = EXTERNAL, Unset, Machines, Environment,
+        "Set by Vast: the machine that the program runs on.";
+    VAST_CONTAINERLABEL: () = EXTERNAL, Unset, Machines, Environment,
+        "Set by Vast: `C.` and the same id.";
+    CONTAINER_API_KEY: () = EXTERNAL_SECRET, Unset, Machines, Environment,
+        "Set by Vast: the key of that machine.";
+    RUNPOD_API_URL: () = EXTERNAL, AppliedLater("https://api.runpod.io"), Machines, Environment,
+        "Address of RunPod's API.";
+    VAST_API_URL: () = EXTERNAL, AppliedLater("https://console.vast.ai"), Machines, Environment,
+        "Address of Vast's API.";
 
     CLOUD_MODEL_PATH: String = TEXT, Computed("`/models/sam3` if it exists, else the Hugging Face cache"), Model, Any,
         "Folder with `config.json` and `model.safetensors`. Same as `--model`.";

@@ -15,7 +15,7 @@ use super::test_server::{TestServer, until};
 /// Claims the only queued job.
 pub(super) async fn claim(server: &TestServer) -> Lease {
     let bucket: Arc<dyn Bucket> = server.client.bucket(server.client.default_target()).unwrap();
-    let name = Worker { worker_id: "worker-1".to_owned(), host: None };
+    let name = Worker { worker_id: "worker-1".to_owned(), host: None, machine: None };
     let mut queue = Queue::new(bucket, SystemEnv::shared(), Timing::default(), name, |_| true);
     until("a queued job", async || match queue.poll().await.unwrap() {
         PollOutcome::Claimed(lease) => Some(*lease),

@@ -128,7 +128,7 @@ async fn imports_from_the_folder_while_the_s3_server_is_down() {
     server.job_when_queued(job).await;
     bucket.stop();
     let folder = server.client.bucket(LOCAL).unwrap();
-    let name = jobs::queue::Worker { worker_id: "w".into(), host: None };
+    let name = jobs::queue::Worker { worker_id: "w".into(), host: None, machine: None };
     let env = jobs::env::SystemEnv::shared();
     let mut queue = jobs::queue::Queue::new(folder, env, jobs::Timing::default(), name, |_| true);
     let jobs::queue::PollOutcome::Claimed(lease) = queue.poll().await.unwrap() else {

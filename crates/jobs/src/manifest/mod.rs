@@ -19,7 +19,8 @@ pub use self::parameters::{
     MAX_PROMPT_WORDS, Parameters, frames_within,
 };
 pub use self::parts::{
-    Checkpoint, Claim, Event, Heartbeat, MissingFrames, ResultPointer, StoredObject, Submitter, VideoInfo,
+    Checkpoint, Claim, Event, Heartbeat, MissingFrames, RentedMachine, ResultPointer, StoredObject,
+    Submitter, VideoInfo,
 };
 pub use self::stage::Stage;
 pub use self::state::{Status, Target, UnknownTarget};

@@ -19,6 +19,47 @@ pub struct Claim {
     pub host: Option<String>,
     /// When the job was claimed, by the worker's clock.
     pub claimed_at: Timestamp,
+    /// The worker's machine, if a provider rents it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<RentedMachine>,
+}
+
+/// A machine that a provider rents out, with its price.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RentedMachine {
+    /// Name of the provider, such as `RunPod`.
+    pub provider: String,
+    /// Id of the machine there.
+    pub id: String,
+    /// Its card, as the provider names it.
+    #[serde(default)]
+    pub kind: Option<String>,
+    /// Dollars per hour.
+    #[serde(default)]
+    pub price_per_hour: Option<f64>,
+    /// Dollars from the claim to the end of the attempt, once it has completed the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_dollars: Option<f64>,
+}
+
+impl RentedMachine {
+    /// What the machine costs in this time, to a hundredth of a cent; `None` without a price.
+    pub fn cost(&self, seconds: f64) -> Option<f64> {
+        let cost = self.price_per_hour? * seconds.max(0.0) / 3600.0;
+        Some((cost * 10_000.0).round() / 10_000.0).filter(|cost| cost.is_finite())
+    }
+}
+
+impl fmt::Display for RentedMachine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.provider, self.id)?;
+        match (&self.kind, self.price_per_hour) {
+            (Some(kind), Some(price)) => write!(f, " ({kind}, ${price:.2} per hour)"),
+            (Some(kind), None) => write!(f, " ({kind})"),
+            (None, Some(price)) => write!(f, " (${price:.2} per hour)"),
+            (None, None) => Ok(()),
+        }
+    }
 }
 
 /// The owner's latest heartbeat, with its progress.

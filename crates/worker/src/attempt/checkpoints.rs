@@ -142,7 +142,7 @@ mod tests {
         let id = JobId::new("a").unwrap();
         let job = Manifest::new(id, 1, Parameters::default(), time::OffsetDateTime::UNIX_EPOCH);
         Admin::new(bucket.clone(), SystemEnv::shared()).submit(job).await.unwrap();
-        let worker = Worker { worker_id: "worker".to_owned(), host: None };
+        let worker = Worker { worker_id: "worker".to_owned(), host: None, machine: None };
         let mut queue = Queue::new(bucket.clone(), SystemEnv::shared(), Timing::default(), worker, |_| true);
         let PollOutcome::Claimed(lease) = queue.poll().await.unwrap() else {
             panic!("the job was not claimed")

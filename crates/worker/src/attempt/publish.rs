@@ -1,8 +1,9 @@
 //! Puts the results of an attempt into the bucket and completes the job.
 
 use jobs::lease::{LeaseError, RunReport};
-use jobs::manifest::{Manifest, Timestamp};
+use jobs::manifest::{Manifest, RentedMachine, Timestamp};
 use jobs::results::{ResultsHead, ResultsSummary};
+use serde_json::Value;
 
 use super::RunningAttempt;
 use super::background::{in_thread, joined};
@@ -30,6 +31,7 @@ impl RunningAttempt<'_> {
         let mut extra = facts.fields();
         extra.insert("attempt".to_owned(), self.lease.attempt().into());
         extra.insert("claim_id".to_owned(), self.lease.claim_id().into());
+        extra.extend(self.machine(manifest).map(|machine| ("machine".to_owned(), machine)));
         let head = ResultsHead {
             job_id: manifest.job_id.to_string(),
             video_id: manifest.video_id,
@@ -55,6 +57,15 @@ impl RunningAttempt<'_> {
         self.log_line(format!("{} detections on {} frames", summary.n_detections, report.frames_processed));
         self.remove_checkpoints().await;
         Ok(())
+    }
+
+    /// The rented machine, with what it has cost since the claim.
+    fn machine(&self, manifest: &Manifest) -> Option<Value> {
+        let claim = manifest.claim.as_ref()?;
+        let machine = claim.machine.clone()?;
+        let seconds = (self.env.utc() - claim.claimed_at.moment()).as_seconds_f64();
+        let cost_dollars = machine.cost(seconds);
+        serde_json::to_value(RentedMachine { cost_dollars, ..machine }).ok()
     }
 
     /// Removes the job's checkpoints. The importer removes what stays.

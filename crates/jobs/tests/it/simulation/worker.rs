@@ -46,7 +46,7 @@ enum AttemptEnd {
 const MAX_TRIES: u32 = 4;
 
 pub(super) async fn work(mut ctx: ProcessContext, timing: Timing) {
-    let name = Worker { worker_id: ctx.info.name.clone(), host: None };
+    let name = Worker { worker_id: ctx.info.name.clone(), host: None, machine: None };
     let mut queue = Queue::new(ctx.bucket.clone(), ctx.env.clone(), timing, name, |_| true);
     loop {
         match queue.poll().await {

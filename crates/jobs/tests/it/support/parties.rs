@@ -40,7 +40,7 @@ impl Party {
     }
 
     fn queue_with(&self, worker_id: &str, timing: Timing) -> Queue {
-        let worker = Worker { worker_id: worker_id.to_owned(), host: None };
+        let worker = Worker { worker_id: worker_id.to_owned(), host: None, machine: None };
         Queue::new(self.bucket.clone(), self.env.clone(), timing, worker, |_| true)
     }
 
