@@ -6,6 +6,9 @@
 mod cli;
 mod doctor;
 mod limits;
+mod rent;
+#[cfg(feature = "worker")]
+mod when_done;
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -62,6 +65,11 @@ fn report_usage(error: &clap::Error, json: bool) -> ExitCode {
         let message = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
         let failure = Failure::msg(Kind::Usage, message).hint("run it with `--help` for the usage");
         print_failure(&failure);
+    }
+    #[cfg(feature = "worker")]
+    if error.use_stderr() {
+        let text = error.to_string();
+        when_done::after_invalid_command_line(text.lines().next().unwrap_or_default());
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(INVALID_COMMAND_LINE))
 }

@@ -12,9 +12,10 @@ use client::terminal::{Wrapped, printable, width};
 
 /// Check that everything Courtside needs is available
 ///
-/// Checks ffmpeg, the model, the GPU, the settings, the database, free disk space, the bucket, the clock and unfinished
-/// uploads. The bucket check writes temporary objects under probe/ and deletes them again. Courtside's
-/// tables in the database may be updated, as by any other command. Warnings do not affect the exit code.
+/// Checks ffmpeg, the model, the GPU, the settings, the database, free disk space, the bucket, the clock,
+/// unfinished uploads and rented machines. The bucket check writes temporary objects under probe/ and deletes
+/// them again. Courtside's tables in the database may be updated, as by any other command. Warnings do not affect
+/// the exit code.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Create the bucket that the settings name, if it does not exist

@@ -27,7 +27,8 @@ pub(super) struct Args {
     job_id: String,
     /// Keep printing what is new, with frames, speed and cost so far, until the job ends or Ctrl-C
     ///
-    /// The cost is that of the current attempt, at the price of the last `courtside submit FILE --dry-run --price-per-hour N`.
+    /// The cost is that of the current attempt, at the price of its rented machine, or that of the last
+    /// `courtside submit FILE --dry-run --price-per-hour N`.
     /// With --json, each line is an object.
     #[arg(long)]
     follow: bool,
@@ -142,6 +143,7 @@ impl Progress {
     fn of(manifest: &Manifest, job: &JobView, price: Option<f64>, context: &Context) -> Option<Update> {
         let State::Tracking { current, total, fps } = job.state else { return None };
         let now = context.client.env.utc();
+        let price = job.machine.as_ref().and_then(|machine| machine.price_per_hour).or(price);
         let seconds = manifest.started_at.as_ref().map(|at| (now - at.moment()).as_seconds_f64().max(0.0));
         Some(Update::Progress(Self {
             job_id: job.job_id.clone(),

@@ -10,7 +10,9 @@ mod completions;
 mod doctor;
 mod export;
 mod import;
+mod launch;
 mod logs;
+mod machines;
 mod man;
 #[cfg(feature = "worker")]
 mod model;
@@ -97,6 +99,8 @@ commands! {
     Submit(submit),
     #[cfg(feature = "worker")]
     Worker(worker),
+    Launch(launch),
+    Machines(machines),
     Serve(serve),
     Status(status),
     Import(import),

@@ -5,12 +5,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use jobs::JobId;
+use jobs::machines::MachineNotice;
 use jobs::manifest::Timestamp;
 use serde::Serialize;
 use store::Library;
 
 use super::Context;
 use client::failure::{Failure, Outcome};
+use client::machine_notices::{describe, machine_notices};
 use client::overview::{JobView, Overview, State, Watcher};
 use client::progress::clock;
 use client::stop::Stop;
@@ -42,10 +44,19 @@ impl Args {
         let stop = if self.watch { Stop::on_signal("stopping")? } else { Stop::default() };
         context.block_on(async {
             let mut watcher = Watcher::new(&context.client)?;
+            super::machines::reap_overdue(&context.client).await;
+            let notices = machine_notices(&context.client).await;
             loop {
                 let overview = poll(&mut watcher, &mut library, requested.as_ref()).await?;
                 let at = Timestamp::of(context.client.env.utc());
-                let report = Report { library: &path, at, overview: &overview, has_clock: self.watch };
+                let machine_notices = &notices;
+                let report = Report {
+                    library: &path,
+                    at,
+                    overview: &overview,
+                    machine_notices,
+                    has_clock: self.watch,
+                };
                 if !self.watch {
                     context.print(&report)?;
                     return fail_with_last(overview.bucket_errors);
@@ -119,6 +130,8 @@ struct Report<'a> {
     at: Timestamp,
     #[serde(flatten)]
     overview: &'a Overview,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    machine_notices: &'a [MachineNotice],
     #[serde(skip)]
     has_clock: bool,
 }
@@ -145,6 +158,9 @@ impl fmt::Display for Report<'_> {
         self.overview.jobs.iter().try_for_each(|job| write_job(f, job))?;
         for unreadable in &self.overview.unreadable {
             write!(f, "{}", Wrapped::new(&printable(&format!("skipped {unreadable}")), 0))?;
+        }
+        for (text, hint) in self.machine_notices.iter().map(describe) {
+            write!(f, "{}", Wrapped::new(&format!("WARNING: {text}; {hint}"), 0))?;
         }
         Ok(())
     }
@@ -178,7 +194,10 @@ fn speed(job: &JobView) -> Option<String> {
         return job.device.as_ref().map(|device| format!("on {}", printable(device)));
     };
     let fps = job.average_fps.map(|fps| format!(", {fps:.1} fps")).unwrap_or_default();
-    Some(format!("took {}{fps}", clock(Duration::from_secs_f64(seconds.min(1e9)))))
+    let machine = job.machine.as_ref().map(|machine| printable(&machine.provider));
+    let cost = job.machine.as_ref().and_then(|machine| machine.cost_dollars);
+    let cost = cost.zip(machine).map(|(cost, name)| format!(", ${cost:.2} at {name}")).unwrap_or_default();
+    Some(format!("took {}{fps}{cost}", clock(Duration::from_secs_f64(seconds.min(1e9)))))
 }
 
 /// Splits a text with commas and semicolons into what fits into `width` characters, and the rest.

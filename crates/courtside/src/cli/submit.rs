@@ -46,6 +46,12 @@ pub(super) struct Args {
     /// Submit the job even if the same one exists
     #[arg(long)]
     again: bool,
+    /// Then rent a machine for the jobs that wait, as `courtside launch` does
+    #[arg(long, conflicts_with_all = ["resume", "dry_run"])]
+    launch: bool,
+    /// With --launch: rent without asking
+    #[arg(long, requires = "launch")]
+    yes: bool,
     /// Where to run the job [default: cloud if R2 is configured]
     #[arg(long, value_parser = target_parser())]
     target: Option<Target>,
@@ -140,7 +146,16 @@ impl Args {
             let parameters = parameters.clone();
             Submission { video_id, target, parameters, max_attempts }
         };
-        submit_all(&context, &sources, submission, self.again)
+        let stop = Stop::on_signal("stopping; an upload is kept")?;
+        submit_all(&context, &sources, submission, self.again, &stop)?;
+        if self.launch {
+            return super::launch::Args::after_submit(self.yes).run_in(
+                &context,
+                &context.library()?,
+                Some(stop),
+            );
+        }
+        Ok(())
     }
 }
 
@@ -151,10 +166,10 @@ fn submit_all(
     sources: &[Source],
     submission: impl Fn(i64) -> Submission,
     again: bool,
+    stop: &Stop,
 ) -> Outcome<()> {
     let client = &context.client;
     let mut library = context.library()?;
-    let stop = Stop::on_signal("stopping the upload, which is kept")?;
     let (mut n_submitted, mut last_repeated) = (0, None);
     for source in sources {
         let video_id = match source {
@@ -174,7 +189,7 @@ fn submit_all(
             Err(failure) => return Err(failure),
         }
         let prepared = prepare(client, &mut library, submission)?;
-        let submitted = upload(context, &mut library, &prepared, &stop)?;
+        let submitted = upload(context, &mut library, &prepared, stop)?;
         print_each(context, &Report(submitted), sources.len())?;
         n_submitted += 1;
     }

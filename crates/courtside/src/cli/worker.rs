@@ -12,8 +12,10 @@ use super::Context;
 use super::model_args::{EngineArgs, ModelArgs};
 use super::track::DEFAULT_MAX_TRACKS;
 use super::values::seconds;
+use crate::when_done::{Place, WhenOver, is_lasting, record};
 use client::failure::{Failure, Kind, Outcome};
 use client::stop::Stop;
+use providers::{LAUNCHED, MachineInfo};
 use worker::{WorkerOptions, WorkerSummary};
 
 /// Run a worker that tracks submitted jobs
@@ -50,6 +52,14 @@ pub(super) struct Args {
     /// Release the current job and exit after this long
     #[arg(long, value_name = "SECONDS", help_heading = "When to exit")]
     max_runtime: Option<u64>,
+    /// What to do then: auto, exit, terminate or a command [default: WORKER_WHEN_DONE or auto]
+    ///
+    /// `terminate` ends the rented machine that the worker runs on, on RunPod and Vast; `auto` does so there, and exits
+    /// elsewhere. Both also do so if the worker cannot work there at all (no usable GPU, model, ffmpeg or settings), but not
+    /// after Ctrl-C or SIGTERM. If the provider refuses, the worker says so and waits. A command is run with `sh -c`; the
+    /// reason is in COURTSIDE_REASON.
+    #[arg(long, value_name = "ACTION", help_heading = "When to exit")]
+    when_done: Option<String>,
     /// Jobs to track at the same time
     ///
     /// Several jobs share one GPU. This increases the total number of frames per second if one job does not keep the
@@ -90,28 +100,38 @@ const TRACKING: &str = "Tracking";
 
 impl Args {
     pub(super) fn run(self, json: bool) -> Outcome<()> {
-        let context = Context::new(json)?;
-        let options = self.into_options(&context);
         let stop = Stop::on_signal("saving and releasing the current job")?;
+        let over = WhenOver::new(self.when_done.as_deref(), self.speed_up)?;
+        over.announce();
+        let mut place = None;
+        let (reason, result) = match self.work(json, &over, &mut place, &stop) {
+            Ok((summary, once)) => conclude(summary, once, &stop),
+            Err(failure) => (is_lasting(&failure).then(|| failure.message()), Err(failure)),
+        };
+        over.finish(reason, result, place.as_ref(), &stop)
+    }
+
+    /// Runs the worker and prints its summary. Also returns whether it was to process one job only. Sets `place` once the
+    /// bucket is open.
+    fn work(
+        self,
+        json: bool,
+        over: &WhenOver,
+        place: &mut Option<Place>,
+        stop: &Stop,
+    ) -> Outcome<(WorkerSummary, bool)> {
+        let context = Context::new(json)?;
+        let mut options = self.into_options(&context);
         let bucket = context.client.bucket(options.target)?;
         let env = context.client.env.clone();
-        let summary = context.block_on(worker::run(bucket, env, &options, &stop))?;
+        let info = context.block_on(async { Ok(over.describe().await) })?;
+        options.machine = info.as_ref().map(record);
+        options.max_runtime = options.max_runtime.map(|limit| limit.saturating_sub(used(info.as_ref())));
+        let (worker_id, machine) = (options.worker_id.clone(), options.machine.clone());
+        *place = Some(Place { bucket: bucket.clone(), env: env.clone(), worker_id, machine });
+        let summary = context.block_on(worker::run(bucket, env, &options, stop))?;
         context.print(&Report(&summary))?;
-        if stop.requested() {
-            let message = match summary.released.is_empty() {
-                true => "no job was in progress",
-                false => "released the unfinished jobs; other workers can resume them",
-            };
-            return Err(Failure::msg(Kind::Interrupted, message));
-        }
-        match summary.failed.last() {
-            // The log and the summary have the reason.
-            Some((id, _)) if options.once => {
-                let failure = Failure::msg(Kind::Job, format!("job {id} failed"));
-                Err(failure.hint(format!("run `courtside logs {id}` for details")))
-            }
-            _ => Ok(()),
-        }
+        Ok((summary, options.once))
     }
 
     /// Combines flags, settings and defaults, in this order of precedence.
@@ -136,6 +156,7 @@ impl Args {
                 .worker_id
                 .or_else(|| settings.worker_id.clone())
                 .unwrap_or_else(|| worker::default_worker_id(&unique)),
+            machine: None,
             once: self.once.unwrap_or(settings.single_job),
             idle_exit,
             streams: usize::from(self.streams),
@@ -151,6 +172,33 @@ impl Args {
             timing: Timing { poll: settings.poll, ..Timing::default() }.faster(self.speed_up),
         }
     }
+}
+
+/// Why the worker ended, unless it was told to, and the result of the command.
+fn conclude(summary: WorkerSummary, once: bool, stop: &Stop) -> (Option<String>, Outcome<()>) {
+    if stop.requested() {
+        let message = match summary.released.is_empty() {
+            true => "no job was in progress",
+            false => "released the unfinished jobs; other workers can resume them",
+        };
+        return (None, Err(Failure::msg(Kind::Interrupted, message)));
+    }
+    let result = match summary.failed.last() {
+        // The log and the summary have the reason.
+        Some((id, _)) if once => {
+            let failure = Failure::msg(Kind::Job, format!("job {id} failed"));
+            Err(failure.hint(format!("run `courtside logs {id}` for details")))
+        }
+        _ => Ok(()),
+    };
+    (Some(summary.ended), result)
+}
+
+/// How much of `--max-runtime` has passed on a machine that `courtside launch` rented: also what was before its container
+/// was started again.
+fn used(machine: Option<&MachineInfo>) -> Duration {
+    let launched = machine.filter(|info| info.name.as_ref().is_some_and(|name| name.starts_with(LAUNCHED)));
+    launched.and_then(|info| info.age).unwrap_or_default()
 }
 
 #[derive(Debug, Serialize)]

@@ -1,4 +1,5 @@
-//! The checks of `courtside doctor`: ffmpeg, model, GPU, settings, database, disks, buckets, clock and unfinished uploads.
+//! The checks of `courtside doctor`: ffmpeg, model, GPU, settings, database, disks, buckets, clock, unfinished uploads
+//! and rented machines.
 //!
 //! A failed check does not stop the others, except those that need its subject: without valid settings, everything after
 //! them is skipped. The checks change no data of the user. They write temporary objects under `probe/` in the bucket and
@@ -9,6 +10,7 @@ mod bucket;
 mod clock;
 mod disk;
 mod library;
+mod machine;
 #[cfg(feature = "worker")]
 mod model;
 mod programs;
@@ -83,6 +85,7 @@ pub(crate) async fn run_checks(settings: Outcome<Settings>, creates_bucket: bool
     }
     bucket::check(&client, on_check).await;
     uploads::check(&client.settings, on_check);
+    machine::check(&client, on_check).await;
 }
 
 /// The kind that determines the exit code: invalid configuration before unavailable services before the rest. `None` if

@@ -23,6 +23,7 @@ mod model_lookup;
 mod outputs;
 mod parity;
 mod rejected;
+mod rented;
 mod resume;
 mod sandbox;
 mod serve;

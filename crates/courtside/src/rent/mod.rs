@@ -1,0 +1,106 @@
+//! Renting machines at RunPod for the jobs of a bucket: what waits, what that would cost, and the machines that exist.
+
+pub(crate) mod create;
+mod failure;
+pub(crate) mod follow;
+pub(crate) mod plan;
+mod pod;
+
+use std::time::Duration;
+
+use jobs::bucket::{BucketLocation, S3Settings};
+use jobs::catalog::Catalog;
+use jobs::manifest::{Manifest, Status, Target};
+use providers::{ApiKey, Fleet, ProviderOptions, RunPod};
+
+use client::Client;
+use client::failure::{Failure, Kind, Outcome};
+use client::progress::clock;
+use client::terminal::notify;
+
+pub(crate) use failure::provider_failure;
+pub(crate) use pod::{Limits, new_pod, store_settings};
+
+/// The rented machines of the bucket, with what is needed to rent more.
+pub(crate) struct Renter {
+    pub(crate) fleet: Fleet,
+    pub(crate) bucket: S3Settings,
+}
+
+impl Renter {
+    /// Reads the key and the bucket from the settings.
+    ///
+    /// # Errors
+    /// Without a key, and for a bucket that is a folder: a rented machine cannot see it.
+    pub(crate) fn new(client: &Client) -> Outcome<Self> {
+        let BucketLocation::S3(bucket) = client.settings.cloud.clone() else {
+            let message = "the bucket is a folder on this machine, which a rented machine cannot see";
+            return Err(Failure::msg(Kind::Config, message).hint(
+                "set R2_ACCOUNT_ID, R2_ACCESS_KEY_ID and R2_SECRET_ACCESS_KEY, and submit the videos again",
+            ));
+        };
+        let lookup = |name: &str| std::env::var(name).ok();
+        let key = lookup("RUNPOD_API_KEY").filter(|key| !key.is_empty()).ok_or_else(|| {
+            Failure::msg(Kind::Config, "RUNPOD_API_KEY is not set").hint(
+                "create a key at https://console.runpod.io/user/settings and set it in the environment or in .env",
+            )
+        })?;
+        let key = ApiKey::new(key).ok_or_else(|| {
+            Failure::msg(Kind::Config, "RUNPOD_API_KEY is not a key: it has blanks or unusual characters")
+                .hint("copy it again from https://console.runpod.io/user/settings")
+        })?;
+        let api = RunPod::new(key, &ProviderOptions::from_env(&lookup)).map_err(provider_failure)?;
+        let fleet = Fleet::new(api, &format!("{}/{}", bucket.endpoint, bucket.bucket));
+        Ok(Self { fleet, bucket })
+    }
+
+    /// The same, if a key and a bucket on a server are set, and this is not itself a rented machine.
+    pub(crate) fn if_configured(client: &Client) -> Option<Self> {
+        let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let is_usable =
+            client.settings.cloud.is_remote() && is_set("RUNPOD_API_KEY") && !is_set("RUNPOD_POD_ID");
+        is_usable.then(|| Self::new(client).ok()).flatten()
+    }
+
+    /// Ends the machines that have outlived their `--max-runtime`, and says so. Returns the others.
+    pub(crate) async fn reap(&self, machines: Vec<providers::Rented>) -> Vec<providers::Rented> {
+        let reaped = self.fleet.reap(&machines).await;
+        let mut ended = Vec::new();
+        for (machine, error) in reaped {
+            let age = clock(Duration::from_secs_f64(machine.age_seconds.clamp(0.0, 1e9)));
+            match error {
+                None => {
+                    notify(format!("ended {}: it has outlived its --max-runtime ({age} old)", machine.name));
+                    ended.push(machine.id.clone());
+                }
+                Some(error) => {
+                    let failure = provider_failure(error);
+                    notify(format!("WARNING: {} has outlived its --max-runtime: {failure}", machine.name));
+                }
+            }
+        }
+        machines.into_iter().filter(|machine| !ended.contains(&machine.id)).collect()
+    }
+}
+
+/// The jobs of the bucket that a cloud worker could do, by state.
+pub(crate) struct Jobs {
+    pub(crate) catalog: Catalog,
+}
+
+impl Jobs {
+    pub(crate) async fn read(client: &Client) -> Outcome<Self> {
+        let mut catalog = Catalog::new(client.bucket(Target::Cloud)?, client.env.clone());
+        catalog.refresh().await?;
+        Ok(Self { catalog })
+    }
+
+    /// Those that wait for a worker.
+    pub(crate) fn waiting(&self) -> Vec<&Manifest> {
+        self.with(Status::Pending)
+    }
+
+    pub(crate) fn with(&self, status: Status) -> Vec<&Manifest> {
+        self.catalog.jobs().map(|seen| &seen.manifest).filter(|manifest| manifest.status == status).collect()
+    }
+}
