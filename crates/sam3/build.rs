@@ -23,11 +23,12 @@ mod cuda {
     const KERNELS: [&str; 8] =
         ["attention", "boxes", "depthwise", "elementwise", "im2col", "norm", "resize", "rope"];
     /// Libraries that other crates link.
-    const LINKED: [&str; 5] = ["cuda", "cublas", "cublasLt", "curand", "nvrtc"];
+    const LINKED: [&str; 6] = ["cuda", "cublas", "cublasLt", "cudart", "curand", "nvrtc"];
 
     pub(crate) fn build() {
         println!("cargo::rerun-if-changed=kernels");
         println!("cargo::rerun-if-changed=src/ops/cuda/symbols.rs");
+        println!("cargo::rerun-if-changed=stubs");
         println!("cargo::rerun-if-env-changed=CUDA_HOME");
         let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
         for name in KERNELS {
@@ -39,7 +40,9 @@ mod cuda {
             std::fs::write(&path, text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
             path
         };
-        cc::Build::new().file(write("courtside_cuda", &stubs())).compile("courtside_cuda");
+        let stubs = write("courtside_cuda", &stubs());
+        cc::Build::new().file(stubs).file("stubs/unneeded.c").compile("courtside_cuda");
+        println!("cargo::rustc-env=COURTSIDE_CUDA_VERSION={}", toolkit_version());
         for name in LINKED {
             // An empty library for the linker to find; the functions are in the stubs.
             let empty = format!(".globl courtside_no_{name}\ncourtside_no_{name}:\n{NOT_EXECUTABLE}");
@@ -47,13 +50,30 @@ mod cuda {
         }
     }
 
+    fn nvcc() -> PathBuf {
+        match std::env::var_os("CUDA_HOME") {
+            Some(home) => PathBuf::from(home).join("bin/nvcc"),
+            None => PathBuf::from("nvcc"),
+        }
+    }
+
+    /// The version of the compiler in the format of `cuDriverGetVersion`: 12040 for 12.4. Drivers that support this version
+    /// can load the PTX.
+    fn toolkit_version() -> u32 {
+        let output = Command::new(nvcc()).arg("--version").output().expect("nvcc has compiled the kernels");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let release = text.split("release ").nth(1).and_then(|rest| rest.split(',').next());
+        let version = release.and_then(|release| release.trim().split_once('.'));
+        let number = |(major, minor): (&str, &str)| {
+            Some(major.parse::<u32>().ok()? * 1000 + minor.parse::<u32>().ok()? * 10)
+        };
+        version.and_then(number).unwrap_or_else(|| panic!("nvcc --version names no release: {text}"))
+    }
+
     /// Compiles a kernel file. `-arch=compute_80` yields PTX only, which the driver compiles for the GPU in use. Fast math
     /// is off, because the resize is exact.
     fn compile(source: &Path, ptx: &Path) {
-        let nvcc = match std::env::var_os("CUDA_HOME") {
-            Some(home) => PathBuf::from(home).join("bin/nvcc"),
-            None => PathBuf::from("nvcc"),
-        };
+        let nvcc = nvcc();
         let mut command = Command::new(&nvcc);
         command.args(["-std=c++17", "-O3", "-arch=compute_80", "-ptx", "-o"]).args([ptx, source]);
         match command.output() {

@@ -6,10 +6,12 @@
 #   scripts/cuda/build_cuda.sh test       run the engine's parity tests on the GPU, or on an emulated one:
 #                                         tools/cuda-emulator/run.sh scripts/cuda/build_cuda.sh test
 #
-# Uses the CUDA 13 compiler in CUDA_HOME if that is set, and otherwise one from PyPI in target/cuda/toolkit (270 MB).
-# The program contains PTX for compute capability 8.0, which drivers since 580 compile for the GPU in use. It is not
-# linked with any CUDA library: it loads the driver, cuBLAS and cuRAND when a GPU is requested, so that it also starts
-# on machines without them.
+# The program contains PTX for compute capability 8.0, which the driver compiles for the GPU in use. It is not linked with
+# any CUDA library: it loads the driver and cuBLAS when a GPU is requested, so that it also starts on machines without them.
+#
+#   CUDA=12 (default)   compiled by CUDA 12.4, for drivers since 550
+#   CUDA=13             compiled by CUDA 13.0, for drivers since 580, in target/cuda-13
+#   CUDA_HOME           a toolkit to use instead of the one that scripts/cuda/install_toolkit.sh installs in target
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -22,21 +24,17 @@ build | check | test) ;;
     ;;
 esac
 
-target=$PWD/target/cuda
+CUDA=${CUDA:-12}
+case $CUDA in
+12) target=$PWD/target/cuda ;;
+13) target=$PWD/target/cuda-13 ;;
+*)
+    echo "error: CUDA=$CUDA: it must be 12 or 13" >&2
+    exit 2
+    ;;
+esac
 if [ -z "${CUDA_HOME:-}" ]; then
-    venv=$target/toolkit
-    CUDA_HOME=$(echo "$venv"/lib/python3.*/site-packages/nvidia/cu13)
-    if [ ! -x "$CUDA_HOME/bin/nvcc" ]; then
-        command -v python3 >/dev/null || { echo "error: python3 is needed to download the CUDA compiler" >&2; exit 1; }
-        python3 -m venv "$venv"
-        "$venv/bin/pip" install --quiet --disable-pip-version-check \
-            nvidia-cuda-nvcc==13.0.88 nvidia-cuda-runtime==13.0.96 nvidia-cuda-crt==13.0.88 \
-            nvidia-nvvm==13.0.88 nvidia-cuda-cccl==13.0.85
-        CUDA_HOME=$(echo "$venv"/lib/python3.*/site-packages/nvidia/cu13)
-    fi
-    # The CUDA runtime is linked statically: the linker looks for libcudart.a in lib64.
-    ln -sfn lib "$CUDA_HOME/lib64"
-    ln -sfn libcudart_static.a "$CUDA_HOME/lib/libcudart.a"
+    CUDA_HOME=$(scripts/cuda/install_toolkit.sh "$CUDA" "$target/toolkit-$CUDA")
 fi
 [ -x "$CUDA_HOME/bin/nvcc" ] || { echo "error: no nvcc in $CUDA_HOME/bin" >&2; exit 1; }
 export CUDA_HOME PATH="$CUDA_HOME/bin:$PATH"
@@ -56,4 +54,4 @@ test)
     ;;
 esac
 cargo build --locked --release -p courtside --features cuda --target-dir "$target"
-echo "built target/cuda/release/courtside"
+echo "built ${target#"$PWD/"}/release/courtside"

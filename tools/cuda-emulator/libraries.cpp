@@ -1,8 +1,7 @@
-// libcublas and libcurand for a machine without a GPU: the functions that Courtside calls. See cuda.cpp.
+// libcublas for a machine without a GPU: the functions that Courtside calls. See cuda.cpp.
 #include "streams.h"
 
 #include <memory>
-#include <random>
 
 using namespace emulated;
 
@@ -10,7 +9,6 @@ namespace {
 
 struct Handle {
     Stream* stream = &default_stream();
-    std::mt19937_64 random;
 };
 
 enum Status { SUCCESS = 0, INVALID_VALUE = 7, NOT_SUPPORTED = 15 };
@@ -103,19 +101,6 @@ int queue(Handle& handle, int operation_a, int operation_b, int m, int n, int k,
     return SUCCESS;
 }
 
-template <class T, class Distribution>
-int fill(void* generator, uint64_t at, size_t count, Distribution distribution) {
-    const std::lock_guard<std::recursive_mutex> locked(lock);
-    Handle& handle = *static_cast<Handle*>(generator);
-    const auto numbers = std::make_shared<std::vector<T>>(count);
-    for (T& x : *numbers) x = distribution(handle.random);
-    handle.stream->add([=] {
-        memory().check("random numbers", at, count * sizeof(T));
-        memcpy(reinterpret_cast<void*>(at), numbers->data(), count * sizeof(T));
-    });
-    return SUCCESS;
-}
-
 } // namespace
 
 #define EXPORT extern "C" __attribute__((visibility("default"))) int
@@ -151,23 +136,10 @@ EXPORT cublasDgemmStridedBatched(void* handle, int operation_a, int operation_b,
     return queue(*static_cast<Handle*>(handle), operation_a, operation_b, m, n, k, alpha, a, R_64F, lda,
                  stride_a, b, R_64F, ldb, stride_b, beta, c, R_64F, ldc, stride_c, batch);
 }
-
-EXPORT curandCreateGenerator(void** generator, int) { return cublasCreate_v2(generator); }
-EXPORT curandDestroyGenerator(void* generator) { return cublasDestroy_v2(generator); }
-EXPORT curandSetStream(void* generator, void* stream) { return cublasSetStream_v2(generator, stream); }
-EXPORT curandSetPseudoRandomGeneratorSeed(void* generator, unsigned long long seed) {
-    static_cast<Handle*>(generator)->random.seed(seed);
+// kind: 0 major, 1 minor. The version of the driver, as with NVIDIA's libraries of the same release.
+EXPORT cublasGetProperty(int kind, int* value) {
+    const int version = static_cast<int>(number_from_environment("EMULATED_CUDA_VERSION", 13000));
+    if (kind != 0 && kind != 1) return INVALID_VALUE;
+    *value = kind == 0 ? version / 1000 : version % 1000 / 10;
     return SUCCESS;
-}
-EXPORT curandGenerateUniform(void* generator, uint64_t to, size_t count) {
-    return fill<float>(generator, to, count, std::uniform_real_distribution<float>());
-}
-EXPORT curandGenerateUniformDouble(void* generator, uint64_t to, size_t count) {
-    return fill<double>(generator, to, count, std::uniform_real_distribution<double>());
-}
-EXPORT curandGenerateNormal(void* generator, uint64_t to, size_t count, float mean, float deviation) {
-    return fill<float>(generator, to, count, std::normal_distribution<float>(mean, deviation));
-}
-EXPORT curandGenerateNormalDouble(void* generator, uint64_t to, size_t count, double mean, double deviation) {
-    return fill<double>(generator, to, count, std::normal_distribution<double>(mean, deviation));
 }

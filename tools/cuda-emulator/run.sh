@@ -4,13 +4,13 @@
 #   tools/cuda-emulator/run.sh target/cuda/release/courtside bench --device cuda --config tiny --tracks 0,2
 #   tools/cuda-emulator/run.sh scripts/cuda/build_cuda.sh test
 #
-# Builds the emulated libcuda.so.1, libcublas.so.13 and libcurand.so.10 in target/emulated-cuda if their sources
+# Builds the emulated libcuda.so.1, libcublas.so.12 and libcublas.so.13 in target/emulated-cuda if their sources
 # changed, and puts them first in LD_LIBRARY_PATH. Needs Linux and a C++20 compiler (CXX). Slow; speed on the
 # emulator says nothing about speed on a GPU.
 #
 #   EMULATED_CUDA_MIB          memory of the GPU in MiB [default: 16384]
 #   EMULATED_CUDA_CAPABILITY   compute capability [default: 80]
-#   EMULATED_CUDA_VERSION      CUDA version of the driver [default: 13000]
+#   EMULATED_CUDA_VERSION      CUDA version of the driver and cuBLAS [default: 13000]
 #   EMULATED_CUDA_COUNTS       file to write the number of launches, copies and waits to
 #   EMULATED_CUDA_ONLY_COUNT   1: count but do not run kernels; for the real configuration, results are meaningless
 set -euo pipefail
@@ -29,11 +29,11 @@ if is_stale; then
     compile() { "${CXX:-c++}" -std=c++20 -fopenmp -fPIC -Wall -Wextra "$@"; }
     compile -O3 -march=native -ffast-math -fno-finite-math-only -c "$sources/libraries.cpp" -o "$folder/libraries.o"
     compile -O2 -ffp-contract=off -c "$sources/cuda.cpp" -o "$folder/cuda.o"
-    # One library under three names, because cuBLAS and cuRAND share streams and memory with the driver.
+    # One library under several names, because cuBLAS shares streams and memory with the driver.
     compile -shared "$folder/cuda.o" "$folder/libraries.o" -ldl -o "$folder/libcuda.so.1.new"
     mv "$folder/libcuda.so.1.new" "$folder/libcuda.so.1"
     ln -sf libcuda.so.1 "$folder/libcublas.so.13"
-    ln -sf libcuda.so.1 "$folder/libcurand.so.10"
+    ln -sf libcuda.so.1 "$folder/libcublas.so.12"
 fi
 export EMULATED_CUDA_CACHE=$folder/kernels EMULATED_CUDA_HEADERS=$sources
 export LD_LIBRARY_PATH=$folder${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}

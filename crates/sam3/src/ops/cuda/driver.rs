@@ -9,7 +9,27 @@ use super::libraries;
 use crate::device_memory::DeviceMemory;
 
 /// The CUDA version that the kernels are compiled for, in the format of `cuDriverGetVersion`.
-const REQUIRED_VERSION: i32 = 13_000;
+const REQUIRED_VERSION: i32 = match i32::from_str_radix(env!("COURTSIDE_CUDA_VERSION"), 10) {
+    Ok(version) => version,
+    Err(_) => panic!("build.rs sets a number"),
+};
+/// The first driver for each CUDA version, from the release notes of the CUDA toolkit.
+const DRIVERS: [(i32, &str); 10] = [
+    (12_000, "525"),
+    (12_010, "530"),
+    (12_020, "535"),
+    (12_030, "545"),
+    (12_040, "550"),
+    (12_050, "555"),
+    (12_060, "560"),
+    (12_080, "570"),
+    (12_090, "575"),
+    (13_000, "580"),
+];
+/// The first compute capability (Blackwell) that needs [`BLACKWELL_CUBLAS`].
+const BLACKWELL: (i32, i32) = (10, 0);
+/// The first cuBLAS with products for Blackwell.
+const BLACKWELL_CUBLAS: (i32, i32) = (12, 8);
 /// The lowest compute capability with bfloat16 products.
 const REQUIRED_CAPABILITY: (i32, i32) = (8, 0);
 
@@ -31,15 +51,17 @@ pub(crate) fn open(ordinal: usize) -> Result<Device, String> {
 }
 
 fn open_first(ordinal: usize) -> Result<Device, String> {
-    libraries::load()?;
+    let cublas = libraries::load()?;
     let driver = |e: result::DriverError| format!("the driver failed: {e}");
-    result::init()
-        .map_err(|e| format!("the NVIDIA driver does not start ({e}); install driver 580 or newer"))?;
+    result::init().map_err(|e| {
+        format!("the NVIDIA driver does not start ({e}); install driver {} or newer", required_driver())
+    })?;
     let version = driver_version();
     if version < REQUIRED_VERSION {
         let (found, required) = (shown(version), shown(REQUIRED_VERSION));
         return Err(format!(
-            "the driver supports CUDA {found}, but this program needs CUDA {required}: install driver 580 or newer"
+            "the driver supports CUDA {found}, but this program needs CUDA {required}: install driver {} or newer",
+            required_driver()
         ));
     }
     let n = CudaContext::device_count().map_err(driver)?;
@@ -53,6 +75,15 @@ fn open_first(ordinal: usize) -> Result<Device, String> {
         return Err(format!(
             "{name} has compute capability {major}.{minor}, but bfloat16 needs {required_major}.{required_minor} \
              (A100, RTX 30 and newer)"
+        ));
+    }
+    if let Some((major, minor)) =
+        cublas.filter(|cublas| capability >= BLACKWELL && *cublas < BLACKWELL_CUBLAS)
+    {
+        let ((of_gpu, of_gpu_minor), (needed, needed_minor)) = (capability, BLACKWELL_CUBLAS);
+        return Err(format!(
+            "{name} (compute capability {of_gpu}.{of_gpu_minor}) needs cuBLAS {needed}.{needed_minor} or newer, and \
+             {major}.{minor} is installed: install cuBLAS 13, or use an image built with CUDA=13"
         ));
     }
     let device = Device::new_cuda_with_stream(ordinal).map_err(|e| format!("cannot open {name}: {e}"))?;
@@ -101,6 +132,12 @@ fn driver_version() -> i32 {
     #[expect(unsafe_code, reason = "writes one integer")]
     let status = unsafe { sys::cuDriverGetVersion(&raw mut version) };
     if status == sys::CUresult::CUDA_SUCCESS { version } else { 0 }
+}
+
+/// The first driver that loads the kernels.
+fn required_driver() -> &'static str {
+    let known = DRIVERS.iter().find(|(version, _)| *version >= REQUIRED_VERSION);
+    known.map_or(DRIVERS[DRIVERS.len() - 1].1, |(_, driver)| driver)
 }
 
 /// Formats a version: 13000 → "13.0".

@@ -1,7 +1,8 @@
 //! The functions of the CUDA libraries that the program calls. `build.rs` creates a stub for each, so that the program
 //! is not linked with these libraries; [`super::libraries`] fills the stubs when a GPU is requested.
 //!
-//! A function that is called but not listed here is an undefined symbol at link time: add it.
+//! A function that is called but not listed here is an undefined symbol at link time: add it. Functions that candle refers
+//! to and the program does not need are in `stubs/unneeded.c`.
 
 /// A CUDA library and the functions that the program calls.
 pub(crate) struct Library {
@@ -14,9 +15,9 @@ pub(crate) struct Library {
 }
 
 /// All libraries, in the order of their stubs.
-pub(crate) const LIBRARIES: [Library; 3] = [
+pub(crate) const LIBRARIES: [Library; 2] = [
     Library {
-        what: "the NVIDIA driver, 580 or newer",
+        what: "the NVIDIA driver",
         files: &["libcuda.so.1"],
         functions: &[
             "cuCtxDestroy_v2",
@@ -64,7 +65,7 @@ pub(crate) const LIBRARIES: [Library; 3] = [
         ],
     },
     Library {
-        what: "cuBLAS of CUDA 13 (`pip install nvidia-cublas`, or the image nvidia/cuda:13.0.2-runtime)",
+        what: "cuBLAS (`pip install nvidia-cublas-cu12`; with driver 580 or newer also `pip install nvidia-cublas`)",
         files: &["libcublas.so.13", "libcublas.so.12"],
         functions: &[
             "cublasCreate_v2",
@@ -72,20 +73,6 @@ pub(crate) const LIBRARIES: [Library; 3] = [
             "cublasDgemmStridedBatched",
             "cublasGemmStridedBatchedEx",
             "cublasSetStream_v2",
-        ],
-    },
-    Library {
-        what: "cuRAND (`pip install nvidia-curand`, or the image nvidia/cuda:13.0.2-runtime)",
-        files: &["libcurand.so.10"],
-        functions: &[
-            "curandCreateGenerator",
-            "curandDestroyGenerator",
-            "curandGenerateNormal",
-            "curandGenerateNormalDouble",
-            "curandGenerateUniform",
-            "curandGenerateUniformDouble",
-            "curandSetPseudoRandomGeneratorSeed",
-            "curandSetStream",
         ],
     },
 ];
