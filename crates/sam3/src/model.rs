@@ -55,6 +55,20 @@ impl Model {
         Self::build(config, precision, tokenizer, preprocess, &weights)
     }
 
+    /// Writes the weights of a model folder to one safetensors file with half the bytes. What the engine computes with in
+    /// bfloat16 on a GPU is rounded to it, and everything else is unchanged, so that the results on a GPU are the same.
+    ///
+    /// # Errors
+    /// Those of [`Self::check`]; [`crate::Error::Model`] if the file cannot be written.
+    pub fn write_bf16_weights(folder: &Path, file: &Path) -> Result<()> {
+        let config = VideoConfig::from_file(&folder.join("config.json"))?;
+        let weights = Weights::open(folder, config.family(), Precision::Bf16, &Device::Cpu, true)?;
+        Detector::new(&config.detector_config, &weights.pp("detector_model"))?;
+        Tracker::new(&config, &weights)?;
+        weights.finish()?;
+        weights.write_bf16(file)
+    }
+
     /// A model of random weights, for benchmarks: it computes what a real one does.
     ///
     /// # Errors

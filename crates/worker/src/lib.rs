@@ -11,6 +11,7 @@ pub mod engine;
 pub mod failure;
 mod hub;
 pub mod kernel_trial;
+pub mod model_copy;
 pub mod model_folder;
 mod options;
 mod queue_loop;

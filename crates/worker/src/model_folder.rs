@@ -14,12 +14,12 @@ const PAGE: &str = "https://huggingface.co/facebook/sam3";
 /// Folder that container images and older workers use.
 const DEFAULT_FOLDER: &str = "/models/sam3";
 /// Files that a model folder needs in addition to the weights.
-const SMALL_FILES: [&str; 3] = ["config.json", "tokenizer.json", "processor_config.json"];
+pub(crate) const SMALL_FILES: [&str; 3] = ["config.json", "tokenizer.json", "processor_config.json"];
 /// Files that it may have.
-const OPTIONAL_FILES: [&str; 1] = ["tokenizer_config.json"];
-const WEIGHTS: &str = "model.safetensors";
+pub(crate) const OPTIONAL_FILES: [&str; 1] = ["tokenizer_config.json"];
+pub(crate) const WEIGHTS: &str = "model.safetensors";
 /// Lists the weight files (shards) of a model without a `model.safetensors`.
-const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
+pub(crate) const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
 
 /// Finds the model folder; downloads the model if this machine has none. `named` is the folder from the command line.
 /// Blocks; must not be called from an async task.
@@ -46,9 +46,9 @@ pub fn local(named: Option<&Path>) -> Outcome<Option<PathBuf>> {
     }
     let default = Path::new(DEFAULT_FOLDER);
     if default.is_dir() {
-        return Ok(Some(default.to_owned()));
+        return existing(default, "").map(Some);
     }
-    Ok(newest_snapshot(&hub::cache_folder()))
+    Ok(newest_snapshot(&hub::cache_folder().join(hub::folder_name(REPO))))
 }
 
 /// Whether `HF_TOKEN` is set.
@@ -73,7 +73,7 @@ pub fn check_access() -> Outcome<()> {
 
 fn existing(folder: &Path, source: &str) -> Outcome<PathBuf> {
     if folder.is_dir() {
-        return Ok(folder.to_owned());
+        return within(folder);
     }
     let what = if folder.exists() { "is not a folder" } else { "does not exist" };
     let message = format!("the model folder {}{source} {what}", folder.display());
@@ -81,9 +81,41 @@ fn existing(folder: &Path, source: &str) -> Outcome<PathBuf> {
         .hint("name the folder that contains config.json and model.safetensors"))
 }
 
-/// The newest snapshot in a cache that has every file.
-fn newest_snapshot(cache: &Path) -> Option<PathBuf> {
-    let snapshots = cache.join(hub::folder_name(REPO)).join("snapshots");
+/// The model in a folder: the folder itself, or the newest snapshot if it is a repository of the Hugging Face cache
+/// (`models--facebook--sam3`).
+///
+/// # Errors
+/// If it is a repository without a complete snapshot, or has links to files that do not exist.
+fn within(folder: &Path) -> Outcome<PathBuf> {
+    let is_repository = folder.join("snapshots").is_dir() && !folder.join(SMALL_FILES[0]).exists();
+    if is_repository && let Some(snapshot) = newest_snapshot(folder) {
+        return Ok(snapshot);
+    }
+    let dangling = dangling_link(&if is_repository { folder.join("snapshots") } else { folder.to_owned() });
+    let message = match (dangling, is_repository) {
+        (Some(link), _) => format!(
+            "the model folder {}: {} is a link to a file that does not exist",
+            folder.display(),
+            link.display()
+        ),
+        (None, true) => format!("the model folder {} has no complete snapshot", folder.display()),
+        (None, false) => return Ok(folder.to_owned()),
+    };
+    Err(Failure::msg(Kind::Config, message)
+        .hint("copy a model with `courtside model copy FOLDER`, which follows links"))
+}
+
+/// A link in a folder, or in a folder of it, that leads nowhere.
+fn dangling_link(folder: &Path) -> Option<PathBuf> {
+    let entries =
+        |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_dangling = |path: &PathBuf| path.is_symlink() && !path.exists();
+    entries(folder).flat_map(|path| std::iter::once(path.clone()).chain(entries(&path))).find(is_dangling)
+}
+
+/// The newest snapshot in a repository of the cache that has every file.
+fn newest_snapshot(repository: &Path) -> Option<PathBuf> {
+    let snapshots = repository.join("snapshots");
     let folders = std::fs::read_dir(snapshots).ok()?.filter_map(|entry| entry.ok().map(|e| e.path()));
     let complete = folders.filter(|folder| is_complete(folder));
     complete.max_by_key(|folder| std::fs::metadata(folder).and_then(|m| m.modified()).ok())
@@ -104,7 +136,7 @@ fn is_complete(folder: &Path) -> bool {
 }
 
 /// File names in the `weight_map` of an index, each once.
-fn shards_of(index: &str) -> Vec<String> {
+pub(crate) fn shards_of(index: &str) -> Vec<String> {
     let json: serde_json::Value = serde_json::from_str(index).unwrap_or_default();
     let map = json.get("weight_map").and_then(|m| m.as_object());
     let names = map.into_iter().flat_map(|m| m.values()).filter_map(|v| v.as_str());
@@ -220,11 +252,39 @@ mod tests {
     #[test]
     fn skips_an_incomplete_snapshot() {
         let cache = tempfile::tempdir().unwrap();
-        assert_eq!(newest_snapshot(cache.path()), None);
+        assert_eq!(newest_snapshot(&cache.path().join("models--facebook--sam3")), None);
         let complete = [&SMALL_FILES[..], &[WEIGHTS]].concat();
         let old = snapshot(cache.path(), "old", &complete);
         snapshot(cache.path(), "new", &SMALL_FILES);
-        assert_eq!(newest_snapshot(cache.path()), Some(old));
+        assert_eq!(newest_snapshot(&cache.path().join("models--facebook--sam3")), Some(old));
+    }
+
+    #[test]
+    fn a_repository_of_the_cache_is_a_model_folder() {
+        let cache = tempfile::tempdir().unwrap();
+        let repository = cache.path().join("models--facebook--sam3");
+        snapshot(cache.path(), "incomplete", &SMALL_FILES);
+        let failure = within(&repository).unwrap_err();
+        assert!(failure.message().contains("no complete snapshot"), "{failure}");
+        let complete = snapshot(cache.path(), "complete", &[&SMALL_FILES[..], &[WEIGHTS]].concat());
+        assert_eq!(within(&repository).unwrap(), complete);
+        assert_eq!(within(&complete).unwrap(), complete);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_copied_cache_with_dangling_links_is_named() {
+        let cache = tempfile::tempdir().unwrap();
+        let folder = snapshot(cache.path(), "copied", &SMALL_FILES);
+        std::os::unix::fs::symlink("../../blobs/0123", folder.join(WEIGHTS)).unwrap();
+        for named in [&folder, &cache.path().join("models--facebook--sam3")] {
+            let failure = within(named).unwrap_err();
+            assert!(
+                failure.message().contains("model.safetensors is a link to a file that does not exist"),
+                "{failure}"
+            );
+            assert!(failure.hint_text().unwrap().contains("courtside model copy"));
+        }
     }
 
     #[test]
@@ -235,8 +295,8 @@ mod tests {
             r#"{"weight_map": {"a": "one.safetensors", "b": "two.safetensors", "c": "one.safetensors"}}"#;
         std::fs::write(folder.join(WEIGHTS_INDEX), index).unwrap();
         std::fs::write(folder.join("one.safetensors"), "").unwrap();
-        assert_eq!(newest_snapshot(cache.path()), None);
+        assert_eq!(newest_snapshot(&cache.path().join("models--facebook--sam3")), None);
         std::fs::write(folder.join("two.safetensors"), "").unwrap();
-        assert_eq!(newest_snapshot(cache.path()), Some(folder));
+        assert_eq!(newest_snapshot(&cache.path().join("models--facebook--sam3")), Some(folder));
     }
 }

@@ -18,6 +18,7 @@ mod hub;
 mod library_folder;
 mod limits;
 mod model_check;
+mod model_copy;
 mod model_download;
 mod model_lookup;
 mod outputs;

@@ -3,6 +3,7 @@
 //! The tokenizer and the image processor's settings are read by [`crate::tokenizer`] and [`crate::preprocess`].
 
 pub(crate) mod config;
+mod copy;
 pub(crate) mod family;
 mod weights;
 

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use candle_core::safetensors::MmapedSafetensors;
 use candle_core::{DType, Device, Shape, Tensor};
 
+use super::copy::write_bf16;
 use super::family::Family;
 use crate::error::{Error, Result};
 use crate::fnv::Fnv;
@@ -44,6 +45,8 @@ struct Shared {
     used: RefCell<BTreeSet<String>>,
     problems: RefCell<Vec<String>>,
     ignored: RefCell<Vec<String>>,
+    /// Stored names of the tensors that are loaded in f32 whatever the precision.
+    in_f32: RefCell<BTreeSet<String>>,
     /// Digest of the small tensors, in the order in which they were loaded.
     digest: Cell<Fnv>,
     precision: Precision,
@@ -118,6 +121,7 @@ impl Weights {
             used: RefCell::default(),
             problems: RefCell::default(),
             ignored: RefCell::default(),
+            in_f32: RefCell::default(),
             digest: Cell::default(),
             precision,
             device: device.clone(),
@@ -188,7 +192,11 @@ impl Weights {
                 }
             },
             Source::Files { family, tensors, names, check_only } => {
-                match self.find_stored(&key, &shape, *family, tensors, names)? {
+                let found = self.find_stored(&key, &shape, *family, tensors, names)?;
+                if let Some(stored) = found.as_ref().filter(|_| dtype == DType::F32) {
+                    self.shared.in_f32.borrow_mut().insert(stored.clone());
+                }
+                match found {
                     Some(stored) if !*check_only => {
                         self.add_to_digest(tensors.get(&stored)?.data());
                         Ok(tensors.load(&stored, &self.shared.device)?.to_dtype(dtype)?)
@@ -235,6 +243,18 @@ impl Weights {
     /// Distinguishes the weights of one model from another's. Complete once everything is loaded.
     pub(crate) fn digest(&self) -> Fnv {
         self.shared.digest.get()
+    }
+
+    /// Writes all tensors to one file, in bfloat16 where they were loaded in bfloat16. A model with [`Precision::Bf16`]
+    /// computes the same from that file. Complete once everything is loaded.
+    ///
+    /// # Errors
+    /// [`Error::Model`] if the file cannot be written.
+    pub(crate) fn write_bf16(&self, file: &Path) -> Result<()> {
+        match &*self.shared.source.borrow() {
+            Source::Files { tensors, .. } => write_bf16(tensors, &self.shared.in_f32.borrow(), file),
+            _ => Ok(()),
+        }
     }
 
     /// Reports the problems of loading.
