@@ -86,3 +86,39 @@ pub(crate) fn decoder_input(command: &mut Command, header: &Header, limits: &Lim
 pub(crate) fn frames(command: &mut Command) -> &mut Command {
     command.args(["-fps_mode", "passthrough", "-enc_time_base", "1:1000000"])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names in all options `--enable-KIND=…` of ffmpeg's configuration in the worker's image.
+    fn enabled(kind: &str) -> Vec<String> {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../Dockerfile.worker");
+        let text = std::fs::read_to_string(file).unwrap();
+        let option = format!("--enable-{kind}=");
+        let lists = text.split_whitespace().filter_map(|word| word.strip_prefix(&option));
+        lists.flat_map(|list| list.split(',')).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_ffmpeg_of_the_image_has_every_decoder_and_container() {
+        // Other implementations of a codec, which that ffmpeg does not need.
+        const ALTERNATIVES: [&str; 2] = ["libaom-av1", "libopus"];
+        let decoders = enabled("decoder");
+        for name in DECODERS.split(',').chain(AUDIO_DECODERS.split(',')) {
+            let name = if name == "msmpeg4" { "msmpeg4v3" } else { name };
+            let is_there = decoders.iter().any(|decoder| decoder == name);
+            assert!(is_there || ALTERNATIVES.contains(&name), "{name} is not in {decoders:?}");
+        }
+        let demuxers = enabled("demuxer");
+        for name in FORMATS.split(',') {
+            let demuxer = match name {
+                "mp4" | "m4a" | "3gp" | "3g2" | "mj2" => "mov",
+                "webm" => "matroska",
+                "mpeg" => "mpegps",
+                name => name,
+            };
+            assert!(demuxers.iter().any(|known| known == demuxer), "{demuxer} is not in {demuxers:?}");
+        }
+    }
+}
