@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 COURTSIDE := target/release/courtside
 
-.PHONY: demo test check bench build setup servers
+.PHONY: demo test check bench build setup servers slurm-test
 
 setup:
 	@scripts/install_tools.sh
@@ -29,7 +29,13 @@ test: servers check
 	cargo test --workspace --locked
 	COURTSIDE_TEST_DEVICE=cpu cargo test --workspace --locked --lib real_shapes
 	scripts/schemathesis.sh
+	scripts/check_deploy.sh
+	$(MAKE) slurm-test
 	tools/cuda-emulator/test.sh
+
+# Track jobs on a Slurm cluster on this machine, with the program that `make test` has built.
+slurm-test: setup
+	scripts/test_slurm.sh
 
 check: setup
 	scripts/check_wording.py --self-test
