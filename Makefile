@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 COURTSIDE := target/release/courtside
 
-.PHONY: demo test check bench build setup servers slurm-test
+.PHONY: demo test check bench build setup servers slurm-test image-test
 
 setup:
 	@scripts/install_tools.sh
@@ -30,12 +30,16 @@ test: servers check
 	COURTSIDE_TEST_DEVICE=cpu cargo test --workspace --locked --lib real_shapes
 	scripts/schemathesis.sh
 	scripts/check_deploy.sh
-	$(MAKE) slurm-test
+	$(MAKE) slurm-test image-test
 	tools/cuda-emulator/test.sh
 
 # Track jobs on a Slurm cluster on this machine, with the program that `make test` has built.
 slurm-test: setup
 	scripts/test_slurm.sh
+
+# Build the worker's image with the program that `make test` has built, and run it.
+image-test: setup
+	scripts/test_image.sh
 
 check: setup
 	scripts/check_wording.py --self-test
