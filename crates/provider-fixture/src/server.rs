@@ -16,7 +16,7 @@ use hyper::service::service_fn;
 use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::faults::Fault;
@@ -111,21 +111,12 @@ async fn accept(listener: TcpListener, state: Arc<Mutex<State>>) {
         let Ok((stream, _)) = listener.accept().await else { continue };
         let state = Arc::clone(&state);
         tokio::spawn(async move {
-            let linger = NoLinger(&stream);
-            linger.set();
+            // A connection that is closed with unread data then ends with a reset.
+            let _ = stream.set_zero_linger();
             let service = service_fn(|request| serve(Arc::clone(&state), request));
             // An error means that the client disconnected or that a fault was injected.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
-    }
-}
-
-/// Makes a connection that is closed with unread data end with a reset.
-struct NoLinger<'a>(&'a TcpStream);
-
-impl NoLinger<'_> {
-    fn set(&self) {
-        let _ = self.0.set_zero_linger();
     }
 }
 

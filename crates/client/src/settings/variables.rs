@@ -261,7 +261,7 @@ variables! {
     WORKER_IDLE_SHUTDOWN: Duration = SECONDS, Value("0"), Worker, Any,
         "Exit after being idle for this many seconds; 0 means never. Same as `--idle-exit`.";
     WORKER_WHEN_DONE: () = EXTERNAL, AppliedLater("auto"), Worker, Environment,
-        "What to do once there is nothing left to do: `auto` (end the machine if RunPod or Vast rents it out), `exit`, `terminate`, or a command for `sh -c`, which finds the reason in `COURTSIDE_REASON`. Same as `--when-done`.";
+        "What to do once there is nothing left to do: `auto` (end the machine if RunPod or Vast rents it out), `exit`, `terminate`, or a command for the shell, which finds the reason in `COURTSIDE_REASON`. Same as `--when-done`.";
     CLOUD_WORKER_POLL_INTERVAL: Duration = POLL_INTERVAL, Value("10"), Worker, Any,
         "Seconds between polls of an active bucket, at least 0.1.";
 

@@ -63,7 +63,7 @@ pub(super) struct Args {
 }
 
 impl Args {
-    /// What `courtside submit --launch` does.
+    /// What `courtside submit FILE --launch` does.
     pub(super) fn after_submit(yes: bool) -> Self {
         Self {
             gpu: Vec::new(),
@@ -216,7 +216,7 @@ async fn check(image: &str) -> Outcome<()> {
         ImageCheck::NotPublic => {
             let message = format!("the image {} does not exist, or is not public", printable(image));
             Err(Failure::msg(Kind::Config, message)
-                .hint("push it, make it public at its registry, and check its name with `docker manifest inspect IMAGE`"))
+                .hint("push it, make it public at its registry, and check its name and tag"))
         }
         ImageCheck::Unknown(why) => {
             notify(format!("warning: cannot check the image {}: {why}", printable(image)));

@@ -34,7 +34,7 @@ fn machines_of_the_bucket_are_listed_and_ended_and_others_are_not() {
     assert_eq!(json["machines"][0]["max_runtime_seconds"], 3600);
     run(&fake, &machine, &["machines", "stop", "theirs"])
         .expect(1, &["still costing money: theirs", "does not begin with"]);
-    run(&fake, &machine, &["machines", "stop"]).expect(2, &["--all"]);
+    run(&fake, &machine, &["machines", "stop"]).expect(2, &["<ID>"]);
     fake.state().fail("DELETE", "/", Fault::Status(403, "no"), 1);
     run(&fake, &machine, &["machines", "stop", "--all"]).expect(3, &["still costing money: pod1"]);
     run(&fake, &machine, &["machines", "stop", "--all"]).expect(0, &[]);
