@@ -1,6 +1,11 @@
 //! `courtside model copy`, and model folders that are repositories of the Hugging Face cache.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 
 use crate::fixture::wide;
 use crate::sandbox::Sandbox;
@@ -14,7 +19,7 @@ fn cached_model(sandbox: &Sandbox) -> String {
     wide().copy(&repository.join("blobs/all"));
     for entry in std::fs::read_dir(repository.join("blobs/all")).unwrap() {
         let name = entry.unwrap().file_name();
-        symlink(std::path::Path::new("../../blobs/all").join(&name), snapshot.join(&name)).unwrap();
+        symlink(Path::new("../../blobs/all").join(&name), snapshot.join(&name)).unwrap();
     }
     std::fs::write(snapshot.join("README.md"), "not needed").unwrap();
     repository.to_str().unwrap().to_owned()
@@ -55,14 +60,35 @@ fn a_cached_model_is_copied_without_links() {
     assert_eq!(std::fs::read_dir(sandbox.path("models")).unwrap().count(), 1);
 }
 
+/// The model of a fixture, whose weights are in bfloat16, with weights in f32 that bfloat16 does not hold.
+fn in_f32(sandbox: &Sandbox) -> String {
+    let folder = sandbox.path("f32");
+    wide().copy(&folder);
+    let weights = folder.join("model.safetensors");
+    let bytes = std::fs::read(&weights).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let widened: BTreeMap<String, (Vec<usize>, Vec<u8>)> = tensors
+        .iter()
+        .map(|(name, tensor)| {
+            assert_eq!(tensor.dtype(), Dtype::BF16);
+            let (numbers, _) = tensor.data().as_chunks::<2>();
+            let f32s = numbers.iter().flat_map(|[low, high]| [0, 0x10, *low, *high]).collect();
+            (name.to_owned(), (tensor.shape().to_vec(), f32s))
+        })
+        .collect();
+    let views = widened
+        .iter()
+        .map(|(name, (shape, data))| (name, TensorView::new(Dtype::F32, shape.clone(), data).unwrap()));
+    safetensors::serialize_to_file(views, None, &weights).unwrap();
+    folder.to_str().unwrap().to_owned()
+}
+
 #[test]
 fn a_copy_in_bfloat16_is_smaller_and_tracks() {
     let sandbox = Sandbox::new();
-    let model = wide().model();
+    let model = in_f32(&sandbox);
     sandbox.run(&["model", "copy", "small", "--model", &model, "--dtype", "bf16"]).expect(0, &[]);
-    let size = |folder: &str| {
-        std::fs::metadata(std::path::Path::new(folder).join("model.safetensors")).unwrap().len()
-    };
+    let size = |folder: &str| std::fs::metadata(Path::new(folder).join("model.safetensors")).unwrap().len();
     let (small, all) = (size(sandbox.path("small").to_str().unwrap()), size(&model));
     assert!(small * 10 < all * 7, "{small} of {all} bytes");
     wide().video(&sandbox, 2, "game.mkv");
@@ -76,5 +102,6 @@ fn a_copied_cache_with_links_to_nothing_is_named() {
     std::fs::remove_dir_all(sandbox.path("models--facebook--sam3/blobs")).unwrap();
     let words = ["is a link to a file that does not exist", "courtside model copy"];
     sandbox.run(&["model", "check", &cached]).expect(3, &words);
+    wide().video(&sandbox, 2, "game.mkv");
     sandbox.run(&["track", "game.mkv", "--model", &cached]).expect(3, &words);
 }
