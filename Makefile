@@ -30,6 +30,7 @@ test: servers check
 	COURTSIDE_TEST_DEVICE=cpu cargo test --workspace --locked --lib real_shapes
 	scripts/schemathesis.sh
 	scripts/check_deploy.sh
+	scripts/test_python.sh
 	$(MAKE) slurm-test image-test
 	tools/cuda-emulator/test.sh
 
