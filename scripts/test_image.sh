@@ -89,8 +89,8 @@ make_base() {
     podman image exists "$base" && return
     step "making the base"
     if [ ! -e "$cache/base.tar" ]; then
-        mmdebstrap --quiet --variant=minbase --include=ca-certificates trixie "$cache/base.tar.partial"
-        mv "$cache/base.tar.partial" "$cache/base.tar"
+        mmdebstrap --quiet --variant=minbase --include=ca-certificates trixie "$cache/base.partial.tar"
+        mv "$cache/base.partial.tar" "$cache/base.tar"
     fi
     podman import --quiet --change 'CMD=["bash"]' "$cache/base.tar" "$base" >/dev/null
 }

@@ -17,7 +17,7 @@ enum Kind {
     /// The pod, and clients for the keys that may terminate it: the pod's own, then the user's.
     RunPod { id: String, clients: Vec<RunPod> },
     /// The instance; `None` if the machine has no key of its own.
-    Vast { id: String, instance: Option<vast::Instance> },
+    Vast { id: String, instance: Option<Box<vast::Instance>> },
 }
 
 /// How a machine ended.
@@ -67,7 +67,8 @@ impl Machine {
         let is_vast = key.is_some() || value(lookup, "VAST_CONTAINERLABEL").is_some();
         let id = value(lookup, "CONTAINER_ID").or_else(label).filter(|_| is_vast);
         let Some(id) = id else { return Ok(None) };
-        let instance = key.map(|key| vast::Instance::new(id.clone(), key, options)).transpose()?;
+        let instance =
+            key.map(|key| vast::Instance::new(id.clone(), key, options)).transpose()?.map(Box::new);
         Ok(Some(Self(Kind::Vast { id, instance })))
     }
 

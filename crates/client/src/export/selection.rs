@@ -41,7 +41,7 @@ pub fn select(library: &Library, name: &str, job: Option<&str>) -> Outcome<Selec
         }
         Named::Job(id) if job.as_ref().is_some_and(|job| *job != id) => {
             let message = format!("{name} is already a job, but --job names another");
-            return Err(Failure::msg(Kind::Failed, message).hint("omit --job, or give a video's number"));
+            Err(Failure::msg(Kind::Failed, message).hint("omit --job, or give a video's number"))
         }
         Named::Job(id) => select_of_job(library, &id),
     }
