@@ -25,7 +25,9 @@ fake_r2=$(realpath "${FAKE_R2:-$target/debug/fake-r2}")
 cache=$target/image
 folder=$(mktemp -d "${TMPDIR:-/tmp}/courtside-image.XXXXXX")
 readonly base=localhost/courtside-base:trixie image=localhost/courtside-worker:test
-readonly secret=secret-$RANDOM$RANDOM$RANDOM
+readonly secret=secret-$RANDOM$RANDOM$RANDOM library=$folder/library
+# shellcheck source=scripts/system_test.sh
+. scripts/system_test.sh
 export CONTAINERS_CONF=$folder/containers.conf
 mkdir -p "$cache"
 
@@ -34,31 +36,13 @@ finish() {
     trap - EXIT
     [ "$code" = 0 ] || tail -n 30 "$folder"/*.log >&2 2>/dev/null || true
     podman rm --all --force --time 0 >/dev/null 2>&1 || true
-    [ -z "${servers:-}" ] || kill $servers 2>/dev/null || true
+    pkill -f "^$fake_r2 --bucket games" || true
+    [ -z "${registry:-}" ] || kill "$registry" 2>/dev/null || true
     rm -rf "$folder"
     exit "$code"
 }
 trap finish EXIT
 trap 'exit 130' INT TERM HUP
-
-fail() {
-    echo "error: $1" >&2
-    exit 1
-}
-
-step() {
-    echo "test_image: ${SECONDS} s: $1"
-}
-
-# wait_for SECONDS WHAT COMMAND...
-wait_for() {
-    local until=$((SECONDS + $1)) what=$2
-    shift 2
-    until "$@" >/dev/null 2>&1; do
-        [ "$SECONDS" -lt "$until" ] || fail "timeout: $what"
-        sleep 0.3
-    done
-}
 
 install_tools() {
     local missing=() tool
@@ -118,25 +102,6 @@ check_metadata() {
     echo "test_image: the image without cuBLAS has $(podman inspect --format '{{.Size}}' "$image") bytes"
 }
 
-start_bucket() {
-    (cd "$folder" && exec "$fake_r2" --bucket games) >"$folder/fake-r2.json" &
-    servers="$!"
-    wait_for 20 "the S3 server" test -s "$folder/fake-r2.json"
-    local endpoint
-    endpoint=$(sed -E 's/.*"endpoint":"([^"]*)".*/\1/' "$folder/fake-r2.json")
-    mkdir "$folder/library"
-    (
-        umask 077
-        printf '%s\n' "R2_ENDPOINT_URL=$endpoint" R2_BUCKET_NAME=games R2_ACCESS_KEY_ID=key \
-            "R2_SECRET_ACCESS_KEY=$secret" >"$folder/library/.env"
-    )
-}
-
-# The program as a user runs it on the laptop.
-run() {
-    (cd "$folder/library" && "$courtside" "$@")
-}
-
 # container NAME OPTIONS... -- ARGUMENTS...: run the image with the settings of the bucket.
 container() {
     local name=$1 options=()
@@ -146,26 +111,10 @@ container() {
         shift
     done
     shift
-    podman run --name "$name" --env-file "$folder/library/.env" "${options[@]}" "$image" "$@"
+    podman run --name "$name" --env-file "$library/.env" "${options[@]}" "$image" "$@"
 }
 
 readonly worker=(worker --cloud --allow-cpu --once --speed-up 30 --checkpoint-interval 0.5)
-
-submit() {
-    run --json submit "$folder/game.mkv" --prompt ball --again | sed -nE 's/.*"job_id": ?"([^"]*)".*/\1/p'
-}
-
-make_video() {
-    ffmpeg -v error -i fixtures/wide/clip.mkv -filter_complex '[0]split[a][b];[b]reverse[c];[a][c]concat' \
-        -c:v libx264rgb -qp 0 -preset ultrafast "$folder/twice.mkv"
-    ffmpeg -v error -stream_loop 2 -i "$folder/twice.mkv" -c copy "$folder/game.mkv"
-}
-
-# Results without what differs between two jobs.
-results_of() {
-    curl -fsS "$(sed -n 's/^R2_ENDPOINT_URL=//p' "$folder/library/.env")/games/results/$1.json" |
-        sed -E '1s/"(job_id|video_id|completed_at|attempt|claim_id)": ?("[^"]*"|[0-9]+),//g'
-}
 
 is_tracking() {
     run --json status "$1" | grep -q '"state": "tracking"' && run --json status "$1" | grep -qE '"current": [1-9]'
@@ -183,12 +132,12 @@ check_doctor() {
 # An undisturbed job, and the same one released by SIGTERM and continued in a container with a read-only root.
 check_jobs() {
     local first second code=0
-    first=$(submit)
+    first=$(submit_video)
     container first -- "${worker[@]}" >"$folder/first.log" 2>&1
-    results_of "$first" >"$folder/expected.json"
+    object "results/$first.json" | canonical >"$folder/expected.json"
     grep -q '"frame":' "$folder/expected.json" || fail "the job found nothing"
     step "stopping a worker in the middle of a job"
-    second=$(submit)
+    second=$(submit_video)
     container second -- "${worker[@]}" >"$folder/second.log" 2>&1 &
     wait_for 60 "the worker tracks" is_tracking "$second"
     podman stop --time 30 second >/dev/null
@@ -198,7 +147,7 @@ check_jobs() {
     container third --read-only --cap-drop=all --security-opt=no-new-privileges -- "${worker[@]}" \
         >"$folder/third.log" 2>&1
     run logs "$second" | grep -q "resuming at frame" || fail "the second worker did not resume"
-    results_of "$second" >"$folder/found.json"
+    object "results/$second.json" | canonical >"$folder/found.json"
     cmp "$folder/expected.json" "$folder/found.json" || fail "the continued job has other results"
 }
 
@@ -239,8 +188,8 @@ CONF
     port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
     sed -i "s/127.0.0.1:0/127.0.0.1:$port/" "$folder/registry.yml"
     docker-registry serve "$folder/registry.yml" >"$folder/registry.log" 2>&1 &
-    servers="$servers $!"
-    wait_for 20 "the registry" curl -fsS "http://127.0.0.1:$port/v2/"
+    registry=$!
+    wait_for 20 "the registry" curl -fsS -o "$folder/registry.out" "http://127.0.0.1:$port/v2/"
     podman push --quiet --tls-verify=false "$image" "127.0.0.1:$port/courtside-worker:test"
     local pushed
     pushed=$(skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://127.0.0.1:$port/courtside-worker:test")
@@ -257,7 +206,7 @@ step "building the image"
 build
 check_metadata
 start_bucket
-make_video
+make_video 2
 step "doctor"
 check_doctor
 check_hidden_landlock

@@ -24,6 +24,8 @@ readonly killed=1 cancelled=2 preempted=3
 readonly secret=secret-$RANDOM$RANDOM$RANDOM
 # All workers of a bucket must use the same factor. A lease is then 6 s.
 readonly worker_options=(--allow-cpu --model "$root/fixtures/wide" --speed-up 30 --checkpoint-interval 0.5)
+# shellcheck source=scripts/system_test.sh
+. scripts/system_test.sh
 # shellcheck source=scripts/slurm/cluster.sh
 . scripts/slurm/cluster.sh
 
@@ -41,27 +43,6 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM HUP
 
-fail() {
-    echo "error: $1" >&2
-    exit 1
-}
-
-step() {
-    echo "test_slurm: ${SECONDS} s: $1"
-}
-
-# The program as a user runs it, in the folder of the library.
-run() {
-    (cd "$library" && "$courtside" "$@")
-}
-
-# The clip of the fixture, forwards and backwards, again and again.
-make_video() {
-    ffmpeg -v error -i fixtures/wide/clip.mkv -filter_complex '[0]split[a][b];[b]reverse[c];[a][c]concat' \
-        -c:v libx264rgb -qp 0 -preset ultrafast "$folder/twice.mkv"
-    ffmpeg -v error -stream_loop "$1" -i "$folder/twice.mkv" -c copy "$folder/game.mkv"
-}
-
 # Track the video once without Slurm, in another library with a folder as its bucket.
 track_undisturbed() {
     mkdir "$folder/undisturbed"
@@ -74,34 +55,10 @@ track_undisturbed() {
     grep -q '"frame":' "$folder/expected.json" || fail "the undisturbed run found nothing"
 }
 
-# Results without what differs between two jobs.
-canonical() {
-    sed -E '1s/"(job_id|video_id|completed_at|attempt|claim_id)": ?("[^"]*"|[0-9]+),//g'
-}
-
-# Start the S3 server, and write the settings for it to the library's .env.
-start_bucket() {
-    mkdir "$library" "$folder/work"
-    (cd "$folder" && exec "$fake_r2" --bucket games) >"$folder/fake-r2.json" &
-    disown
-    wait_for 20 "the S3 server" test -s "$folder/fake-r2.json"
-    endpoint=$(sed -E 's/.*"endpoint":"([^"]*)".*/\1/' "$folder/fake-r2.json")
-    (
-        umask 077
-        printf '%s\n' "R2_ENDPOINT_URL=$endpoint" R2_BUCKET_NAME=games R2_ACCESS_KEY_ID=key \
-            "R2_SECRET_ACCESS_KEY=$secret" >"$library/.env"
-    )
-}
-
-object() {
-    curl -fsS "$endpoint/games/$1"
-}
-
 submit_jobs() {
     local n
     for ((n = 0; n < n_jobs; n++)); do
-        run --json submit "$folder/game.mkv" --prompt ball --again |
-            sed -nE 's/.*"job_id": ?"([^"]*)".*/\1/p'
+        submit_video
     done >"$folder/jobs"
     [ "$(sort -u "$folder/jobs" | wc -l)" = "$n_jobs" ] || fail "not all jobs were submitted"
 }
@@ -222,7 +179,7 @@ install_slurm
 step "starting the cluster"
 # munged serves only in a folder that other users can enter.
 chmod 711 "$folder"
-mkdir "$cluster"
+mkdir "$cluster" "$folder/work"
 start_cluster
 start_bucket
 step "tracking without Slurm"

@@ -143,7 +143,7 @@ def _stderr_is_terminal() -> bool:
 
 
 def _json_object(text: str) -> Mapping[str, Any]:
-    """The JSON object that the text is; empty if it is none."""
+    """Parses a JSON object; empty if the text is something else."""
     if not re.match(r"\s*\{", text):
         return {}
     try:

@@ -33,7 +33,7 @@ def optional(module: str, extra: str, purpose: str) -> Any:
 def columns(detections: Iterable[AnyDetection]) -> dict[str, array[Any]]:
     """The values of detections in columns of 8 bytes: integers, and floating point for pixels and confidence.
 
-    `prompt` is there only if a detection has one; it is -1 where there is none.
+    `prompt` is there only if a detection has one; it is -1 for a detection without one.
     """
     frame, track_id, prompt = array("q"), array("q"), array("q")
     x, y, width, height, confidence = (array("d") for _ in range(5))

@@ -68,7 +68,7 @@ class Library:
             return [video_of(row) for row in connection.execute(f"SELECT {columns} FROM videos ORDER BY id")]
 
     def video(self, video_id: int) -> Video:
-        """One video. Raises `LibraryError` if there is none with this number."""
+        """One video. Raises `LibraryError` if no video has this number."""
         with self._read() as connection:
             columns = _select(connection, "videos", VIDEO_COLUMNS)
             row = connection.execute(f"SELECT {columns} FROM videos WHERE id = ?", (video_id,)).fetchone()
@@ -121,7 +121,7 @@ class Library:
         return tracks_of(self.detections(video_id, job_id=job_id))
 
     def job_of_video(self, video_id: int) -> str | None:
-        """The job whose detections the video has; `None` if another program inserted them, or there are none."""
+        """The job whose detections the video has; `None` if another program inserted them, or the video has no detections."""
         with self._read() as connection:
             return _scope.rows_of_video(connection, video_id).job_id
 

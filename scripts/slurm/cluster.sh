@@ -115,19 +115,6 @@ nodes_are_idle() {
     [ "$(sinfo -h -N -p low -t idle -o %n 2>/dev/null | wc -l)" = 3 ]
 }
 
-# wait_for SECONDS WHAT COMMAND...: repeat a command until it succeeds; end the test if it never does.
-wait_for() {
-    local deadline=$((SECONDS + $1)) what=$2
-    shift 2
-    until "$@"; do
-        if [ "$SECONDS" -ge "$deadline" ]; then
-            echo "error: waited in vain for $what" >&2
-            exit 1
-        fi
-        sleep 0.2
-    done
-}
-
 # Print the processes that run in a folder or below, and all their descendants.
 processes_in() {
     local found=() process folder

@@ -47,15 +47,13 @@ pub struct EstimatedVideo {
 impl EstimatedVideo {
     /// The video of a row whose file is only in a bucket: what the library knows of it.
     pub fn of_row(row: &Video) -> Self {
-        let fps = row.fps.unwrap_or(0.0);
         let n_frames = row.n_frames.and_then(|n| u64::try_from(n).ok());
-        let by_time = || row.duration_seconds.map_or(0, |seconds| (seconds * fps).round() as u64);
         Self {
             video_id: Some(row.id),
             file: videos::file_name(row).unwrap_or_default(),
             size_bytes: row.file.size_bytes.and_then(|size| u64::try_from(size).ok()),
-            n_frames: n_frames.unwrap_or_else(by_time),
-            fps,
+            n_frames: n_frames.unwrap_or_else(|| videos::estimated_frames(row)),
+            fps: row.fps.unwrap_or(0.0),
         }
     }
 }

@@ -28,13 +28,25 @@ pub(crate) fn tagged_as(media_type: &'static str, request: &HeaderMap, body: Byt
     if matches(request, &tag) { not_modified(&tag) } else { with_tag(&tag, media_type, body) }
 }
 
+/// A JPEG that `make` makes, unless the client has the one with this tag.
+pub(crate) async fn tagged_jpeg(
+    request: &HeaderMap,
+    tag: &str,
+    make: impl Future<Output = ApiResult<Vec<u8>>>,
+) -> ApiResult<Response> {
+    if matches(request, tag) {
+        return Ok(not_modified(tag));
+    }
+    Ok(with_tag(tag, "image/jpeg", make.await?))
+}
+
 /// A response with this tag.
-pub(crate) fn with_tag(tag: &str, media_type: &'static str, body: impl Into<Body>) -> Response {
+fn with_tag(tag: &str, media_type: &'static str, body: impl Into<Body>) -> Response {
     (headers(tag), [(CONTENT_TYPE, media_type)], body.into()).into_response()
 }
 
 /// The response for a client that has the content with this tag.
-pub(crate) fn not_modified(tag: &str) -> Response {
+fn not_modified(tag: &str) -> Response {
     (StatusCode::NOT_MODIFIED, headers(tag)).into_response()
 }
 
@@ -43,7 +55,7 @@ fn headers(tag: &str) -> [(HeaderName, String); 2] {
 }
 
 /// Whether `If-None-Match` lists the tag, by weak comparison.
-pub(crate) fn matches(request: &HeaderMap, tag: &str) -> bool {
+fn matches(request: &HeaderMap, tag: &str) -> bool {
     let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
     let given = request.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     given.flat_map(|list| list.split(',')).any(|given| given.trim() == "*" || opaque(given) == opaque(tag))

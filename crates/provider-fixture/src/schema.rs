@@ -46,7 +46,9 @@ fn check(schemas: &Value, schema: &Value, value: &Value, at: &str) -> Option<Str
             }
             "properties" | "additionalProperties" => fields(schemas, schema, value, at),
             "items" => value.as_array().into_iter().flatten().find_map(|item| check(schemas, rule, item, at)),
-            "enum" => (!rule.as_array().unwrap().contains(value)).then(|| format!("{at} is none of {rule}")),
+            "enum" => {
+                (!rule.as_array().unwrap().contains(value)).then(|| format!("{at} is not one of {rule}"))
+            }
             "minLength" | "maxLength" => {
                 wrong_length(keyword, rule, value).then(|| format!("{at}: {keyword}"))
             }

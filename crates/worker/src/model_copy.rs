@@ -4,12 +4,12 @@
 //! loading needs are copied.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
+use client::atomic_file::cannot;
 use client::failure::{Failure, Kind, Outcome};
+use jobs::transfer::FileDigest;
 use sam3::Model;
-use sha2::{Digest, Sha256};
 
 use crate::failure::EngineResult;
 use crate::model_folder::{OPTIONAL_FILES, SMALL_FILES, WEIGHTS, WEIGHTS_INDEX, shards_of};
@@ -93,31 +93,14 @@ fn names_of(from: &Path, weights: CopiedWeights) -> Outcome<Vec<String>> {
     Ok(names)
 }
 
-/// Copies a file, and compares what is on the disk with what was read.
+/// Copies a file, and compares what was written with what is there.
 fn copy_file(from: &Path, to: &Path) -> Outcome<()> {
-    let mut source =
-        BufReader::with_capacity(1 << 20, File::open(from).map_err(|e| cannot("read", from, e))?);
-    let mut target = File::create_new(to).map_err(|e| cannot("write", to, e))?;
-    let (mut sha256, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
-    loop {
-        let n = source.read(&mut buffer).map_err(|e| cannot("read", from, e))?;
-        if n == 0 {
-            break;
-        }
-        sha256.update(&buffer[..n]);
-        target.write_all(&buffer[..n]).map_err(|e| cannot("write", to, e))?;
-    }
-    target.sync_all().map_err(|e| cannot("write", to, e))?;
-    let written = jobs::transfer::FileDigest::of(to)?;
-    if written.sha256 == hex(&sha256.finalize()) {
+    std::fs::copy(from, to).map_err(|e| cannot("copy", from, e))?;
+    if FileDigest::of(to)? == FileDigest::of(from)? {
         return Ok(());
     }
-    Err(Failure::msg(Kind::Failed, format!("{} was not written as it was read", to.display()))
-        .hint("check the disk, and run the command again"))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let message = format!("{} is not what was read from {}", to.display(), from.display());
+    Err(Failure::msg(Kind::Failed, message).hint("check the disk, and run the command again"))
 }
 
 /// Makes sure that a file is on the disk. Returns its size in bytes.
@@ -142,8 +125,4 @@ fn make_readable(folder: &Path) -> Outcome<()> {
 #[cfg(not(unix))]
 fn make_readable(_folder: &Path) -> Outcome<()> {
     Ok(())
-}
-
-fn cannot(what: &str, path: &Path, error: std::io::Error) -> Failure {
-    client::atomic_file::cannot(what, path, error)
 }

@@ -141,8 +141,7 @@ impl Checked {
     /// Number of frames to track; 0 if it is not known.
     fn n_frames(&self) -> u64 {
         let fps = self.facts.fps.unwrap_or(0.0);
-        let estimated = || self.row.duration_seconds.map_or(0, |seconds| (seconds * fps).round() as u64);
-        let n_frames = self.facts.n_frames.unwrap_or_else(estimated);
+        let n_frames = self.facts.n_frames.unwrap_or_else(|| videos::estimated_frames(&self.row));
         self.submission.parameters.n_tracked_frames(n_frames, fps)
     }
 

@@ -6,7 +6,7 @@ use jobs::manifest::Manifest;
 use jobs::transfer::FileDigest;
 use store::{FileFingerprint, Library, Video as Row};
 
-use super::{all, file_facts, locate};
+use super::{all, file_facts, locate, remember_file};
 use crate::failure::Outcome;
 use crate::settings::Settings;
 
@@ -131,9 +131,6 @@ fn hash(settings: &Settings, library: &Library, row: &Row) -> Outcome<Option<Str
     }
     let sha256 = FileDigest::of(&file)?.sha256;
     let known = FileFingerprint { sha256: Some(sha256.clone()), ..now };
-    // Looking at a video of the app adds nothing to its database.
-    if library.is_set_up()? {
-        library.set_video_fingerprint(row.id, row.n_frames, &known)?;
-    }
+    remember_file(library, row.id, row.n_frames, &known)?;
     Ok(Some(sha256))
 }

@@ -136,11 +136,21 @@ fn compare(library: &mut Library, row: &Row, path: &Path) -> Outcome<(Row, Optio
     }
     let file = FileFingerprint { sha256: row.file.sha256.clone(), ..now };
     let row = Row { n_frames: Some(n_frames), file, ..row.clone() };
-    // Looking at a video of the app adds nothing to its database.
-    if library.is_set_up()? {
-        library.set_video_fingerprint(row.id, row.n_frames, &row.file)?;
-    }
+    remember_file(library, row.id, row.n_frames, &row.file)?;
     Ok((row, Some(video)))
+}
+
+/// Records what is known of a video's file. Looking at a video of the app adds nothing to its database.
+fn remember_file(library: &Library, id: i64, n_frames: Option<i64>, file: &FileFingerprint) -> Outcome<()> {
+    match library.is_set_up()? {
+        true => Ok(library.set_video_fingerprint(id, n_frames, file)?),
+        false => Ok(()),
+    }
+}
+
+/// Number of frames by duration and frame rate, for a video whose frames were not counted; 0 if they are not known.
+pub(crate) fn estimated_frames(row: &Row) -> u64 {
+    row.duration_seconds.zip(row.fps).map_or(0, |(seconds, fps)| (seconds * fps).round() as u64)
 }
 
 /// Updates a video's processing status from the status of one of its jobs. A video that was processed once stays

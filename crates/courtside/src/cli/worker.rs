@@ -15,6 +15,7 @@ use super::values::seconds;
 use crate::when_done::{Place, WhenOver, is_lasting, record};
 use client::failure::{Failure, Kind, Outcome};
 use client::stop::Stop;
+use client::terminal::counted;
 use providers::{LAUNCHED, MachineInfo};
 use worker::{WorkerOptions, WorkerSummary};
 
@@ -213,7 +214,6 @@ impl fmt::Display for Report<'_> {
         released.iter().try_for_each(|id| writeln!(f, "released {id}"))?;
         lost.iter()
             .try_for_each(|id| writeln!(f, "lost {id}; for its state, run `courtside status {id}`"))?;
-        let n = completed.len();
-        writeln!(f, "{n} {} completed; {ended}", if n == 1 { "job" } else { "jobs" })
+        writeln!(f, "{} completed; {ended}", counted(completed.len() as i64, "job"))
     }
 }

@@ -27,7 +27,7 @@ impl VideoFile {
     /// The file at a path. Blocking.
     ///
     /// # Errors
-    /// When there is none, or it cannot be accessed.
+    /// If it does not exist or cannot be accessed.
     pub(crate) fn at(path: &Path) -> std::io::Result<Self> {
         let path = path.canonicalize()?;
         let meta = path.metadata()?;

@@ -81,7 +81,7 @@ impl Images {
         .await
     }
 
-    /// The file with this key in the disk cache; made if there is none.
+    /// The file with this key in the disk cache, which is made if it is missing.
     async fn cached(
         &self,
         key: String,

@@ -75,11 +75,7 @@ pub(crate) async fn frame(
     check(&video, video_id, frame, query.crop)?;
     let shape = Shape { crop: query.crop, max_width: query.width, pixel_aspect: (1, 1) };
     let tag = format!("\"{}\"", file.key(&format!("frame {frame} {shape:?}")));
-    if etag::matches(&headers, &tag) {
-        return Ok(etag::not_modified(&tag));
-    }
-    let picture = app.images.frame(&file, &video, frame, shape).await?;
-    Ok(etag::with_tag(&tag, "image/jpeg", picture))
+    etag::tagged_jpeg(&headers, &tag, app.images.frame(&file, &video, frame, shape)).await
 }
 
 /// Checks that the video has the frame and its part.

@@ -55,9 +55,5 @@ pub(crate) async fn thumbnail(
     let file = local_file(&app, video_id).await?;
     let width = query.width.unwrap_or(DEFAULT_WIDTH);
     let tag = format!("\"{}\"", file.key(&format!("thumbnail {width}")));
-    if etag::matches(&headers, &tag) {
-        return Ok(etag::not_modified(&tag));
-    }
-    let picture = app.images.thumbnail(&file, width).await?;
-    Ok(etag::with_tag(&tag, "image/jpeg", picture))
+    etag::tagged_jpeg(&headers, &tag, app.images.thumbnail(&file, width)).await
 }

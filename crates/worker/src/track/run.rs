@@ -22,7 +22,7 @@ use crate::failure::EngineResult;
 use client::failure::{Failure, Kind, Outcome};
 use client::progress::Progress;
 use client::stop::Stop;
-use client::terminal::notify;
+use client::terminal::{counted, notify};
 
 /// How often a run whose detections on disk are damaged goes back to a checkpoint before the disk is considered faulty.
 pub(crate) const MAX_LOSSES: u32 = 3;
@@ -273,10 +273,9 @@ impl<'a> Run<'a> {
     }
 
     fn report(&mut self) {
-        let n = self.session.n_tracked();
+        let tracks = counted(self.session.n_tracked() as i64, "track");
         self.check_find();
-        let plural = if n == 1 { "" } else { "s" };
-        self.progress.update(self.position.n_frames, &format!("{n} track{plural}"));
+        self.progress.update(self.position.n_frames, &tracks);
         self.observer.on_progress(&RunProgress {
             n_frames: self.position.n_frames,
             total: self.source.n_frames(),
