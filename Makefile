@@ -39,7 +39,7 @@ slurm-test: setup
 	scripts/test_slurm.sh
 
 # Build the worker's image with the program that `make test` has built, and run it. Not part of `make test`: ffmpeg takes
-# ten minutes to compile.
+# five minutes to compile.
 image-test: setup
 	scripts/test_image.sh
 
