@@ -2,9 +2,11 @@
 //! `#[utoipa::path]` attributes.
 
 use utoipa::openapi::path::Operation;
+use utoipa::openapi::schema::AdditionalProperties;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
-    Content, OpenApi as Document, PathItem, Ref, Response, ResponseBuilder, SecurityRequirement,
+    Content, OpenApi as Document, PathItem, Ref, RefOr, Response, ResponseBuilder, Schema,
+    SecurityRequirement,
 };
 use utoipa::{Modify, OpenApi};
 
@@ -13,6 +15,7 @@ use crate::middleware::authorize::is_public;
 
 /// Name of the security scheme in the document.
 const TOKEN: &str = "token";
+const JSON: &str = "application/json";
 
 /// Title, tags, shared schemas and the security scheme; the routes are added by `routes.rs`.
 #[derive(OpenApi)]
@@ -76,6 +79,34 @@ pub(crate) fn with_common_responses(mut document: Document) -> Document {
     document
 }
 
+/// Says in the schemas of JSON bodies that fields of other names are refused, as [`crate::extract::fields`] does.
+pub(crate) fn with_closed_bodies(mut document: Document) -> Document {
+    let mut names = Vec::new();
+    for item in document.paths.paths.values_mut() {
+        let bodies = operations(item).filter_map(|operation| operation.request_body.as_ref());
+        let schemas = bodies.filter_map(|body| body.content.get(JSON)?.schema.as_ref());
+        names.extend(schemas.flat_map(schema_names));
+    }
+    let schemas = document.components.as_mut().map(|components| &mut components.schemas);
+    for (_, schema) in schemas.into_iter().flatten().filter(|(name, _)| names.contains(name)) {
+        if let RefOr::T(Schema::Object(object)) = schema {
+            object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+        }
+    }
+    document
+}
+
+/// The names of the schemas that a body's schema refers to: itself, or its alternatives where the body is optional.
+fn schema_names(schema: &RefOr<Schema>) -> Vec<String> {
+    match schema {
+        RefOr::Ref(reference) => {
+            reference.ref_location.rsplit('/').next().map(str::to_owned).into_iter().collect()
+        }
+        RefOr::T(Schema::OneOf(one_of)) => one_of.items.iter().flat_map(schema_names).collect(),
+        RefOr::T(_) => Vec::new(),
+    }
+}
+
 /// The operations of a path. The API has no other methods.
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete].into_iter().flatten()
@@ -83,5 +114,5 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 
 fn error_response(description: &str) -> Response {
     let content = Content::new(Some(Ref::from_schema_name("ErrorBody")));
-    ResponseBuilder::new().description(description).content("application/json", content).build()
+    ResponseBuilder::new().description(description).content(JSON, content).build()
 }

@@ -74,8 +74,9 @@ fn api() -> OpenApiRouter<AppState> {
 /// The complete router: the API, the pages, JSON errors for everything else, and the middleware around them.
 pub(crate) fn router(app: &AppState) -> Router {
     let (api, document) = api().split_for_parts();
+    let document = openapi::with_closed_bodies(openapi::with_common_responses(document));
     let routes = api
-        .merge(pages::pages(openapi::with_common_responses(document)))
+        .merge(pages::pages(document))
         .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "Not Found") })
         .method_not_allowed_fallback(|| async {
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")

@@ -122,3 +122,12 @@ async fn documentation_pages_need_no_other_server() {
     assert_eq!(server.get("/docs/swagger-ui-bundle.js").await.status, 200);
     assert_eq!(server.get("/docs/../../etc/passwd").await.status, 404);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bodies_are_documented_as_closed() {
+    let document = document().await;
+    for name in ["DetectRequest", "EditRequest", "RegisterRequest"] {
+        assert_eq!(document["components"]["schemas"][name]["additionalProperties"], json!(false), "{name}");
+    }
+    assert!(document["components"]["schemas"]["VideoBody"].get("additionalProperties").is_none());
+}
