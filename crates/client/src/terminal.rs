@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 
 use crate::progress::above_bars;
 
@@ -88,6 +89,13 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
+/// A path as it can be typed in a shell.
+pub fn shell_word(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    // Only a NUL byte cannot be quoted, which no path has.
+    shlex::try_quote(&text).map_or_else(|_| text.to_string(), |quoted| quoted.into_owned())
+}
+
 /// Makes untrusted text, such as a message from the bucket, safe to print on one line of a terminal.
 pub fn printable(text: &str) -> String {
     replace_controls(text, &['\t'])
@@ -105,6 +113,12 @@ mod tests {
     #[test]
     fn escape_sequences_and_line_breaks_are_replaced() {
         assert_eq!(printable("a\tb\n\u{1b}[31mc"), "a\tb\u{fffd}\u{fffd}[31mc");
+    }
+
+    #[test]
+    fn paths_can_be_typed() {
+        assert_eq!(shell_word(Path::new("/games/first.mp4")), "/games/first.mp4");
+        assert_eq!(shell_word(Path::new("/games/2nd half's.mp4")), r#""/games/2nd half's.mp4""#);
     }
 
     #[test]

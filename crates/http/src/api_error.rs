@@ -123,23 +123,16 @@ impl ApiError {
         Self::from(failure)
     }
 
-    /// The response for a file that cannot be added to the library: 422 for `field` if the file is at fault.
+    /// The response for a file that cannot be added to the library: 422 for `field` if the file is at fault, else that of
+    /// [`Self::conflict_from`].
     /// The fault does not name the folder: clients need not know where it is.
     pub(crate) fn unusable_video(failure: Failure, field: &str, folder: &Path) -> Self {
-        use VideoError as V;
-        let fault = if let Some(
-            V::NotVideo { .. }
-            | V::UnsupportedCodec { .. }
-            | V::UnsupportedContainer { .. }
-            | V::TooLarge { .. }
-            | V::Decode { .. },
-        ) = failure.cause()
-        {
+        let fault = if failure.cause().is_some_and(VideoError::is_of_the_file) {
             without_folder(&failure.message(), folder)
         } else if let Some(StoreError::BadInput(why)) = failure.cause() {
             why.clone()
         } else {
-            return failure.into();
+            return Self::conflict_from(failure);
         };
         Self::invalid(vec![FieldError::new("body", field, "value_error", fault)])
     }

@@ -49,6 +49,8 @@ pub struct Video {
     pub game_time_offset: Option<f64>,
     /// Number of frames; `None` in rows of the app.
     pub n_frames: Option<i64>,
+    /// Number of the video stream that was chosen, of a file with several; `None`: the one that players show.
+    pub stream: Option<u32>,
     /// Size, modification time and hash of the file when it was last read.
     pub file: FileFingerprint,
     /// Values that cannot be read and are left out, such as `processing_status is "ARCHIVED"`. The file keeps them.
@@ -85,6 +87,8 @@ pub struct NewVideo {
     pub recorded_at: Option<OffsetDateTime>,
     /// Number of frames; `None` in rows of the app.
     pub n_frames: Option<i64>,
+    /// Number of the video stream that was chosen, of a file with several; `None`: the one that players show.
+    pub stream: Option<u32>,
     /// Size, modification time and hash of the file.
     pub file: FileFingerprint,
 }
@@ -110,6 +114,7 @@ impl NewVideo {
             resolution: None,
             recorded_at: None,
             n_frames: None,
+            stream: None,
             file: FileFingerprint::default(),
         }
     }
@@ -237,6 +242,10 @@ impl Library {
             let id = conn.last_insert_rowid();
             register(conn, &self.app, id)?;
             set_fingerprint(conn, id, new.n_frames, &new.file)?;
+            if new.stream.is_some() {
+                let sql = "UPDATE courtside_videos SET stream = ?2 WHERE video_id = ?1";
+                conn.execute(sql, params![id, new.stream]).at(conn)?;
+            }
             self.video(id)?.ok_or(StoreError::UnknownVideo(id))
         })
     }
@@ -285,7 +294,7 @@ impl Library {
     fn select_videos(&self) -> String {
         format!(
             "SELECT v.id AS id, v.game_id AS game_id, v.file_path AS file_path, {}, c.n_frames AS n_frames,
-                c.size_bytes AS size_bytes, c.modified_ns AS modified_ns, c.sha256 AS sha256
+                c.size_bytes AS size_bytes, c.modified_ns AS modified_ns, c.sha256 AS sha256, c.stream AS stream
              FROM videos AS v LEFT JOIN courtside_videos AS c ON c.video_id = v.id",
             self.app.videos.select("v", &OPTIONAL)
         )
@@ -464,6 +473,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Video> {
         sequence_order: values.get("sequence_order"),
         game_time_offset: values.get("game_time_offset"),
         n_frames: row.get("n_frames")?,
+        stream: row.get("stream")?,
         file: FileFingerprint {
             size_bytes: row.get("size_bytes")?,
             modified_ns: row.get("modified_ns")?,

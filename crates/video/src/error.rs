@@ -49,6 +49,17 @@ pub enum VideoError {
         codec: String,
     },
 
+    /// The file has other video streams than the one that was asked for.
+    #[error("{} has no video stream {wanted}; it has {found}", path.display())]
+    NoSuchStream {
+        /// Path of the video file.
+        path: PathBuf,
+        /// Number of the stream that was asked for.
+        wanted: u32,
+        /// The video streams of the file, described for the user.
+        found: String,
+    },
+
     /// The file is a video in an unsupported container. Converting it helps.
     #[error("{} is in the {container} format, which is not supported. Convert it first: {}", path.display(), conversion(path))]
     UnsupportedContainer {
@@ -106,6 +117,19 @@ pub enum VideoError {
 }
 
 impl VideoError {
+    /// Whether the file, or what was asked of it, is at fault: a retry does not help.
+    pub fn is_of_the_file(&self) -> bool {
+        matches!(
+            self,
+            Self::NotVideo { .. }
+                | Self::UnsupportedCodec { .. }
+                | Self::UnsupportedContainer { .. }
+                | Self::NoSuchStream { .. }
+                | Self::TooLarge { .. }
+                | Self::Decode { .. }
+        )
+    }
+
     pub(crate) fn io(path: &Path, action: &'static str, source: std::io::Error) -> Self {
         VideoError::Io { path: path.to_owned(), action, source }
     }

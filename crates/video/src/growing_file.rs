@@ -28,14 +28,14 @@ pub struct GrowingFile {
 }
 
 impl GrowingFile {
-    /// Reads the tables of an MP4 file. Returns `None` for other formats, while the tables are incomplete,
+    /// Reads the tables of an MP4 file, for a stream as of [`Video::open_with`]. Returns `None` for other formats, while the tables are incomplete,
     /// and for files whose frames are only known once they are decoded.
-    pub fn open(tools: &Tools, path: &Path, limits: &Limits) -> Option<GrowingFile> {
+    pub fn open(tools: &Tools, path: &Path, stream: Option<u32>, limits: &Limits) -> Option<GrowingFile> {
         if !is_mp4(path) {
             return None;
         }
         let mut ends = PacketEnds::default();
-        match Video::open_growing(tools, path, limits, &mut ends) {
+        match Video::open_growing(tools, path, stream, limits, &mut ends) {
             Ok(video) => {
                 let video = video?;
                 let required_bytes = required_bytes(&video, ends);

@@ -118,11 +118,16 @@ impl Header {
     ///
     /// # Errors
     ///
-    /// For files that are not videos, use an unsupported codec, or exceed `limits.max_pixels`.
-    pub(crate) fn read(tools: &Tools, path: &Path, limits: &Limits) -> Result<Header, VideoError> {
+    /// For files that are not videos or lack the stream, use an unsupported codec, or exceed `limits.max_pixels`.
+    pub(crate) fn read(
+        tools: &Tools,
+        path: &Path,
+        stream: Option<u32>,
+        limits: &Limits,
+    ) -> Result<Header, VideoError> {
         let json =
             ffprobe(tools, path, limits, &["-select_streams", "V", "-show_entries", ENTRIES, "-of", "json"])?;
-        let header = Header::parse(&json, path)?;
+        let header = Header::parse(&json, path, stream)?;
         let (width, height) = header.stored_size;
         let pixels = u64::from(width) * u64::from(height);
         if pixels > limits.max_pixels {
@@ -133,13 +138,20 @@ impl Header {
         Ok(header)
     }
 
-    fn parse(json: &str, path: &Path) -> Result<Header, VideoError> {
+    fn parse(json: &str, path: &Path, stream: Option<u32>) -> Result<Header, VideoError> {
         let document: Document = serde_json::from_str(json).map_err(|error| {
             VideoError::not_video(path, format!("cannot parse the output of ffprobe: {error}"))
         })?;
         let format = document.format;
-        let Some((stream, other_streams)) = choose(document.streams) else {
-            return Err(VideoError::not_video(path, "it has no video stream"));
+        let described: Vec<String> = document.streams.iter().map(Stream::describe).collect();
+        let Some((stream, other_streams)) = choose(document.streams, stream) else {
+            return Err(match stream.filter(|_| !described.is_empty()) {
+                Some(wanted) => {
+                    let found = described.join(", ");
+                    VideoError::NoSuchStream { path: path.to_owned(), wanted, found }
+                }
+                None => VideoError::not_video(path, "it has no video stream"),
+            });
         };
         let codec = stream.codec().to_owned();
         if !stream.is_supported() {
@@ -207,9 +219,13 @@ impl Header {
     }
 }
 
-/// The stream to read, and a description of each other: the one that players show, which is the default, else the
-/// largest. A stream that cannot be decoded is the last choice.
-fn choose(mut streams: Vec<Stream>) -> Option<(Stream, Vec<String>)> {
+/// The stream to read: the `wanted` one, or else the one that players show, which is the default, else the largest. A stream
+/// that cannot be decoded is the last choice. Unless one is wanted, also a description of each other stream.
+fn choose(mut streams: Vec<Stream>, wanted: Option<u32>) -> Option<(Stream, Vec<String>)> {
+    if let Some(wanted) = wanted {
+        let stream = streams.into_iter().find(|stream| stream.index == wanted)?;
+        return Some((stream, Vec::new()));
+    }
     let rank = |stream: &Stream| (stream.is_supported(), stream.disposition.default, stream.n_pixels());
     streams.sort_by_key(|stream| std::cmp::Reverse(rank(stream)));
     let mut streams = streams.into_iter();
@@ -241,8 +257,12 @@ pub(crate) mod tests {
     use super::*;
 
     fn parse(streams: &str) -> Result<Header, VideoError> {
+        parse_stream(streams, None)
+    }
+
+    fn parse_stream(streams: &str, wanted: Option<u32>) -> Result<Header, VideoError> {
         let format = r#"{"start_time":"1.400000","format_name":"mov,mp4,m4a"}"#;
-        Header::parse(&format!(r#"{{"streams":[{streams}],"format":{format}}}"#), Path::new("/x"))
+        Header::parse(&format!(r#"{{"streams":[{streams}],"format":{format}}}"#), Path::new("/x"), wanted)
     }
 
     /// A header with these fields of its stream.
@@ -269,6 +289,22 @@ pub(crate) mod tests {
             assert_eq!(header.other_streams.len(), 1);
             assert_eq!(header.container, "mov");
         }
+    }
+
+    #[test]
+    fn the_stream_that_is_asked_for_is_read() {
+        let stream = |index: u32, codec: &str| {
+            format!(r#"{{"index":{index},"codec_name":"{codec}","width":64,"height":48,"time_base":"1/25"}}"#)
+        };
+        let streams = [stream(0, "h264"), stream(2, "hevc"), stream(3, "wmv3")].join(",");
+        let header = parse_stream(&streams, Some(2)).unwrap();
+        assert_eq!((header.stream, header.codec.as_str()), (2, "hevc"));
+        assert!(header.other_streams.is_empty());
+        let error = parse_stream(&streams, Some(1)).unwrap_err();
+        let want = "/x has no video stream 1; it has stream 0 (h264, 64x48), stream 2 (hevc, 64x48), stream 3 (wmv3, 64x48)";
+        assert_eq!(error.to_string(), want);
+        let error = parse_stream(&streams, Some(3)).unwrap_err();
+        assert!(matches!(error, VideoError::UnsupportedCodec { codec, .. } if codec == "wmv3"));
     }
 
     #[test]

@@ -41,23 +41,25 @@ impl Video {
     /// When the file is missing, is not a video, exceeds `limits`, uses an unsupported codec or
     /// format, or when reading it stalls.
     pub fn open(tools: &Tools, path: &Path, limits: &Limits) -> Result<Video, VideoError> {
-        Video::open_with(tools, path, limits, &mut |_, _| ())
+        Video::open_with(tools, path, None, limits, &mut |_, _| ())
     }
 
-    /// Like [`Video::open`]. While the file is decoded to number its frames, calls `on_scan` with the
-    /// number of frames decoded and the number of packets.
+    /// Like [`Video::open`], for a `stream` of the file, counted as ffmpeg counts all streams; `None`: the one that players
+    /// show. While the file is decoded to number its frames, calls `on_scan` with the number of frames decoded and the
+    /// number of packets.
     ///
     /// # Errors
     ///
-    /// Those of [`Video::open`].
+    /// Those of [`Video::open`], and [`VideoError::NoSuchStream`].
     pub fn open_with(
         tools: &Tools,
         path: &Path,
+        stream: Option<u32>,
         limits: &Limits,
         on_scan: &mut dyn FnMut(u64, u64),
     ) -> Result<Video, VideoError> {
         let path = regular_file(path)?;
-        let header = Header::read(tools, &path, limits)?;
+        let header = Header::read(tools, &path, stream, limits)?;
         let index = Index::read(tools, &path, &header, limits, on_scan)?;
         Ok(Video::new(tools, path, limits, header, index))
     }
@@ -67,11 +69,12 @@ impl Video {
     pub(crate) fn open_growing(
         tools: &Tools,
         path: &Path,
+        stream: Option<u32>,
         limits: &Limits,
         ends: &mut PacketEnds,
     ) -> Result<Option<Video>, VideoError> {
         let path = regular_file(path)?;
-        let header = Header::read(tools, &path, limits)?;
+        let header = Header::read(tools, &path, stream, limits)?;
         let packets = Packets::read(tools, &path, &header, limits, Some(ends))?;
         let index = Index::without_scan(&packets, &header);
         Ok(index.map(|index| Video::new(tools, path, limits, header, index)))
@@ -212,8 +215,8 @@ fn warnings(header: &Header, index: &Index) -> Vec<String> {
     if !header.other_streams.is_empty() {
         let (stream, others) = (header.stream, header.other_streams.join(", "));
         warnings.push(format!(
-            "the file has several video streams: stream {stream} is read, not {others}. To read another, copy it \
-             to its own file: ffmpeg -i INPUT -map 0:NUMBER -c copy OUTPUT.mkv"
+            "the file has several video streams: stream {stream} is read, not {others}. To read another, \
+             add --stream NUMBER"
         ));
     }
     warnings

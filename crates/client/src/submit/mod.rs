@@ -117,6 +117,7 @@ fn facts_of(row: &Row, video: &Video) -> VideoInfo {
         fps: Some(video.fps()),
         width: Some(video.width()),
         height: Some(video.height()),
+        stream: row.stream,
         warnings: video.warnings().to_vec(),
         ..VideoInfo::default()
     }
@@ -126,7 +127,15 @@ fn facts_of(row: &Row, video: &Video) -> VideoInfo {
 fn recorded_facts(row: &Row) -> VideoInfo {
     let (width, height) = row.frame_size().unzip();
     let n_frames = row.n_frames.and_then(|n| u64::try_from(n).ok());
-    VideoInfo { name: videos::file_name(row), n_frames, fps: row.fps, width, height, ..VideoInfo::default() }
+    VideoInfo {
+        name: videos::file_name(row),
+        n_frames,
+        fps: row.fps,
+        width,
+        height,
+        stream: row.stream,
+        ..VideoInfo::default()
+    }
 }
 
 /// A submission whose video and parameters are valid.

@@ -16,6 +16,8 @@ pub(crate) struct JobContent {
     /// SHA-256, in hexadecimal.
     sha256: Option<String>,
     size_bytes: Option<u64>,
+    /// The video stream that was chosen.
+    stream: Option<u32>,
     /// Key in the job's bucket.
     key: String,
 }
@@ -33,7 +35,8 @@ impl JobContent {
     /// What the manifest says.
     pub(crate) fn of(manifest: &Manifest) -> Self {
         let video = manifest.video.clone().unwrap_or_default();
-        Self { sha256: video.sha256, size_bytes: video.size_bytes, key: manifest.video_key() }
+        let (size_bytes, stream) = (video.size_bytes, video.stream);
+        Self { sha256: video.sha256, size_bytes, stream, key: manifest.video_key() }
     }
 
     /// What the manifest says, or else the size of the object in the bucket.
@@ -64,6 +67,9 @@ impl JobContent {
     /// Compares a video of the library with it. Reads the file of the video where only its hash can tell, and remembers
     /// the hash.
     pub(crate) fn compare(&self, settings: &Settings, library: &Library, row: &Row) -> Outcome<Match> {
+        if row.stream != self.stream {
+            return Ok(Match::Different);
+        }
         let sizes = (self.size_bytes, size_of(settings, row));
         match (&self.sha256, &row.file.sha256) {
             (Some(theirs), Some(ours)) => return Ok(of_equality(theirs == ours)),
@@ -83,6 +89,9 @@ impl JobContent {
 
     /// Compares what is recorded of a video of the library with it.
     pub(crate) fn compare_known(&self, row: &Row) -> Match {
+        if row.stream != self.stream {
+            return Match::Different;
+        }
         if let (Some(theirs), Some(ours)) = (&self.sha256, &row.file.sha256) {
             return of_equality(theirs == ours);
         }
@@ -108,7 +117,7 @@ impl JobContent {
     /// The first video of the library that is known to have exactly this content, without reading any file.
     pub(crate) fn find_known<'a>(&self, videos: &'a [Row]) -> Option<&'a Row> {
         let sha256 = self.sha256.as_ref()?;
-        videos.iter().find(|row| row.file.sha256.as_ref() == Some(sha256))
+        videos.iter().find(|row| row.file.sha256.as_ref() == Some(sha256) && row.stream == self.stream)
     }
 }
 

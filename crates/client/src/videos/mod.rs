@@ -19,7 +19,7 @@ use crate::atomic_file::cannot;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::progress::Progress;
 use crate::settings::Settings;
-use crate::terminal::notify;
+use crate::terminal::{notify, shell_word};
 
 pub(crate) use content::{JobContent, Match};
 pub use locate::{file_name, find_file, is_only_in_bucket, locate};
@@ -31,29 +31,40 @@ pub use stored::{add_hashed, find_stored};
 ///
 /// If the file at that path was replaced by other content, it is added as another video, so that detections of two
 /// games never mix.
-pub fn add(settings: &Settings, library: &mut Library, file: &Path) -> Outcome<Row> {
-    add_or_find(settings, library, file).map(|(row, _)| row)
+///
+/// `stream` is the video stream to read, of a file with several; `None`: the one that the library has, or else the one that
+/// players show. A video of the library has one stream.
+///
+/// # Errors
+/// If the file cannot be read as a video, or the library has it with another stream.
+pub fn add(settings: &Settings, library: &mut Library, file: &Path, stream: Option<u32>) -> Outcome<Row> {
+    add_or_find(settings, library, file, stream).map(|(row, _)| row)
 }
 
 /// Like [`add`]. Also returns whether the library had the video already.
 ///
 /// # Errors
 /// Those of [`add`].
-pub fn add_or_find(settings: &Settings, library: &mut Library, file: &Path) -> Outcome<(Row, bool)> {
+pub fn add_or_find(
+    settings: &Settings,
+    library: &mut Library,
+    file: &Path,
+    stream: Option<u32>,
+) -> Outcome<(Row, bool)> {
     let path = file.canonicalize().map_err(|e| cannot("open", file, e))?;
     if let Some(row) = relink::at_path(settings, library, &path)? {
         if is_same_file(&row.file, &file_facts(&path)?) && row.n_frames.is_some() {
-            return Ok((row, true));
+            return known(row, stream, &path);
         }
         if let (row, Some(_)) = compare(library, &row, &path)? {
-            return Ok((row, true));
+            return known(row, stream, &path);
         }
     }
-    let mut new = NewVideo::at(path.clone());
-    let video = open(&path)?;
+    let mut new = NewVideo { stream, ..NewVideo::at(path.clone()) };
+    let video = open(&path, stream)?;
     video.check_decodable()?;
-    if let Some(row) = relink::moved_to(settings, library, &path, &video)? {
-        return Ok((row, true));
+    if let Some(row) = relink::moved_to(settings, library, &path, stream, &video)? {
+        return known(row, stream, &path);
     }
     video.warnings().iter().for_each(|warning| notify(format!("warning: {}: {warning}", file.display())));
     new.duration_seconds = Some(video.duration_s());
@@ -62,6 +73,20 @@ pub fn add_or_find(settings: &Settings, library: &mut Library, file: &Path) -> O
     new.n_frames = Some(video.n_frames() as i64);
     new.file = file_facts(&path)?;
     Ok((library.add_video(&new)?, false))
+}
+
+/// A video that the library had already, unless another stream of its file is asked for.
+fn known(row: Row, stream: Option<u32>, file: &Path) -> Outcome<(Row, bool)> {
+    let Some(stream) = stream.filter(|_| row.stream != stream) else { return Ok((row, true)) };
+    let has =
+        row.stream.map_or_else(|| "the stream that players show".to_owned(), |has| format!("stream {has}"));
+    let message = format!("video {} is this file, with {has} instead of stream {stream}", row.id);
+    let copy =
+        Path::new(".").join(file.with_extension(format!("{stream}.mkv")).file_name().unwrap_or_default());
+    let (input, output) = (shell_word(file), shell_word(&copy));
+    let hint =
+        format!("copy the stream to a file of its own: `ffmpeg -i {input} -map 0:{stream} -c copy {output}`");
+    Err(Failure::msg(Kind::Failed, message).hint(hint))
 }
 
 /// The video of the library whose file is this one, unchanged since it was added. Adds nothing.
@@ -109,7 +134,8 @@ pub fn open_unchanged(settings: &Settings, library: &mut Library, row: &Row) -> 
         (row, Some(video)) => Ok((row, video)),
         (row, None) => {
             let message = format!("video {}: {} changed since it was added", row.id, path.display());
-            let hint = format!("run `courtside videos add {}` to add it as another video", path.display());
+            let word = shell_word(&path);
+            let hint = format!("run `courtside videos add {word}` to add it as another video");
             Err(Failure::msg(Kind::Failed, message).hint(hint))
         }
     }
@@ -119,7 +145,7 @@ pub fn open_unchanged(settings: &Settings, library: &mut Library, row: &Row) -> 
 /// otherwise updates the row.
 fn compare(library: &mut Library, row: &Row, path: &Path) -> Outcome<(Row, Option<Video>)> {
     let now = file_facts(path)?;
-    let video = open(path)?;
+    let video = open(path, row.stream)?;
     let n_frames = video.n_frames() as i64;
     if is_same_file(&row.file, &now) && row.n_frames.is_some() {
         return Ok((row.clone(), Some(video)));
@@ -179,21 +205,21 @@ pub(crate) fn forget_bucket_copy(library: &mut Library, id: i64, manifest: &Mani
     }
 }
 
-fn open(path: &Path) -> Outcome<Video> {
-    open_video(tools()?, path)
+fn open(path: &Path, stream: Option<u32>) -> Outcome<Video> {
+    open_video(tools()?, path, stream)
 }
 
-/// Opens a video. Shows the progress where the file must be decoded to number its frames.
+/// Opens a stream of a video, as [`Video::open_with`] does. Shows the progress where the file must be decoded to number its frames.
 ///
 /// # Errors
-/// Those of [`Video::open`].
-pub fn open_video(tools: &Tools, path: &Path) -> Outcome<Video> {
+/// Those of [`Video::open_with`].
+pub fn open_video(tools: &Tools, path: &Path, stream: Option<u32>) -> Outcome<Video> {
     let mut progress: Option<Progress> = None;
     let mut on_scan = |done, total| {
         let bar = progress.get_or_insert_with(|| Progress::start("numbering frames", 0, total));
         bar.update(done, "");
     };
-    let opened = Video::open_with(tools, path, &Limits::default(), &mut on_scan);
+    let opened = Video::open_with(tools, path, stream, &Limits::default(), &mut on_scan);
     if let Some(progress) = progress {
         progress.finish();
     }

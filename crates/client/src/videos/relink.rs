@@ -22,27 +22,33 @@ pub(super) fn at_path(settings: &Settings, library: &Library, path: &Path) -> Ou
     Ok(all(library)?.into_iter().filter(has_name).find(is_here))
 }
 
-/// The newest video with the content of this file whose own file is gone. The library then has it at `path`.
+/// The newest video with the content of this file whose own file is gone. The library then has it at `path`. `stream` is
+/// the one that `video` was opened with; `None` matches a video of any stream.
 pub(super) fn moved_to(
     settings: &Settings,
     library: &Library,
     path: &Path,
+    stream: Option<u32>,
     video: &Video,
 ) -> Outcome<Option<Row>> {
     let now = file_facts(path)?;
-    let may_be_it = |row: &Row| row.file.size_bytes == now.size_bytes && locate(settings, row).is_none();
+    let may_be_it = |row: &Row| {
+        let has_stream = stream.is_none() || row.stream == stream;
+        has_stream && row.file.size_bytes == now.size_bytes && locate(settings, row).is_none()
+    };
     let candidates: Vec<Row> = all(library)?.into_iter().filter(may_be_it).collect();
     let is_hashed = candidates.iter().any(|row| row.file.sha256.is_some());
     let sha256 = if is_hashed { Some(FileDigest::of(path)?.sha256) } else { None };
     let n_frames = video.n_frames() as i64;
     let is_same = |row: &Row| match &row.file.sha256 {
         Some(known) => Some(known) == sha256.as_ref(),
-        None => row.n_frames == Some(n_frames),
+        None => row.stream == stream && row.n_frames == Some(n_frames),
     };
     let Some(row) = candidates.into_iter().find(is_same) else { return Ok(None) };
     library.set_video_path(row.id, path)?;
     let known = FileFingerprint { sha256: sha256.or(row.file.sha256), ..now };
-    library.set_video_fingerprint(row.id, Some(n_frames), &known)?;
+    let n_frames = if row.stream == stream { Some(n_frames) } else { row.n_frames };
+    library.set_video_fingerprint(row.id, n_frames, &known)?;
     notify(format!("video {} was moved: from {} to {}", row.id, row.file_path, path.display()));
     find(library, row.id).map(Some)
 }

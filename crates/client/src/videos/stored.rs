@@ -52,7 +52,7 @@ pub fn add_hashed(
     file: &Path,
     sha256: String,
 ) -> Outcome<(Row, bool)> {
-    let (row, is_known) = add_or_find(settings, library, file)?;
+    let (row, is_known) = add_or_find(settings, library, file, None)?;
     if row.file.sha256.is_none() {
         record_hash(library, &row, row.file.clone(), sha256)?;
     }

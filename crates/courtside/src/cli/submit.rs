@@ -70,6 +70,9 @@ pub(super) struct Args {
     /// Track only this much of the video, from its start [default: all of it]
     #[arg(long, value_name = "SECONDS", value_parser = above_zero, allow_negative_numbers = true, help_heading = "Tracking")]
     max_seconds: Option<f64>,
+    /// Video stream to track, of a file with several, as ffmpeg numbers them [default: the one that players show]
+    #[arg(long, value_name = "N", requires = "files", help_heading = "Tracking")]
+    stream: Option<u32>,
     /// Leave out detections below this confidence [default: SAM3_CONFIDENCE_THRESHOLD or 0.25]
     #[arg(long, value_name = "0..1", value_parser = fraction, allow_negative_numbers = true, help_heading = "Tracking")]
     confidence_threshold: Option<f64>,
@@ -135,19 +138,20 @@ impl Args {
         if self.dry_run {
             let inputs = EstimateInputs { price_per_hour: self.price_per_hour, fps: self.fps };
             let target = self.target.unwrap_or_else(|| context.client.default_target());
-            return estimate(&context, &sources, target, &parameters, inputs);
+            return estimate(&context, &sources, self.stream, target, &parameters, inputs);
         }
         // A misspelt name creates no library.
         for file in sources.iter().filter_map(Source::file) {
             std::fs::metadata(file).map_err(|e| cannot("open", file, e))?;
         }
         let (target, max_attempts) = (self.target, self.max_attempts);
+        let stream = self.stream;
         let submission = |video_id| {
             let parameters = parameters.clone();
             Submission { video_id, target, parameters, max_attempts }
         };
         let stop = Stop::on_signal("stopping; an upload is kept")?;
-        submit_all(&context, &sources, submission, self.again, &stop)?;
+        submit_all(&context, &sources, stream, submission, self.again, &stop)?;
         if self.launch {
             return super::launch::Args::after_submit(self.yes).run_in(
                 &context,
@@ -164,6 +168,7 @@ impl Args {
 fn submit_all(
     context: &Context,
     sources: &[Source],
+    stream: Option<u32>,
     submission: impl Fn(i64) -> Submission,
     again: bool,
     stop: &Stop,
@@ -173,7 +178,7 @@ fn submit_all(
     let (mut n_submitted, mut last_repeated) = (0, None);
     for source in sources {
         let video_id = match source {
-            Source::File(file) => videos::add(&client.settings, &mut library, file)?.id,
+            Source::File(file) => videos::add(&client.settings, &mut library, file, stream)?.id,
             Source::Video(id) => *id,
         };
         let submission = submission(video_id);
@@ -211,6 +216,7 @@ fn print_each(context: &Context, result: &(impl Serialize + fmt::Display), n_res
 fn estimate(
     context: &Context,
     sources: &[Source],
+    stream: Option<u32>,
     target: Target,
     parameters: &Parameters,
     inputs: EstimateInputs,
@@ -222,13 +228,14 @@ fn estimate(
         let video = match source {
             Source::File(file) => {
                 let known = videos::find_same(settings, &library, file)?;
-                video_to_estimate(known.map(|row| row.id), file)?
+                let stream = stream.or(known.as_ref().and_then(|row| row.stream));
+                video_to_estimate(known.map(|row| row.id), file, stream)?
             }
             Source::Video(id) => {
                 let row = videos::find(&library, *id)?;
                 match videos::is_only_in_bucket(settings, &row) {
                     true => EstimatedVideo::of_row(&row),
-                    false => video_to_estimate(Some(*id), &videos::find_file(settings, &row)?)?,
+                    false => video_to_estimate(Some(*id), &videos::find_file(settings, &row)?, row.stream)?,
                 }
             }
         };
@@ -238,9 +245,9 @@ fn estimate(
     Ok(())
 }
 
-fn video_to_estimate(video_id: Option<i64>, file: &Path) -> Outcome<EstimatedVideo> {
+fn video_to_estimate(video_id: Option<i64>, file: &Path, stream: Option<u32>) -> Outcome<EstimatedVideo> {
     let size = std::fs::metadata(file).map_err(|e| cannot("open", file, e))?.len();
-    let video = videos::open_video(&Tools::find()?, file)?;
+    let video = videos::open_video(&Tools::find()?, file, stream)?;
     Ok(EstimatedVideo {
         video_id,
         file: file.display().to_string(),

@@ -41,6 +41,9 @@ pub(super) struct Args {
         help_heading = TRACKING
     )]
     prompts: Vec<String>,
+    /// Video stream to track, of a file with several, as ffmpeg numbers them [default: the one that players show]
+    #[arg(long, value_name = "N", help_heading = TRACKING)]
+    stream: Option<u32>,
     /// Track only every Nth frame
     #[arg(
         long, alias = "sample-interval", value_name = "N", default_value_t = 1, help_heading = TRACKING,
@@ -168,6 +171,7 @@ impl Args {
     fn into_request(self) -> TrackRequest {
         TrackRequest {
             video: self.video,
+            stream: self.stream,
             prompts: self.prompts,
             out: self.out,
             annotated: self.annotated,

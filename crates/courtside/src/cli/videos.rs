@@ -30,6 +30,9 @@ enum Action {
         /// Video files
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        /// Video stream to track, of files with several, as ffmpeg numbers them [default: the one that players show]
+        #[arg(long, value_name = "N")]
+        stream: Option<u32>,
     },
     /// List the videos
     List {
@@ -64,7 +67,7 @@ impl Args {
     pub(super) fn run(self, json: bool) -> Outcome<()> {
         let context = Context::new(json)?;
         let mut library = match &self.action {
-            Action::Add { files } => {
+            Action::Add { files, .. } => {
                 // A misspelt name creates no library.
                 for file in files {
                     std::fs::metadata(file).map_err(|e| cannot("open", file, e))?;
@@ -74,9 +77,9 @@ impl Args {
             _ => context.library_to_read()?,
         };
         match self.action {
-            Action::Add { files } => {
-                let added =
-                    files.iter().map(|file| videos::add(&context.client.settings, &mut library, file));
+            Action::Add { files, stream } => {
+                let settings = &context.client.settings;
+                let added = files.iter().map(|file| videos::add(settings, &mut library, file, stream));
                 context.print(&Videos { videos: added.map(|v| Ok(Row::new(v?))).collect::<Outcome<_>>()? })
             }
             Action::List { page, page_size } => {
@@ -137,6 +140,7 @@ struct Row {
     duration_seconds: Option<f64>,
     fps: Option<f64>,
     n_frames: Option<i64>,
+    stream: Option<u32>,
     resolution: Option<String>,
     size_bytes: Option<i64>,
     processed: bool,
@@ -151,6 +155,7 @@ impl Row {
             duration_seconds: video.duration_seconds,
             fps: video.fps,
             n_frames: video.n_frames,
+            stream: video.stream,
             resolution: video.resolution,
             size_bytes: video.file.size_bytes,
             processed: video.processed,

@@ -30,5 +30,6 @@ mod sandbox;
 mod serve;
 mod settings;
 mod signals;
+mod streams;
 mod system;
 mod video_input;

@@ -86,7 +86,7 @@ fn unchanged_file(client: &Client, library: &mut Library, row: &Video) -> Option
     let path = videos::locate(&client.settings, row)?;
     let is_unchanged = videos::is_unchanged(row, &path).ok()?
         || videos::open_unchanged(&client.settings, library, row).is_ok();
-    is_unchanged.then(|| VideoFile::at(&path).ok()).flatten()
+    is_unchanged.then(|| VideoFile::at(&path, row.stream).ok()).flatten()
 }
 
 /// Writes an export to an unnamed file. Returns it with its size.

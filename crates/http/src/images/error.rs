@@ -10,11 +10,7 @@ use crate::api_error::ApiError;
 pub(super) fn video_error(error: VideoError, file: &VideoFile) -> ApiError {
     use VideoError as E;
     match error {
-        E::NotVideo { .. }
-        | E::UnsupportedCodec { .. }
-        | E::UnsupportedContainer { .. }
-        | E::TooLarge { .. }
-        | E::Decode { .. } => {
+        _ if error.is_of_the_file() => {
             let message = error.to_string().replace(&file.path.display().to_string(), &file.name());
             ApiError::new(StatusCode::CONFLICT, message)
         }

@@ -61,7 +61,8 @@ async fn read(readers: Arc<Semaphore>, file: VideoFile) -> ApiResult<Video> {
     let permit = readers.acquire_owned().await.map_err(ApiError::internal)?;
     let opened = tokio::task::spawn_blocking(move || {
         let _permit = permit;
-        let opened = Video::open(videos::tools()?, &file.path, &Limits::default());
+        let (tools, limits) = (videos::tools()?, Limits::default());
+        let opened = Video::open_with(tools, &file.path, file.stream, &limits, &mut |_, _| ());
         opened.map_err(|error| video_error(error, &file))
     });
     opened.await?
@@ -77,7 +78,7 @@ mod tests {
         let file = |i: usize| {
             let path = folder.path().join(format!("{i}.mp4"));
             std::fs::write(&path, "x").unwrap();
-            VideoFile::at(&path).unwrap()
+            VideoFile::at(&path, None).unwrap()
         };
         let cache = VideoCache::default();
         let files: Vec<_> = (0..=MAX_VIDEOS).map(file).collect();

@@ -50,6 +50,9 @@ pub(crate) struct VideoBody {
     /// Number of frames in the file.
     #[schema(required)]
     n_frames: Option<i64>,
+    /// Number of the video stream that was chosen, of a file with several; null for the one that players show.
+    #[schema(required)]
+    stream: Option<u32>,
     /// Size of the file in bytes.
     #[schema(required)]
     size_bytes: Option<i64>,
@@ -112,6 +115,7 @@ impl VideoBody {
             sequence_order: video.sequence_order,
             game_time_offset: video.game_time_offset,
             n_frames: video.n_frames,
+            stream: video.stream,
             size_bytes: video.file.size_bytes,
             sha256: video.file.sha256,
         }

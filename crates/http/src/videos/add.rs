@@ -25,6 +25,10 @@ pub(crate) struct RegisterRequest {
     /// Path of a file in the server's video folder: absolute, or relative to that folder.
     #[schema(min_length = 1, max_length = 500, pattern = r"\S")]
     file_path: String,
+    /// Number of the video stream to track, of a file with several, as ffmpeg counts all streams. Default: the one that
+    /// players show.
+    #[schema(minimum = 0, maximum = 65535)]
+    stream: Option<u32>,
 }
 
 impl FromFields for RegisterRequest {
@@ -34,7 +38,8 @@ impl FromFields for RegisterRequest {
         if !is_given {
             fields.missing("file_path");
         }
-        Self { file_path }
+        let stream = fields.integer("stream", 0..=65535).and_then(|stream| u32::try_from(stream).ok());
+        Self { file_path, stream }
     }
 }
 
@@ -58,6 +63,7 @@ struct UploadForm {
         (status = 200, description = "The library had the video already", body = AddedVideoBody),
         (status = 201, description = "The added video", body = AddedVideoBody),
         (status = 400, description = "The body could not be read", body = ErrorBody),
+        (status = 409, description = "The library has the file with another stream", body = ErrorBody),
         (status = 408, description = "The client stopped sending", body = ErrorBody),
         (status = 413, description = "The video is too large", body = ErrorBody),
         (status = 415, description = "The body is neither JSON nor a form", body = ErrorBody),
@@ -72,8 +78,8 @@ pub(crate) async fn add(
     let (video, already) = match media_type(&request).as_deref() {
         Some("multipart/form-data") => upload::receive(&app, request).await?,
         Some("application/json") => {
-            let RegisterRequest { file_path } = required_body(request, &app).await?;
-            add_file(&app, file_path).await?
+            let RegisterRequest { file_path, stream } = required_body(request, &app).await?;
+            add_file(&app, file_path, stream).await?
         }
         _ => return Err(unsupported_media_type("multipart/form-data or application/json")),
     };
@@ -81,7 +87,7 @@ pub(crate) async fn add(
     Ok((status, Json(AddedVideoBody { video: app.video_body(video), already })))
 }
 
-async fn add_file(app: &App, file_path: String) -> ApiResult<(Video, bool)> {
+async fn add_file(app: &App, file_path: String, stream: Option<u32>) -> ApiResult<(Video, bool)> {
     let folder = app.client.settings.video_folder.clone();
     let resolved = tokio::task::spawn_blocking(move || resolve_within(&folder, &file_path)).await?;
     let Some(file) = resolved else {
@@ -90,7 +96,7 @@ async fn add_file(app: &App, file_path: String) -> ApiResult<(Video, bool)> {
     };
     let added = app
         .client
-        .with_library(move |client, library| videos::add_or_find(&client.settings, library, &file))
+        .with_library(move |client, library| videos::add_or_find(&client.settings, library, &file, stream))
         .await;
     added.map_err(|failure| ApiError::unusable_video(failure, "file_path", &app.client.settings.video_folder))
 }

@@ -18,14 +18,15 @@ use crate::images::file_identity::VideoFile;
 pub(super) async fn local_file(app: &App, video_id: i64) -> ApiResult<VideoFile> {
     let located = app.client.read_library(move |client, library| {
         let video = videos::find(library, video_id)?;
-        Ok((videos::locate(&client.settings, &video), video.r2_key))
+        Ok((videos::locate(&client.settings, &video), video.r2_key, video.stream))
     });
-    let path = match located.await? {
+    let (path, key, stream) = located.await?;
+    let path = match (path, key) {
         (Some(path), _) => path,
         (None, Some(key)) => copy_in_bucket(app, video_id, &key).await?,
         (None, None) => return Err(no_file(video_id)),
     };
-    match tokio::task::spawn_blocking(move || VideoFile::at(&path)).await? {
+    match tokio::task::spawn_blocking(move || VideoFile::at(&path, stream)).await? {
         Ok(file) => Ok(file),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(no_file(video_id)),
         Err(error) => Err(error.into()),

@@ -206,6 +206,10 @@ pub struct VideoInfo {
     /// Height of a frame in pixels.
     #[serde(default)]
     pub height: Option<u32>,
+    /// Number of the video stream to track, of a file with several, as ffmpeg counts all streams; the one that players
+    /// show if `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<u32>,
     /// What is irregular about the file, as messages for the user.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

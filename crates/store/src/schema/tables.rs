@@ -156,6 +156,8 @@ pub(crate) const OWN_TABLES: &[Table] = &[
             column("size_bytes", "INTEGER", NULLABLE),
             column("modified_ns", "INTEGER", NULLABLE),
             column("sha256", "TEXT", NULLABLE),
+            // The video stream that was chosen; null for the one that players show.
+            column("stream", "INTEGER", NULLABLE),
         ],
         suffix: END,
         on_create: &[],

@@ -30,7 +30,7 @@ fn partial(complete: &Path, n_beginning: usize, n_end: usize) -> std::path::Path
 }
 
 fn growing(path: &Path) -> Option<GrowingFile> {
-    GrowingFile::open(tools(), path, &Limits::default())
+    GrowingFile::open(tools(), path, None, &Limits::default())
 }
 
 /// Checks a file whose tables are within its last `n_tables` bytes, or at its beginning if that is 0.

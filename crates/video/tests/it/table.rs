@@ -232,7 +232,9 @@ fn clip(folder: &Path, container: &str, codec: &Codec, oddity: Oddity) -> Clip {
 
 /// Decodes the tables of a file that is still arriving in pieces, and checks each frame.
 fn check_pieces(clip: &Clip) -> bool {
-    let Some(growing) = GrowingFile::open(tools(), &clip.path, &Limits::default()) else { return false };
+    let Some(growing) = GrowingFile::open(tools(), &clip.path, None, &Limits::default()) else {
+        return false;
+    };
     let n = growing.video().n_frames();
     for range in [0..n / 3, n / 3..n / 2, n / 2..n] {
         let options = DecodeOptions { range: range.clone(), ..DecodeOptions::default() };

@@ -21,6 +21,7 @@ impl RunningAttempt<'_> {
         };
         TrackRequest {
             video: self.workspace.file(&format!("video.{extension}")),
+            stream: manifest.video.as_ref().and_then(|video| video.stream),
             prompts: vec![prompt],
             out: self.workspace.file("results.json"),
             annotated: None,

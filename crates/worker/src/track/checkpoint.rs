@@ -24,6 +24,9 @@ const MAX_HEADER_BYTES: u64 = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct RunIdentity {
     pub video: VideoIdentity,
+    /// The video stream that was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<u32>,
     /// First source frame of the range.
     pub from: u64,
     /// Source frame after the last.
@@ -189,6 +192,9 @@ pub(super) fn read(path: &Path, run: &RunIdentity) -> Outcome<Option<(Checkpoint
     let header: CheckpointHeader = serde_json::from_slice(json).map_err(|_| wrong("is damaged"))?;
     if header.run.video != run.video {
         return Err(wrong("is of another video, or the video has changed"));
+    }
+    if header.run.stream != run.stream {
+        return Err(wrong("is of another stream of the video; use the same --stream"));
     }
     if header.run != *run {
         return Err(wrong("is of other frames; use the same --from, --to and --every"));

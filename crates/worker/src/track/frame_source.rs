@@ -19,6 +19,8 @@ pub(super) struct FrameSource<'a> {
     tools: &'a Tools,
     stop: &'a Stop,
     video: Video,
+    /// The stream of the file that was asked for.
+    stream: Option<u32>,
     incoming: Option<(Arc<GrowingFile>, Arc<IncomingVideo>)>,
     options: DecodeOptions,
     /// Source frames that no decoder was started for yet.
@@ -37,6 +39,7 @@ impl<'a> FrameSource<'a> {
             tools: &source.tools,
             stop,
             video: source.video.clone(),
+            stream: source.run.stream,
             incoming: source.incoming.clone(),
             options,
             left: first..source.run.to,
@@ -103,7 +106,8 @@ impl<'a> FrameSource<'a> {
     /// Checks that the complete file has the frames that were decoded while it was downloaded.
     fn verify(&mut self) -> Outcome<()> {
         let Some((file, incoming)) = self.incoming.take() else { return Ok(()) };
-        let complete = Video::open(self.tools, self.video.path(), &Limits::default())?;
+        let (path, limits) = (self.video.path(), Limits::default());
+        let complete = Video::open_with(self.tools, path, self.stream, &limits, &mut |_, _| ())?;
         if incoming.restarted() || !file.matches(&complete) {
             return Err(Failure::new(Kind::Failed, UnusableCheckpoint::of_another_video(self.video.path())));
         }

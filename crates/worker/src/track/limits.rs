@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn missing_frames_are_those_of_the_run() {
         let video = VideoIdentity { size_bytes: 1, sha256_of_ends: String::new() };
-        let run = RunIdentity { video, from: 10, to: 50, every: 2 };
+        let run = RunIdentity { video, stream: None, from: 10, to: 50, every: 2 };
         let with = |count, expected, ranges: &[[u64; 2]]| {
             let missing = MissingFrames { count, expected, ranges: ranges.to_vec() };
             RunPosition { next_frame: 30, missing, ..RunPosition::start_of(&run) }

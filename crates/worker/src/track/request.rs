@@ -19,6 +19,8 @@ use client::videos::open_video;
 pub struct TrackRequest {
     /// Path of the video file.
     pub video: PathBuf,
+    /// Number of the video stream to track, as [`Video::open_with`] takes it.
+    pub stream: Option<u32>,
     /// Phrases that name what to track, at least one.
     pub prompts: Vec<String>,
     /// Results file (JSON) to write.
@@ -79,7 +81,7 @@ impl Source {
     /// If ffmpeg is missing, the file is not a readable video, or no frame is in the range.
     pub fn open(request: &TrackRequest) -> Outcome<Self> {
         let tools = Tools::find()?;
-        let video = open_video(&tools, &request.video)?;
+        let video = open_video(&tools, &request.video, request.stream)?;
         Self::of(request, tools, video, None)
     }
 
@@ -94,7 +96,7 @@ impl Source {
         stop: &Stop,
     ) -> Outcome<Option<Self>> {
         let tools = Tools::find()?;
-        let open = |partial: PathBuf| GrowingFile::open(&tools, &partial, &Limits::default());
+        let open = |partial: PathBuf| GrowingFile::open(&tools, &partial, request.stream, &Limits::default());
         let file = incoming.wait_for_ends(stop).and_then(open);
         // Only if the partial file's own count agrees with the manifest's, which is of the complete file.
         match file.filter(|file| incoming.n_frames() == Some(file.video().n_frames())) {
@@ -129,7 +131,13 @@ impl Source {
             return Err(Failure::msg(Kind::Failed, message).hint("choose other --from and --to"));
         }
         let identity = VideoIdentity::of(video.path())?;
-        let run = RunIdentity { video: identity, from: request.from, to, every: request.every };
+        let run = RunIdentity {
+            video: identity,
+            stream: request.stream,
+            from: request.from,
+            to,
+            every: request.every,
+        };
         Ok(Self { tools, video, incoming, run })
     }
 
