@@ -83,8 +83,8 @@ pub(crate) fn with_common_responses(mut document: Document) -> Document {
 pub(crate) fn with_closed_bodies(mut document: Document) -> Document {
     let mut names = Vec::new();
     for item in document.paths.paths.values_mut() {
-        let bodies = operations(item).filter_map(|operation| operation.request_body.as_ref());
-        let schemas = bodies.filter_map(|body| body.content.get(JSON)?.schema.as_ref());
+        let bodies = operations(item).filter_map(|operation| inline(operation.request_body.as_ref()?));
+        let schemas = bodies.filter_map(|body| inline(body.content.get(JSON)?)?.schema.as_ref());
         names.extend(schemas.flat_map(schema_names));
     }
     let schemas = document.components.as_mut().map(|components| &mut components.schemas);
@@ -94,6 +94,14 @@ pub(crate) fn with_closed_bodies(mut document: Document) -> Document {
         }
     }
     document
+}
+
+/// What is not a reference; the document refers to schemas only.
+fn inline<T>(part: &RefOr<T>) -> Option<&T> {
+    match part {
+        RefOr::T(inline) => Some(inline),
+        RefOr::Ref(_) => None,
+    }
 }
 
 /// The names of the schemas that a body's schema refers to: itself, or its alternatives where the body is optional.

@@ -24,7 +24,10 @@ fn two_streams(sandbox: &Sandbox) {
 fn the_stream_of_a_job_is_tracked_imported_and_remembered() {
     let machine = Machine::with_folder();
     two_streams(&machine.sandbox);
-    let job = machine.run(&["--json", "submit", "two.mkv", "--stream", "1"]).expect(0, &[]).json();
+    let job = machine
+        .run(&["--json", "submit", "two.mkv", "--stream", "1", "--prompt", "ball"])
+        .expect(0, &[])
+        .json();
     machine.run_worker_once().expect(0, &[]);
     machine.import(job["job_id"].as_str().unwrap());
     assert_eq!(machine.detections(), detections_without_faults(14));
@@ -48,7 +51,10 @@ fn the_stream_of_a_job_is_tracked_imported_and_remembered() {
 fn results_of_one_stream_are_not_those_of_another() {
     let machine = Machine::with_folder();
     two_streams(&machine.sandbox);
-    let job = machine.run(&["--json", "submit", "two.mkv", "--stream", "1"]).expect(0, &[]).json();
+    let job = machine
+        .run(&["--json", "submit", "two.mkv", "--stream", "1", "--prompt", "ball"])
+        .expect(0, &[])
+        .json();
     machine.run_worker_once().expect(0, &[]);
     let laptop = machine.another_machine();
     std::fs::copy(machine.sandbox.path("two.mkv"), laptop.sandbox.path("two.mkv")).unwrap();
