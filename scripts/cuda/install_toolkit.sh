@@ -38,7 +38,7 @@ extract_deb() {
 install_12() {
     local home=$folder.new/home packages programs
     packages=$(install_wheels nvidia-cuda-nvcc-cu12==12.4.131 nvidia-cuda-runtime-cu12==12.4.127 \
-        nvidia-cuda-cccl-cu12==12.4.127)
+        nvidia-cuda-cccl-cu12==12.4.127.post1)
     mkdir -p "$folder.new/deb" "$home/bin" "$home/nvvm/bin" "$home/nvvm/libdevice" "$home/lib64" "$home/include"
     curl -fsSL --retry 3 -o "$folder.new/toolkit.deb" "https://deb.debian.org/debian/$DEB" \
         || curl -fsSL --retry 3 -o "$folder.new/toolkit.deb" "http://deb.debian.org/debian/$DEB"

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rusqlite::types::ToSql;
-use rusqlite::{Connection, OptionalExtension as _, Row};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row};
 use time::OffsetDateTime;
 
 use crate::error::{AtDatabase as _, Result, StoreError};
@@ -89,21 +89,22 @@ pub(crate) fn existing(conn: &Connection, id: i64) -> Result<i64> {
     found.ok_or_else(|| StoreError::Conflict(format!("the library has no game {id}")))
 }
 
-/// Returns the id of a game named after a file: an existing one without videos, or a new one.
+/// Returns the id of a game named after a file: an existing one without videos, or a new one. Also returns whether it is
+/// new.
 pub(crate) fn for_file(
     conn: &Connection,
     app: &AppColumns,
     file_path: &str,
     date: OffsetDateTime,
     now: OffsetDateTime,
-) -> Result<i64> {
+) -> Result<(i64, bool)> {
     let stem = Path::new(file_path).file_stem().and_then(|stem| stem.to_str()).unwrap_or(file_path);
     let name: String = stem.chars().take(100).collect();
     let empty =
         "SELECT id FROM games WHERE name = ?1 AND NOT EXISTS (SELECT 1 FROM videos WHERE game_id = games.id)
                  ORDER BY id DESC LIMIT 1";
     if let Some(id) = conn.query_row(empty, [&name], |row| row.get(0)).optional().at(conn)? {
-        return Ok(id);
+        return Ok((id, false));
     }
     let date = match app.games_have_times {
         true => timestamp::to_text(date),
@@ -119,5 +120,23 @@ pub(crate) fn for_file(
         ("updated_at", &now),
     ];
     app.games.insert(conn, "games", &values, "")?;
-    Ok(conn.last_insert_rowid())
+    Ok((conn.last_insert_rowid(), true))
+}
+
+/// Removes a game that was made for a video, unless it has other videos, was edited, or other rows of the app refer to it.
+pub(crate) fn remove_made(conn: &Connection, app: &AppColumns, id: i64) -> Result<()> {
+    let unchanged = if app.games.has("updated_at") && app.games.has("created_at") {
+        "updated_at IS created_at"
+    } else {
+        "1"
+    };
+    let sql = format!(
+        "DELETE FROM games WHERE id = ?1 AND {unchanged} AND NOT EXISTS (SELECT 1 FROM videos WHERE game_id = ?1)"
+    );
+    match conn.execute(&sql, [id]) {
+        Err(rusqlite::Error::SqliteFailure(error, _)) if error.code == ErrorCode::ConstraintViolation => {
+            Ok(())
+        }
+        other => other.map(|_| ()).at(conn),
+    }
 }

@@ -1,13 +1,13 @@
 //! Removing videos and jobs from the library.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::enums::ProcessingStatus;
 use crate::error::{AtDatabase as _, Result, StoreError};
 use crate::import::ImportRow;
 use crate::library::Library;
 use crate::schema::columns::AppColumns;
-use crate::{import, jobs, videos, writes};
+use crate::{games, import, jobs, videos, writes};
 
 /// What was removed along with a video or a job.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct RemovalReport {
 }
 
 impl Library {
-    /// Removes a video with its detections and jobs, but not its file or anything in a bucket. `force`
+    /// Removes a video with its detections and jobs, and the game that was made for it, but not its file or anything in a bucket. `force`
     /// also removes a video with open jobs. The detections go in several transactions, and the video in the last one:
     /// after an error or a crash, call it again.
     ///
@@ -37,8 +37,13 @@ impl Library {
         let n_detections = self.delete_detections(id)?;
         self.write(|conn| {
             let n_jobs = jobs::delete_of_video(conn, &self.app, id)?;
-            conn.execute("DELETE FROM courtside_videos WHERE video_id = ?1", [id]).at(conn)?;
+            let sql = "DELETE FROM courtside_videos WHERE video_id = ?1 RETURNING made_game";
+            let made_game: Option<Option<i64>> =
+                conn.query_row(sql, [id], |row| row.get(0)).optional().at(conn)?;
             conn.execute("DELETE FROM videos WHERE id = ?1", [id]).at(conn)?;
+            if let Some(game) = made_game.flatten() {
+                games::remove_made(conn, &self.app, game)?;
+            }
             Ok(RemovalReport { n_detections, n_jobs })
         })
     }

@@ -221,8 +221,8 @@ impl Library {
         let file_path = checked_path(&new.file_path)?;
         let now = OffsetDateTime::now_utc();
         self.write(|conn| {
-            let game_id = match new.game_id {
-                Some(id) => games::existing(conn, id)?,
+            let (game_id, is_made) = match new.game_id {
+                Some(id) => (games::existing(conn, id)?, false),
                 None => games::for_file(conn, &self.app, file_path, new.recorded_at.unwrap_or(now), now)?,
             };
             let resolution = new.resolution.map(|(width, height)| format!("{width}x{height}"));
@@ -242,10 +242,8 @@ impl Library {
             let id = conn.last_insert_rowid();
             register(conn, &self.app, id)?;
             set_fingerprint(conn, id, new.n_frames, &new.file)?;
-            if new.stream.is_some() {
-                let sql = "UPDATE courtside_videos SET stream = ?2 WHERE video_id = ?1";
-                conn.execute(sql, params![id, new.stream]).at(conn)?;
-            }
+            let sql = "UPDATE courtside_videos SET stream = ?2, made_game = ?3 WHERE video_id = ?1";
+            conn.execute(sql, params![id, new.stream, is_made.then_some(game_id)]).at(conn)?;
             self.video(id)?.ok_or(StoreError::UnknownVideo(id))
         })
     }

@@ -158,6 +158,8 @@ pub(crate) const OWN_TABLES: &[Table] = &[
             column("sha256", "TEXT", NULLABLE),
             // The video stream that was chosen; null for the one that players show.
             column("stream", "INTEGER", NULLABLE),
+            // The game that was made for it; null if it was added to a game.
+            column("made_game", "INTEGER", NULLABLE),
         ],
         suffix: END,
         on_create: &[],

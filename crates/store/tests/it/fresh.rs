@@ -1,5 +1,6 @@
 //! A new database: its tables, videos and games.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -175,6 +176,30 @@ fn updates_of_a_video_are_read_back() {
     ] {
         assert!(matches!(unknown, Err(StoreError::UnknownVideo(99))), "{unknown:?}");
     }
+}
+
+#[test]
+fn removing_a_video_removes_the_game_that_was_made_for_it() {
+    let db = TestDb::new();
+    let mut library = db.library();
+    let (alone, edited, shared) =
+        (add(&mut library, "a.mp4"), add(&mut library, "b.mp4"), add(&mut library, "c.mp4"));
+    let game_of = |library: &store::Library, id| library.video(id).unwrap().unwrap().game_id;
+    let (edited_game, shared_game) = (game_of(&library, edited), game_of(&library, shared));
+    let connection = rusqlite::Connection::open(library.path()).unwrap();
+    connection
+        .execute(
+            "UPDATE games SET home_team = 'Reds', updated_at = '2031-01-01' WHERE id = ?1",
+            [edited_game],
+        )
+        .unwrap();
+    let second =
+        library.add_video(&NewVideo { game_id: Some(shared_game), ..NewVideo::at("d.mp4") }).unwrap().id;
+    for id in [alone, edited, shared, second] {
+        library.remove_video(id, false).unwrap();
+    }
+    let left: Vec<i64> = library.games().unwrap().iter().map(|game| game.id).collect();
+    assert_eq!(BTreeSet::from_iter(left), BTreeSet::from([edited_game, shared_game]));
 }
 
 #[test]
