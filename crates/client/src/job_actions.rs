@@ -221,7 +221,10 @@ pub async fn remove(client: &Client, library: &mut Library, id: &JobId, force: b
                 return Err(needs_force(id, "has a manifest that cannot be read"));
             }
             client.admin(likely)?.remove(id).await?;
-            return Ok(());
+            return match row {
+                Some(row) => Closed::RemovedByUser.record(library, &row),
+                None => Ok(()),
+            };
         }
         Err(failure) => return Err(failure),
     };

@@ -126,7 +126,7 @@ async fn bring(
         let _ = std::fs::remove_file(&file);
         return Ok(imported);
     }
-    let refuse = Refuse { manifest, has_row };
+    let refuse = Refuse { manifest, video_id: video.id, has_row };
     let content = download(admin, manifest, &file, progress).await;
     let content = content.map_err(|failure| refuse.recorded(library, None, failure))?;
     let stored = write(library, manifest, video, &file, &content);

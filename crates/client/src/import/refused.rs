@@ -3,10 +3,11 @@
 
 use jobs::manifest::Manifest;
 use serde::{Deserialize, Serialize};
-use store::{JobRow, JobStatus, JobUpdate, Library};
+use store::{JobRow, JobStatus, JobUpdate, Library, NewJob};
 
 use super::results_file;
 use crate::failure::{Failure, Outcome};
+use crate::target;
 
 /// The statuses of a job that the library may still have when its results are refused: it may not have been polled since it
 /// was completed.
@@ -66,28 +67,47 @@ pub(super) fn forget(library: &Library, id: &str) -> Outcome<()> {
     Ok(())
 }
 
-/// Records refused results in the library, if it has the job.
+/// Records refused results in the library.
 pub(super) struct Refuse<'a> {
     pub(super) manifest: &'a Manifest,
+    /// The video of the library that the job tracked.
+    pub(super) video_id: i64,
+    /// Whether the library has the job. It lacks those that other programs submitted.
     pub(super) has_row: bool,
 }
 
 impl Refuse<'_> {
     /// Records the failure if the results are at fault. Returns it with the next step.
-    pub(super) fn recorded(&self, library: &Library, sha256: Option<String>, failure: Failure) -> Failure {
+    pub(super) fn recorded(
+        &self,
+        library: &mut Library,
+        sha256: Option<String>,
+        failure: Failure,
+    ) -> Failure {
         if !is_of_results(&failure) {
             return failure;
         }
         let id = &self.manifest.job_id;
         let refused = RefusedResults::new(self.manifest, sha256, failure.message());
-        if self.has_row
-            && let Err(error) = refused.record(library, id.as_str())
-        {
+        let row =
+            if self.has_row { Ok(()) } else { library.insert_job(&self.new_row()).map_err(Failure::from) };
+        if let Err(error) = row.and_then(|()| refused.record(library, id.as_str())) {
             return error;
         }
         failure.hint(format!(
             "the results are corrupt or of another video: run `courtside retry {id}` to track it again"
         ))
+    }
+
+    fn new_row(&self) -> NewJob {
+        let manifest = self.manifest;
+        NewJob {
+            parameters: serde_json::to_value(&manifest.parameters).unwrap_or_default(),
+            created_at: manifest.created_at.moment(),
+            target: manifest.target.map(target::to_store),
+            r2_video_key: Some(manifest.video_key()),
+            ..NewJob::new(manifest.job_id.as_str(), self.video_id)
+        }
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) fn legacy_manifest(job: &str, status: &str) -> Value {
 }
 
 /// A machine with the clip in its library and no jobs.
-fn machine_with_video() -> Machine {
+pub(super) fn machine_with_video() -> Machine {
     let machine = Machine::with_folder();
     wide().video(&machine.sandbox, 14, "game.mkv");
     machine.run(&["videos", "add", "game.mkv"]).expect(0, &[]);

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::legacy_programs::{legacy_manifest, manifest, put};
+use super::legacy_programs::{legacy_manifest, machine_with_video, manifest, put};
 use super::{Machine, detections_without_faults};
 
 /// A completed job.
@@ -41,6 +41,40 @@ fn corrupt_results_are_shown_and_tracked_again() {
         machine.import(&job);
         assert_eq!(machine.detections(), detections_without_faults(14));
     }
+}
+
+/// The library has no row of such a job before.
+#[test]
+fn corrupt_results_of_a_job_that_an_older_program_submitted_are_shown_too() {
+    let machine = machine_with_video();
+    let job = "5f0c1f6e-2a53-4d4c-8f43-3b8f2d1c9a10";
+    let mut theirs = legacy_manifest(job, "completed");
+    theirs["completed_at"] = json!("2025-03-04T06:00:00Z");
+    std::fs::create_dir_all(machine.object("videos")).unwrap();
+    let video = machine.object(&format!("videos/{job}.mp4"));
+    std::fs::copy(machine.sandbox.path("game.mkv"), video).unwrap();
+    put(&machine, &format!("jobs/{job}.json"), &theirs);
+    put(
+        &machine,
+        &format!("results/{job}.json"),
+        &json!({"job_id": job, "video_id": 1, "detections": "none"}),
+    );
+    let retry = format!("courtside retry {job}");
+    machine.run(&["import", "--all"]).expect(1, &[&retry]);
+    let shown = machine.status(job);
+    assert_eq!((&shown["status"], &shown["state"]), (&json!("failed"), &json!("results_corrupt")));
+    assert!(machine.run(&["status"]).expect(0, &[]).stdout.contains(&retry));
+}
+
+#[test]
+fn a_removed_job_whose_manifest_could_not_be_read_is_not_listed() {
+    let machine = Machine::with_folder();
+    let job = machine.submit(14, &[]);
+    std::fs::write(machine.object(&format!("jobs/{job}.json")), "{").unwrap();
+    machine.run(&["rm", &job]).expect(1, &["cannot be read", &format!("courtside rm --force {job}")]);
+    machine.run(&["rm", "--force", &job]).expect(0, &[]);
+    assert!(!machine.run(&["status"]).expect(0, &[]).stdout.contains(&job));
+    machine.run(&["status", &job]).expect(1, &["was removed"]);
 }
 
 #[test]
