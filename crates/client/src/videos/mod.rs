@@ -1,5 +1,6 @@
 //! Videos of the library: adding a file, and checking that it is still the file that was added.
 
+mod bucket_copy;
 mod content;
 mod locate;
 mod relink;
@@ -21,6 +22,7 @@ use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::terminal::{notify, shell_word};
 
+pub use bucket_copy::{BucketCopy, Fetched, fetch, find_in_bucket};
 pub(crate) use content::{JobContent, Match};
 pub use locate::{file_name, find_file, is_only_in_bucket, locate};
 pub use remove::{n_detections, remove};

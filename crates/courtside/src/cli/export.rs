@@ -3,13 +3,13 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Arg, Command};
 use serde::Serialize;
 use store::{Library, Video};
-use video::Tools;
 
 use super::Context;
 use super::values::fraction;
@@ -19,9 +19,10 @@ use client::export::{
     select,
 };
 use client::failure::{Failure, Kind, Outcome};
+use client::progress::Progress;
 use client::stop::Stop;
 use client::terminal::{notify, printable};
-use client::videos;
+use client::videos::{self, Fetched};
 
 /// Export the detections of a job or video
 ///
@@ -90,7 +91,7 @@ impl Args {
         let mut warnings = Vec::new();
         match self.format {
             Format::Video => {
-                warnings = draw(client, &mut library, &video, &info, &out, &mut detections, &stop)?
+                warnings = draw(&context, &mut library, &video, &info, &out, &mut detections, &stop)?
             }
             format => {
                 if format.has_times() {
@@ -164,9 +165,9 @@ fn read_times(client: &Client, library: &mut Library, row: &Video, info: &mut Ex
     }
 }
 
-/// Writes the annotated video. Returns what it lacks.
+/// Writes the annotated video. Downloads the bucket's copy of the video if there is no other. Returns what it lacks.
 fn draw(
-    client: &Client,
+    context: &Context,
     library: &mut Library,
     row: &Video,
     info: &ExportInfo,
@@ -174,15 +175,42 @@ fn draw(
     detections: &mut LibraryDetections,
     stop: &Stop,
 ) -> Outcome<Vec<String>> {
-    let (_, video) = videos::open_unchanged(&client.settings, library, row)?;
+    let settings = &context.client.settings;
+    let fetched = videos::is_only_in_bucket(settings, row).then(|| fetch(context, row, stop)).transpose()?;
+    let video = match &fetched {
+        Some(fetched) => videos::open_video(videos::tools()?, &fetched.path, row.stream)?,
+        None => videos::open_unchanged(settings, library, row)?.1,
+    };
     let annotation = Annotation {
-        tools: &Tools::find()?,
+        tools: videos::tools()?,
         video: &video,
         range: 0..info.tracked_until.unwrap_or(u64::MAX).min(video.n_frames()),
         every: info.sample_interval as u64,
         prompts: &info.prompts,
     };
-    annotation.write(out, detections, stop)
+    let written = annotation.write(out, detections, stop);
+    // After an interruption, the file is kept for the next time.
+    if let Some(fetched) = fetched.filter(|_| !stop.requested()) {
+        fetched.remove();
+    }
+    written
+}
+
+/// Downloads the bucket's copy of a video, with a progress bar.
+fn fetch(context: &Context, row: &Video, stop: &Stop) -> Outcome<Fetched> {
+    let bar = Mutex::new(Progress::transfer("downloading the video"));
+    let progress = |done, total| bar.lock().unwrap_or_else(PoisonError::into_inner).transferred(done, total);
+    let fetched = context.block_on(async {
+        tokio::select! {
+            fetched = videos::fetch(&context.client, row, &progress) => fetched.map(Some),
+            () = stop.wait() => Ok(None),
+        }
+    });
+    bar.into_inner().unwrap_or_else(PoisonError::into_inner).finish();
+    fetched?.ok_or_else(|| {
+        let hint = "run the same command again to resume";
+        Failure::msg(Kind::Interrupted, "the download of the video is kept").hint(hint)
+    })
 }
 
 /// The video's name with the format's extension; the file is in the working folder.

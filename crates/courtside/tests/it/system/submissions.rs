@@ -179,9 +179,26 @@ fn a_video_that_only_the_bucket_has_is_submitted_without_an_upload() {
     machine.run_worker_once().expect(0, &[]);
     machine.run(&["import", "--job-id", job, "--delete-video"]).expect(0, &[]);
     assert_eq!(machine.detections(), detections_without_faults(14));
+    machine.run(&["export", "1", "--format", "video", "--out", "out.mp4"]).expect(0, &[]);
+    assert!(machine.sandbox.path("out.mp4").exists());
     // It is not this program's to delete.
     machine.run(&["rm", job]).expect(0, &[]);
     assert!(machine.object(key).exists());
+}
+
+#[test]
+fn an_annotated_video_is_made_of_the_copy_on_a_server_if_the_file_is_gone() {
+    let server = FakeR2::start();
+    let machine = Machine::with_server(server.connection());
+    let job = machine.submit(14, &[]);
+    machine.run_worker_once().expect(0, &[]);
+    machine.import(&job);
+    let export = ["export", "1", "--format", "video", "--out"];
+    machine.run(&[&export[..], &["of-file.mp4"]].concat()).expect(0, &[]);
+    std::fs::remove_file(machine.sandbox.path("game.mkv")).unwrap();
+    machine.run(&[&export[..], &["of-copy.mp4"]].concat()).expect(0, &[]);
+    assert_eq!(machine.sandbox.read("of-copy.mp4"), machine.sandbox.read("of-file.mp4"));
+    assert!(!machine.sandbox.path("videos/.courtside/videos/1.mkv").exists());
 }
 
 #[test]

@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ::jobs::bucket::BulkTransfer;
-use client::Client;
 use client::failure::Failure;
+use client::{Client, videos};
 
-use crate::api_error::{ApiError, ApiResult};
+use crate::api_error::ApiResult;
 use crate::signed_url::VALID_S;
 
 /// How long a presigned URL is valid.
@@ -21,31 +20,13 @@ pub(in crate::videos) enum BucketCopy {
     File(PathBuf),
 }
 
-/// Finds the object `key` in the first bucket that has it. A bucket that fails is an error only if no other
-/// has it.
+/// Finds the object `key`, as [`videos::find_in_bucket`] does.
 pub(in crate::videos) async fn find_in_bucket(client: &Client, key: &str) -> ApiResult<Option<BucketCopy>> {
-    let mut failed = None;
-    for target in client.bucket_targets() {
-        let bucket = client.bucket(target)?;
-        let api_error = |e: ::jobs::Error| ApiError::from(Failure::from(e));
-        if let BulkTransfer::Folder(folder) = bucket.bulk_transfer() {
-            let file = folder.file(key).map_err(api_error)?;
-            if tokio::fs::try_exists(&file).await.unwrap_or(false) {
-                return Ok(Some(BucketCopy::File(file)));
-            }
-            continue;
+    Ok(match videos::find_in_bucket(client, key).await? {
+        None => None,
+        Some(videos::BucketCopy::File(file)) => Some(BucketCopy::File(file)),
+        Some(videos::BucketCopy::Object(bucket)) => {
+            bucket.presigned(key, URL_LIFETIME).await.map_err(Failure::from)?.map(BucketCopy::Url)
         }
-        match bucket.head(key).await.map_err(api_error) {
-            Ok(None) => continue,
-            Ok(Some(_)) => {}
-            Err(error) => {
-                failed = Some(error);
-                continue;
-            }
-        }
-        if let Some(url) = bucket.presigned(key, URL_LIFETIME).await.map_err(api_error)? {
-            return Ok(Some(BucketCopy::Url(url)));
-        }
-    }
-    failed.map_or(Ok(None), Err)
+    })
 }
