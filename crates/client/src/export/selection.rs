@@ -17,6 +17,11 @@ pub enum Selection {
     Job(String),
 }
 
+/// The library has this job, but not its detections.
+#[derive(Debug, thiserror::Error)]
+#[error("job {0} is not imported yet")]
+pub struct NotImported(pub String);
+
 /// The detections of an export, their video, and what formats need to know about both.
 pub type Selected = (Selection, Video, ExportInfo);
 
@@ -104,7 +109,7 @@ fn select_job(library: &Library, id: &str) -> Outcome<(Video, Option<ImportRow>)
         return Ok((videos::find(library, import.video_id)?, Some(import)));
     }
     Err(match library.job(id)? {
-        Some(_) => Failure::msg(Kind::Failed, format!("job {id} is not imported yet"))
+        Some(_) => Failure::new(Kind::Failed, NotImported(id.to_owned()))
             .hint(format!("run `courtside import --job-id {id}`")),
         None => Failure::msg(Kind::Failed, format!("the library has no job {id}"))
             .hint("name an imported job or a video's number; run `courtside status` to list the jobs"),

@@ -12,11 +12,11 @@ use serde::Serialize;
 use store::{Library, Video};
 
 use super::Context;
+use super::selection::select_imported;
 use super::values::fraction;
 use client::Client;
 use client::export::{
     Annotation, ExportInfo, Format, LibraryDetections, Output, UnknownFormat, check_target, check_video_name,
-    select,
 };
 use client::failure::{Failure, Kind, Outcome};
 use client::progress::Progress;
@@ -26,11 +26,11 @@ use client::videos::{self, Fetched};
 
 /// Export the detections of a job or video
 ///
-/// Reads detections that `courtside import` has written to the library. An existing file of the same name is replaced,
-/// but only once the export is complete.
+/// Reads the detections in the library. A job that is completed but not imported yet is imported first, if it is named. An
+/// existing file of the same name is replaced, but only once the export is complete.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Imported job (its ID or the beginning of it, @latest), or video (its number or file name)
+    /// Job (its ID or the beginning of it, @latest), or video (its number or file name)
     #[arg(value_name = "JOB|VIDEO")]
     what: String,
     /// Format to write
@@ -75,8 +75,8 @@ impl Args {
     pub(super) fn run(self, json: bool) -> Outcome<()> {
         let context = Context::new(json)?;
         let client = &context.client;
-        let mut library = context.library_to_read()?;
-        let (selection, video, mut info) = select(&library, &self.what, self.job.as_deref())?;
+        let (mut library, selected) = select_imported(&context, &self.what, self.job.as_deref())?;
+        let (selection, video, mut info) = selected;
         let out = self.out.unwrap_or_else(|| default_name(self.format, &info));
         let is_stdout = out == Path::new("-");
         check_output(

@@ -1,7 +1,7 @@
 //! `courtside import`.
 
 use std::fmt;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
@@ -53,11 +53,10 @@ impl Args {
         // Without jobs to import, no library is created.
         let mut library = if ids.is_empty() { read } else { context.library()? };
         unreadable.iter().for_each(|manifest| notify(printable(&format!("skipped {manifest}"))));
-        let bar = Mutex::new(Progress::transfer("downloading results"));
-        let progress = |done, total| bar.lock().unwrap_or_else(|e| e.into_inner()).transferred(done, total);
+        let bar = DownloadBar::start();
         let mut imported = Vec::new();
         for id in &ids {
-            match context.block_on(import(client, &mut library, id, options, &progress)) {
+            match context.block_on(import(client, &mut library, id, options, &bar.on_progress())) {
                 Ok(job) => {
                     job.warnings.iter().for_each(|warning| notify(format!("warning: job {id}: {warning}")));
                     imported.push(job);
@@ -65,7 +64,7 @@ impl Args {
                 Err(failure) => failures.push(failure),
             }
         }
-        bar.lock().unwrap_or_else(|e| e.into_inner()).finish();
+        bar.finish();
         if self.all {
             context.runtime.block_on(sweep_if_due(client));
         }
@@ -75,6 +74,24 @@ impl Args {
         let last = failures.pop();
         failures.iter().for_each(notify);
         last.map_or(Ok(()), Err)
+    }
+}
+
+/// The progress of downloads of results.
+pub(super) struct DownloadBar(Mutex<Progress>);
+
+impl DownloadBar {
+    pub(super) fn start() -> Self {
+        Self(Mutex::new(Progress::transfer("downloading results")))
+    }
+
+    /// Takes the bytes that have arrived and those of the whole file.
+    pub(super) fn on_progress(&self) -> impl Fn(u64, u64) + Send + Sync {
+        |done, total| self.0.lock().unwrap_or_else(PoisonError::into_inner).transferred(done, total)
+    }
+
+    pub(super) fn finish(self) {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner).finish();
     }
 }
 

@@ -20,6 +20,7 @@ mod model;
 mod model_args;
 mod retry;
 mod rm;
+mod selection;
 mod serve;
 mod status;
 mod submit;

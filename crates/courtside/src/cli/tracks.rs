@@ -6,16 +6,18 @@ use serde::Serialize;
 use store::{DetectionScope, TrackSummary};
 
 use super::Context;
-use client::export::{ExportInfo, Selection, select};
+use super::selection::select_imported;
+use client::export::{ExportInfo, Selection};
 use client::failure::Outcome;
 use client::track_table::{TrackRow, write_tracks};
 
 /// List the tracks of a job or video
 ///
-/// Of a video that was tracked more than once, the tracks of the job that was imported last are listed.
+/// Of a video that was tracked more than once, the tracks of the job that was imported last are listed. A job that is
+/// completed but not imported yet is imported first, if it is named.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Imported job (its ID or the beginning of it, @latest), or video (its number or file name)
+    /// Job (its ID or the beginning of it, @latest), or video (its number or file name)
     #[arg(value_name = "JOB|VIDEO")]
     what: String,
     /// Job of the video to list [default: the job that was imported last]
@@ -26,8 +28,8 @@ pub(super) struct Args {
 impl Args {
     pub(super) fn run(self, json: bool) -> Outcome<()> {
         let context = Context::new(json)?;
-        let library = context.library_to_read()?;
-        let (selection, video, info) = select(&library, &self.what, self.job.as_deref())?;
+        let (library, selected) = select_imported(&context, &self.what, self.job.as_deref())?;
+        let (selection, video, info) = selected;
         let scope = match &selection {
             Selection::Job(job) => DetectionScope::Job(job),
             Selection::Video(video) => DetectionScope::Video(*video),

@@ -75,6 +75,19 @@ fn a_job_is_named_by_a_prefix_the_latest_or_the_file_name_of_its_video() {
 }
 
 #[test]
+fn a_completed_job_is_imported_when_its_tracks_are_asked_for() {
+    for command in [&["tracks", "@latest"][..], &["export", "@latest", "--format", "csv"]] {
+        let machine = Machine::with_folder();
+        let job = machine.submit(14, &[]);
+        machine.run(command).expect(1, &["is not imported yet", "pending", "courtside status"]);
+        machine.run_worker_once().expect(0, &[]);
+        machine.run(command).expect(0, &[&format!("imported job {job}: ")]);
+        assert_eq!(machine.status(&job)["status"], "imported");
+        assert!(!machine.run(command).expect(0, &[]).stderr.contains("imported job"));
+    }
+}
+
+#[test]
 fn an_ambiguous_name_lists_the_jobs_and_changes_none() {
     let (machine, imported, _) = two_jobs();
     let second = ["--json", "submit", "game.mkv", "--prompt", "box"];

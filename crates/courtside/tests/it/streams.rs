@@ -20,16 +20,20 @@ fn two_streams(sandbox: &Sandbox) {
     std::fs::remove_file(game).unwrap();
 }
 
-#[test]
-fn the_stream_of_a_job_is_tracked_imported_and_remembered() {
+/// A machine with a job of stream 1 of `two.mkv` that is tracked, and its id.
+fn tracked_stream() -> (Machine, String) {
     let machine = Machine::with_folder();
     two_streams(&machine.sandbox);
-    let job = machine
-        .run(&["--json", "submit", "two.mkv", "--stream", "1", "--prompt", "ball"])
-        .expect(0, &[])
-        .json();
+    let submit = ["--json", "submit", "two.mkv", "--stream", "1", "--prompt", "ball"];
+    let job = machine.run(&submit).expect(0, &[]).json()["job_id"].as_str().unwrap().to_owned();
     machine.run_worker_once().expect(0, &[]);
-    machine.import(job["job_id"].as_str().unwrap());
+    (machine, job)
+}
+
+#[test]
+fn the_stream_of_a_job_is_tracked_imported_and_remembered() {
+    let (machine, job) = tracked_stream();
+    machine.import(&job);
     assert_eq!(machine.detections(), detections_without_faults(14));
     let shown = machine.run(&["--json", "videos", "show", "1"]).expect(0, &[]).json();
     assert_eq!((&shown["videos"][0]["stream"], &shown["videos"][0]["n_frames"]), (&1.into(), &14.into()));
@@ -49,18 +53,11 @@ fn the_stream_of_a_job_is_tracked_imported_and_remembered() {
 
 #[test]
 fn results_of_one_stream_are_not_those_of_another() {
-    let machine = Machine::with_folder();
-    two_streams(&machine.sandbox);
-    let job = machine
-        .run(&["--json", "submit", "two.mkv", "--stream", "1", "--prompt", "ball"])
-        .expect(0, &[])
-        .json();
-    machine.run_worker_once().expect(0, &[]);
+    let (machine, job) = tracked_stream();
     let laptop = machine.another_machine();
     std::fs::copy(machine.sandbox.path("two.mkv"), laptop.sandbox.path("two.mkv")).unwrap();
     laptop.run(&["videos", "add", "two.mkv"]).expect(0, &["--stream NUMBER"]);
-    let id = job["job_id"].as_str().unwrap();
-    assert_ne!(laptop.run(&["import", "--job-id", id]).code, Some(0));
+    assert_ne!(laptop.run(&["import", "--job-id", &job]).code, Some(0));
     assert!(laptop.detections().is_empty());
 }
 

@@ -44,7 +44,8 @@ fn missing_things_are_errors_with_hints() {
     let export = |what: &str| sandbox.run(&["export", what, "--format", "csv"]);
     export("1").expect(1, &["video 1 has no detections", "courtside import --all"]);
     export("2").expect(1, &["the library has no video 2", "courtside videos list"]);
-    export("waiting").expect(1, &["job waiting is not imported yet", "courtside import --job-id waiting"]);
+    export("waiting")
+        .expect(1, &["job waiting is not imported yet", "there is no job waiting", "courtside status"]);
     export("unknown").expect(1, &["the library has no job unknown", "courtside status"]);
     sandbox.run(&["export", "1"]).expect(2, &["--format"]);
     sandbox.run(&["export", "1", "--format", "doc"]).expect(2, &["parquet"]);
