@@ -18,17 +18,33 @@ void __cudaRegisterFunction(void) {}
 void __cudaRegisterVar(void) {}
 void __cudaInitModule(void) {}
 
-int __cudaPushCallConfiguration(void) { return UNKNOWN_ERROR; }
-int __cudaPopCallConfiguration(void) { return UNKNOWN_ERROR; }
-int __cudaGetKernel(void) { return UNKNOWN_ERROR; }
-int __cudaLaunchKernel(void) { return UNKNOWN_ERROR; }
-int cudaLaunchKernel(void) { return UNKNOWN_ERROR; }
-int cudaFuncSetAttribute(void) { return UNKNOWN_ERROR; }
-int cudaGetDevice(void) { return UNKNOWN_ERROR; }
-int cudaGetLastError(void) { return UNKNOWN_ERROR; }
-int cudaMallocAsync(void) { return UNKNOWN_ERROR; }
-int cudaFreeAsync(void) { return UNKNOWN_ERROR; }
-int cudaMemsetAsync(void) { return UNKNOWN_ERROR; }
+#define FAILS(name) \
+    int name(void) { return UNKNOWN_ERROR; }
+/* Code that is compiled for one default stream per thread calls the second of the two. */
+#define FAILS_ON_STREAM(name) FAILS(name) FAILS(name##_ptsz)
+
+FAILS(__cudaPushCallConfiguration)
+FAILS(__cudaPopCallConfiguration)
+FAILS(__cudaGetKernel)
+FAILS(__cudaLaunchKernel)
+FAILS(cudaDeviceGetAttribute)
+FAILS(cudaFree)
+FAILS(cudaFuncGetAttributes)
+FAILS(cudaFuncSetAttribute)
+FAILS(cudaGetDevice)
+FAILS(cudaGetDeviceCount)
+FAILS(cudaGetLastError)
+FAILS(cudaMalloc)
+FAILS(cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags)
+FAILS(cudaPeekAtLastError)
+FAILS(cudaSetDevice)
+FAILS_ON_STREAM(cudaFreeAsync)
+FAILS_ON_STREAM(cudaLaunchKernel)
+FAILS_ON_STREAM(cudaMallocAsync)
+FAILS_ON_STREAM(cudaMemsetAsync)
+FAILS_ON_STREAM(cudaStreamSynchronize)
+
+const char *cudaGetErrorName(void) { return "cudaErrorUnknown"; }
 const char *cudaGetErrorString(void) { return "the CUDA runtime is not part of this program"; }
 
 int curandCreateGenerator(void **generator, int type) {
@@ -39,7 +55,7 @@ int curandCreateGenerator(void **generator, int type) {
 int curandDestroyGenerator(void) { return SUCCESS; }
 int curandSetPseudoRandomGeneratorSeed(void) { return SUCCESS; }
 int curandSetStream(void) { return SUCCESS; }
-int curandGenerateNormal(void) { return UNKNOWN_ERROR; }
-int curandGenerateNormalDouble(void) { return UNKNOWN_ERROR; }
-int curandGenerateUniform(void) { return UNKNOWN_ERROR; }
-int curandGenerateUniformDouble(void) { return UNKNOWN_ERROR; }
+FAILS(curandGenerateNormal)
+FAILS(curandGenerateNormalDouble)
+FAILS(curandGenerateUniform)
+FAILS(curandGenerateUniformDouble)
