@@ -33,13 +33,13 @@ test: servers check
 	scripts/test_python.sh
 	$(MAKE) slurm-test
 	tools/cuda-emulator/test.sh
+	$(MAKE) image-test
 
 # Track jobs on a Slurm cluster on this machine, with the program that `make test` has built.
 slurm-test: setup
 	scripts/test_slurm.sh
 
-# Build the worker's image with the program that `make test` has built, and run it. Not part of `make test`: ffmpeg takes
-# five minutes to compile.
+# Build the worker's image with the program that `make test` has built, and run it.
 image-test: setup
 	scripts/test_image.sh
 
