@@ -1,6 +1,6 @@
-//! What workers say about machines that cost money for nothing.
+//! What workers say about machines that cost money for nothing, or could not work.
 
-use jobs::machines::{MachineNotice, notices};
+use jobs::machines::{MachineNotice, MachineState, notices};
 
 use crate::Client;
 use crate::terminal::printable;
@@ -19,9 +19,12 @@ pub async fn machine_notices(client: &Client) -> Vec<MachineNotice> {
 
 /// A notice on one line, and what to do about it.
 pub fn describe(notice: &MachineNotice) -> (String, String) {
-    let MachineNotice { worker_id, machine, message, hint, .. } = notice;
-    let text = format!(
-        "{machine} (worker {worker_id}) has nothing to do, costs money, and cannot be ended: {message}"
-    );
+    let MachineNotice { worker_id, machine, state, message, hint, .. } = notice;
+    let what = match state {
+        MachineState::Running => "has nothing to do, costs money, and cannot be ended",
+        MachineState::Stopped => "is stopped, and its disk still costs money",
+        MachineState::Ended => "was ended, because it could not work",
+    };
+    let text = format!("{machine} (worker {worker_id}) {what}: {message}");
     (printable(&text), printable(hint))
 }

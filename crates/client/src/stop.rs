@@ -1,6 +1,8 @@
 //! Stopping on Ctrl-C, SIGTERM or SIGHUP: the first signal requests a stop after the current frame, the second
 //! exits immediately.
 
+use std::time::Duration;
+
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Failure, Kind, Outcome};
@@ -47,6 +49,17 @@ impl Stop {
     /// Whether a stop was requested.
     pub fn requested(&self) -> bool {
         self.0.is_cancelled()
+    }
+
+    /// Blocks until a stop is requested, but no longer than `time`.
+    ///
+    /// # Errors
+    /// If the operating system provides no timer.
+    pub fn wait_at_most(&self, time: Duration) -> Outcome<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = runtime.map_err(|e| Failure::new(Kind::Failed, e).context("cannot start a timer"))?;
+        runtime.block_on(async { tokio::time::timeout(time, self.wait()).await }).ok();
+        Ok(())
     }
 
     /// Waits until a stop is requested.

@@ -36,6 +36,8 @@ fn main() -> ExitCode {
     let started = complete_environment(library.as_deref()).and_then(|()| start_log());
     if let Err(failure) = started {
         report_failure(&failure, json);
+        #[cfg(feature = "worker")]
+        end_useless_machine(&failure.message());
         return failure.exit_code();
     }
     // Again, because the settings have values for flags.
@@ -69,9 +71,17 @@ fn report_usage(error: &clap::Error, json: bool) -> ExitCode {
     #[cfg(feature = "worker")]
     if error.use_stderr() {
         let text = error.to_string();
-        when_done::after_invalid_command_line(text.lines().next().unwrap_or_default());
+        end_useless_machine(text.lines().next().unwrap_or_default());
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(INVALID_COMMAND_LINE))
+}
+
+/// Ends the rented machine that this runs on, if the command was to start a worker there.
+#[cfg(feature = "worker")]
+fn end_useless_machine(message: &str) {
+    if let Some(when_done) = cli::worker_in_command_line() {
+        when_done::after_invalid_start(message, when_done.as_deref());
+    }
 }
 
 /// Writes log lines to standard error.

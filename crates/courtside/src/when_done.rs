@@ -4,13 +4,14 @@
 //! Everything is published before. If the provider refuses, the program says so, on standard error and in the bucket, and
 //! waits instead of exiting, and tries again from time to time.
 
+use std::io::IsTerminal;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jobs::bucket::Bucket;
 use jobs::env::Env;
-use jobs::machines::{MachineNotice, REPEAT_AFTER};
+use jobs::machines::{MachineNotice, MachineState, REPEAT_AFTER};
 use jobs::manifest::RentedMachine;
 use providers::{Ended, Machine, MachineInfo, ProviderOptions};
 
@@ -124,6 +125,11 @@ impl WhenOver {
         }
     }
 
+    /// Whether the machine is ended at the end.
+    pub(crate) fn is_machine_ended(&self) -> bool {
+        self.ends_machine().is_some()
+    }
+
     /// Does what was chosen, for `reason`; without one, nothing. Returns `result`, unless something goes wrong here.
     pub(crate) fn finish(
         &self,
@@ -140,12 +146,25 @@ impl WhenOver {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| Failure::new(Kind::Failed, e).context("cannot start threads"))?;
         notify(format!("ending this machine ({} {}): {reason}", machine.provider(), machine.id()));
-        runtime.block_on(self.end(machine, place, stop)).and(result)
+        let is_useless = result.as_ref().is_err_and(|failure| failure.kind != Kind::Job);
+        let useless = is_useless.then_some(reason.as_str());
+        runtime.block_on(self.end(machine, useless, place, stop)).and(result)
     }
 
-    /// Ends the machine. Returns once this program is told to stop, as it is when its machine ends.
-    async fn end(&self, machine: &Machine, place: Option<&Place>, stop: &Stop) -> Outcome<()> {
+    /// Ends the machine. Returns once this program is told to stop, as it is when its machine ends. `useless`: why it could
+    /// not work, which the user finds in the bucket once the machine is gone, and its log with it.
+    async fn end(
+        &self,
+        machine: &Machine,
+        useless: Option<&str>,
+        place: Option<&Place>,
+        stop: &Stop,
+    ) -> Outcome<()> {
         loop {
+            if let Some(why) = useless {
+                let hint = "correct that, then run `courtside launch`, or start a worker elsewhere";
+                self.publish(MachineState::Ended, why, hint, place).await;
+            }
             let ended = tokio::select! {
                 ended = machine.terminate() => ended,
                 () = stop.wait() => return Err(stopped(machine)),
@@ -153,11 +172,19 @@ impl WhenOver {
             let why = match ended {
                 Ok(ended) => {
                     notify(agreed(machine, ended));
-                    withdraw(place).await;
+                    match (ended, useless) {
+                        (Ended::Stopped, _) => {
+                            let hint = format!("delete it at {}", machine.console());
+                            let why = "the provider refused to delete it";
+                            self.publish(MachineState::Stopped, why, &hint, place).await;
+                        }
+                        (_, None) => withdraw(place).await,
+                        (_, Some(_)) => {}
+                    }
                     if self.is_stopped_within(AGREED, stop).await {
                         return Ok(());
                     }
-                    format!("{} agreed to end it, and it still runs", machine.provider())
+                    still_running(machine, ended)
                 }
                 Err(error) => error.to_string(),
             };
@@ -182,22 +209,26 @@ impl WhenOver {
              hint: {hint}; trying again in {} minutes",
             REPEAT_AFTER.as_secs() / 60
         ));
+        self.publish(MachineState::Running, why, &hint, place).await;
+    }
+
+    /// Writes a notice about the machine to the bucket, if that is open.
+    async fn publish(&self, state: MachineState, why: &str, hint: &str, place: Option<&Place>) {
         let Some(Place { bucket, env, worker_id, machine: Some(machine) }) = place else { return };
-        let notice = MachineNotice::new(worker_id, machine.clone(), why, &hint, &**env);
+        let notice = MachineNotice::new(worker_id, machine.clone(), state, why, hint, &**env);
         if let Err(error) = notice.write(&**bucket).await {
             notify(format!("cannot write that to the bucket either: {error}"));
         }
     }
 }
 
-/// Ends a rented machine whose worker was started with an invalid command line: the next start would be the same. Elsewhere,
-/// and after other commands, does nothing.
-pub(crate) fn after_invalid_command_line(message: &str) {
-    let command = std::env::args().skip(1).find(|word| !word.starts_with('-'));
-    if command.as_deref() != Some("worker") {
+/// Ends a rented machine whose worker cannot be started with this command line and these settings: the next start would be
+/// the same. Elsewhere, and if a person typed the command there, does nothing. `when_done`: the value of the flag.
+pub(crate) fn after_invalid_start(message: &str, when_done: Option<&str>) {
+    if std::io::stderr().is_terminal() {
         return;
     }
-    let ended = WhenOver::new(None, 1).and_then(|over| {
+    let ended = WhenOver::new(when_done, 1).and_then(|over| {
         let stop = Stop::on_signal("stopping")?;
         over.finish(Some(message.to_owned()), Ok(()), None, &stop)
     });
@@ -237,11 +268,22 @@ fn agreed(machine: &Machine, ended: Ended) -> String {
     let (provider, id) = (machine.provider(), machine.id());
     match ended {
         Ended::Deleted => format!("{provider} ends {id}"),
-        Ended::WasGone => format!("{provider} has ended {id} already"),
+        Ended::WasGone => format!("{provider} says that there is no {id}"),
         Ended::Stopped => format!(
             "{provider} does not delete {id}, but stops it: its disk still costs something\n  hint: delete it at {}",
             machine.console()
         ),
+    }
+}
+
+/// What is wrong with a machine that the provider had agreed to end.
+fn still_running(machine: &Machine, ended: Ended) -> String {
+    match ended {
+        Ended::WasGone => format!(
+            "{} does not show it to its keys, and it still runs; set RUNPOD_TERMINATE_KEY to a key of yours",
+            machine.provider()
+        ),
+        _ => format!("{} agreed to end it, and it still runs", machine.provider()),
     }
 }
 

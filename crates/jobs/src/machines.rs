@@ -1,4 +1,5 @@
-//! What workers say about their machines: that one cannot be ended, and costs money for nothing.
+//! What workers say about their machines: that one cannot be ended, and costs money for nothing; or that it was ended
+//! because it could not work.
 //!
 //! A notice is a small object under `workers/`, which its worker repeats while it is true. Nothing else depends on it.
 
@@ -15,21 +16,39 @@ use crate::quote::bounded;
 
 /// Time between two repetitions of a notice.
 pub const REPEAT_AFTER: Duration = Duration::from_secs(600);
-/// Age at which a notice is no longer believed: its worker has ended.
+/// Age at which it is no longer believed that a machine runs for nothing: its worker has ended.
 pub const FORGET_AFTER: Duration = Duration::from_secs(3 * 600);
+/// Age at which a notice about a machine that has ended is no news.
+const FORGET_ENDED_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// Largest notice that is read.
 const MAX_BYTES: u64 = 16 << 10;
 /// Most notices that are read.
 const MAX_NOTICES: usize = 20;
 
-/// A machine that cannot be ended.
+/// What a notice says of its machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MachineState {
+    /// It runs for nothing, and cannot be ended.
+    #[default]
+    Running,
+    /// It could only be stopped: its disk still costs something.
+    Stopped,
+    /// It was ended because it could not work.
+    Ended,
+}
+
+/// What a worker says about its machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MachineNotice {
     /// Name of the worker on it.
     pub worker_id: String,
     /// The machine.
     pub machine: RentedMachine,
-    /// Why it cannot be ended.
+    /// What became of it.
+    #[serde(default)]
+    pub state: MachineState,
+    /// Why it cannot be ended, or could not work.
     pub message: String,
     /// What the user can do.
     pub hint: String,
@@ -39,10 +58,18 @@ pub struct MachineNotice {
 
 impl MachineNotice {
     /// A notice of this moment.
-    pub fn new(worker_id: &str, machine: RentedMachine, message: &str, hint: &str, env: &dyn Env) -> Self {
+    pub fn new(
+        worker_id: &str,
+        machine: RentedMachine,
+        state: MachineState,
+        message: &str,
+        hint: &str,
+        env: &dyn Env,
+    ) -> Self {
         Self {
             worker_id: worker_id.to_owned(),
             machine,
+            state,
             message: bounded(message).into_owned(),
             hint: hint.to_owned(),
             updated_at: Timestamp::of(env.utc()),
@@ -73,12 +100,18 @@ fn key(machine: &RentedMachine) -> String {
 /// # Errors
 /// If the bucket does not respond.
 pub async fn notices(bucket: &dyn Bucket) -> Result<Vec<MachineNotice>> {
-    let entries = bucket.list(WORKERS).await?;
-    let recent = entries.into_iter().filter(|entry| entry.age.is_none_or(|age| age < FORGET_AFTER));
+    let mut entries = bucket.list(WORKERS).await?;
+    entries.retain(|entry| {
+        entry.size_bytes <= MAX_BYTES && entry.age.is_none_or(|age| age < FORGET_ENDED_AFTER)
+    });
+    entries.sort_by_key(|entry| entry.age);
     let mut notices = Vec::new();
-    for entry in recent.filter(|entry| entry.size_bytes <= MAX_BYTES).take(MAX_NOTICES) {
+    for entry in entries.into_iter().take(MAX_NOTICES) {
         let Some(object) = bucket.get(&entry.key, MAX_BYTES).await? else { continue };
-        notices.extend(serde_json::from_slice::<MachineNotice>(&object.bytes));
+        let Ok(notice) = serde_json::from_slice::<MachineNotice>(&object.bytes) else { continue };
+        if notice.state != MachineState::Running || entry.age.is_none_or(|age| age < FORGET_AFTER) {
+            notices.push(notice);
+        }
     }
     Ok(notices)
 }
@@ -105,7 +138,7 @@ mod tests {
         let bucket = FolderBucket::open(folder.path()).unwrap();
         let env = SystemEnv::shared();
         for message in ["first", "second"] {
-            MachineNotice::new("w", machine("../p 1"), message, "end it", &*env)
+            MachineNotice::new("w", machine("../p 1"), MachineState::Running, message, "end it", &*env)
                 .write(&bucket)
                 .await
                 .unwrap();

@@ -84,6 +84,26 @@ pub enum ProviderError {
 }
 
 impl ProviderError {
+    /// The same error, with `secret` removed from the provider's words.
+    pub(crate) fn without(mut self, secret: &str) -> Self {
+        let (Self::Unauthorised { detail, .. }
+        | Self::NotFound { detail, .. }
+        | Self::NoCredit { detail, .. }
+        | Self::Conflict { detail, .. }
+        | Self::Unavailable { detail, .. }
+        | Self::Refused { detail, .. }
+        | Self::Unreadable { detail, .. }) = &mut self;
+        if !secret.is_empty() {
+            *detail = detail.replace(secret, "(secret)");
+        }
+        self
+    }
+
+    /// Whether a request that changes something may have taken effect.
+    pub fn may_have_happened(&self) -> bool {
+        self.is_transient() || matches!(self, Self::Unreadable { .. })
+    }
+
     /// Whether the same request may succeed later.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Conflict { .. })

@@ -41,6 +41,15 @@ pub struct Rented {
     pub max_runtime_seconds: Option<u64>,
 }
 
+/// What became of a machine that was to be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletion {
+    /// It is deleted.
+    Deleted,
+    /// It is gone already, was never there, or the key may not see it.
+    NotFound,
+}
+
 impl Rented {
     fn of(pod: &Pod, now: OffsetDateTime) -> Self {
         Self {
@@ -116,13 +125,13 @@ impl Fleet {
         Ok((own, others.len()))
     }
 
-    /// Deletes one of its machines. One that is gone already counts as deleted.
+    /// Deletes one of its machines.
     ///
     /// # Errors
     /// Also if the machine is not one of them: it is then left alone.
-    pub async fn stop(&self, id: &str) -> Result<()> {
+    pub async fn stop(&self, id: &str) -> Result<Deletion> {
         let pod = match self.api.pod(id).await {
-            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) if error.is_not_found() => return Ok(Deletion::NotFound),
             pod => pod?,
         };
         if !pod.name.starts_with(&self.prefix()) {
@@ -133,8 +142,8 @@ impl Fleet {
             });
         }
         match self.api.terminate(id).await {
-            Err(error) if error.is_not_found() => Ok(()),
-            done => done,
+            Err(error) if error.is_not_found() => Ok(Deletion::NotFound),
+            done => done.map(|()| Deletion::Deleted),
         }
     }
 

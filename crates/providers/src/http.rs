@@ -1,6 +1,7 @@
 //! Requests to a provider: JSON in, JSON out, and errors sorted by what a caller does about them.
 
 use std::error::Error as _;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
@@ -191,6 +192,23 @@ pub(crate) fn shortened(text: &str) -> String {
     }
 }
 
+/// Whether the host of an address is this machine, or can only be reached from its network.
+pub fn is_private_address(address: &str) -> bool {
+    let Some(host) = Url::parse(address).ok().and_then(|url| url.host_str().map(str::to_owned)) else {
+        return false;
+    };
+    let name = host.trim_end_matches('.').to_ascii_lowercase();
+    match name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+        Ok(IpAddr::V4(ip)) => {
+            ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified()
+        }
+        Ok(IpAddr::V6(ip)) => {
+            ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_unspecified()
+        }
+        Err(_) => name == "localhost" || name.ends_with(".localhost") || name.ends_with(".local"),
+    }
+}
+
 /// Why there was no answer. The address is left out; its causes are not.
 pub(crate) fn describe(error: &reqwest::Error) -> String {
     let what = match error {
@@ -219,6 +237,24 @@ fn server_time(headers: &HeaderMap) -> Option<OffsetDateTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn private_addresses_are_recognized() {
+        for (address, is_private) in [
+            ("http://localhost:9000", true),
+            ("http://127.0.0.1:9000/games", true),
+            ("https://192.168.1.20", true),
+            ("https://10.0.0.1", true),
+            ("http://[::1]:9000", true),
+            ("http://[fd00::1]", true),
+            ("http://nas.local.", true),
+            ("https://abc.r2.cloudflarestorage.com", false),
+            ("https://8.8.8.8", false),
+            ("no address", false),
+        ] {
+            assert_eq!(is_private_address(address), is_private, "{address}");
+        }
+    }
 
     #[test]
     fn an_id_cannot_name_another_resource() {

@@ -129,18 +129,22 @@ impl Machine {
         }
     }
 
-    /// Asks with each key in turn. To a key that may not see the pod, the pod does not exist, either.
+    /// Asks with each key in turn. To a key that may not see the pod, the pod does not exist, so only if no key was refused
+    /// the pod is gone.
     async fn terminate_pod(&self, id: &str, clients: &[RunPod]) -> Result<Ended> {
-        let (mut refused, mut was_gone) = (self.no_key("terminate"), false);
+        let (mut refused, mut was_gone) = (None, false);
         for client in clients {
             match client.terminate(id).await {
                 Ok(()) => return Ok(Ended::Deleted),
                 Err(error) if error.is_not_found() => was_gone = true,
-                Err(error) if error.is_unauthorised() => refused = error,
-                Err(error) => return Err(error),
+                Err(error) => refused = Some(error),
             }
         }
-        if was_gone { Ok(Ended::WasGone) } else { Err(refused) }
+        match refused {
+            Some(error) => Err(error),
+            None if was_gone => Ok(Ended::WasGone),
+            None => Err(self.no_key("terminate")),
+        }
     }
 
     fn no_key(&self, verb: &str) -> ProviderError {
@@ -151,7 +155,7 @@ impl Machine {
         ProviderError::Unauthorised {
             provider: self.provider(),
             action: format!("{verb} machine {}", self.id()),
-            detail: format!("{name} is not set here"),
+            detail: format!("{name} is not set here, or is not a key"),
         }
     }
 }

@@ -227,7 +227,7 @@ fn no_access(status: u16) -> Failure {
             format!("request access at {PAGE}, create a token at {tokens} and set HF_TOKEN to it"),
         ),
     };
-    Failure::msg(Kind::Remote, message).hint(format!("{hint}; or name a model folder with --model"))
+    Failure::msg(Kind::Config, message).hint(format!("{hint}; or name a model folder with --model"))
 }
 
 /// Runs a download on its own runtime, since commands without a bucket have none.

@@ -271,6 +271,8 @@ variables! {
         "A key of yours with which a worker on RunPod ends its machine if the machine's own key may not. `courtside launch` passes it on as a secret.";
     COURTSIDE_IMAGE: () = EXTERNAL, Unset, Machines, EnvironmentOrFileWith("R2_SECRET_ACCESS_KEY"),
         "Image of the worker for `courtside launch`. Same as `--image`.";
+    COURTSIDE_REGISTRY: () = EXTERNAL, Unset, Machines, EnvironmentOrFileWith("R2_SECRET_ACCESS_KEY"),
+        "ID of the login in your RunPod account with which a private image is pulled. Same as `--registry`.";
     RUNPOD_POD_ID: () = EXTERNAL, Unset, Machines, Environment,
         "Set by RunPod: the machine that the program runs on.";
     CONTAINER_ID: () = EXTERNAL, Unset, Machines, Environment,
@@ -287,7 +289,7 @@ variables! {
     CLOUD_MODEL_PATH: String = TEXT, Computed("`/models/sam3` if it exists, else the Hugging Face cache"), Model, Any,
         "Folder with `config.json` and `model.safetensors`. Same as `--model`.";
     HF_TOKEN: () = EXTERNAL_SECRET, Unset, Model, Any,
-        "Hugging Face token with access to `facebook/sam3`, for downloading the model.";
+        "Hugging Face token with access to `facebook/sam3`, for downloading the model. `courtside launch` passes it on as a secret.";
     HF_HUB_CACHE: () = EXTERNAL, Computed("`$HF_HOME/hub`"), Model, Any,
         "Folder of the Hugging Face cache.";
     HF_HOME: () = EXTERNAL, Computed("`~/.cache/huggingface`"), Model, Any,

@@ -8,14 +8,15 @@ use providers::{ImageCheck, Timeouts, check_image, machines_to_start};
 use client::Client;
 use client::estimate::cloud_time;
 use client::failure::{Failure, Kind, Outcome};
+use client::machine_notices::{describe, machine_notices};
 use client::stop::Stop;
-use client::terminal::{notify, printable};
+use client::terminal::{counted, notify, printable};
 use store::Library;
 
 use super::Context;
 use super::values::{above_zero, long_duration};
-use crate::rent::create::{ROUNDING, price_rose, rent};
-use crate::rent::follow::follow;
+use crate::rent::create::{Order, ROUNDING, price_rose, rent};
+use crate::rent::follow::{Followed, follow};
 use crate::rent::plan::{Offer, Plan, Wishes, frames, nothing_free, offers};
 use crate::rent::{Jobs, Renter, provider_failure};
 
@@ -45,6 +46,9 @@ pub(super) struct Args {
     /// Image of the worker [default: COURTSIDE_IMAGE]
     #[arg(long, value_name = "IMAGE")]
     image: Option<String>,
+    /// ID of the registry login in your RunPod account, for a private image [default: COURTSIDE_REGISTRY]
+    #[arg(long, value_name = "ID")]
+    registry: Option<String>,
     /// Frames tracked per second, for the estimate [default: as in the last cloud job, or published figures]
     #[arg(long, value_name = "FPS", value_parser = above_zero, allow_negative_numbers = true)]
     fps: Option<f64>,
@@ -72,6 +76,7 @@ impl Args {
             max_runtime: Duration::from_secs(6 * 3600),
             idle_exit: Duration::from_secs(300),
             image: None,
+            registry: None,
             fps: None,
             dry_run: false,
             yes,
@@ -90,6 +95,7 @@ impl Args {
     pub(super) fn run_in(&self, context: &Context, library: &Library, stop: Option<Stop>) -> Outcome<()> {
         let image = self.image()?;
         let renter = Renter::new(&context.client)?;
+        renter.check_reachable()?;
         let plan = context.block_on(self.plan(&context.client, &renter, library, &image))?;
         if self.dry_run {
             return context.print(&plan);
@@ -98,7 +104,9 @@ impl Args {
             context.print(&plan)?;
         }
         if plan.n_machines == 0 {
-            let message = format!("{} machines exist for {} waiting jobs", plan.n_existing, plan.n_waiting);
+            let machines = counted(plan.n_existing as i64, "machine");
+            let message =
+                format!("already rented: {machines}, for {}", counted(plan.n_waiting as i64, "waiting job"));
             return Err(Failure::msg(Kind::Failed, message).hint(
                 "`courtside launch --count 1` rents another one, and `courtside machines` lists them",
             ));
@@ -107,20 +115,38 @@ impl Args {
         self.ask(&offer, plan.n_machines)?;
         let stop = stop.map_or_else(|| Stop::on_signal("stopping"), Ok)?;
         let offer = context.block_on(self.still_offered(&renter, offer))?;
-        let rented = context.block_on(rent(&context.client, &renter, &plan, &offer, self.count.is_some()))?;
+        let order = Order {
+            plan: &plan,
+            offer: &offer,
+            insists: self.count.is_some(),
+            interval: Duration::from_secs(self.interval),
+            stop: &stop,
+        };
+        let rented = context.block_on(rent(&context.client, &renter, &order))?;
         let ids: Vec<String> = rented.machines.iter().map(|machine| machine.id.clone()).collect();
         context.print_line_while_open(&rented)?;
+        if ids.is_empty() {
+            return Err(Failure::msg(Kind::Failed, "nothing was rented")
+                .hint("`courtside machines` lists the machines of this bucket"));
+        }
         if self.detach {
             return rented.result();
         }
-        let interval = Duration::from_secs(self.interval);
-        context.block_on(follow(&context.client, &renter, &ids, interval, &stop, |update| {
+        let price = offer.price_per_hour;
+        let followed = follow(&context.client, &renter, &ids, price, order.interval, &stop, |update| {
             context.print_line_while_open(update)
-        }))?;
-        notify(
-            "all machines are gone. Run `courtside status` for the jobs, and `courtside import --all` for the results",
-        );
+        });
+        match context.block_on(followed)? {
+            Followed::Gone => context.block_on(report_end(&context.client, &ids))?,
+            Followed::Unread => notify("no longer following; the machines run on until their work is done"),
+        }
         rented.result()
+    }
+
+    /// The id of the login with which RunPod pulls the image, if it is private.
+    fn registry(&self) -> Option<String> {
+        let set = || std::env::var("COURTSIDE_REGISTRY").ok();
+        self.registry.clone().or_else(set).filter(|id| !id.is_empty())
     }
 
     fn image(&self) -> Outcome<String> {
@@ -134,6 +160,8 @@ impl Args {
 
     /// Looks at the jobs, the machines, the image and the cards. Ends machines that are overdue.
     async fn plan(&self, client: &Client, renter: &Renter, library: &Library, image: &str) -> Outcome<Plan> {
+        let (machines, n_others) = renter.fleet.machines_and_others().await.map_err(provider_failure)?;
+        let existing = if self.dry_run { machines } else { renter.reap(machines).await };
         let jobs = Jobs::read(client).await?;
         let waiting = jobs.waiting();
         if waiting.is_empty() {
@@ -142,9 +170,9 @@ impl Args {
                 Failure::msg(Kind::Failed, message).hint("submit a video with `courtside submit FILE`")
             );
         }
-        check(image).await?;
-        let (machines, n_others) = renter.fleet.machines_and_others().await.map_err(provider_failure)?;
-        let n_existing = renter.reap(machines).await.len();
+        let registry = self.registry();
+        check(image, registry.is_some()).await?;
+        let n_existing = existing.len();
         let gpus = renter.fleet.api().gpus().await.map_err(provider_failure)?;
         let offers = offers(&gpus, &self.wishes());
         if !offers.iter().any(|offer| offer.is_chosen) && !self.dry_run {
@@ -154,8 +182,10 @@ impl Args {
         Ok(Plan {
             offers,
             image: image.to_owned(),
+            registry,
             n_waiting: waiting.len(),
             n_existing,
+            existing: existing.into_iter().map(|machine| machine.id).collect(),
             n_others,
             n_machines: machines_to_start(self.count.map(usize::from), waiting.len(), n_existing),
             n_frames,
@@ -207,16 +237,44 @@ impl Args {
     }
 }
 
-/// Checks that the image can be pulled. One that needs a login may be in a registry that RunPod has the login of.
-async fn check(image: &str) -> Outcome<()> {
+/// Says that all machines are gone.
+///
+/// # Errors
+/// If jobs still wait: then with what the machines left behind about that.
+async fn report_end(client: &Client, ids: &[String]) -> Outcome<()> {
+    let n_waiting = Jobs::read(client).await?.waiting().len();
+    let notices = machine_notices(client).await;
+    let own = notices.iter().filter(|notice| ids.contains(&notice.machine.id));
+    let own: Vec<String> = own.map(|notice| describe(notice).0).collect();
+    own.iter().for_each(|text| notify(format!("WARNING: {text}")));
+    if n_waiting > 0 {
+        let jobs = counted(n_waiting as i64, "job");
+        let message = format!("all machines are gone; still waiting: {jobs}");
+        let hint = match own.is_empty() {
+            true => "`courtside launch` rents again, with a longer --max-runtime if that has ended them",
+            false => "correct what the warnings say, then run `courtside launch` again",
+        };
+        return Err(Failure::msg(Kind::Failed, message).hint(hint));
+    }
+    notify(
+        "all machines are gone. Run `courtside status` for the jobs, and `courtside import --all` for the results",
+    );
+    Ok(())
+}
+
+/// Checks that the image can be pulled: without a login, unless RunPod has one for its registry.
+async fn check(image: &str, has_login: bool) -> Outcome<()> {
     match check_image(image, Timeouts::default()).await {
         ImageCheck::Public => Ok(()),
+        ImageCheck::NotPublic if has_login => Ok(()),
         ImageCheck::Invalid(why) => Err(Failure::msg(Kind::Config, why)
             .hint("name it as you pushed it, such as ghcr.io/me/courtside-worker:1")),
         ImageCheck::NotPublic => {
             let message = format!("the image {} does not exist, or is not public", printable(image));
-            Err(Failure::msg(Kind::Config, message)
-                .hint("push it, make it public at its registry, and check its name and tag"))
+            Err(Failure::msg(Kind::Config, message).hint(
+                "check its name and tag; for a private image, store the login of its registry at \
+                 https://console.runpod.io/user/settings and give its ID with --registry or COURTSIDE_REGISTRY",
+            ))
         }
         ImageCheck::Unknown(why) => {
             notify(format!("warning: cannot check the image {}: {why}", printable(image)));

@@ -4,11 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use clap::Subcommand;
-use providers::Rented;
+use providers::{Deletion, Rented};
 use serde::Serialize;
 
 use client::Client;
-use client::failure::{Failure, Outcome};
+use client::failure::{Failure, Kind, Outcome};
 use client::progress::clock;
 use client::terminal::printable;
 
@@ -80,7 +80,7 @@ pub(super) async fn reap_overdue(client: &Client) {
 
 /// Ends the machines that the user names, or all. Continues after an error.
 async fn stop(renter: &Renter, ids: &[String], all: bool) -> Outcome<Stopped> {
-    let machines = renter.fleet.machines().await.map_err(provider_failure)?;
+    let machines = renter.reap(renter.fleet.machines().await.map_err(provider_failure)?).await;
     let chosen: Vec<String> = match all {
         true => machines.iter().map(|machine| machine.id.clone()).collect(),
         false => ids.iter().map(|name| id_of(&machines, name)).collect(),
@@ -88,7 +88,11 @@ async fn stop(renter: &Renter, ids: &[String], all: bool) -> Outcome<Stopped> {
     let mut stopped = Stopped::default();
     for id in chosen {
         match renter.fleet.stop(&id).await {
-            Ok(()) => stopped.stopped.push(id),
+            Ok(Deletion::Deleted) => stopped.stopped.push(id),
+            Ok(Deletion::NotFound) if machines.iter().any(|machine| machine.id == id) => {
+                stopped.stopped.push(id)
+            }
+            Ok(Deletion::NotFound) => stopped.unknown.push(id),
             Err(error) => stopped.failed.push((id, provider_failure(error))),
         }
     }
@@ -143,6 +147,8 @@ impl fmt::Display for Machines {
 #[derive(Debug, Default, Serialize)]
 struct Stopped {
     stopped: Vec<String>,
+    /// What the user named and does not exist.
+    unknown: Vec<String>,
     #[serde(skip)]
     failed: Vec<(String, Failure)>,
 }
@@ -155,6 +161,11 @@ impl Stopped {
             Some((_, failure)) => {
                 Err(failure.context(format!("not ended, and still costing money: {}", ids.join(", "))))
             }
+            None if !self.unknown.is_empty() => {
+                let names: Vec<String> = self.unknown.iter().map(|name| printable(name)).collect();
+                Err(Failure::msg(Kind::Failed, format!("there is no machine {}", names.join(", ")))
+                    .hint("run `courtside machines` to list the machines of this bucket"))
+            }
             None => Ok(()),
         }
     }
@@ -162,7 +173,7 @@ impl Stopped {
 
 impl fmt::Display for Stopped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.stopped.is_empty() && self.failed.is_empty() {
+        if self.stopped.is_empty() && self.failed.is_empty() && self.unknown.is_empty() {
             return writeln!(f, "there is no machine of this bucket");
         }
         self.stopped.iter().try_for_each(|id| writeln!(f, "ended {}", printable(id)))

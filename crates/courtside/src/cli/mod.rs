@@ -123,6 +123,15 @@ commands! {
     Bench(bench),
 }
 
+/// Whether a command line that may be invalid is one of `courtside worker`: then the value of its `--when-done`.
+#[cfg(feature = "worker")]
+pub(crate) fn worker_in_command_line() -> Option<Option<String>> {
+    let command = <Cli as clap::CommandFactory>::command().ignore_errors(true);
+    let matches = command.try_get_matches_from(std::env::args_os()).ok()?;
+    let (_, worker) = matches.subcommand().filter(|(name, _)| *name == "worker")?;
+    Some(worker.try_get_one::<String>("when_done").ok().flatten().cloned())
+}
+
 /// What commands need that work with the library and the bucket.
 struct Context {
     client: Client,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jobs::JobId;
 use jobs::machines::MachineNotice;
@@ -17,6 +17,9 @@ use client::overview::{JobView, Overview, State, Watcher};
 use client::progress::clock;
 use client::stop::Stop;
 use client::terminal::{Wrapped, notify, printable, width};
+
+/// Time between two looks at rented machines, with --watch.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// Show the state of all jobs
 #[derive(Debug, clap::Args)]
@@ -44,9 +47,13 @@ impl Args {
         let stop = if self.watch { Stop::on_signal("stopping")? } else { Stop::default() };
         context.block_on(async {
             let mut watcher = Watcher::new(&context.client)?;
-            super::machines::reap_overdue(&context.client).await;
-            let notices = machine_notices(&context.client).await;
+            let (mut notices, mut looked_at) = (Vec::new(), None::<Instant>);
             loop {
+                if looked_at.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
+                    super::machines::reap_overdue(&context.client).await;
+                    notices = machine_notices(&context.client).await;
+                    looked_at = Some(Instant::now());
+                }
                 let overview = poll(&mut watcher, &mut library, requested.as_ref()).await?;
                 let at = Timestamp::of(context.client.env.utc());
                 let machine_notices = &notices;

@@ -1,8 +1,9 @@
 //! `courtside worker`.
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jobs::Timing;
 use jobs::manifest::Target;
@@ -12,10 +13,11 @@ use super::Context;
 use super::model_args::{EngineArgs, ModelArgs};
 use super::track::DEFAULT_MAX_TRACKS;
 use super::values::seconds;
+use crate::limits;
 use crate::when_done::{Place, WhenOver, is_lasting, record};
 use client::failure::{Failure, Kind, Outcome};
 use client::stop::Stop;
-use client::terminal::counted;
+use client::terminal::{counted, notify};
 use providers::{LAUNCHED, MachineInfo};
 use worker::{WorkerOptions, WorkerSummary};
 
@@ -24,7 +26,7 @@ use worker::{WorkerOptions, WorkerSummary};
 /// On Ctrl-C or SIGTERM, the worker saves a checkpoint, releases its job and exits. The next worker, on any machine,
 /// resumes from that checkpoint, with the same results. A second Ctrl-C exits immediately; the job is then taken over
 /// when its lease expires, after at most four minutes.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct Args {
     /// Serve the R2 bucket (without R2 settings: the folder next to the database)
     #[arg(long, conflicts_with = "local")]
@@ -98,6 +100,12 @@ pub(super) struct Args {
 }
 
 const TRACKING: &str = "Tracking";
+/// Pause before the worker is started again on a rented machine.
+const PAUSE: Duration = Duration::from_secs(30);
+/// How long it is started again before the machine counts as useless.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(30 * 60);
+/// A worker that ran this long has worked.
+const USEFUL_AFTER: Duration = Duration::from_secs(10 * 60);
 
 impl Args {
     pub(super) fn run(self, json: bool) -> Outcome<()> {
@@ -105,11 +113,51 @@ impl Args {
         let over = WhenOver::new(self.when_done.as_deref(), self.speed_up)?;
         over.announce();
         let mut place = None;
-        let (reason, result) = match self.work(json, &over, &mut place, &stop) {
+        let (reason, result) = match self.work_on_machine(json, &over, &mut place, &stop) {
             Ok((summary, once)) => conclude(summary, once, &stop),
-            Err(failure) => (is_lasting(&failure).then(|| failure.message()), Err(failure)),
+            // On a rented machine, what may pass has not passed.
+            Err(failure) if is_lasting(&failure) || over.is_machine_ended() => {
+                (Some(failure.message()), Err(failure))
+            }
+            Err(failure) => (None, Err(failure)),
         };
         over.finish(reason, result, place.as_ref(), &stop)
+    }
+
+    /// Runs the worker. On a rented machine, a failure that may pass, such as a bucket that does not respond, is not the end:
+    /// its provider would only start the container again, for as long as it is paid. The worker is started again here, for
+    /// half an hour.
+    fn work_on_machine(
+        &self,
+        json: bool,
+        over: &WhenOver,
+        place: &mut Option<Place>,
+        stop: &Stop,
+    ) -> Outcome<(WorkerSummary, bool)> {
+        let mut failing = Duration::ZERO;
+        loop {
+            let started = Instant::now();
+            let work = AssertUnwindSafe(|| self.clone().work(json, over, place, stop));
+            let failure = match std::panic::catch_unwind(work) {
+                Ok(Err(failure)) => failure,
+                Ok(done) => return done,
+                Err(panic) if !over.is_machine_ended() => std::panic::resume_unwind(panic),
+                Err(panic) => limits::shortage(&*panic)
+                    .unwrap_or_else(|| Failure::msg(Kind::Internal, "internal error; please report it")),
+            };
+            let took = started.elapsed() * self.speed_up;
+            failing = if took > USEFUL_AFTER { Duration::ZERO } else { failing + took };
+            if is_lasting(&failure)
+                || !over.is_machine_ended()
+                || stop.requested()
+                || failing >= GIVE_UP_AFTER
+            {
+                return Err(failure);
+            }
+            notify(format!("{failure}\n  starting again in {} s", PAUSE.as_secs()));
+            failing += PAUSE;
+            stop.wait_at_most(PAUSE / self.speed_up)?;
+        }
     }
 
     /// Runs the worker and prints its summary. Also returns whether it was to process one job only. Sets `place` once the

@@ -69,9 +69,13 @@ async fn check_key(renter: &Renter) -> Check {
 }
 
 async fn check_named_image(image: &str) -> Check {
-    const HINT: &str = "push it, make it public at its registry, and check its name";
+    const HINT: &str = "check its name and tag; for a private image, set COURTSIDE_REGISTRY to the ID of its registry's login at RunPod";
+    let has_login = std::env::var_os("COURTSIDE_REGISTRY").is_some_and(|id| !id.is_empty());
     match check_image(image, Timeouts::default()).await {
         ImageCheck::Public => Check::ok("image", format!("{image} can be pulled")),
+        ImageCheck::NotPublic if has_login => {
+            Check::ok("image", format!("{image} is private, and RunPod has a login for its registry"))
+        }
         ImageCheck::NotPublic => Check::fail(
             "image",
             &Failure::msg(Kind::Config, format!("{image} does not exist, or is not public")).hint(HINT),

@@ -1,18 +1,18 @@
 //! Follows rented machines until they are gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use jobs::manifest::Status;
 use providers::{PodStatus, Rented};
 use serde::Serialize;
 
 use client::Client;
 use client::failure::{Failure, Kind, Outcome};
 use client::stop::Stop;
-use client::terminal::notify;
+use client::terminal::{counted, notify, printable};
 
+use super::create::ROUNDING;
 use super::{Jobs, Renter, provider_failure};
 
 /// The machines and the jobs at one moment.
@@ -32,8 +32,8 @@ pub(crate) struct Update {
 impl fmt::Display for Update {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |status| self.machines.iter().filter(|machine| machine.status == status).count();
-        let (n, running) = (self.machines.len(), count(PodStatus::Running));
-        write!(f, "{running} of {n} machines running, ${:.2} so far; ", self.cost_dollars)?;
+        let (n, running) = (counted(self.machines.len() as i64, "machine"), count(PodStatus::Running));
+        write!(f, "{running} of {n} running, ${:.2} so far; ", self.cost_dollars)?;
         write!(f, "{} waiting, {} processing", self.n_waiting, self.n_processing)?;
         match self.frames {
             Some((done, total)) if total > 0 => {
@@ -44,8 +44,23 @@ impl fmt::Display for Update {
     }
 }
 
+/// How following machines ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Followed {
+    /// No machine is left.
+    Gone,
+    /// Nobody reads the updates any more; the machines run on.
+    Unread,
+}
+
+/// Looks without any machine after which they are gone. One alone may be the list of a server that does not know a new
+/// machine yet.
+const EMPTY_LOOKS: u32 = 3;
+/// Time after which a machine should run.
+const STARTED_AFTER: Duration = Duration::from_secs(20 * 60);
+
 /// Follows the machines with these ids until none is left. Errors of the network are reported once, and do not end it: a
-/// laptop may sleep meanwhile.
+/// laptop may sleep meanwhile. Says once of each machine if it does not start, or costs more than `agreed` per hour.
 ///
 /// # Errors
 /// [`Kind::Interrupted`] after a stop; the machines run on.
@@ -53,22 +68,30 @@ pub(crate) async fn follow(
     client: &Client,
     renter: &Renter,
     ids: &[String],
+    agreed: f64,
     interval: Duration,
     stop: &Stop,
     mut show: impl FnMut(&Update) -> Outcome<bool>,
-) -> Outcome<()> {
+) -> Outcome<Followed> {
     let (mut costs, mut has_failed, mut shown) = (BTreeMap::new(), false, None);
+    let (mut n_empty, mut warned) = (0, BTreeSet::new());
     loop {
         let update = tokio::select! {
             update = look(client, renter, ids, &mut costs) => update,
             () = stop.wait() => return Err(interrupted(ids)),
         };
         match update {
-            Ok(update) if update.machines.is_empty() => return Ok(()),
+            Ok(update) if update.machines.is_empty() => {
+                n_empty += 1;
+                if n_empty >= EMPTY_LOOKS {
+                    return Ok(Followed::Gone);
+                }
+            }
             Ok(update) => {
-                has_failed = false;
+                (has_failed, n_empty) = (false, 0);
+                warn_once(&update.machines, agreed, &mut warned);
                 if shown.as_ref() != Some(&update.to_string()) && !show(&update)? {
-                    return Ok(());
+                    return Ok(Followed::Unread);
                 }
                 shown = Some(update.to_string());
             }
@@ -83,6 +106,26 @@ pub(crate) async fn follow(
         tokio::select! {
             () = stop.wait() => return Err(interrupted(ids)),
             () = tokio::time::sleep(interval) => {}
+        }
+    }
+}
+
+/// Warns of machines that cost money and do not work. `warned` has what was said before.
+fn warn_once(machines: &[Rented], agreed: f64, warned: &mut BTreeSet<(String, &'static str)>) {
+    for machine in machines {
+        let is_late = machine.age_seconds > STARTED_AFTER.as_secs_f64();
+        let is_starting = matches!(machine.status, PodStatus::Provisioning | PodStatus::Starting);
+        let is_dear = machine.price_per_hour.is_some_and(|price| price > agreed * ROUNDING);
+        let faults = [
+            (machine.status == PodStatus::Error, "cannot be started by RunPod"),
+            (is_starting && is_late, "has not started for 20 minutes"),
+            (is_dear, "costs more than was agreed"),
+        ];
+        for (_, what) in faults.into_iter().filter(|(is_true, _)| *is_true) {
+            if warned.insert((machine.id.clone(), what)) {
+                let id = printable(&machine.id);
+                notify(format!("WARNING: {id} {what}; end it with `courtside machines stop {id}`"));
+            }
         }
     }
 }
@@ -109,7 +152,7 @@ async fn look(
         costs.extend(machine.cost_dollars().map(|cost| (machine.id.clone(), cost)));
     }
     let jobs = Jobs::read(client).await?;
-    let processing = jobs.with(Status::Processing);
+    let processing = jobs.processing();
     let frames = processing.iter().filter_map(|job| {
         let heartbeat = job.heartbeat.as_ref()?;
         Some((heartbeat.current, heartbeat.total?))
@@ -119,7 +162,7 @@ async fn look(
         cost_dollars: costs.values().sum(),
         n_waiting: jobs.waiting().len(),
         n_processing: processing.len(),
-        n_completed: jobs.with(Status::Completed).len(),
+        n_completed: jobs.completed().len(),
         machines,
         frames,
     })

@@ -8,10 +8,11 @@ mod pod;
 
 use std::time::Duration;
 
+use jobs::Timing;
 use jobs::bucket::{BucketLocation, S3Settings};
-use jobs::catalog::Catalog;
+use jobs::catalog::{Catalog, CatalogEntry};
 use jobs::manifest::{Manifest, Status, Target};
-use providers::{ApiKey, Fleet, ProviderOptions, RunPod};
+use providers::{ApiKey, Fleet, ProviderOptions, RunPod, is_private_address};
 
 use client::Client;
 use client::failure::{Failure, Kind, Outcome};
@@ -19,7 +20,7 @@ use client::progress::clock;
 use client::terminal::notify;
 
 pub(crate) use failure::provider_failure;
-pub(crate) use pod::{Limits, new_pod, store_settings};
+pub(crate) use pod::{new_pod, store_settings};
 
 /// The rented machines of the bucket, with what is needed to rent more.
 pub(crate) struct Renter {
@@ -54,6 +55,21 @@ impl Renter {
         Ok(Self { fleet, bucket })
     }
 
+    /// Checks that a rented machine can reach the bucket.
+    ///
+    /// # Errors
+    /// If the bucket's address is one of this machine or of its network.
+    pub(crate) fn check_reachable(&self) -> Outcome<()> {
+        let endpoint = &self.bucket.endpoint;
+        // A stand-in for RunPod may be in the same network.
+        if !is_private_address(endpoint) || is_private_address(&self.fleet.api().options().runpod_url) {
+            return Ok(());
+        }
+        let message = format!("a machine at RunPod cannot reach the bucket at {endpoint}");
+        Err(Failure::msg(Kind::Config, message)
+            .hint("use a bucket with a public address, such as one of Cloudflare R2 (R2_ACCOUNT_ID)"))
+    }
+
     /// The same, if a key and a bucket on a server are set, and this is not itself a rented machine.
     pub(crate) fn if_configured(client: &Client) -> Option<Self> {
         let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
@@ -83,6 +99,13 @@ impl Renter {
     }
 }
 
+/// Whether a job's worker has been silent for longer than its lease.
+fn is_abandoned(seen: &CatalogEntry) -> bool {
+    let timing = Timing::default();
+    let lease = if seen.manifest.is_foreign() { timing.foreign_lease } else { timing.lease };
+    seen.manifest.status == Status::Processing && seen.age > lease
+}
+
 /// The jobs of the bucket that a cloud worker could do, by state.
 pub(crate) struct Jobs {
     pub(crate) catalog: Catalog,
@@ -95,12 +118,22 @@ impl Jobs {
         Ok(Self { catalog })
     }
 
-    /// Those that wait for a worker.
+    /// Those that wait for a worker, also because theirs has died.
     pub(crate) fn waiting(&self) -> Vec<&Manifest> {
-        self.with(Status::Pending)
+        self.select(|seen| seen.manifest.status == Status::Pending || is_abandoned(seen))
     }
 
-    pub(crate) fn with(&self, status: Status) -> Vec<&Manifest> {
-        self.catalog.jobs().map(|seen| &seen.manifest).filter(|manifest| manifest.status == status).collect()
+    /// Those that a worker tracks.
+    pub(crate) fn processing(&self) -> Vec<&Manifest> {
+        self.select(|seen| seen.manifest.status == Status::Processing && !is_abandoned(seen))
+    }
+
+    /// Those whose results wait to be imported.
+    pub(crate) fn completed(&self) -> Vec<&Manifest> {
+        self.select(|seen| seen.manifest.status == Status::Completed)
+    }
+
+    fn select(&self, is_one: impl Fn(&CatalogEntry) -> bool) -> Vec<&Manifest> {
+        self.catalog.jobs().filter(|seen| is_one(seen)).map(|seen| &seen.manifest).collect()
     }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use client::estimate::CloudTime;
 use client::failure::{Failure, Kind, Outcome};
 use client::progress::clock;
-use client::terminal::printable;
+use client::terminal::{counted, printable};
 
 /// Memory in gigabytes that a card needs.
 const MIN_MEMORY: u64 = 24;
@@ -48,9 +48,14 @@ pub(crate) struct Plan {
     /// Cards that are free, those that would be rented first.
     pub(crate) offers: Vec<Offer>,
     pub(crate) image: String,
+    /// Id of the account's registry login, for a private image.
+    pub(crate) registry: Option<String>,
     pub(crate) n_waiting: usize,
     /// Machines of this bucket that exist already.
     pub(crate) n_existing: usize,
+    /// Their ids.
+    #[serde(skip)]
+    pub(crate) existing: Vec<String>,
     /// Other machines in the account, which are left alone.
     pub(crate) n_others: usize,
     pub(crate) n_machines: usize,
@@ -174,7 +179,8 @@ impl fmt::Display for Plan {
             0 => String::new(),
             n => format!(", and {n} of unknown length, which are not counted"),
         };
-        writeln!(f, "waiting: {} jobs, {} frames{unknown}", self.n_waiting, self.n_frames)?;
+        let jobs = counted(self.n_waiting as i64, "job");
+        writeln!(f, "waiting: {jobs}, {} frames{unknown}", self.n_frames)?;
         writeln!(
             f,
             "machines of this bucket: {}; others in the account: {}",

@@ -1,23 +1,16 @@
 //! A machine to rent: its image, its arguments, and the settings of the bucket, which it gets as secrets.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use providers::{NewPod, ProviderError};
 
 use super::Renter;
+use super::plan::Plan;
 
 /// Lowest CUDA version of the driver: that of the images' kernels.
 const MIN_CUDA: &str = "12.4";
 /// What a machine needs on its disk besides videos, in gigabytes: the image, and checkpoints.
 const DISK_GB: u64 = 20;
-
-/// When a machine must end.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    pub(crate) max_runtime: Duration,
-    pub(crate) idle_exit: Duration,
-}
 
 /// Stores what a worker needs to reach the bucket as secrets of the account. Returns the environment of the machines, which
 /// refers to them.
@@ -31,8 +24,11 @@ pub(crate) async fn store_settings(renter: &Renter) -> Result<BTreeMap<String, S
         ("R2_ACCESS_KEY_ID", bucket.access_key_id.clone()),
         ("R2_SECRET_ACCESS_KEY", bucket.secret_access_key.reveal().to_owned()),
     ];
-    let terminate_key = std::env::var("RUNPOD_TERMINATE_KEY").ok().filter(|key| !key.is_empty());
-    secrets.extend(terminate_key.map(|key| ("RUNPOD_TERMINATE_KEY", key)));
+    // The token is for an image without a model.
+    for name in ["RUNPOD_TERMINATE_KEY", "HF_TOKEN"] {
+        let value = std::env::var(name).ok().filter(|value| !value.is_empty());
+        secrets.extend(value.map(|value| (name, value)));
+    }
     let mut env = BTreeMap::from([
         ("R2_BUCKET_NAME".to_owned(), bucket.bucket.clone()),
         ("R2_REGION".to_owned(), bucket.region.clone()),
@@ -49,27 +45,25 @@ pub(crate) async fn store_settings(renter: &Renter) -> Result<BTreeMap<String, S
 pub(crate) fn new_pod(
     name: String,
     gpu: &str,
-    image: &str,
+    plan: &Plan,
     env: BTreeMap<String, String>,
-    limits: Limits,
     video_bytes: u64,
 ) -> NewPod {
-    let Limits { max_runtime, idle_exit } = limits;
+    let Plan { image, registry, max_runtime_seconds, idle_exit_seconds, .. } = plan;
     let args = format!(
-        "worker --cloud --max-runtime {} --idle-exit {} --when-done terminate",
-        max_runtime.as_secs(),
-        idle_exit.as_secs()
+        "worker --cloud --max-runtime {max_runtime_seconds} --idle-exit {idle_exit_seconds} --when-done terminate"
     );
     // The video, and as much again for what is made of it.
     let disk_gb = DISK_GB + 2 * video_bytes.div_ceil(1_000_000_000);
     NewPod {
         name,
         gpu: gpu.to_owned(),
-        image: image.to_owned(),
+        image: image.clone(),
         args,
         env,
         disk_gb,
         min_cuda: MIN_CUDA.to_owned(),
         is_secure: true,
+        registry: registry.clone(),
     }
 }

@@ -78,12 +78,12 @@ fn denied_access_is_reported_with_a_hint() {
     for (status, problem) in [(401, "does not accept the token"), (403, "was not granted access")] {
         hub.state().refuse = Some(status);
         let words = [problem, "https://huggingface.co/facebook/sam3", "HF_TOKEN"];
-        download(&sandbox, &hub.address).expect(4, &words);
+        download(&sandbox, &hub.address).expect(3, &words);
     }
     assert_no_default();
     let mut command = sandbox.command(&["track", "game.mkv"]);
     let output = RunOutput::new(command.env("HF_ENDPOINT", &hub.address).output().unwrap());
-    output.expect(4, &["it is gated", "https://huggingface.co/facebook/sam3", "HF_TOKEN", "--model"]);
+    output.expect(3, &["it is gated", "https://huggingface.co/facebook/sam3", "HF_TOKEN", "--model"]);
     assert_eq!(sandbox.names(), ["game.mkv"]);
 }
 

@@ -2,6 +2,8 @@
 
 mod types;
 
+use std::time::Duration;
+
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -18,6 +20,9 @@ use types::{GpuTypes, Pods, Secrets};
 
 /// Name of the provider in messages and records.
 pub(crate) const NAME: &str = "RunPod";
+
+/// Tries to store a secret, besides those of each request.
+const MAX_STORE_TRIES: u64 = 4;
 
 /// RunPod's API with one key.
 #[derive(Debug, Clone)]
@@ -102,20 +107,40 @@ impl RunPod {
         Ok(self.parsed::<GpuTypes>(&call, answer)?.gpus)
     }
 
-    /// Stores a secret under a name, or replaces its value. Pods refer to it as `{{ RUNPOD_SECRET_name }}`.
+    /// Stores a secret under a name, or replaces its value. Pods refer to it as `{{ RUNPOD_SECRET_name }}`. No error contains
+    /// the value.
     pub async fn store_secret(&self, name: &str, value: &str) -> Result<()> {
+        let action = format!("store the secret {name}");
+        let path = ["v2", "account", "secrets"];
+        let mut tries = 1;
+        loop {
+            let stored = match self.secret_id(name).await? {
+                Some(id) => {
+                    let replace = Call::new(&*action, Method::PATCH, &[path[0], path[1], path[2], &id]);
+                    self.http.send(&self.key, &replace.body(json!({ "value": value }))).await
+                }
+                None => {
+                    let body = json!({ "name": name, "value": value });
+                    let create = Call::new(&*action, Method::POST, &path).body(body);
+                    self.http.send_once(&self.key, &create).await
+                }
+            };
+            match stored {
+                // The answer was lost, or another laptop stores it at this moment: then its value is replaced.
+                Err(error) if error.is_transient() && tries < MAX_STORE_TRIES => {
+                    self.options.clock.sleep(Duration::from_secs(tries) / self.options.pace.max(1)).await;
+                    tries += 1;
+                }
+                stored => return stored.map(drop).map_err(|error| error.without(value)),
+            }
+        }
+    }
+
+    async fn secret_id(&self, name: &str) -> Result<Option<String>> {
         let list = Call::new("list the secrets", Method::GET, &["v2", "account", "secrets"]);
         let answer = self.http.send(&self.key, &list).await?;
         let known: Secrets = self.parsed(&list, answer)?;
-        let action = format!("store the secret {name}");
-        let path = ["v2", "account", "secrets"];
-        let store = match known.secrets.iter().find(|secret| secret.name == name) {
-            Some(secret) => Call::new(action, Method::PATCH, &[path[0], path[1], path[2], &secret.id])
-                .body(json!({ "value": value })),
-            None => Call::new(action, Method::POST, &path).body(json!({ "name": name, "value": value })),
-        };
-        let stored = self.http.send(&self.key, &store).await;
-        stored.map(drop)
+        Ok(known.secrets.into_iter().find(|secret| secret.name == name).map(|secret| secret.id))
     }
 
     fn parsed<T: DeserializeOwned>(&self, call: &Call<'_>, answer: Answer) -> Result<T> {

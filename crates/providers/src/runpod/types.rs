@@ -120,11 +120,13 @@ pub struct NewPod {
     pub min_cuda: String,
     /// Whether it is rented from RunPod's own data centres, or from other owners.
     pub is_secure: bool,
+    /// Id of the account's registry login with which the image is pulled; `None` for a public image.
+    pub registry: Option<String>,
 }
 
 impl NewPod {
     pub(super) fn body(&self) -> Value {
-        json!({
+        let mut body = json!({
             "name": self.name,
             "image": self.image,
             "args": self.args,
@@ -132,7 +134,11 @@ impl NewPod {
             "disk": self.disk_gb,
             "cloud": if self.is_secure { "SECURE" } else { "COMMUNITY" },
             "gpu": { "id": self.gpu, "count": 1, "minCudaVersion": self.min_cuda },
-        })
+        });
+        if let Some(registry) = &self.registry {
+            body["registry"] = json!(registry);
+        }
+        body
     }
 }
 

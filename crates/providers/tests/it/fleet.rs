@@ -20,6 +20,7 @@ fn new_pod(fleet: &Fleet, unique: &str) -> NewPod {
         disk_gb: 40,
         min_cuda: "12.4".to_owned(),
         is_secure: true,
+        registry: None,
     }
 }
 

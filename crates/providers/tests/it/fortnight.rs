@@ -99,6 +99,7 @@ impl World {
                 disk_gb: 40,
                 min_cuda: "12.4".to_owned(),
                 is_secure: true,
+                registry: None,
             };
             let id = run(self.fleet.api().create(&pod)).unwrap().id;
             self.fake.state().keys.insert(format!("key-{id}"), Rights::Machine(id.clone()));
