@@ -13,6 +13,8 @@ pub enum Fault {
     Reset,
     /// The effect takes place, and then the connection is reset.
     EffectThenReset,
+    /// The effect takes place, and the answer of success is no JSON.
+    EffectThenGarbage,
     /// Vast's answer of success with `"success": false`, without an effect.
     SuccessFalse,
     /// An answer of success that is no JSON, without an effect.

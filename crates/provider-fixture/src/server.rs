@@ -156,6 +156,10 @@ async fn serve(
             act();
             return Err(Reset);
         }
+        Some(Fault::EffectThenGarbage) => {
+            act();
+            (201, Value::String("garbage".into()))
+        }
         Some(Fault::Status(status, detail)) => problem(status, detail),
         Some(Fault::TooMany(_)) => problem(429, "rate limit exceeded for the minute window"),
         Some(Fault::SuccessFalse) => (200, json!({ "success": false, "msg": "the host refuses" })),
@@ -163,7 +167,7 @@ async fn serve(
         None => act(),
     };
     let text = match (&fault, &answer.1) {
-        (Some(Fault::Garbage), _) => "<html>gateway</html>".to_owned(),
+        (Some(Fault::Garbage | Fault::EffectThenGarbage), _) => "<html>gateway</html>".to_owned(),
         (_, Value::Null) => String::new(),
         (_, value) => value.to_string(),
     };

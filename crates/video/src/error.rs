@@ -41,10 +41,12 @@ pub enum VideoError {
     },
 
     /// The file is a video with an unsupported codec. Converting it helps.
-    #[error("{} is encoded as {codec}, which is not supported. Convert it first: {}", path.display(), conversion(path))]
+    #[error("{} is encoded as {codec}, which is not supported. Convert it first: {}", path.display(), conversion(path, Some(*stream)))]
     UnsupportedCodec {
         /// Path of the video file.
         path: PathBuf,
+        /// Number of the stream.
+        stream: u32,
         /// The codec, as ffmpeg names it.
         codec: String,
     },
@@ -61,7 +63,7 @@ pub enum VideoError {
     },
 
     /// The file is a video in an unsupported container. Converting it helps.
-    #[error("{} is in the {container} format, which is not supported. Convert it first: {}", path.display(), conversion(path))]
+    #[error("{} is in the {container} format, which is not supported. Convert it first: {}", path.display(), conversion(path, None))]
     UnsupportedContainer {
         /// Path of the video file.
         path: PathBuf,
@@ -155,10 +157,11 @@ impl VideoError {
     }
 }
 
-/// The command that converts a video to a supported codec and container, as it can be typed in the
-/// folder of the file.
-fn conversion(path: &Path) -> String {
-    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().replace('\'', r"'\''");
-    let output = path.with_extension("converted.mp4");
-    format!("ffmpeg -i './{}' -c:v libx264 -crf 18 -c:a aac './{}'", name(path), name(&output))
+/// The command that converts a video, or one of its streams and the sound, to a supported codec and container, as it can be
+/// typed anywhere. It writes to the working folder.
+fn conversion(path: &Path, stream: Option<u32>) -> String {
+    let quoted = |path: &Path| format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"));
+    let output = Path::new(".").join(path.with_extension("converted.mp4").file_name().unwrap_or_default());
+    let map = stream.map(|stream| format!(" -map 0:{stream} -map '0:a?'")).unwrap_or_default();
+    format!("`ffmpeg -i {}{map} -c:v libx264 -crf 18 -c:a aac {}`", quoted(path), quoted(&output))
 }

@@ -25,6 +25,8 @@ pub(crate) struct Header {
     pub(crate) container: String,
     /// Index of the stream in the file.
     pub(crate) stream: u32,
+    /// Whether it is the one that is read if none is asked for.
+    pub(crate) is_default_stream: bool,
     /// Other video streams, described for the user.
     pub(crate) other_streams: Vec<String>,
     pub(crate) codec: String,
@@ -144,7 +146,7 @@ impl Header {
         })?;
         let format = document.format;
         let described: Vec<String> = document.streams.iter().map(Stream::describe).collect();
-        let Some((stream, other_streams)) = choose(document.streams, stream) else {
+        let Some(Choice { stream, is_default, others }) = choose(document.streams, stream) else {
             return Err(match stream.filter(|_| !described.is_empty()) {
                 Some(wanted) => {
                     let found = described.join(", ");
@@ -155,7 +157,7 @@ impl Header {
         };
         let codec = stream.codec().to_owned();
         if !stream.is_supported() {
-            return Err(VideoError::UnsupportedCodec { path: path.to_owned(), codec });
+            return Err(VideoError::UnsupportedCodec { path: path.to_owned(), stream: stream.index, codec });
         }
         let (Some(width @ 1..), Some(height @ 1..)) = (stream.width, stream.height) else {
             return Err(VideoError::not_video(path, "its frames have no size; the file may be truncated"));
@@ -170,7 +172,8 @@ impl Header {
         Ok(Header {
             container: container.split(',').next().unwrap_or_default().to_owned(),
             stream: stream.index,
-            other_streams,
+            is_default_stream: is_default,
+            other_streams: others,
             codec,
             stored_size: (width, height),
             rotation,
@@ -219,17 +222,25 @@ impl Header {
     }
 }
 
-/// The stream to read: the `wanted` one, or else the one that players show, which is the default, else the largest. A stream
-/// that cannot be decoded is the last choice. Unless one is wanted, also a description of each other stream.
-fn choose(mut streams: Vec<Stream>, wanted: Option<u32>) -> Option<(Stream, Vec<String>)> {
-    if let Some(wanted) = wanted {
-        let stream = streams.into_iter().find(|stream| stream.index == wanted)?;
-        return Some((stream, Vec::new()));
-    }
+/// The stream to read.
+struct Choice {
+    stream: Stream,
+    /// Whether it is the one that is read if none is asked for.
+    is_default: bool,
+    /// The other streams, unless this one was asked for.
+    others: Vec<String>,
+}
+
+/// Chooses the `wanted` stream, or else the one that players show, which is the default, else the largest. A stream that
+/// cannot be decoded is the last choice.
+fn choose(mut streams: Vec<Stream>, wanted: Option<u32>) -> Option<Choice> {
     let rank = |stream: &Stream| (stream.is_supported(), stream.disposition.default, stream.n_pixels());
     streams.sort_by_key(|stream| std::cmp::Reverse(rank(stream)));
-    let mut streams = streams.into_iter();
-    Some((streams.next()?, streams.map(|stream| stream.describe()).collect()))
+    let is_wanted = |stream: &Stream| wanted.is_none_or(|wanted| stream.index == wanted);
+    let at = streams.iter().position(is_wanted)?;
+    let stream = streams.remove(at);
+    let others = if wanted.is_some() { Vec::new() } else { streams.iter().map(Stream::describe).collect() };
+    Some(Choice { stream, is_default: at == 0, others })
 }
 
 /// A ratio such as `64:45`; 1:1 if it is unknown.
@@ -299,7 +310,8 @@ pub(crate) mod tests {
         let streams = [stream(0, "h264"), stream(2, "hevc"), stream(3, "wmv3")].join(",");
         let header = parse_stream(&streams, Some(2)).unwrap();
         assert_eq!((header.stream, header.codec.as_str()), (2, "hevc"));
-        assert!(header.other_streams.is_empty());
+        assert!(header.other_streams.is_empty() && !header.is_default_stream);
+        assert!(parse_stream(&streams, Some(0)).unwrap().is_default_stream);
         let error = parse_stream(&streams, Some(1)).unwrap_err();
         let want = "/x has no video stream 1; it has stream 0 (h264, 64x48), stream 2 (hevc, 64x48), stream 3 (wmv3, 64x48)";
         assert_eq!(error.to_string(), want);

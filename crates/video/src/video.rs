@@ -137,6 +137,12 @@ impl Video {
         self.time_s(self.n_frames() - 1) - self.time_s(0) + 1.0 / self.fps()
     }
 
+    /// Number of the stream that is read, if it is not the one that players show.
+    pub fn stream(&self) -> Option<u32> {
+        let header = &self.inner.header;
+        (!header.is_default_stream).then_some(header.stream)
+    }
+
     /// The codec, as ffmpeg names it, such as `h264` or `hevc`.
     pub fn codec(&self) -> &str {
         &self.inner.header.codec

@@ -17,4 +17,6 @@ pub use format::{Annotation, Format, UnknownFormat, check_video_name, write_mot}
 pub use info::ExportInfo;
 pub use library_detections::LibraryDetections;
 pub use output::{Output, check_target};
-pub use selection::{NotImported, Selected, Selection, select, select_of_job, select_of_video};
+pub use selection::{
+    NoDetections, NoJob, NotImported, Selected, Selection, select, select_of_job, select_of_video,
+};

@@ -22,6 +22,16 @@ pub enum Selection {
 #[error("job {0} is not imported yet")]
 pub struct NotImported(pub String);
 
+/// The library has this video, but no detections of it.
+#[derive(Debug, thiserror::Error)]
+#[error("video {0} has no detections in the library")]
+pub struct NoDetections(pub i64);
+
+/// The library does not have this job.
+#[derive(Debug, thiserror::Error)]
+#[error("the library has no job {0}")]
+pub struct NoJob(pub String);
+
 /// The detections of an export, their video, and what formats need to know about both.
 pub type Selected = (Selection, Video, ExportInfo);
 
@@ -111,7 +121,7 @@ fn select_job(library: &Library, id: &str) -> Outcome<(Video, Option<ImportRow>)
     Err(match library.job(id)? {
         Some(_) => Failure::new(Kind::Failed, NotImported(id.to_owned()))
             .hint(format!("run `courtside import --job-id {id}`")),
-        None => Failure::msg(Kind::Failed, format!("the library has no job {id}"))
+        None => Failure::new(Kind::Failed, NoJob(id.to_owned()))
             .hint("name an imported job or a video's number; run `courtside status` to list the jobs"),
     })
 }
@@ -137,7 +147,7 @@ fn select_latest(library: &Library, video: Video) -> Outcome<(Video, Option<Impo
     let scope = store::DetectionScope::Video(id);
     let import = library.import_in(scope)?;
     if import.is_none() && library.detection_totals(scope)?.total_detections == 0 {
-        return Err(Failure::msg(Kind::Failed, format!("video {id} has no detections in the library"))
+        return Err(Failure::new(Kind::Failed, NoDetections(id))
             .hint("run `courtside import --all` to import the results of completed jobs"));
     }
     Ok((video, import))

@@ -75,15 +75,21 @@ fn other_video(manifest: &Manifest, row: Option<&Row>, chosen: Option<i64>) -> F
     let job = &manifest.job_id;
     let name = manifest.video.as_ref().and_then(|video| video.name.as_deref());
     let tracked = name.map_or_else(|| manifest.video_key(), |name| quoted(name).into_owned());
+    let stream = manifest.video.as_ref().and_then(|video| video.stream);
+    let (tracked, flag) = match stream {
+        Some(stream) => (format!("stream {stream} of {tracked}"), format!(" --stream {stream}")),
+        None => (tracked, String::new()),
+    };
     let what = match (chosen, row) {
         (Some(id), None) => format!("this library has no video {id}"),
         (Some(id), Some(row)) => {
             let here = videos::file_name(row).unwrap_or_default();
-            format!("it tracked {tracked}, but video {id} here is {here}, with other content")
+            let other = if row.stream == stream { "with other content" } else { "with another stream" };
+            format!("it tracked {tracked}, but video {id} here is {here}, {other}")
         }
         (None, _) => format!("it tracked {tracked}, which is not in this library"),
     };
     Failure::msg(Kind::Failed, format!("job {job}: {what}")).hint(format!(
-        "add that video with `courtside videos add FILE`, then run `courtside import --job-id {job}`"
+        "add that video with `courtside videos add FILE{flag}`, then run `courtside import --job-id {job}`"
     ))
 }

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jobs::bucket::{Bucket, BulkTransfer};
-use jobs::transfer::{self, DownloadProgress};
+use jobs::transfer::{self, DownloadProgress, FileDigest};
 use store::Video as Row;
 
 use crate::Client;
+use crate::atomic_file::cannot;
 use crate::failure::{Failure, Kind, Outcome};
 
 /// Where a bucket's copy of a video can be read.
@@ -58,7 +59,8 @@ impl Fetched {
     }
 }
 
-/// Downloads the bucket's copy of a video, unless the bucket is a folder. After an interruption, the next call resumes.
+/// Downloads the bucket's copy of a video, unless the bucket is a folder, and verifies it. After an interruption, the next
+/// call resumes.
 ///
 /// # Errors
 /// If no bucket has it, or it is not the content that the library knows.
@@ -74,12 +76,15 @@ pub async fn fetch(
     };
     let key = row.r2_key.as_deref().ok_or_else(missing)?;
     match find_in_bucket(client, key).await?.ok_or_else(missing)? {
-        BucketCopy::File(path) => Ok(Fetched { path, is_downloaded: false }),
+        BucketCopy::File(path) => {
+            verify(row, &path).await?;
+            Ok(Fetched { path, is_downloaded: false })
+        }
         BucketCopy::Object(bucket) => {
             let extension = Path::new(key).extension().and_then(|extension| extension.to_str());
             let extension = jobs::keys::usable_extension(extension);
             let folder = client.settings.scratch().join("videos");
-            std::fs::create_dir_all(&folder).map_err(|e| crate::atomic_file::cannot("create", &folder, e))?;
+            std::fs::create_dir_all(&folder).map_err(|e| cannot("create", &folder, e))?;
             let path = folder.join(format!("{}.{extension}", row.id));
             let size_bytes = row.file.size_bytes.and_then(|size| u64::try_from(size).ok());
             let on_arrival = |arrived: DownloadProgress<'_>| progress(arrived.n_bytes, arrived.size_bytes);
@@ -88,4 +93,21 @@ pub async fn fetch(
             Ok(Fetched { path, is_downloaded: true })
         }
     }
+}
+
+/// Checks that a file is the content that the library knows of a video, as far as it knows it.
+async fn verify(row: &Row, path: &Path) -> Outcome<()> {
+    let size = path.metadata().map_err(|e| cannot("read", path, e))?.len();
+    let has_size = row.file.size_bytes.is_none_or(|known| u64::try_from(known) == Ok(size));
+    let has_content = match &row.file.sha256 {
+        Some(sha256) if has_size => FileDigest::of_in_background(path).await?.sha256 == *sha256,
+        _ => has_size,
+    };
+    if has_content {
+        return Ok(());
+    }
+    let message =
+        format!("video {}: {} has other content than the file that was added", row.id, path.display());
+    Err(Failure::msg(Kind::Failed, message)
+        .hint("name the file with `courtside videos add FILE`, which keeps the video's detections"))
 }

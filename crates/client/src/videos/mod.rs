@@ -34,11 +34,11 @@ pub use stored::{add_hashed, find_stored};
 /// If the file at that path was replaced by other content, it is added as another video, so that detections of two
 /// games never mix.
 ///
-/// `stream` is the video stream to read, of a file with several; `None`: the one that the library has, or else the one that
-/// players show. A video of the library has one stream.
+/// `stream` is the video stream to read, of a file with several: each is a video of its own. `None`: any that the library
+/// has, or else the one that players show.
 ///
 /// # Errors
-/// If the file cannot be read as a video, or the library has it with another stream.
+/// If the file cannot be read as a video, or has no such stream.
 pub fn add(settings: &Settings, library: &mut Library, file: &Path, stream: Option<u32>) -> Outcome<Row> {
     add_or_find(settings, library, file, stream).map(|(row, _)| row)
 }
@@ -54,20 +54,23 @@ pub fn add_or_find(
     stream: Option<u32>,
 ) -> Outcome<(Row, bool)> {
     let path = file.canonicalize().map_err(|e| cannot("open", file, e))?;
-    if let Some(row) = relink::at_path(settings, library, &path)? {
+    // Opened first, because the stream that players show may have been asked for by its number.
+    let asked_for = stream.map(|stream| open(&path, Some(stream))).transpose()?;
+    let wanted = asked_for.as_ref().map(Video::stream);
+    if let Some(row) = relink::at_path(settings, library, &path, wanted)? {
         if is_same_file(&row.file, &file_facts(&path)?) && row.n_frames.is_some() {
-            return known(row, stream, &path);
+            return Ok((row, true));
         }
         if let (row, Some(_)) = compare(library, &row, &path)? {
-            return known(row, stream, &path);
+            return Ok((row, true));
         }
     }
-    let mut new = NewVideo { stream, ..NewVideo::at(path.clone()) };
-    let video = open(&path, stream)?;
+    let video = asked_for.map_or_else(|| open(&path, None), Ok)?;
     video.check_decodable()?;
-    if let Some(row) = relink::moved_to(settings, library, &path, stream, &video)? {
-        return known(row, stream, &path);
+    if let Some(row) = relink::moved_to(settings, library, &path, wanted, &video)? {
+        return Ok((row, true));
     }
+    let mut new = NewVideo { stream: video.stream(), ..NewVideo::at(path.clone()) };
     video.warnings().iter().for_each(|warning| notify(format!("warning: {}: {warning}", file.display())));
     new.duration_seconds = Some(video.duration_s());
     new.fps = Some(video.fps());
@@ -77,28 +80,26 @@ pub fn add_or_find(
     Ok((library.add_video(&new)?, false))
 }
 
-/// A video that the library had already, unless another stream of its file is asked for.
-fn known(row: Row, stream: Option<u32>, file: &Path) -> Outcome<(Row, bool)> {
-    let Some(stream) = stream.filter(|_| row.stream != stream) else { return Ok((row, true)) };
-    let has =
-        row.stream.map_or_else(|| "the stream that players show".to_owned(), |has| format!("stream {has}"));
-    let message = format!("video {} is this file, with {has} instead of stream {stream}", row.id);
-    let copy =
-        Path::new(".").join(file.with_extension(format!("{stream}.mkv")).file_name().unwrap_or_default());
-    let (input, output) = (shell_word(file), shell_word(&copy));
-    let hint =
-        format!("copy the stream to a file of its own: `ffmpeg -i {input} -map 0:{stream} -c copy {output}`");
-    Err(Failure::msg(Kind::Failed, message).hint(hint))
-}
-
-/// The video of the library whose file is this one, unchanged since it was added. Adds nothing.
+/// The video of the library that is this stream of a file, and the file opened with it. As [`add`], but adds nothing.
 ///
 /// # Errors
-/// If the file cannot be read.
-pub fn find_same(settings: &Settings, library: &Library, file: &Path) -> Outcome<Option<Row>> {
+/// If the file cannot be read, or has no such stream.
+pub fn find_and_open(
+    settings: &Settings,
+    library: &Library,
+    file: &Path,
+    stream: Option<u32>,
+) -> Outcome<(Option<Row>, Video)> {
     let path = file.canonicalize().map_err(|e| cannot("open", file, e))?;
+    let asked_for = stream.map(|stream| open(&path, Some(stream))).transpose()?;
     let now = file_facts(&path)?;
-    Ok(relink::at_path(settings, library, &path)?.filter(|row| is_same_file(&row.file, &now)))
+    let row = relink::at_path(settings, library, &path, asked_for.as_ref().map(Video::stream))?;
+    let row = row.filter(|row| is_same_file(&row.file, &now));
+    let video = match asked_for {
+        Some(video) => video,
+        None => open(&path, row.as_ref().and_then(|row| row.stream))?,
+    };
+    Ok((row, video))
 }
 
 /// All videos of the library, newest first.

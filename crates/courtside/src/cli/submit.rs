@@ -8,7 +8,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use jobs::manifest::{DEFAULT_MAX_ATTEMPTS, Parameters, Target};
 use serde::Serialize;
 use store::Library;
-use video::Tools;
+use video::Video;
 
 use super::Context;
 use super::values::{above_zero, fraction};
@@ -40,7 +40,7 @@ pub(super) struct Args {
     /// Resume the unfinished upload of this job, with the parameters that it was submitted with
     #[arg(long, value_name = "JOB", group = "video", conflicts_with_all = [
         "files", "video_id", "again", "target", "max_attempts", "prompt", "sample_interval", "max_seconds",
-        "confidence_threshold", "max_missing", "dry_run",
+        "confidence_threshold", "max_missing", "dry_run", "stream",
     ])]
     resume: Option<String>,
     /// Submit the job even if the same one exists
@@ -71,7 +71,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "SECONDS", value_parser = above_zero, allow_negative_numbers = true, help_heading = "Tracking")]
     max_seconds: Option<f64>,
     /// Video stream to track, of a file with several, as ffmpeg numbers them [default: the one that players show]
-    #[arg(long, value_name = "N", requires = "files", help_heading = "Tracking")]
+    #[arg(long, value_name = "N", conflicts_with = "video_id", help_heading = "Tracking")]
     stream: Option<u32>,
     /// Leave out detections below this confidence [default: SAM3_CONFIDENCE_THRESHOLD or 0.25]
     #[arg(long, value_name = "0..1", value_parser = fraction, allow_negative_numbers = true, help_heading = "Tracking")]
@@ -227,15 +227,18 @@ fn estimate(
     for source in sources {
         let video = match source {
             Source::File(file) => {
-                let known = videos::find_same(settings, &library, file)?;
-                let stream = stream.or(known.as_ref().and_then(|row| row.stream));
-                video_to_estimate(known.map(|row| row.id), file, stream)?
+                let (known, video) = videos::find_and_open(settings, &library, file, stream)?;
+                video_to_estimate(known.map(|row| row.id), file, &video)?
             }
             Source::Video(id) => {
                 let row = videos::find(&library, *id)?;
                 match videos::is_only_in_bucket(settings, &row) {
                     true => EstimatedVideo::of_row(&row),
-                    false => video_to_estimate(Some(*id), &videos::find_file(settings, &row)?, row.stream)?,
+                    false => {
+                        let file = videos::find_file(settings, &row)?;
+                        let video = videos::open_video(videos::tools()?, &file, row.stream)?;
+                        video_to_estimate(Some(*id), &file, &video)?
+                    }
                 }
             }
         };
@@ -245,9 +248,8 @@ fn estimate(
     Ok(())
 }
 
-fn video_to_estimate(video_id: Option<i64>, file: &Path, stream: Option<u32>) -> Outcome<EstimatedVideo> {
+fn video_to_estimate(video_id: Option<i64>, file: &Path, video: &Video) -> Outcome<EstimatedVideo> {
     let size = std::fs::metadata(file).map_err(|e| cannot("open", file, e))?.len();
-    let video = videos::open_video(&Tools::find()?, file, stream)?;
     Ok(EstimatedVideo {
         video_id,
         file: file.display().to_string(),

@@ -141,7 +141,7 @@ impl Args {
         check_outputs(&request)?;
         let source = Source::open(&request)?;
         if !replaces_others {
-            check_replaced(&request)?;
+            check_replaced(&request, &source)?;
         }
         let engine = Engine::open(engine_options)?;
         let folder = model_folder::find(model_folder.as_deref())?;
@@ -221,10 +221,10 @@ fn check_outputs(request: &TrackRequest) -> Outcome<()> {
 }
 
 /// Rejects an output file that has the results of another video.
-fn check_replaced(request: &TrackRequest) -> Outcome<()> {
-    let Some(other) = results_of_other_video(request)? else { return Ok(()) };
+fn check_replaced(request: &TrackRequest, source: &Source) -> Outcome<()> {
+    let Some(other) = results_of_other_video(request, source)? else { return Ok(()) };
     let (out, video) = (request.out.display(), request.video.display());
-    let message = format!("{out} has the results of another video ({other}), not of {video}");
+    let message = format!("{out} has the results of another video or stream ({other}), not of {video}");
     let stem = request.video.file_stem().unwrap_or_default().to_string_lossy();
     let hint = format!("write to another file with --out {stem}-tracks.json, or replace it with --force");
     Err(Failure::msg(Kind::Failed, message).hint(hint))

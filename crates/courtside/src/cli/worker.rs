@@ -145,8 +145,8 @@ impl Args {
                 Err(panic) => limits::shortage(&*panic)
                     .unwrap_or_else(|| Failure::msg(Kind::Internal, "internal error; please report it")),
             };
-            let took = started.elapsed() * self.speed_up;
-            failing = if took > USEFUL_AFTER { Duration::ZERO } else { failing + took };
+            let took = started.elapsed();
+            failing = if took > USEFUL_AFTER { Duration::ZERO } else { failing + took * self.speed_up };
             if is_lasting(&failure)
                 || !over.is_machine_ended()
                 || stop.requested()
@@ -157,6 +157,9 @@ impl Args {
             notify(format!("{failure}\n  starting again in {} s", PAUSE.as_secs()));
             failing += PAUSE;
             stop.wait_at_most(PAUSE / self.speed_up)?;
+            if stop.requested() {
+                return Err(Failure::msg(Kind::Interrupted, "no job was in progress"));
+            }
         }
     }
 

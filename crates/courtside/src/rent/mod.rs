@@ -101,9 +101,14 @@ impl Renter {
 
 /// Whether a job's worker has been silent for longer than its lease.
 fn is_abandoned(seen: &CatalogEntry) -> bool {
+    is_silent(&seen.manifest, seen.age)
+}
+
+/// Whether nothing was heard of the job's worker for longer than its lease. `age`: since the manifest was written.
+fn is_silent(manifest: &Manifest, age: Duration) -> bool {
     let timing = Timing::default();
-    let lease = if seen.manifest.is_foreign() { timing.foreign_lease } else { timing.lease };
-    seen.manifest.status == Status::Processing && seen.age > lease
+    let lease = if manifest.is_foreign() { timing.foreign_lease } else { timing.lease };
+    manifest.status == Status::Processing && age > lease
 }
 
 /// The jobs of the bucket that a cloud worker could do, by state.
@@ -135,5 +140,33 @@ impl Jobs {
 
     fn select(&self, is_one: impl Fn(&CatalogEntry) -> bool) -> Vec<&Manifest> {
         self.catalog.jobs().filter(|seen| is_one(seen)).map(|seen| &seen.manifest).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_job_of_a_dead_worker_waits_for_another_one() {
+        let manifest = |status: &str, claim: serde_json::Value| -> Manifest {
+            let text = serde_json::json!({
+                "job_id": "j", "video_id": 1, "status": status, "created_at": "2026-01-02T03:04:05Z", "parameters": {},
+                "claim": claim,
+            });
+            Manifest::parse("jobs/j.json", &serde_json::to_vec(&text).unwrap()).unwrap()
+        };
+        let claim = serde_json::json!({ "id": "c", "worker_id": "w", "claimed_at": "2026-01-02T03:04:05Z" });
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        for (manifest, age, is_dead) in [
+            (manifest("processing", claim.clone()), minutes(2), false),
+            (manifest("processing", claim.clone()), minutes(4), true),
+            // A worker that does not use leases.
+            (manifest("processing", serde_json::Value::Null), minutes(4), false),
+            (manifest("processing", serde_json::Value::Null), minutes(31), true),
+            (manifest("completed", claim), minutes(99), false),
+        ] {
+            assert_eq!(is_silent(&manifest, age), is_dead, "{age:?}");
+        }
     }
 }

@@ -76,10 +76,17 @@ fn a_job_is_named_by_a_prefix_the_latest_or_the_file_name_of_its_video() {
 
 #[test]
 fn a_completed_job_is_imported_when_its_tracks_are_asked_for() {
-    for command in [&["tracks", "@latest"][..], &["export", "@latest", "--format", "csv"]] {
+    for command in [
+        &["tracks", "@latest"][..],
+        &["export", "@latest", "--format", "csv"],
+        &["export", "game.mkv", "--format", "csv"],
+        &["tracks", "1"],
+    ] {
         let machine = Machine::with_folder();
         let job = machine.submit(14, &[]);
-        machine.run(command).expect(1, &["is not imported yet", "pending", "courtside status"]);
+        let is_job = command[1] == "@latest";
+        let waits = if is_job { "is not imported yet" } else { "video 1 has no detections" };
+        machine.run(command).expect(1, &[waits]);
         machine.run_worker_once().expect(0, &[]);
         machine.run(command).expect(0, &[&format!("imported job {job}: ")]);
         assert_eq!(machine.status(&job)["status"], "imported");
@@ -355,8 +362,11 @@ fn results_of_another_game_are_not_replaced_without_force() {
         sandbox.run(&[&["track", video, "--model", &model, "--prompt", "ball"], more].concat())
     };
     track("first.mkv", &[]).expect(0, &[]);
-    let words =
-        ["tracks.json has the results of another video (track-first)", "--out second-tracks.json", "--force"];
+    let words = [
+        "tracks.json has the results of another video or stream (track-first)",
+        "--out second-tracks.json",
+        "--force",
+    ];
     track("second.mkv", &[]).expect(1, &words);
     assert_eq!(sandbox.json("tracks.json")["job_id"], "track-first");
     track("first.mkv", &[]).expect(0, &[]);

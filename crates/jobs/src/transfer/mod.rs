@@ -44,7 +44,7 @@ impl FileDigest {
     }
 
     /// [`Self::of`] on a blocking thread.
-    pub(crate) async fn of_in_background(path: &Path) -> Result<Self> {
+    pub async fn of_in_background(path: &Path) -> Result<Self> {
         let path = path.to_owned();
         in_background(move || Self::of(&path)).await
     }

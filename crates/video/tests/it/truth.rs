@@ -240,7 +240,7 @@ fn refused_containers_are_named() {
         let error = video::Video::open(crate::clips::tools(), &path, &video::Limits::default()).unwrap_err();
         let message = error.to_string();
         assert!(message.contains(want), "{message}");
-        let command = message.split_once("Convert it first: ").unwrap().1;
+        let command = message.split_once("Convert it first: ").unwrap().1.trim_matches('`');
         let done = std::process::Command::new("sh")
             .current_dir(folder.path())
             .args(["-c", &command.replace("ffmpeg ", "ffmpeg -nostdin -v error -y ")])

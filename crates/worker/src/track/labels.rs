@@ -9,24 +9,24 @@ use serde::{Deserialize, Serialize};
 use client::atomic_file::cannot;
 use client::failure::{Failure, Kind, Outcome};
 
-use super::request::TrackRequest;
+use super::request::{Source, TrackRequest};
 
 /// Fields of the results file that are fixed when the run starts, so that a resumed run writes the same bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ResultLabels {
-    /// `track-` and the name of the video file.
+    /// `track-` and the name of the video file, with the number of a chosen stream.
     pub(super) job_id: String,
     /// Time in RFC 3339, from the video file or `SOURCE_DATE_EPOCH`.
     pub(super) completed_at: String,
 }
 
 impl ResultLabels {
-    /// Labels for a video file. `completed_at` is the file's modification time, so that the same video gives the same
+    /// Labels for a video file, and the stream of it that was chosen. `completed_at` is the file's modification time, so that the same video gives the same
     /// bytes; `SOURCE_DATE_EPOCH` overrides it.
     ///
     /// # Errors
     /// If the time cannot be read, or `SOURCE_DATE_EPOCH` is not a number of seconds.
-    pub(super) fn of(video: &Path) -> Outcome<Self> {
+    pub(super) fn of(video: &Path, stream: Option<u32>) -> Outcome<Self> {
         use time::OffsetDateTime;
         use time::format_description::well_known::Rfc3339;
         let wrong = |what: String| Failure::msg(Kind::Config, what);
@@ -50,7 +50,8 @@ impl ResultLabels {
         };
         let completed_at = changed.format(&Rfc3339).map_err(|e| wrong(e.to_string()))?;
         let stem = video.file_stem().unwrap_or_default().to_string_lossy();
-        Ok(Self { job_id: format!("track-{stem}"), completed_at })
+        let stream = stream.map(|stream| format!("-stream-{stream}")).unwrap_or_default();
+        Ok(Self { job_id: format!("track-{stem}{stream}"), completed_at })
     }
 }
 
@@ -62,9 +63,9 @@ const HEAD_BYTES: u64 = 64 << 10;
 ///
 /// # Errors
 /// As for reading the labels of the request's own video.
-pub fn results_of_other_video(request: &TrackRequest) -> Outcome<Option<String>> {
+pub fn results_of_other_video(request: &TrackRequest, source: &Source) -> Outcome<Option<String>> {
     let Some(found) = labels_in(&request.out) else { return Ok(None) };
-    let own = ResultLabels::of(&request.video)?;
+    let own = ResultLabels::of(&request.video, source.run.stream)?;
     Ok((found != own).then(|| match found.job_id == own.job_id {
         true => format!("{} of {}", found.job_id, found.completed_at),
         false => found.job_id,

@@ -133,7 +133,7 @@ impl Source {
         let identity = VideoIdentity::of(video.path())?;
         let run = RunIdentity {
             video: identity,
-            stream: request.stream,
+            stream: video.stream(),
             from: request.from,
             to,
             every: request.every,

@@ -361,7 +361,7 @@ impl State {
         };
         Ok(Self {
             session,
-            labels: ResultLabels::of(path)?,
+            labels: ResultLabels::of(path, source.run.stream)?,
             position: RunPosition::start_of(&source.run),
             spool,
         })

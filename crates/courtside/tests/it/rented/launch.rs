@@ -28,7 +28,7 @@ fn a_dry_run_shows_cards_time_and_dollars_and_rents_nothing() {
     for words in [
         "* NVIDIA H100 80GB HBM3",
         "  NVIDIA A100 80GB PCIe",
-        "waiting: 1 jobs, 14 frames",
+        "waiting: 1 job, 14 frames",
         "machines of this bucket: 0; others in the account: 1",
         "to rent: 1 x NVIDIA H100 80GB HBM3 at $2.69 per hour",
         "at most $16.14",
@@ -65,8 +65,9 @@ fn a_machine_is_rented_with_secrets_and_limits_and_followed_until_it_is_gone() {
             .count();
         (looks >= 10).then_some(())
     });
+    machine.run_worker_once().expect(0, &[]);
     fake.state().pods.clear();
-    let output = running.wait().expect(0, &["all machines are gone"]);
+    let output = running.wait().expect(0, &["all machines are gone. Run"]);
     assert!(
         output.stdout.contains("rented pod1: NVIDIA H100 80GB HBM3, $2.69 per hour"),
         "{}",
@@ -133,7 +134,7 @@ fn what_makes_renting_impossible_is_said_with_what_to_do() {
     yes(&["--gpu", "H200"]).expect(1, &["no H200 is free at RunPod now", "--gpu 'NVIDIA A100 80GB PCIe'"]);
     yes(&["--gpu", "RTX 7090"]).expect(1, &["no card whose name contains RTX 7090"]);
     let image = fake.image("me/nothing:1");
-    yes(&["--image", &image]).expect(3, &["does not exist, or is not public"]);
+    yes(&["--image", &image]).expect(3, &["does not exist, or is not public", "--registry"]);
     yes(&["--image", "a b"]).expect(3, &["not the name of an image"]);
     assert!(fake.state().pods.is_empty());
     fake.state().keys.insert("rpa_user".to_owned(), Rights::Read);
@@ -168,7 +169,7 @@ fn a_price_that_rises_rents_nothing() {
     let args = ["launch", "--yes", "--image", &image, "--interval", "1"];
     fake.state().price_of_new_pods = Some(4.0);
     let output = RunOutput::new(with_key(&fake, &machine, &args).output().unwrap());
-    output.expect(1, &["the price rose from $2.69 to $4.00 per hour; nothing was rented"]);
+    output.expect(1, &["the price rose from $2.69 to $4.00 per hour; nothing was rented for it"]);
     assert!(fake.state().pods.is_empty());
 }
 
@@ -178,7 +179,7 @@ fn two_laptops_do_not_rent_more_machines_than_jobs_wait() {
     launch(&fake, &machine, &["--yes", "--detach"]).expect(0, &[]);
     let other = Machine::with_server(server.connection());
     launch(&fake, &other, &["--yes", "--detach"])
-        .expect(1, &["1 machines exist for 1 waiting jobs", "--count 1"]);
+        .expect(1, &["already rented: 1 machine, for 1 waiting job", "--count 1"]);
     launch(&fake, &other, &["--yes", "--detach", "--count", "1"]).expect(0, &[]);
     assert_eq!(fake.state().pods.len(), 2);
     // A secret is stored once.
@@ -192,6 +193,61 @@ fn a_lost_answer_is_not_a_second_machine() {
     let output = launch(&fake, &machine, &["--yes", "--detach"]).expect(0, &[]);
     assert!(output.stdout.contains("rented pod1"), "{}", output.stdout);
     assert_eq!(fake.state().pods.len(), 1);
+}
+
+#[test]
+fn a_machine_whose_answer_cannot_be_read_is_found_by_its_name() {
+    let (_server, fake, machine) = laptop();
+    fake.state().fail("POST", "/v2/pods", Fault::EffectThenGarbage, 1);
+    let output = launch(&fake, &machine, &["--yes", "--detach", "--interval", "1"]).expect(0, &[]);
+    assert!(output.stdout.contains("rented pod1"), "{}", output.stdout);
+    // Without a trace of the machine, nobody knows.
+    fake.state().pods.clear();
+    fake.state().fail("POST", "/v2/pods", Fault::Reset, 1);
+    let words = ["it is not known whether courtside-", "courtside machines"];
+    launch(&fake, &machine, &["--yes", "--detach", "--interval", "1"]).expect(4, &words);
+}
+
+#[test]
+fn a_private_image_is_pulled_with_the_login_of_its_registry() {
+    let (_server, fake, machine) = laptop();
+    let image = fake.image("me/private:1");
+    let args = ["launch", "--yes", "--detach", "--image", &image, "--registry", "reg_1"];
+    RunOutput::new(with_key(&fake, &machine, &args).output().unwrap()).expect(0, &[]);
+    let bodies: Vec<String> = fake
+        .state()
+        .requests
+        .iter()
+        .filter(|r| r.method == "POST" && r.path == "/v2/pods")
+        .map(|r| r.body.clone())
+        .collect();
+    assert!(bodies.len() == 1 && bodies[0].contains("\"registry\":\"reg_1\""), "{bodies:?}");
+    fake.check_bodies();
+}
+
+#[test]
+fn machines_that_end_without_their_work_are_an_error() {
+    let (_server, fake, machine) = laptop();
+    let image = fake.image("me/courtside-worker:1");
+    let args = ["launch", "--yes", "--image", &image, "--interval", "1"];
+    let mut running = Running::start(with_key(&fake, &machine, &args));
+    running.wait_for("the machine", || (!fake.state().pods.is_empty()).then_some(()));
+    fake.state().pods.clear();
+    running.wait().expect(1, &["all machines are gone; still waiting: 1 job", "courtside launch"]);
+}
+
+#[test]
+fn a_mistyped_machine_is_not_reported_as_ended() {
+    let (_server, fake, machine) = laptop();
+    launch(&fake, &machine, &["--yes", "--detach"]).expect(0, &[]);
+    let stop = |id: &str| {
+        let mut command = with_key(&fake, &machine, &["machines", "stop", id]);
+        RunOutput::new(command.output().unwrap())
+    };
+    stop("pod1x").expect(1, &["there is no machine pod1x", "courtside machines"]);
+    assert_eq!(fake.state().pods.len(), 1);
+    stop("pod1").expect(0, &[]);
+    assert!(fake.state().pods.is_empty());
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn machines_of_the_bucket_are_listed_and_ended_and_others_are_not() {
     fake.state().fail("DELETE", "/", Fault::Status(403, "no"), 1);
     run(&fake, &machine, &["machines", "stop", "--all"]).expect(3, &["still costing money: pod1"]);
     run(&fake, &machine, &["machines", "stop", "--all"]).expect(0, &[]);
-    run(&fake, &machine, &["machines", "stop", "pod1"]).expect(0, &[]);
+    run(&fake, &machine, &["machines", "stop", "pod1"]).expect(1, &["there is no machine pod1"]);
     assert_eq!(fake.state().pods.keys().cloned().collect::<Vec<_>>(), ["theirs"]);
 }
 

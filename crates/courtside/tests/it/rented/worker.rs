@@ -92,16 +92,56 @@ fn a_machine_that_cannot_work_is_ended() {
 }
 
 #[test]
-fn a_bucket_that_is_away_is_no_reason_to_end_a_machine() {
+fn a_bucket_that_is_away_is_no_reason_to_end_a_machine_at_once() {
     let (fake, machine) = (providers(), Machine::with_folder());
-    let mut worker = on_runpod(&fake, machine.command(&["worker", "--cloud", "--allow-cpu", "--once"]));
-    // No server listens there.
-    worker
-        .env("R2_ENDPOINT_URL", "http://127.0.0.1:9")
-        .env("R2_ACCESS_KEY_ID", "i")
-        .env("R2_SECRET_ACCESS_KEY", "s");
-    RunOutput::new(worker.output().unwrap()).expect(4, &[]);
+    let worker = |speed_up: &str| {
+        let args = ["worker", "--cloud", "--allow-cpu", "--once", "--speed-up", speed_up];
+        let mut worker = on_runpod(&fake, machine.command(&args));
+        // No server listens there.
+        worker
+            .env("R2_ENDPOINT_URL", "http://127.0.0.1:9")
+            .env("R2_ACCESS_KEY_ID", "i")
+            .env("R2_SECRET_ACCESS_KEY", "s");
+        Running::start(worker)
+    };
+    // The container does not exit into a restart, which would be billed without end.
+    let mut patient = worker("1");
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    assert!(patient.ended().is_none() && fake.state().pods.contains_key(POD));
+    patient.signal("TERM");
+    patient.wait().expect(130, &["starting again in 30 s"]);
+    assert_eq!(fake.state().n_requests("DELETE", "/"), 0);
+    // After half an hour, at this pace two seconds, the machine counts as useless.
+    let given_up = worker("900");
+    killed_with_its_pod(&fake, given_up).expect(4, &["ending this machine (RunPod pod-1)", "127.0.0.1:9"]);
+}
+
+#[test]
+fn why_a_machine_could_not_work_is_told_after_its_end() {
+    let (fake, machine) = (providers(), Machine::with_folder());
+    let args = ["worker", "--local", "--once", "--model", "/no/such/model", "--speed-up", "60"];
+    let no_model = Running::start(on_runpod(&fake, machine.command(&args)));
+    killed_with_its_pod(&fake, no_model).expect(3, &["/no/such/model"]);
+    let status = machine.run(&["status"]).expect(0, &[]).stdout;
+    assert!(
+        status.contains("was ended, because it could not work") && status.contains("/no/such/model"),
+        "{status}"
+    );
+    let notices = machine.run(&["--json", "status"]).expect(0, &[]).json()["machine_notices"].clone();
+    assert_eq!((&notices[0]["state"], &notices[0]["machine"]["id"]), (&"ended".into(), &POD.into()));
+}
+
+#[test]
+fn a_command_line_with_when_done_exit_ends_no_machine() {
+    let (fake, machine) = (providers(), Machine::with_folder());
+    let command = on_runpod(&fake, machine.worker(&["--when-done", "exit", "--oncee"]));
+    Running::start(command).wait().expect(2, &["--oncee"]);
+    let status = on_runpod(&fake, machine.command(&["--library", "worker", "status", "--oncee"]));
+    Running::start(status).wait().expect(2, &["--oncee"]);
     assert!(fake.state().pods.contains_key(POD));
+    let mut bad_log = on_runpod(&fake, machine.worker(&["--once"]));
+    bad_log.env("COURTSIDE_LOG", "verbose");
+    killed_with_its_pod(&fake, Running::start(bad_log)).expect(3, &["ending this machine", "COURTSIDE_LOG"]);
 }
 
 #[test]

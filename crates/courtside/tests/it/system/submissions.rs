@@ -179,11 +179,30 @@ fn a_video_that_only_the_bucket_has_is_submitted_without_an_upload() {
     machine.run_worker_once().expect(0, &[]);
     machine.run(&["import", "--job-id", job, "--delete-video"]).expect(0, &[]);
     assert_eq!(machine.detections(), detections_without_faults(14));
-    machine.run(&["export", "1", "--format", "video", "--out", "out.mp4"]).expect(0, &[]);
+    let export = ["export", "1", "--format", "video", "--out", "out.mp4"];
+    machine.run(&export).expect(0, &[]);
     assert!(machine.sandbox.path("out.mp4").exists());
+    std::fs::remove_file(machine.sandbox.path("out.mp4")).unwrap();
     // It is not this program's to delete.
     machine.run(&["rm", job]).expect(0, &[]);
     assert!(machine.object(key).exists());
+}
+
+#[test]
+fn an_annotated_video_is_not_made_of_another_copy() {
+    let machine = Machine::with_folder();
+    let job = machine.submit(14, &[]);
+    machine.run_worker_once().expect(0, &[]);
+    machine.import(&job);
+    std::fs::remove_file(machine.sandbox.path("game.mkv")).unwrap();
+    let copy = machine.object(&format!("videos/{job}.mkv"));
+    let mut bytes = std::fs::read(&copy).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::remove_file(&copy).unwrap();
+    std::fs::write(&copy, bytes).unwrap();
+    let export = ["export", "1", "--format", "video", "--out", "out.mp4"];
+    machine.run(&export).expect(1, &["has other content than the file that was added", "videos add"]);
+    assert!(!machine.sandbox.path("out.mp4").exists());
 }
 
 #[test]
