@@ -45,7 +45,7 @@ pub struct MachineNotice {
     pub worker_id: String,
     /// The machine.
     pub machine: RentedMachine,
-    /// What became of it.
+    /// What happened to it.
     #[serde(default)]
     pub state: MachineState,
     /// Why it cannot be ended, or could not work.

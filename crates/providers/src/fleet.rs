@@ -41,7 +41,7 @@ pub struct Rented {
     pub max_runtime_seconds: Option<u64>,
 }
 
-/// What became of a machine that was to be deleted.
+/// What happened to a machine that was to be deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deletion {
     /// It is deleted.

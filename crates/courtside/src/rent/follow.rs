@@ -49,7 +49,7 @@ impl fmt::Display for Update {
 pub(crate) enum Followed {
     /// No machine is left.
     Gone,
-    /// Nobody reads the updates any more; the machines run on.
+    /// The updates are no longer read; the machines run on.
     Unread,
 }
 
