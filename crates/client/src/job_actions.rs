@@ -5,7 +5,7 @@
 use jobs::admin::Admin;
 use jobs::manifest::{Manifest, Status};
 use jobs::{JobId, Refusal};
-use store::{JobRow, JobStatus, JobUpdate, Library};
+use store::{JobRow, JobStatus, JobUpdate, Library, SubmissionState};
 
 use crate::failure::{Failure, Kind, Outcome};
 use crate::overview::Closed;
@@ -220,11 +220,17 @@ pub async fn remove(client: &Client, library: &mut Library, id: &JobId, force: b
             if !force {
                 return Err(needs_force(id, "has a manifest that cannot be read"));
             }
-            client.admin(likely)?.remove(id).await?;
-            return match row {
-                Some(row) => Closed::RemovedByUser.record(library, &row),
-                None => Ok(()),
-            };
+            let admin = client.admin(likely)?;
+            admin.remove(id).await?;
+            let Some(row) = row else { return Ok(()) };
+            // The manifest does not say which video is the job's.
+            if let Some(key) = &row.r2_video_key
+                && JobId::from_video_key(key).is_some_and(|owner| owner == *id)
+                && !admin.is_video_needed(key, id).await?
+            {
+                admin.bucket().delete(key).await?;
+            }
+            return Closed::RemovedByUser.record(library, &row);
         }
         Err(failure) => return Err(failure),
     };
@@ -267,6 +273,13 @@ async fn remove_without_manifest(
             false => Err(needs_force(id, "is not uploaded yet")),
         },
         Some(row) if row.has_failed_upload() => submit::abandon(client, library, &row).await,
+        // It was cancelled before it was in the bucket.
+        Some(row)
+            if row.status == JobStatus::Cancelled && row.submission == Some(SubmissionState::Uploading) =>
+        {
+            library.remove_job(id.as_str(), true)?;
+            Ok(())
+        }
         // Another program removed the manifest. Other objects of the job may be left.
         Some(row) if is_gone(&row) && Closed::of(&row) != Some(Closed::RemovedByUser) => {
             client.admin(client.likely_target(Some(&row)))?.remove_leftovers(id).await?;

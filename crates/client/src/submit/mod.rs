@@ -30,6 +30,7 @@ pub(crate) use row::reopened;
 use row::row_parameters;
 pub use row::{Submission, UPLOAD_FAILED, UPLOADING, WAITING, submission_of, unfinished_submission};
 pub use same::{check_not_submitted, open_job_like};
+use upload::Nowhere;
 pub use upload::{Uploaded, upload};
 
 /// A job that was created in a bucket.
@@ -201,7 +202,16 @@ pub async fn send(
     prepared: &Prepared,
     progress: OnProgress<'_>,
 ) -> Outcome<Submitted> {
-    let uploaded = upload(client, prepared, progress).await?;
+    let uploaded = match upload(client, prepared, progress).await {
+        Err(failure) if failure.cause::<Nowhere>().is_some() => {
+            // There is nothing to resume.
+            if let Some(row) = library.job(prepared.job_id.as_str())? {
+                abandon(client, library, &row).await?;
+            }
+            return Err(failure);
+        }
+        uploaded => uploaded?,
+    };
     enqueue(client, library, prepared, &uploaded).await
 }
 

@@ -1,7 +1,7 @@
 //! Objects in the bucket that have the content of a video already, so that it is not uploaded again.
 
 use jobs::JobId;
-use jobs::bucket::Bucket;
+use jobs::bucket::{Bucket, BulkTransfer};
 use jobs::manifest::Target;
 use jobs::transfer::FileDigest;
 use store::{JobFilter, Library, Video};
@@ -38,7 +38,7 @@ impl Reusable {
     pub(super) async fn find(&self, bucket: &dyn Bucket) -> Option<(String, FileDigest)> {
         for key in &self.keys {
             // Where it cannot be found out, the video is uploaded.
-            if has_size(bucket, key, self.content.size_bytes).await {
+            if has_content(bucket, key, &self.content).await {
                 return Some((key.clone(), self.content.clone()));
             }
         }
@@ -46,7 +46,15 @@ impl Reusable {
     }
 }
 
-/// Whether the bucket has an object of this size.
-pub(super) async fn has_size(bucket: &dyn Bucket, key: &str, size_bytes: u64) -> bool {
-    matches!(bucket.head(key).await, Ok(Some((size, _))) if size == size_bytes)
+/// Whether the bucket has an object of this size. In a folder, where other programs may write to it, also whether it has this
+/// content.
+pub(super) async fn has_content(bucket: &dyn Bucket, key: &str, content: &FileDigest) -> bool {
+    let has_size = matches!(bucket.head(key).await, Ok(Some((size, _))) if size == content.size_bytes);
+    match bucket.bulk_transfer() {
+        BulkTransfer::Folder(folder) if has_size => match folder.file(key) {
+            Ok(file) => FileDigest::of_in_background(&file).await.is_ok_and(|found| found == *content),
+            Err(_) => false,
+        },
+        _ => has_size,
+    }
 }

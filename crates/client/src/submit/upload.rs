@@ -9,7 +9,7 @@ use store::Video as Row;
 
 use super::Prepared;
 use super::files::{journal_path, lock_submission, video_key};
-use super::reuse::has_size;
+use super::reuse::has_content;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::file_lock::FileLock;
 use crate::terminal::notify;
@@ -50,7 +50,7 @@ pub async fn upload(client: &Client, prepared: &Prepared, progress: OnProgress<'
         _ => videos::find_file(&client.settings, row)?,
     };
     let key = match placed(&admin, job_id).await? {
-        Some((key, Some(content))) if has_size(bucket, &key, content.size_bytes).await => {
+        Some((key, Some(content))) if has_content(bucket, &key, &content).await => {
             return Ok(Uploaded::new(key, content, lock));
         }
         // The manifest names this key.
@@ -75,12 +75,21 @@ async fn reused(bucket: &dyn Bucket, prepared: &Prepared) -> Option<(String, Fil
     Some(found)
 }
 
+/// A video that is neither here nor in the bucket.
+#[derive(Debug, thiserror::Error)]
+#[error("video {video_id} has no file, and {bucket} has no {key}")]
+pub(super) struct Nowhere {
+    video_id: i64,
+    bucket: String,
+    key: String,
+}
+
 /// A video that only the bucket has, under this key.
 async fn in_bucket(bucket: &dyn Bucket, key: &str, row: &Row, lock: FileLock) -> Outcome<Uploaded> {
     check_key(key).map_err(jobs::Error::from)?;
     let Some((size_bytes, _)) = bucket.head(key).await? else {
-        let message = format!("video {} has no file, and {} has no {key}", row.id, bucket.location());
-        return Err(Failure::msg(Kind::Failed, message)
+        let nowhere = Nowhere { video_id: row.id, bucket: bucket.location(), key: key.to_owned() };
+        return Err(Failure::new(Kind::Failed, nowhere)
             .hint("add its file with `courtside videos add FILE`, or check R2_BUCKET_NAME and --target"));
     };
     let is_recorded = row.file.size_bytes.and_then(|size| u64::try_from(size).ok()) == Some(size_bytes);

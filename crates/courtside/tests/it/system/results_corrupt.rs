@@ -73,6 +73,7 @@ fn a_removed_job_whose_manifest_could_not_be_read_is_not_listed() {
     std::fs::write(machine.object(&format!("jobs/{job}.json")), "{").unwrap();
     machine.run(&["rm", &job]).expect(1, &["cannot be read", &format!("courtside rm --force {job}")]);
     machine.run(&["rm", "--force", &job]).expect(0, &[]);
+    assert!(!machine.object(&format!("videos/{job}.mkv")).exists());
     assert!(!machine.run(&["status"]).expect(0, &[]).stdout.contains(&job));
     machine.run(&["status", &job]).expect(1, &["was removed"]);
 }

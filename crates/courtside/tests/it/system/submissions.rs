@@ -189,6 +189,37 @@ fn a_video_that_only_the_bucket_has_is_submitted_without_an_upload() {
 }
 
 #[test]
+fn a_video_whose_copy_was_overwritten_is_uploaded_again() {
+    let machine = Machine::with_folder();
+    let job = machine.submit(14, &[]);
+    let copy = machine.object(&format!("videos/{job}.mkv"));
+    let mut bytes = std::fs::read(&copy).unwrap();
+    bytes[100_000] ^= 1;
+    // The copy may be a link to the file.
+    std::fs::remove_file(&copy).unwrap();
+    std::fs::write(&copy, bytes).unwrap();
+    machine.run_worker_once();
+    let again = ["--json", "submit", "game.mkv", "--prompt", "ball", "--again"];
+    let second = machine.run(&again).expect(0, &[]).json()["job_id"].as_str().unwrap().to_owned();
+    machine.run(&["rm", "--force", &job]).expect(0, &[]);
+    machine.run_worker_once().expect(0, &[]);
+    machine.import(&second);
+    assert_eq!(machine.detections(), detections_without_faults(14));
+}
+
+#[test]
+fn a_video_that_is_nowhere_leaves_no_upload_to_resume() {
+    let machine = Machine::with_folder();
+    let job = machine.submit(14, &[]);
+    std::fs::remove_file(machine.sandbox.path("game.mkv")).unwrap();
+    std::fs::remove_file(machine.object(&format!("videos/{job}.mkv"))).unwrap();
+    machine.run(&["submit", "--video-id", "1", "--again"]).expect(1, &["video 1 has no file"]);
+    let jobs = machine.run(&["--json", "status"]).expect(0, &[]).json()["jobs"].clone();
+    assert!(jobs.as_array().unwrap().iter().all(|job| job["state"] != "uploading"), "{jobs}");
+    assert!(!machine.run(&["status"]).expect(0, &[]).stdout.contains("--resume"));
+}
+
+#[test]
 fn an_annotated_video_is_not_made_of_another_copy() {
     let machine = Machine::with_folder();
     let job = machine.submit(14, &[]);
