@@ -94,9 +94,11 @@ impl Refuse<'_> {
         if let Err(error) = row.and_then(|()| refused.record(library, id.as_str())) {
             return error;
         }
-        failure.hint(format!(
-            "the results are corrupt or of another video: run `courtside retry {id}` to track it again"
-        ))
+        let what = match failure.cause() {
+            Some(jobs::Error::Missing { .. }) => "missing",
+            _ => "corrupt or of another video",
+        };
+        failure.hint(format!("the results are {what}: run `courtside retry {id}` to track it again"))
     }
 
     fn new_row(&self) -> NewJob {

@@ -164,7 +164,7 @@ impl Args {
 }
 
 /// Submits videos one after the other. Of several, those that were submitted before are skipped, so an interrupted command
-/// can be repeated.
+/// can be repeated; so are files that are no videos, which make the command fail at its end.
 fn submit_all(
     context: &Context,
     sources: &[Source],
@@ -175,10 +175,18 @@ fn submit_all(
 ) -> Outcome<()> {
     let client = &context.client;
     let mut library = context.library()?;
-    let (mut n_submitted, mut last_repeated) = (0, None);
+    let (mut n_submitted, mut last_repeated, mut last_unusable) = (0, None, None);
     for source in sources {
         let video_id = match source {
-            Source::File(file) => videos::add(&client.settings, &mut library, file, stream)?.id,
+            Source::File(file) => match videos::add(&client.settings, &mut library, file, stream) {
+                Ok(video) => video.id,
+                Err(failure) if failure.kind == Kind::Failed && sources.len() > 1 => {
+                    notify(format!("skipped: {}", failure.message()));
+                    last_unusable = Some(failure);
+                    continue;
+                }
+                Err(failure) => return Err(failure),
+            },
             Source::Video(id) => *id,
         };
         let submission = submission(video_id);
@@ -198,8 +206,9 @@ fn submit_all(
         print_each(context, &Report(submitted), sources.len())?;
         n_submitted += 1;
     }
-    match last_repeated {
-        Some(failure) if n_submitted == 0 => Err(failure),
+    match (last_unusable, last_repeated) {
+        (Some(failure), _) => Err(failure),
+        (None, Some(failure)) if n_submitted == 0 => Err(failure),
         _ => Ok(()),
     }
 }

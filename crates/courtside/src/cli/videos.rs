@@ -78,9 +78,21 @@ impl Args {
         };
         match self.action {
             Action::Add { files, stream } => {
-                let settings = &context.client.settings;
-                let added = files.iter().map(|file| videos::add(settings, &mut library, file, stream));
-                context.print(&Videos { videos: added.map(|v| Ok(Row::new(v?))).collect::<Outcome<_>>()? })
+                let (mut added, mut failures) = (Vec::new(), Vec::new());
+                for file in &files {
+                    match videos::add(&context.client.settings, &mut library, file, stream) {
+                        Ok(video) => added.push(Row::new(video)),
+                        // The other files are added.
+                        Err(failure) if failure.kind == Kind::Failed && files.len() > 1 => {
+                            failures.push(failure)
+                        }
+                        Err(failure) => return Err(failure),
+                    }
+                }
+                context.print(&Videos { videos: added })?;
+                let last = failures.pop();
+                failures.iter().for_each(notify);
+                last.map_or(Ok(()), Err)
             }
             Action::List { page, page_size } => {
                 let page = library.videos(VideoFilter::default(), page, page_size)?;

@@ -75,6 +75,25 @@ fn a_job_is_named_by_a_prefix_the_latest_or_the_file_name_of_its_video() {
 }
 
 #[test]
+fn one_bad_file_does_not_keep_others_out() {
+    let sandbox = Sandbox::new();
+    for name in ["first.mkv", "third.mkv"] {
+        wide().video(&sandbox, 3, name);
+    }
+    sandbox.write("second.mkv", "no video");
+    let files = ["first.mkv", "second.mkv", "third.mkv"];
+    let added = sandbox.run(&[&["videos", "add"][..], &files].concat()).expect(1, &["second.mkv"]).stdout;
+    assert!(added.contains("first.mkv") && added.contains("third.mkv"), "{added}");
+    let submitted = sandbox.run(&[&["--json", "submit"][..], &files].concat());
+    let submitted = submitted.expect(1, &["skipped: ", "second.mkv"]);
+    assert_eq!(
+        lines(&submitted).iter().filter(|line| line["job_id"].is_string()).count(),
+        2,
+        "{submitted:?}"
+    );
+}
+
+#[test]
 fn a_completed_job_is_imported_when_its_tracks_are_asked_for() {
     for command in [
         &["tracks", "@latest"][..],
