@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lints, type-checks and tests the Python package with the program that `make test` has built, or the one that COURTSIDE
+# Tests the synthetic scenes; lints, type-checks and tests the Python package with the program that `make test` has built, or the one that COURTSIDE
 # names. Needs Python 3.11 to 3.14.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -24,3 +24,4 @@ export PYTHONPYCACHEPREFIX=$work/pycache
 "$venv/bin/ruff" check --cache-dir "$work/ruff" python
 "$venv/bin/mypy" --cache-dir "$work/mypy"
 PYTHONPATH=$PWD/python "$venv/bin/python" -m pytest -q -o cache_dir="$work/pytest"
+"$venv/bin/python" -m pytest -q -o cache_dir="$work/pytest" --rootdir scripts scripts/test_scenes.py
