@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Tests the synthetic scenes; lints, type-checks and tests the Python package with the program that `make test` has built, or the one that COURTSIDE
-# names. Needs Python 3.11 to 3.14.
+# Lints, type-checks and tests the Python package with the program that `make test` has built, or the one that COURTSIDE
+# names, and tests the synthetic scenes of scripts/scenes. Needs Python 3.11 to 3.14.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -18,7 +18,7 @@ SPOTS = np.array([[8.0, 7.5], [7.0, 2.2], [7.0, 12.8], [2.6, 4.6], [3.0, 10.6]])
 
 @dataclass
 class Person:
-    """Somebody with an id that never changes."""
+    """A person with an id that never changes."""
 
     id: int
     kind: str  # player, referee, person
@@ -56,7 +56,7 @@ class Person:
 
 @dataclass
 class Ball:
-    """The ball: in somebody's hands, or on its way between two points."""
+    """The ball: in the hands of a player, or on its way between two points."""
 
     position: np.ndarray
     start: np.ndarray
