@@ -50,6 +50,9 @@ install_12() {
     mv "$programs/bin/cicc" "$home/nvvm/bin/"
     mv "$programs"/libdevice/* "$home/nvvm/libdevice/"
     cp -r "$packages"/nvidia/*/include/. "$home/include/"
+    # glibc declares these functions since 2.41, and as functions that do not throw.
+    sed -i -E 's/^(.*(double|float) +(sinpi|cospi)f?\((double|float) x\));/\1 noexcept (true);/' \
+        "$home/include/crt/math_functions.h"
     # Debian's profile has the paths of its package.
     cat >"$home/bin/nvcc.profile" <<'PROFILE'
 TOP              = $(_HERE_)/..
