@@ -121,7 +121,7 @@ class Library:
         return tracks_of(self.detections(video_id, job_id=job_id))
 
     def job_of_video(self, video_id: int) -> str | None:
-        """The job whose detections the video has; `None` if another program inserted them or there are none."""
+        """Return the job whose detections the video has, or `None` without detections or if another program wrote them."""
         with self._read() as connection:
             return _scope.rows_of_video(connection, video_id).job_id
 

@@ -33,6 +33,13 @@ pub(crate) struct Order<'a> {
     pub(crate) stop: &'a Stop,
 }
 
+impl Order<'_> {
+    /// Whether a machine existed before, or was rented for this order.
+    fn knows(&self, rented: &Rented, id: &String) -> bool {
+        self.plan.existing.contains(id) || rented.machines.iter().any(|machine| machine.id == *id)
+    }
+}
+
 /// Rents the machines of a plan. Stops where another command has rented machines meanwhile, no job waits any more, or the
 /// user stops it. An error after the first machine is part of the result.
 pub(crate) async fn rent(client: &Client, renter: &Renter, order: &Order<'_>) -> Outcome<Rented> {
@@ -61,10 +68,9 @@ async fn rent_next(
     rented: &Rented,
     env: &BTreeMap<String, String>,
 ) -> Outcome<Option<RentedOne>> {
-    let Order { plan, offer, insists, .. } = order;
+    let Order { offer, insists, .. } = order;
     let existing = renter.fleet.machines().await.map_err(provider_failure)?;
-    let is_known = |id: &String| plan.existing.contains(id) || rented.machines.iter().any(|m| m.id == *id);
-    if !insists && existing.iter().any(|machine| !is_known(&machine.id)) {
+    if !insists && existing.iter().any(|machine| !order.knows(rented, &machine.id)) {
         notify("another command has rented a machine for this bucket in the meantime");
         return Ok(None);
     }
@@ -125,12 +131,12 @@ async fn rent_one(
 /// If the machines cannot be listed, it stays.
 async fn is_one_too_many(renter: &Renter, order: &Order<'_>, rented: &Rented, pod: &Pod) -> bool {
     let Ok((pods, _)) = renter.fleet.api().pods().await else { return false };
-    let is_known =
-        |id: &String| order.plan.existing.contains(id) || rented.machines.iter().any(|m| m.id == *id);
     let prefix = renter.fleet.prefix();
     pods.iter().any(|other| {
         let is_rival = other.id != pod.id && other.is_billed() && other.name.starts_with(&prefix);
-        is_rival && !is_known(&other.id) && (other.created_at, &other.id) < (pod.created_at, &pod.id)
+        is_rival
+            && !order.knows(rented, &other.id)
+            && (other.created_at, &other.id) < (pod.created_at, &pod.id)
     })
 }
 
