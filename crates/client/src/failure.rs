@@ -6,6 +6,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::terminal::typeable;
+
 /// Who can do something about a failure. Decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -94,7 +96,7 @@ impl Failure {
         serde_json::json!({ "error": {
             "message": texts[0],
             "causes": texts[1..],
-            "hint": self.hint,
+            "hint": self.hint.as_deref().map(typeable),
             "exit_code": self.code(),
         }})
     }

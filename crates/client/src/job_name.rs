@@ -11,6 +11,7 @@ use store::{JobFilter, JobRow, Library};
 use time::OffsetDateTime;
 
 use crate::failure::{Failure, Kind, Outcome};
+use crate::overview::Closed;
 use crate::{Client, LIST_JOBS, is_unknown_job, parse_job_id};
 
 /// The name of the job that was submitted last.
@@ -26,6 +27,8 @@ struct Candidate {
     video: Option<String>,
     created_at: Option<OffsetDateTime>,
     status: String,
+    /// Whether the user removed it. Then only its id, or the beginning of it, names it.
+    is_removed: bool,
 }
 
 /// Finds a job in the library and in the buckets. A complete id needs no request if the library has the job.
@@ -34,7 +37,7 @@ struct Candidate {
 /// With [`jobs::Error::NoJob`] as its cause if no job has this name. If several have it, the error lists them.
 pub async fn resolve_job(client: &Client, library: &Library, name: &str) -> Outcome<JobId> {
     let mut candidates = of_library(library)?;
-    if name == LATEST && !candidates.is_empty() {
+    if name == LATEST && !matching(&candidates, name).is_empty() {
         return parse_job_id(&chosen(name, &candidates)?);
     }
     let id = parse_job_id(name);
@@ -91,7 +94,9 @@ fn unknown(id: JobId) -> Failure {
 fn of_library(library: &Library) -> Outcome<BTreeMap<String, Candidate>> {
     let mut names: BTreeMap<i64, Option<String>> = BTreeMap::new();
     let mut candidates = BTreeMap::new();
-    for JobRow { id, video_id, created_at, status, .. } in library.jobs(&JobFilter::default())? {
+    for row in library.jobs(&JobFilter::default())? {
+        let is_removed = Closed::of(&row) == Some(Closed::RemovedByUser);
+        let JobRow { id, video_id, created_at, status, .. } = row;
         let video = match video_id {
             Some(video_id) if !names.contains_key(&video_id) => {
                 let path = library.video(video_id)?.map(|video| video.file_path);
@@ -102,7 +107,7 @@ fn of_library(library: &Library) -> Outcome<BTreeMap<String, Candidate>> {
             None => None,
         };
         let status = status.as_str().to_lowercase();
-        candidates.insert(id.clone(), Candidate { id, video, created_at, status });
+        candidates.insert(id.clone(), Candidate { id, video, created_at, status, is_removed });
     }
     Ok(candidates)
 }
@@ -115,6 +120,7 @@ fn add(candidates: &mut BTreeMap<String, Candidate>, manifest: &Manifest) {
         video: None,
         created_at: Some(manifest.created_at.moment()),
         status: String::new(),
+        is_removed: false,
     });
     known.status = manifest.status.to_string();
     known.video = known.video.take().or(name);
@@ -131,9 +137,9 @@ fn matching<'a>(candidates: &'a BTreeMap<String, Candidate>, name: &str) -> Vec<
         None => {
             let video = file_name(name);
             let fits = |job: &&Candidate| {
-                name == LATEST
-                    || (!name.is_empty() && job.id.starts_with(name))
-                    || (video.is_some() && job.video.as_deref() == video)
+                (!name.is_empty() && job.id.starts_with(name))
+                    || (!job.is_removed
+                        && (name == LATEST || (video.is_some() && job.video.as_deref() == video)))
             };
             candidates.values().filter(fits).collect()
         }
@@ -173,7 +179,8 @@ mod tests {
         let job = |id: &str, video: &str, seconds: i64| {
             let created_at = OffsetDateTime::from_unix_timestamp(seconds).ok();
             let (id, video) = (id.to_owned(), Some(video.to_owned()));
-            (id.clone(), Candidate { id, video, created_at, status: "pending".to_owned() })
+            let status = "pending".to_owned();
+            (id.clone(), Candidate { id, video, created_at, status, is_removed: false })
         };
         [job("ab12", "first.mp4", 3), job("ab", "second.mp4", 1), job("ac34", "first.mp4", 2)].into()
     }
@@ -194,6 +201,15 @@ mod tests {
         }
         for name in ["b", "", "AB12", "third.mp4", "second"] {
             assert!(matching(&candidates(), name).is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_removed_job_is_named_by_its_id_only() {
+        let mut jobs = candidates();
+        jobs.get_mut("ab12").unwrap().is_removed = true;
+        for (name, id) in [(LATEST, "ac34"), ("first.mp4", "ac34"), ("ab1", "ab12")] {
+            assert_eq!(chosen(name, &jobs).unwrap(), id, "{name}");
         }
     }
 

@@ -18,7 +18,7 @@ use clap::Parser;
 use cli::{Cli, print_failure, report_failure};
 use client::failure::{Failure, Kind, Outcome};
 use client::settings::{EnvFile, Home, Misspelt, untidy};
-use client::terminal::notify;
+use client::terminal::{name_library_in_commands, notify};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -115,6 +115,9 @@ fn log_filter() -> Outcome<EnvFilter> {
 fn complete_environment(library: Option<&Path>) -> Outcome<()> {
     let environment = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
     let home = Home::find(library, &environment)?;
+    if let Some(folder) = library {
+        name_library_in_commands(folder);
+    }
     if home.is_flag() {
         set_variable("DATABASE_URL", None);
     }

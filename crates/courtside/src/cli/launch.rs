@@ -104,9 +104,9 @@ impl Args {
             context.print(&plan)?;
         }
         if plan.n_machines == 0 {
-            let machines = counted(plan.n_existing as i64, "machine");
+            let machines = counted(plan.n_existing, "machine");
             let message =
-                format!("already rented: {machines}, for {}", counted(plan.n_waiting as i64, "waiting job"));
+                format!("already rented: {machines}, for {}", counted(plan.n_waiting, "waiting job"));
             return Err(Failure::msg(Kind::Failed, message).hint(
                 "`courtside launch --count 1` rents another one, and `courtside machines` lists them",
             ));
@@ -248,7 +248,7 @@ async fn report_end(client: &Client, ids: &[String]) -> Outcome<()> {
     let own: Vec<String> = own.map(|notice| describe(notice).0).collect();
     own.iter().for_each(|text| notify(format!("WARNING: {text}")));
     if n_waiting > 0 {
-        let jobs = counted(n_waiting as i64, "job");
+        let jobs = counted(n_waiting, "job");
         let message = format!("all machines are gone; still waiting: {jobs}");
         let hint = match own.is_empty() {
             true => "`courtside launch` rents again, with a longer --max-runtime if that has ended them",

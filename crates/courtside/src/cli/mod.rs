@@ -49,7 +49,7 @@ use client::Client;
 use client::failure::{Failure, Kind, Outcome};
 use client::job_name::resolve_job;
 use client::settings::Settings;
-use client::terminal::notify;
+use client::terminal::{notify, typeable};
 use store::Library;
 use video::Tools;
 
@@ -72,7 +72,7 @@ pub(crate) struct Cli {
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 failed (you can fix it), 2 invalid command line, 3 invalid \
                           configuration or model, 4 remote service unavailable, 5 tracking failed, 70 internal error \
-                          (please report), 130 interrupted (serve: 0)";
+                          (please report), 130 interrupted (serve, --watch, --follow: 0)";
 
 /// Declares the commands, in the order in which `courtside --help` lists them.
 macro_rules! commands {
@@ -204,7 +204,7 @@ impl Context {
     fn print_line_while_open(&self, value: &(impl Serialize + fmt::Display)) -> Outcome<bool> {
         match self.json {
             true => write_text(&(serde_json::to_string(value).map_err(std::io::Error::from)? + "\n")),
-            false => write_text(&value.to_string()),
+            false => write_text(&typeable(&value.to_string())),
         }
     }
 
@@ -221,7 +221,7 @@ fn print(value: &(impl Serialize + fmt::Display), json: bool) -> Outcome<()> {
     let text = if json {
         serde_json::to_string_pretty(value).map_err(std::io::Error::from)? + "\n"
     } else {
-        value.to_string()
+        typeable(&value.to_string()).into_owned()
     };
     if json {
         IS_RESULT_PRINTED.store(true, Ordering::Relaxed);

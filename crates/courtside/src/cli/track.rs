@@ -14,7 +14,7 @@ use client::atomic_file::{check_name, folder_of};
 use client::export::check_video_name;
 use client::failure::{Failure, Kind, Outcome};
 use client::stop::Stop;
-use client::terminal::notify;
+use client::terminal::{counted, notify};
 use worker::engine::Engine;
 use worker::model_folder;
 use worker::track::{Source, TrackRequest, results_of_other_video, track_to_files};
@@ -164,7 +164,8 @@ impl Args {
         if !summary.interrupted {
             return Ok(());
         }
-        let message = format!("tracked {} frames; partial results are written", summary.frames_processed);
+        let message =
+            format!("tracked {}; partial results are written", counted(summary.frames_processed, "frame"));
         Err(Failure::msg(Kind::Interrupted, message).hint(hint))
     }
 

@@ -193,15 +193,10 @@ impl fmt::Display for Videos {
             let frames = v.n_frames.map_or("?".to_owned(), |n| n.to_string());
             let resolution = v.resolution.as_deref().unwrap_or("?");
             let processing = v.processing_status.to_lowercase();
-            writeln!(
-                f,
-                "{:>6} {frames:>9} {fps:>8} {resolution:>10} {processing:<11} {}",
-                v.id,
-                shortened_path(
-                    &printable(&v.file_path),
-                    width().map(|width| width.saturating_sub(PATH_COLUMN))
-                )
-            )?;
+            let stream = v.stream.map(|stream| format!(" (stream {stream})")).unwrap_or_default();
+            let room = width().map(|width| width.saturating_sub(PATH_COLUMN + stream.len()));
+            let path = shortened_path(&printable(&v.file_path), room);
+            writeln!(f, "{:>6} {frames:>9} {fps:>8} {resolution:>10} {processing:<11} {path}{stream}", v.id)?;
         }
         Ok(())
     }

@@ -265,6 +265,6 @@ impl fmt::Display for Report<'_> {
         released.iter().try_for_each(|id| writeln!(f, "released {id}"))?;
         lost.iter()
             .try_for_each(|id| writeln!(f, "lost {id}; for its state, run `courtside status {id}`"))?;
-        writeln!(f, "{} completed; {ended}", counted(completed.len() as i64, "job"))
+        writeln!(f, "{} completed; {ended}", counted(completed.len(), "job"))
     }
 }

@@ -22,6 +22,7 @@ use serde::Serialize;
 use client::Client;
 use client::failure::{Failure, Kind, Outcome};
 use client::settings::Settings;
+use client::terminal::typeable;
 
 /// The severity of a check's outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -52,12 +53,12 @@ impl Check {
     }
 
     fn warn(name: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        let hint = Some(hint.into());
+        let hint = Some(typeable(&hint.into()).into_owned());
         Self { name, status: Level::Warn, message: message.into(), hint, kind: Kind::Failed }
     }
 
     fn fail(name: &'static str, failure: &Failure) -> Self {
-        let hint = failure.hint_text().map(str::to_owned);
+        let hint = failure.hint_text().map(|hint| typeable(hint).into_owned());
         Self { name, status: Level::Fail, message: failure.message(), hint, kind: failure.kind }
     }
 }

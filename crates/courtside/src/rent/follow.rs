@@ -32,7 +32,7 @@ pub(crate) struct Update {
 impl fmt::Display for Update {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |status| self.machines.iter().filter(|machine| machine.status == status).count();
-        let (n, running) = (counted(self.machines.len() as i64, "machine"), count(PodStatus::Running));
+        let (n, running) = (counted(self.machines.len(), "machine"), count(PodStatus::Running));
         write!(f, "{running} of {n} running, ${:.2} so far; ", self.cost_dollars)?;
         write!(f, "{} waiting, {} processing", self.n_waiting, self.n_processing)?;
         match self.frames {

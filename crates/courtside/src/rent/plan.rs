@@ -179,8 +179,8 @@ impl fmt::Display for Plan {
             0 => String::new(),
             n => format!(", and {n} of unknown length, which are not counted"),
         };
-        let jobs = counted(self.n_waiting as i64, "job");
-        writeln!(f, "waiting: {jobs}, {} frames{unknown}", self.n_frames)?;
+        let jobs = counted(self.n_waiting, "job");
+        writeln!(f, "waiting: {jobs}, {}{unknown}", counted(self.n_frames, "frame"))?;
         writeln!(
             f,
             "machines of this bucket: {}; others in the account: {}",

@@ -116,6 +116,19 @@ fn settings_of_the_library_are_read_and_its_relative_paths_start_there() {
 }
 
 #[test]
+fn commands_in_hints_name_the_library_that_was_named() {
+    let sandbox = library_and_folder_below();
+    let hint = "`courtside --library games status`";
+    let output = sandbox.run(&["--library", "games", "status", "nothing"]).expect(1, &[hint]);
+    assert!(!output.stderr.contains("`courtside status`"), "{}", output.stderr);
+    let output = sandbox.run(&["--json", "--library", "games", "status", "nothing"]).expect(1, &[]);
+    assert!(output.json()["error"]["hint"].as_str().unwrap().contains(hint), "{}", output.stdout);
+    let mut unnamed = sandbox.command(&["status", "nothing"]);
+    let output = RunOutput::new(unnamed.current_dir(sandbox.path("games")).output().unwrap());
+    output.expect(1, &["`courtside status`"]);
+}
+
+#[test]
 fn a_library_folder_that_is_missing_is_named_and_not_made() {
     let sandbox = Sandbox::new();
     sandbox.write("file", "");

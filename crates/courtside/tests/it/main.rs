@@ -32,4 +32,5 @@ mod settings;
 mod signals;
 mod streams;
 mod system;
+mod tls;
 mod video_input;

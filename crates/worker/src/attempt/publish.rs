@@ -1,5 +1,6 @@
 //! Puts the results of an attempt into the bucket and completes the job.
 
+use client::terminal::counted;
 use jobs::lease::{LeaseError, RunReport};
 use jobs::manifest::{Manifest, RentedMachine, Timestamp};
 use jobs::results::{ResultsHead, ResultsSummary};
@@ -54,7 +55,9 @@ impl RunningAttempt<'_> {
         let progress = self.progress.get();
         let publish = || self.lease.publish(&out, &summary, &report, &progress);
         self.retry_transient(is_transient, publish).await?;
-        self.log_line(format!("{} detections on {} frames", summary.n_detections, report.frames_processed));
+        let (detections, frames) =
+            (counted(summary.n_detections, "detection"), counted(report.frames_processed, "frame"));
+        self.log_line(format!("{detections} on {frames}"));
         self.remove_checkpoints().await;
         Ok(())
     }

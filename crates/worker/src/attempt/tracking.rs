@@ -12,6 +12,7 @@ use sam3::Model;
 
 use client::failure::Outcome;
 use client::stop::Stop;
+use client::terminal::counted;
 
 use super::background::{in_thread, joined};
 use super::checkpoints;
@@ -108,10 +109,8 @@ impl TrackingStep<'_> {
             let current = self.progress.get().current;
             let changed = self.progress.changed_from(current);
             if tokio::time::timeout(self.stall_timeout, changed).await.is_err() {
-                return format!(
-                    "no frame for {} seconds after {current} frames",
-                    self.stall_timeout.as_secs()
-                );
+                let silence = counted(self.stall_timeout.as_secs(), "second");
+                return format!("no frame for {silence} after {}", counted(current, "frame"));
             }
         }
     }

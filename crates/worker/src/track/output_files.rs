@@ -16,7 +16,7 @@ use crate::failure::is_about_detections;
 use client::export::{Annotation, write_mot};
 use client::failure::{Failure, Outcome};
 use client::stop::Stop;
-use client::terminal::notify;
+use client::terminal::{counted, notify};
 
 /// Tracks a video and writes the files that the request names. A run that was stopped while tracking returns its summary
 /// with `interrupted` set; its files have the frames tracked so far. A run whose detections on disk turn out to be
@@ -62,7 +62,7 @@ impl Run<'_> {
         self.interrupted = true;
         let n_frames = self.position.n_frames;
         let has_checkpoint = self.request.checkpoint.is_some();
-        let failure = failure.context(format!("tracking failed after {n_frames} frames"));
+        let failure = failure.context(format!("tracking failed after {}", counted(n_frames, "frame")));
         match self.finish(&Damage::default(), stop) {
             Ok(_) if has_checkpoint => failure.hint("run the same command again to resume from there"),
             Ok(_) => failure.hint(

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::spool::Spool;
 use client::failure::Outcome;
+use client::terminal::counted;
 use client::track_table::{TrackRow, write_tracks};
 
 /// One track over the whole run.
@@ -102,12 +103,9 @@ impl fmt::Display for RunSummary {
             prompt: self.prompts.get(track.prompt as usize).map(String::as_str),
         };
         write_tracks(f, self.tracks.iter().map(row))?;
-        let (n, tracks) = (self.detections, self.tracks.len());
-        writeln!(
-            f,
-            "{} frames, {tracks} tracks, {n} detections in {:.1} s ({:.2} fps)",
-            self.frames_processed, self.seconds, self.fps
-        )?;
+        let (frames, tracks) = (counted(self.frames_processed, "frame"), counted(self.tracks.len(), "track"));
+        let detections = counted(self.detections, "detection");
+        writeln!(f, "{frames}, {tracks}, {detections} in {:.1} s ({:.2} fps)", self.seconds, self.fps)?;
         for path in &self.outputs {
             writeln!(f, "wrote {}", path.display())?;
         }
