@@ -118,6 +118,9 @@ pub fn check_name(path: &Path) -> Outcome<()> {
     if folder_of(path).canonicalize().is_err() {
         return wrong("its folder does not exist; create it first");
     }
+    if path.symlink_metadata().is_err_and(|e| e.kind() == ErrorKind::InvalidFilename) {
+        return wrong("the name is too long for the file system; choose a shorter one");
+    }
     // Renaming would replace a device or a named pipe.
     if path.exists() && !path.is_file() {
         return wrong("is not a regular file; name one");
@@ -162,6 +165,14 @@ mod tests {
         file.commit().unwrap();
         assert_eq!(std::fs::read(&target).unwrap(), b"new");
         assert_eq!(names(folder.path()), ["tracks.json"]);
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_is_refused_before_it_is_used() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(check_name(&folder.path().join("a".repeat(255))).is_ok());
+        let failure = check_name(&folder.path().join("a".repeat(256))).unwrap_err();
+        assert!(failure.message().contains("too long"), "{failure}");
     }
 
     #[test]

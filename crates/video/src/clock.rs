@@ -8,6 +8,8 @@ use crate::index::Index;
 const MAX_GAP_US: i64 = 10_000_000;
 /// How far a timestamp may go back without being another recording's, in microseconds.
 const MAX_STEP_BACK_US: i64 = 500_000;
+/// Largest relative difference between a declared frame rate and that of the times.
+const MAX_RATE_DIFFERENCE: f64 = 0.05;
 /// Distance to the frame before for a frame whose timestamp is not later, in microseconds.
 const MIN_STEP_US: i64 = 100;
 
@@ -36,8 +38,22 @@ impl Clock {
         let pts = index.all_pts();
         if index.is_counted() || (header.may_be_joined() && clock.has_large_gap(&pts)) {
             clock.joined_us = clock.joined_times(&pts);
+            clock.frame_rate = clock.corrected_rate();
         }
         clock
+    }
+
+    /// The declared rate, or that of the times if it is another one: an AVI declares the rate of its clock, which moves
+    /// on where a recorder dropped a frame.
+    fn corrected_rate(&self) -> (i64, i64) {
+        let n = self.joined_us.len().saturating_sub(1) as i64;
+        let span_us =
+            self.joined_us.last().zip(self.joined_us.first()).map_or(0, |(last, first)| last - first);
+        let measured = (n > 0 && span_us > 0).then_some((n.saturating_mul(1_000_000), span_us));
+        let value = |(numerator, denominator): (i64, i64)| numerator as f64 / denominator as f64;
+        let differs =
+            |rate: &(i64, i64)| (value(*rate) / value(self.frame_rate) - 1.0).abs() > MAX_RATE_DIFFERENCE;
+        measured.filter(differs).unwrap_or(self.frame_rate)
     }
 
     fn has_large_gap(&self, pts: &[Option<i64>]) -> bool {

@@ -8,11 +8,12 @@ use serde::Deserialize;
 use crate::args::CODECS;
 use crate::error::VideoError;
 use crate::ffprobe::ffprobe;
+use crate::fields;
 use crate::limits::Limits;
 use crate::tools::Tools;
 
 const ENTRIES: &str = "stream=index,codec_name,width,height,time_base,nb_frames,avg_frame_rate,field_order,\
-     sample_aspect_ratio,color_space,color_transfer,color_primaries:stream_side_data=rotation:\
+     sample_aspect_ratio,color_space,color_transfer,color_primaries,extradata:stream_side_data=rotation:\
      stream_disposition=default:format=start_time,format_name";
 
 /// Containers without tables: what they say about a packet is next to it, or in the coded data.
@@ -46,6 +47,8 @@ pub(crate) struct Header {
     pub(crate) declared_frames: Option<u64>,
     /// `progressive`, the order of the fields, or `None` if it is unknown.
     pub(crate) field_order: Option<String>,
+    /// Whether a packet may contain one field of a frame.
+    pub(crate) may_have_fields: bool,
     /// Matrix, transfer and primaries, as ffmpeg names them.
     pub(crate) colour: [Option<String>; 3],
 }
@@ -79,6 +82,7 @@ struct Stream {
     color_space: Option<String>,
     color_transfer: Option<String>,
     color_primaries: Option<String>,
+    extradata: Option<String>,
     #[serde(default)]
     side_data_list: Vec<SideData>,
     #[serde(default)]
@@ -127,8 +131,12 @@ impl Header {
         stream: Option<u32>,
         limits: &Limits,
     ) -> Result<Header, VideoError> {
-        let json =
-            ffprobe(tools, path, limits, &["-select_streams", "V", "-show_entries", ENTRIES, "-of", "json"])?;
+        let json = ffprobe(
+            tools,
+            path,
+            limits,
+            &["-select_streams", "V", "-show_data", "-show_entries", ENTRIES, "-of", "json"],
+        )?;
         let header = Header::parse(&json, path, stream)?;
         let (width, height) = header.stored_size;
         let pixels = u64::from(width) * u64::from(height);
@@ -168,12 +176,14 @@ impl Header {
         let rotation = stream.side_data_list.iter().find_map(|data| data.rotation).unwrap_or(0.0);
         let start_s: f64 = format.start_time.and_then(|text| text.parse().ok()).unwrap_or(0.0);
         let container = format.format_name.unwrap_or_default();
-        let known = |order: &String| order != "unknown";
+        let field_order = stream.field_order.filter(|order| order != "unknown");
+        let extradata = dumped(stream.extradata.as_deref().unwrap_or_default());
         Ok(Header {
             container: container.split(',').next().unwrap_or_default().to_owned(),
             stream: stream.index,
             is_default_stream: is_default,
             other_streams: others,
+            may_have_fields: fields::may_occur(&codec, &extradata, field_order.as_deref()),
             codec,
             stored_size: (width, height),
             rotation,
@@ -182,7 +192,7 @@ impl Header {
             frame_rate: stream.avg_frame_rate.as_deref().and_then(|text| fraction(text, '/')),
             start_us: (start_s * 1e6).round() as i64,
             declared_frames: stream.nb_frames.and_then(|text| text.parse().ok()),
-            field_order: stream.field_order.filter(known),
+            field_order,
             colour: [stream.color_space, stream.color_transfer, stream.color_primaries],
         })
     }
@@ -214,12 +224,18 @@ impl Header {
     pub(crate) fn may_be_joined(&self) -> bool {
         STREAM_CONTAINERS.contains(&self.container.as_str())
     }
+}
 
-    /// Whether a packet may contain one field of a frame.
-    pub(crate) fn may_have_fields(&self) -> bool {
-        let pairs_fields = ["h264", "mpeg2video"].contains(&self.codec.as_str());
-        pairs_fields && self.field_order.as_deref() != Some("progressive")
-    }
+/// The bytes of ffprobe's hexadecimal dump: lines of an offset, at most eight groups of four digits, and the text.
+fn dumped(dump: &str) -> Vec<u8> {
+    let digits: Vec<u8> = dump
+        .lines()
+        .filter_map(|line| line.split_once(": "))
+        .flat_map(|(_, line)| line.bytes().take(8 * 5 - 1))
+        .filter_map(|digit| char::from(digit).to_digit(16))
+        .map(|digit| digit as u8)
+        .collect();
+    digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
 /// The stream to read.
@@ -332,6 +348,21 @@ pub(crate) mod tests {
             let want = if turned { ((576, 720), (45, 64)) } else { ((720, 576), (64, 45)) };
             assert_eq!((header.size(), header.shown_pixel_aspect()), want, "{rotation}");
         }
+    }
+
+    #[test]
+    fn the_sequence_header_says_whether_packets_may_be_fields() {
+        let header = |extradata: &str| {
+            header(&format!(r#""codec_name":"h264","field_order":"progressive","extradata":"{extradata}""#))
+        };
+        let frames = "\\n00000000: 0164 000d ffe1 0019 6764 000d acd9 4141  .d......gd....AA\\n\
+                      00000010: fb01 1000 0003 0010 0000 0303 20f1 4299  ............ .B.\\n\
+                      00000020: 6001 0004 68ef 8fcb fdf8 f800            `...h.......\\n";
+        let fields = "\\n00000000: 0164 0015 ffe1 001a 6764 0015 acd9 4141  .d......gd....AA\\n\
+                      00000010: 0fcb 8088 0000 0300 0800 0003 0190 f8a1  ................\\n\
+                      00000020: 4cb0 0100 0468 fe8f cbfd f8f8 00         L....h.......\\n";
+        assert!(!header(frames).may_have_fields);
+        assert!(header(fields).may_have_fields && header("").may_have_fields);
     }
 
     #[test]

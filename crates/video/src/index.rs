@@ -38,6 +38,8 @@ pub(crate) struct Index {
     keys: Vec<KeyPacket>,
     /// Number of video packets, including those that edit lists leave out.
     pub(crate) n_packets: u64,
+    /// Frame periods of an AVI. Its header counts them, and a recorder that drops a frame writes no packet for it.
+    pub(crate) n_periods: Option<u64>,
     /// Packets at the beginning that no decoder can decode; they have no number.
     pub(crate) n_undecodable_at_start: u64,
     /// Whether the frames are those that the decoder delivered.
@@ -83,6 +85,7 @@ impl Index {
         let pts = packets.distinct_pts();
         let doubt = packets.doubt(header, &pts);
         let mut index = Index::of_packets(&packets, pts);
+        index.n_periods = packets.last_dts.filter(|_| header.container == "avi").map(|last| last + 1);
         if let Some(doubt) = doubt {
             tracing::debug!(path = %path.display(), ?doubt, "decoding the file to number its frames");
             let n_packets = packets.n_packets;
@@ -109,7 +112,7 @@ impl Index {
                 return Ok(());
             }
         }
-        self.replace(scan(ScanLength::All)?);
+        self.replace(scan(ScanLength::All)?, packets.first_dts);
         Ok(())
     }
 
@@ -149,17 +152,22 @@ impl Index {
         true
     }
 
-    /// Takes the frames of a complete scan. Timestamps that no packet has are dropped: a decoder makes
-    /// them up, differently after a seek.
-    fn replace(&mut self, scan: Scan) {
+    /// Takes the frames of a complete scan. A timestamp that no packet has identifies no frame: a decoder makes it up,
+    /// from decoding timestamps and frame rates, and differently after a seek.
+    fn replace(&mut self, scan: Scan, first_dts: Option<i64>) {
         self.is_scanned = true;
-        let of_packet = |pts: Option<i64>| pts.filter(|&pts| self.rank(pts).is_some());
-        let all: Vec<Option<i64>> = scan.pts.into_iter().map(of_packet).collect();
-        let increases = all.iter().all(Option::is_some) && all.windows(2).all(|pair| pair[0] < pair[1]);
+        let is_of_packet = |pts: &Option<i64>| pts.is_some_and(|pts| self.rank(pts).is_some());
+        let increases =
+            scan.pts.iter().all(is_of_packet) && scan.pts.windows(2).all(|pair| pair[0] < pair[1]);
         self.frames = if increases {
-            FrameTimes::Increasing(all.into_iter().flatten().collect())
+            FrameTimes::Increasing(scan.pts.into_iter().flatten().collect())
         } else {
-            FrameTimes::Counted(all)
+            // Times that are made up are later than the packets by what the decoder holds back.
+            let first = scan.pts.first().copied().flatten().filter(|first| self.rank(*first).is_none());
+            let delay = first.zip(first_dts).map_or(0, |(first, dts)| first.saturating_sub(dts).max(0));
+            let is_made_up = |pts: &i64| self.rank(*pts).is_none();
+            let shown = |pts: i64| if is_made_up(&pts) { pts.saturating_sub(delay) } else { pts };
+            FrameTimes::Counted(scan.pts.iter().map(|pts| pts.map(shown)).collect())
         };
     }
 

@@ -40,6 +40,7 @@ mod damage;
 mod decode;
 mod error;
 mod ffprobe;
+mod fields;
 mod frames;
 mod growing_file;
 mod header;

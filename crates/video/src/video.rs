@@ -192,8 +192,9 @@ impl Video {
 fn warnings(header: &Header, index: &Index) -> Vec<String> {
     let mut warnings = Vec::new();
     let n_packets = index.n_packets;
-    let is_short = header.declared_frames.is_some_and(|declared| declared > n_packets);
-    if let Some(declared) = header.declared_frames.filter(|&declared| declared != n_packets) {
+    let declared = header.declared_frames.filter(|declared| Some(*declared) != index.n_periods);
+    let is_short = declared.is_some_and(|declared| declared > n_packets);
+    if let Some(declared) = declared.filter(|&declared| declared != n_packets) {
         let cause = if is_short { ": it was not copied completely, or is damaged" } else { "" };
         warnings
             .push(format!("the header declares {declared} frames, but the file contains {n_packets}{cause}"));

@@ -108,9 +108,9 @@ pub enum Sources {
     Any,
     /// Only the environment.
     Environment,
-    /// The environment, or a `.env` that also sets this variable: a secret that is sent to the address that this
-    /// variable names.
-    EnvironmentOrFileWith(&'static str),
+    /// The environment, or a `.env` that also sets the first of these secrets, if none of them is in the environment: they
+    /// are sent to the address that this variable names, or into the image.
+    EnvironmentOrFileWith(&'static [&'static str]),
 }
 
 impl fmt::Display for Sources {
@@ -118,8 +118,16 @@ impl fmt::Display for Sources {
         match self {
             Self::Any => Ok(()),
             Self::Environment => f.write_str("Not read from `.env`."),
-            Self::EnvironmentOrFileWith(secret) => {
-                write!(f, "Read from `.env` only if that sets `{secret}`, too.")
+            Self::EnvironmentOrFileWith(secrets) => {
+                let (first, others) = secrets.split_first().unwrap_or((&"", &[]));
+                write!(f, "Read from `.env` only if that sets `{first}`, too")?;
+                let others: Vec<String> = others.iter().map(|secret| format!("`{secret}`")).collect();
+                match others.split_last() {
+                    None => f.write_str("."),
+                    Some((last, others)) => {
+                        write!(f, ", and the environment has neither {} nor {last}.", others.join(", "))
+                    }
+                }
             }
         }
     }
@@ -223,6 +231,10 @@ macro_rules! variables {
     };
 }
 
+/// The secrets that a rented machine gets, and the one that pays for it.
+const MACHINE_SECRETS: [&str; 4] =
+    ["RUNPOD_API_KEY", "R2_SECRET_ACCESS_KEY", "RUNPOD_TERMINATE_KEY", "HF_TOKEN"];
+
 use DefaultValue::{AppliedLater, Computed, Unset, Value};
 use Sources::{Any, Environment, EnvironmentOrFileWith};
 
@@ -269,9 +281,9 @@ variables! {
         "Key of RunPod's API, for `courtside launch` and `courtside machines`. On a machine of RunPod, RunPod sets it to a key for that machine.";
     RUNPOD_TERMINATE_KEY: () = EXTERNAL_SECRET, Unset, Machines, Any,
         "A key of yours with which a worker on RunPod ends its machine if the machine's own key may not. `courtside launch` passes it on as a secret.";
-    COURTSIDE_IMAGE: () = EXTERNAL, Unset, Machines, EnvironmentOrFileWith("R2_SECRET_ACCESS_KEY"),
+    COURTSIDE_IMAGE: () = EXTERNAL, Unset, Machines, EnvironmentOrFileWith(&MACHINE_SECRETS),
         "Image of the worker for `courtside launch`. Same as `--image`.";
-    COURTSIDE_REGISTRY: () = EXTERNAL, Unset, Machines, EnvironmentOrFileWith("R2_SECRET_ACCESS_KEY"),
+    COURTSIDE_REGISTRY: () = EXTERNAL, Unset, Machines, EnvironmentOrFileWith(&MACHINE_SECRETS),
         "ID of the login in your RunPod account with which a private image is pulled. Same as `--registry`.";
     RUNPOD_POD_ID: () = EXTERNAL, Unset, Machines, Environment,
         "Set by RunPod: the machine that the program runs on.";
@@ -294,7 +306,7 @@ variables! {
         "Folder of the Hugging Face cache.";
     HF_HOME: () = EXTERNAL, Computed("`~/.cache/huggingface`"), Model, Any,
         "Folder of Hugging Face files, if `HF_HUB_CACHE` is unset.";
-    HF_ENDPOINT: () = EXTERNAL, AppliedLater("https://huggingface.co"), Model, EnvironmentOrFileWith("HF_TOKEN"),
+    HF_ENDPOINT: () = EXTERNAL, AppliedLater("https://huggingface.co"), Model, EnvironmentOrFileWith(&["HF_TOKEN"]),
         "Address of the Hugging Face hub or a mirror.";
 
     COURTSIDE_TOKEN: Secret = SECRET, Unset, Http, Any,

@@ -18,11 +18,14 @@ use rand::seq::SliceRandom;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 
-use super::response::{Head, Rejection, error_in_success, judge, of_connection};
+use super::response::{Cause, Head, Rejection, error_in_success, judge, of_connection};
 use super::server_clock::ServerClock;
+use crate::error::Remedy;
 
-/// Longest body of an error response that is read. Listings are longer, and are read completely.
+/// Longest body of an error response that is read; what follows says nothing more.
 const MAX_ERROR_BYTES: usize = 64 << 10;
+/// Longest page of a listing, or answer to a POST: a page has at most 1,000 keys of 1,024 bytes.
+const MAX_PAGE_BYTES: usize = 32 << 20;
 
 /// Creates clients with these timeouts.
 #[derive(Debug, Clone)]
@@ -85,18 +88,22 @@ impl HttpService for Checked {
             self.clock.set(date);
         }
         let status = response.status().as_u16();
-        let is_read = match status {
-            200..=299 => is_listing || is_post,
-            // Retried by the caller, which reads the last one.
-            500 | 502..=504 => false,
-            _ => true,
-        };
-        if !is_read {
+        let is_success = (200..=299).contains(&status);
+        if is_success && !is_listing && !is_post {
+            // An object.
             return Ok(response);
         }
         let (parts, body) = response.into_parts();
-        let limit_bytes = if status < 300 { usize::MAX } else { MAX_ERROR_BYTES };
+        let limit_bytes = if is_success { MAX_PAGE_BYTES } else { MAX_ERROR_BYTES };
         let body = read(body, limit_bytes).await?;
+        if matches!(status, 500 | 502..=504) {
+            // Retried by the caller, which reads the last one.
+            return Ok(HttpResponse::from_parts(parts, body.into()));
+        }
+        if is_success && body.len() >= limit_bytes {
+            let detail = format!("it answered with more than {} MiB", limit_bytes >> 20);
+            return Err(permanent(Rejection { cause: Cause::Unusable(Remedy::Endpoint), detail }));
+        }
         let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
         let head =
             Head { status, location: header("location"), region: header("x-amz-bucket-region"), is_listing };
@@ -115,7 +122,7 @@ fn permanent(rejection: Rejection) -> HttpError {
     HttpError::new(HttpErrorKind::Unknown, rejection)
 }
 
-/// Reads a body, at least its first `limit_bytes`.
+/// Reads a body up to the chunk that reaches `limit_bytes`.
 async fn read(body: HttpResponseBody, limit_bytes: usize) -> Result<Bytes, HttpError> {
     let mut stream = body.bytes_stream();
     let mut bytes = BytesMut::new();

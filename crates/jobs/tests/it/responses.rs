@@ -3,6 +3,8 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -178,4 +180,49 @@ async fn redirects_are_not_followed() {
     let location = format!("Location: http://{other}/games\r\n");
     check(&format!("http://{}", serve(http("307 Temporary Redirect", &location, ""))), "Endpoint", &other)
         .await;
+}
+
+/// Starts a server whose answers have no end. Returns its address, and a count of the bytes that clients took.
+fn serve_endlessly(status: &'static str, start: &'static str) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let n_bytes = Arc::new(AtomicUsize::new(0));
+    let count = n_bytes.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, count) = (stream.unwrap(), count.clone());
+            std::thread::spawn(move || -> std::io::Result<()> {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte)?;
+                    head.push(byte[0]);
+                }
+                write!(stream, "HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+                write!(stream, "{:x}\r\n{start}\r\n", start.len())?;
+                let chunk = format!("{:x}\r\n{}\r\n", 1 << 16, " ".repeat(1 << 16));
+                loop {
+                    stream.write_all(chunk.as_bytes())?;
+                    count.fetch_add(chunk.len(), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    (address, n_bytes)
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_not_read_to_the_end() {
+    let listing = "<?xml version=\"1.0\"?><ListBucketResult>";
+    for (status, start, want, most) in [
+        ("200 OK", listing, "Endpoint", 64 << 20),
+        ("403 Forbidden", "<Error><Code>AccessDenied</Code></Error>", "denied", 16 << 20),
+        ("500 Internal Server Error", "<Error><Code>InternalError</Code></Error>", "unavailable", 16 << 20),
+    ] {
+        let (address, n_bytes) = serve_endlessly(status, start);
+        let error = bucket(&format!("http://{address}")).list("jobs/").await.unwrap_err();
+        assert_eq!(kind(&error), want, "{status}: {error}");
+        let n_bytes = n_bytes.load(Ordering::Relaxed);
+        assert!(n_bytes < most, "{status}: {n_bytes} bytes were read");
+    }
 }

@@ -85,7 +85,12 @@ fn try_stream(tools: &Tools, video: &Video, sound: SoundStream, scratch: &Path) 
     let ignore = &mut |_: &[u8]| ControlFlow::Continue(());
     match process::run(command, &sandbox, inner.limits.stall_timeout, ignore) {
         Ok(finished) if finished.status.is_some_and(|status| status.success()) => Ok(()),
-        Ok(finished) => Err(finished.log.summary("ffmpeg exited without a message")),
+        Ok(finished) => {
+            let why = finished.log.summary("ffmpeg exited without a message");
+            // ffmpeg's message is a list of what is allowed.
+            let is_refused = why.contains("not on whitelist");
+            Err(if is_refused { String::from("Courtside does not decode this codec") } else { why })
+        }
         Err(process::RunError::Io(error)) => Err(error.to_string()),
         Err(process::RunError::Stalled) => Err(String::from("ffmpeg does not respond")),
     }

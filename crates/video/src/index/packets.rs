@@ -29,6 +29,10 @@ pub(crate) struct Packets {
     pub(crate) n_packets: u64,
     /// Errors that the demuxer reported.
     pub(crate) errors: Option<String>,
+    /// The first decoding timestamp.
+    pub(crate) first_dts: Option<i64>,
+    /// The last decoding timestamp.
+    pub(crate) last_dts: Option<u64>,
     /// Whether a decoding timestamp is lower than the one before.
     clock_restarts: bool,
     /// Number of shown packets before each of the first two keyframes.
@@ -119,7 +123,7 @@ impl Packets {
         if self.clock_restarts {
             return Some(Doubt::ClockRestarts);
         }
-        if header.may_have_fields() {
+        if header.may_have_fields {
             return Some(Doubt::Fields);
         }
         let first_pts = *pts.first()?;
@@ -160,6 +164,8 @@ impl PacketParser<'_> {
         let (size, position): (u64, Option<u64>) = (size.parse().unwrap_or(0), position.parse().ok());
         packets.clock_restarts |= self.last_dts.zip(dts).is_some_and(|(last, dts)| dts < last);
         self.last_dts = dts.or(self.last_dts);
+        packets.first_dts = packets.first_dts.or(dts);
+        packets.last_dts = self.last_dts.and_then(|dts| u64::try_from(dts).ok());
         if let Some(ends) = &mut self.ends {
             // A packet without a position is treated as past the end of the file.
             let end = position.map_or(u64::MAX, |position| position.saturating_add(size));
@@ -212,7 +218,7 @@ mod tests {
 
     #[test]
     fn packets_that_do_not_determine_the_frames_leave_a_doubt() {
-        let progressive = header(r#""codec_name":"h264","field_order":"progressive""#);
+        let frames_only = header(r#""codec_name":"vp9""#);
         for (text, want) in [
             ("0,0,9,7,K_\n2,1,9,7,__\n1,2,9,7,__\n", None),
             ("0,0,9,7,K_\nN/A,1,9,7,__\n", Some(Doubt::Timestamps)),
@@ -223,13 +229,14 @@ mod tests {
             // Hidden by an edit list.
             ("0,0,9,7,KD\n2,2,9,7,__\n", None),
         ] {
-            assert_eq!(doubt(&packets(text, 99), &progressive), want, "{text}");
+            assert_eq!(doubt(&packets(text, 99), &frames_only), want, "{text}");
         }
         let whole = packets("0,0,9,7,K_\n1,1,9,7,__\n", 99);
         for (stream, want) in [
-            (r#""codec_name":"h264","field_order":"tt""#, Some(Doubt::Fields)),
             (r#""codec_name":"h264""#, Some(Doubt::Fields)),
-            (r#""codec_name":"mpeg2video","field_order":"bb""#, Some(Doubt::Fields)),
+            // The field order is that of the first pictures only.
+            (r#""codec_name":"h264","field_order":"progressive""#, Some(Doubt::Fields)),
+            (r#""codec_name":"mpeg2video","field_order":"progressive""#, Some(Doubt::Fields)),
             (r#""codec_name":"prores","field_order":"tt""#, None),
             (r#""codec_name":"vp9""#, None),
         ] {

@@ -1,5 +1,6 @@
 //! A minimal H.264 encoder (ITU-T H.264) whose pictures are single fields, as AVCHD camcorders and
-//! broadcasters store them. No available encoder makes field pictures. Every macroblock is I_PCM.
+//! broadcasters store them, or whole frames between them. No available encoder makes field pictures. Every macroblock is
+//! I_PCM.
 
 use crate::barcode;
 
@@ -74,13 +75,26 @@ fn picture_parameters() -> Vec<u8> {
     nal_unit(3, 8, &bits.trailing())
 }
 
-/// One field of an image, as a slice of I_PCM macroblocks. `order` is the number of the frame in its group.
-fn field(image: &[u8], bottom: bool, order: u32) -> Vec<u8> {
+/// What a picture contains of a frame.
+#[derive(Clone, Copy, PartialEq)]
+enum Part {
+    Frame,
+    Top,
+    Bottom,
+}
+
+/// One field of an image, or all of it, as a slice of I_PCM macroblocks. `order` is the number of the frame in its group.
+fn picture(image: &[u8], part: Part, order: u32) -> Vec<u8> {
+    let bottom = part == Part::Bottom;
     let is_idr = order == 0 && !bottom;
     let is_reference = order == 0;
     let mut bits = Bits::default();
     // first_mb_in_slice, slice_type I, pic_parameter_set_id, frame_num, field_pic_flag, bottom_field_flag
-    bits.ue(0).ue(7).ue(0).u(16, u32::from(order > 0)).u(1, 1).u(1, u32::from(bottom));
+    bits.ue(0).ue(7).ue(0).u(16, u32::from(order > 0));
+    match part {
+        Part::Frame => bits.u(1, 0),
+        Part::Top | Part::Bottom => bits.u(1, 1).u(1, u32::from(bottom)),
+    };
     if is_idr {
         bits.ue(0);
     }
@@ -90,11 +104,12 @@ fn field(image: &[u8], bottom: bool, order: u32) -> Vec<u8> {
     }
     // slice_qp_delta 0, disable_deblocking_filter_idc 1
     bits.ue(0).ue(1);
-    for top in (0..SIZE.1 / 2).step_by(16) {
+    let step = if part == Part::Frame { 1 } else { 2 };
+    for top in (0..SIZE.1 / step).step_by(16) {
         for left in (0..SIZE.0).step_by(16) {
             bits.ue(25).align();
             for y in top..top + 16 {
-                let row = (2 * y + usize::from(bottom)) * SIZE.0 + left;
+                let row = (step * y + usize::from(bottom)) * SIZE.0 + left;
                 bits.bytes.extend_from_slice(&image[row..row + 16]);
             }
             bits.bytes.extend_from_slice(&[128; 128]);
@@ -103,8 +118,9 @@ fn field(image: &[u8], bottom: bool, order: u32) -> Vec<u8> {
     nal_unit(u8::from(is_reference), if is_idr { 5 } else { 1 }, &bits.trailing())
 }
 
-/// An H.264 byte stream of the numbers as bar codes: two field pictures each, a group of 25 frames.
-pub(crate) fn encode(numbers: std::ops::Range<usize>) -> Vec<u8> {
+/// An H.264 byte stream of the numbers as bar codes, in groups of 25 frames: two field pictures each, or one picture
+/// where `is_whole`.
+pub(crate) fn encode(numbers: std::ops::Range<usize>, is_whole: impl Fn(usize) -> bool) -> Vec<u8> {
     let mut stream = Vec::new();
     for (i, number) in numbers.enumerate() {
         // The bar code's halves, each extended to half of the height.
@@ -114,13 +130,14 @@ pub(crate) fn encode(numbers: std::ops::Range<usize>) -> Vec<u8> {
             &painted[y * SIZE.0..(y + 1) * SIZE.0]
         };
         let image: Vec<u8> = (0..SIZE.1).flat_map(row).copied().collect();
-        for bottom in [false, true] {
+        let parts = if is_whole(number) { &[Part::Frame][..] } else { &[Part::Top, Part::Bottom] };
+        for &part in parts {
             stream.extend_from_slice(&[0, 0, 0, 1, 9, 0x10]);
-            if i % 25 == 0 && !bottom {
+            if i % 25 == 0 && part != Part::Bottom {
                 stream.extend(sequence_parameters());
                 stream.extend(picture_parameters());
             }
-            stream.extend(field(&image, bottom, (i % 25) as u32));
+            stream.extend(picture(&image, part, (i % 25) as u32));
         }
     }
     stream

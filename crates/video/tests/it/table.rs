@@ -195,7 +195,7 @@ fn clip(folder: &Path, container: &str, codec: &Codec, oddity: Oddity) -> Clip {
             Clip { turn: Turn::ThreeQuarters, ..plain(folder.join(&name), N) }
         }
         Oddity::FieldPictures => {
-            std::fs::write(folder.join("fields.264"), field_pictures::encode(0..N)).unwrap();
+            std::fs::write(folder.join("fields.264"), field_pictures::encode(0..N, |_| false)).unwrap();
             ffmpeg(folder, &format!("-r 25 -i fields.264 -c copy {name}"));
             plain(folder.join(&name), N)
         }

@@ -138,6 +138,28 @@ fn empty_packets_in_an_avi_are_not_frames() {
     assert!((video.time_s(3) - video.time_s(0) - 0.2).abs() < 1e-6);
 }
 
+/// AVI has no presentation times for these codecs, so frames are counted; the times are those of the packets.
+#[test]
+fn gaps_in_an_avi_without_presentation_times_are_in_the_times() {
+    let folder = tempfile::tempdir().unwrap();
+    let gaps = "-vf select=lt(mod(n\\,5)\\,3)*not(between(n\\,50\\,74)) -fps_mode passthrough";
+    let numbers: Vec<usize> = (0..200).filter(|n| n % 5 < 3 && !(50..75).contains(n)).collect();
+    for codec in ["-c:v libx264 -bf 0 -g 30 -sc_threshold 0", "-c:v mpeg4 -bf 2 -q:v 4 -g 30"] {
+        let path = make(folder.path(), 200, &format!("{gaps} -pix_fmt yuv420p {codec}"), "a.avi");
+        let video = check(&path, numbers.len() as u64, &|i| numbers[i as usize]);
+        assert!(video.is_counted());
+        let seconds = |i: usize| video.time_s(i as u64) - video.time_s(0);
+        for (i, number) in numbers.iter().enumerate() {
+            // A B-frame may be shown one period off: the file has only the times of decoding.
+            let error = seconds(i) - *number as f64 / 25.0;
+            assert!(error.abs() < 0.041, "{codec}: frame {i} is {error} s off");
+        }
+        assert!((video.fps() - 15.0 * 7.0 / 8.0).abs() < 0.5, "{codec}: {}", video.fps());
+        let is_about_damage = |warning: &String| warning.contains("copied completely");
+        assert!(!video.warnings().iter().any(is_about_damage), "{:?}", video.warnings());
+    }
+}
+
 #[test]
 fn cover_art_is_not_the_video_stream() {
     let folder = tempfile::tempdir().unwrap();

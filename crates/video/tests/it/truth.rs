@@ -107,11 +107,25 @@ fn keyframe_flags_of_the_container_are_not_believed() {
 #[test]
 fn two_field_pictures_are_one_frame() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("fields.264"), field_pictures::encode(0..N)).unwrap();
+    std::fs::write(folder.path().join("fields.264"), field_pictures::encode(0..N, |_| false)).unwrap();
     for name in ["a.ts", "a.mkv", "a.mp4"] {
         ffmpeg(folder.path(), &format!("-r 25 -i fields.264 -c copy {name}"));
         let video = check(&folder.path().join(name), N, &|i| i as usize);
         assert!(!video.is_counted(), "{name}");
+    }
+}
+
+/// A stream that begins with whole frames, and one with a few field pictures between them.
+#[test]
+fn field_pictures_may_follow_whole_frames() {
+    let folder = tempfile::tempdir().unwrap();
+    type IsWhole = fn(usize) -> bool;
+    for is_whole in [(|i| i < 25) as IsWhole, |i| i % 5 != 0, |i| !(30..33).contains(&i)] {
+        std::fs::write(folder.path().join("mixed.264"), field_pictures::encode(0..N, is_whole)).unwrap();
+        for name in ["a.ts", "a.mkv", "a.mp4"] {
+            ffmpeg(folder.path(), &format!("-r 25 -i mixed.264 -c copy {name}"));
+            check(&folder.path().join(name), N, &|i| i as usize);
+        }
     }
 }
 

@@ -131,10 +131,12 @@ impl Scope<'_> {
         }
         match variable.sources {
             Sources::Environment => return Err("which is not read from this file".to_owned()),
-            Sources::EnvironmentOrFileWith(secret) if !self.is_set_here(secret) => {
-                return Err(format!(
-                    "which is not read from this file, because {secret} is from elsewhere and would be sent there"
-                ));
+            Sources::EnvironmentOrFileWith(secrets) => {
+                if let Some(secret) = self.secret_from_elsewhere(secrets) {
+                    return Err(format!(
+                        "which is not read from this file, because {secret} is from elsewhere and would be sent there"
+                    ));
+                }
             }
             _ => {}
         }
@@ -143,6 +145,13 @@ impl Scope<'_> {
                 "whose value contains ${{{name}}}; this file may not use that variable of the environment"
             )
         })
+    }
+
+    /// The first of `secrets` that may be the user's own: the file has to set the first one, and the environment may have
+    /// none of them.
+    fn secret_from_elsewhere(&self, secrets: &'static [&'static str]) -> Option<&'static str> {
+        let first = secrets.first().filter(|first| !self.is_set_here(first));
+        first.or(secrets.iter().find(|secret| (self.environment)(secret).is_some())).copied()
     }
 
     /// Whether the file determines a variable.
@@ -233,6 +242,25 @@ mod tests {
             let file = with_environment(text, environment);
             expect(&file, &[], &["sets HF_ENDPOINT, which is not read from this file, because HF_TOKEN"]);
         }
+    }
+
+    #[test]
+    fn an_image_is_not_set_for_secrets_from_elsewhere() {
+        let all = "COURTSIDE_IMAGE=me/worker:1\nRUNPOD_API_KEY=rpa\nR2_SECRET_ACCESS_KEY=mine\n";
+        let file = with_environment(all, &[]);
+        assert!(
+            file.warnings.is_empty() && file.values.contains(&("COURTSIDE_IMAGE", "me/worker:1".to_owned()))
+        );
+        for secret in ["RUNPOD_API_KEY", "R2_SECRET_ACCESS_KEY", "RUNPOD_TERMINATE_KEY", "HF_TOKEN"] {
+            let file = with_environment(all, &[(secret, "hush")]);
+            assert_eq!(file.warnings.len(), 1, "{secret}");
+            let words =
+                format!("sets COURTSIDE_IMAGE, which is not read from this file, because {secret} is");
+            assert!(file.warnings[0].contains(&words), "{}", file.warnings[0]);
+        }
+        let without = all.replace("RUNPOD_API_KEY=rpa\n", "").replace("IMAGE", "REGISTRY");
+        let file = with_environment(&without, &[]);
+        assert!(file.warnings[0].contains("because RUNPOD_API_KEY is"), "{}", file.warnings[0]);
     }
 
     #[test]
