@@ -1,6 +1,6 @@
 # `make demo` and `make test` work on a fresh Debian, Ubuntu or macOS: they install missing tools.
 #
-#   MODEL=DIR VIDEO=FILE make demo      use your own SAM3 model and video
+#   MODEL=DIR VIDEO=FILE PROMPT=TEXT make demo      use your own SAM3 model and video
 
 SHELL := /bin/bash
 export PATH := $(HOME)/.cargo/bin:$(PATH)
@@ -21,7 +21,7 @@ build: setup
 
 # Submit, track and import a clip, and print where the results are.
 demo: build
-	@COURTSIDE=$(COURTSIDE) MODEL="$(MODEL)" VIDEO="$(VIDEO)" scripts/demo.sh
+	@COURTSIDE=$(COURTSIDE) MODEL="$(MODEL)" VIDEO="$(VIDEO)" PROMPT="$(PROMPT)" scripts/demo.sh
 
 # Everything that CI runs. The second cargo line runs the modules at real size in bfloat16, the type that GPUs use; it
 # reuses the build of the first, which it would not with `-p sam3`.

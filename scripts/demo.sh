@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Submits, tracks and imports a video on this machine, and exports it annotated. The bucket is a folder. Set MODEL and
-# VIDEO to use your own; the default is the tiny model of fixtures/wide and the synthetic clip that it was trained on.
+# VIDEO to use your own, and PROMPT to follow others; the default is the tiny model of fixtures/wide and the synthetic clip that
+# it was trained on.
 #
 # Run by `make demo`, which builds the program and sets COURTSIDE to its path. Everything is written to demo/.
 set -euo pipefail
@@ -15,14 +16,21 @@ for name in $(env | grep -oE '^(R2_[A-Z_]+|DATABASE_URL|VIDEO_STORAGE_PATH|WORKE
 done
 absolute() { case $1 in /*) echo "$1" ;; *) echo "$root/$1" ;; esac; }
 
-prompt=()
 if [ -z "${VIDEO:-}" ]; then
     VIDEO=fixtures/wide/clip.mkv
-    MODEL=fixtures/wide
-    prompt=(--prompt ball)
+    MODEL=${MODEL:-fixtures/wide}
+    PROMPT=${PROMPT:-ball}
 fi
-model=()
-[ -z "${MODEL:-}" ] || model=(--model "$(absolute "$MODEL")")
+prompt=(${PROMPT:+--prompt "$PROMPT"})
+if [ -z "${MODEL:-}" ]; then
+    MODEL=models/courtside-mini
+    cat <<'END'
+The model is courtside-mini, a small one for trying Courtside. It finds some people of footage like its own, loses them soon,
+and is no substitute for SAM3. To get SAM3, request access at https://huggingface.co/facebook/sam3, download it with
+`HF_TOKEN=... target/release/courtside model path`, and run `make demo MODEL=FOLDER VIDEO=FILE`.
+END
+fi
+model=(--model "$(absolute "$MODEL")")
 show() { printf '\n$ %s\n' "$*"; }
 
 # --again: an earlier run may have submitted the same.
@@ -44,11 +52,16 @@ show courtside import --job-id "$job"
 show courtside export "$job" --format video
 "$program" export "$job" --format video --out annotated.mp4
 "$program" export "$job" --format mot --out tracks.txt
+# Sixteen frames of the video.
+frames=$(ffprobe -v error -select_streams v:0 -show_entries packet=pts -of csv=p=0 annotated.mp4 | wc -l)
+ffmpeg -v error -y -i annotated.mp4 -vf "select=not(mod(n\,$(((frames + 15) / 16)))),scale=480:-2,tile=4x4" \
+    -frames:v 1 contact-sheet.png
 
 show courtside tracks "$job"
 "$program" tracks "$job"
 
 echo
 echo "annotated video:  $PWD/annotated.mp4"
+echo "contact sheet:    $PWD/contact-sheet.png, sixteen of its frames"
 echo "tracks:           $PWD/tracks.txt (MOT Challenge), $PWD/basketball_analyzer.db (SQLite)"
 echo "HTTP API:         cd $PWD && $program serve   then open   http://127.0.0.1:8000/docs"

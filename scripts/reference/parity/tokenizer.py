@@ -72,10 +72,10 @@ def _merge(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
     return tuple(out)
 
 
-def make_tokenizer() -> CLIPTokenizer:
-    """The tokenizer of both fixtures; the last two ids are the start and the end of text, as in CLIP."""
+def make_tokenizer(corpus: str = CORPUS, n_merges: int = N_MERGES) -> CLIPTokenizer:
+    """The tokenizer of the fixtures by default; the last two ids are the start and the end of text, as in CLIP."""
     alphabet = byte_alphabet()
-    merges = learn_merges(CORPUS, N_MERGES)
+    merges = learn_merges(corpus, n_merges)
     tokens = [*alphabet, *(c + "</w>" for c in alphabet), *dict.fromkeys("".join(m) for m in merges)]
     tokens += ["<|startoftext|>", "<|endoftext|>"]
     return CLIPTokenizer(vocab={token: i for i, token in enumerate(tokens)}, merges=merges, model_max_length=MAX_LENGTH)

@@ -23,6 +23,7 @@ mod model_download;
 mod model_lookup;
 mod outputs;
 mod parity;
+mod people;
 mod rejected;
 mod rented;
 mod resume;
