@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from parity import training
+from parity.checkpoint import UNUSED
 from parity.tokenizer import CORPUS, make_tokenizer
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -148,16 +149,6 @@ def load_weights(model: Sam3VideoModel, folder: Path) -> None:
     missing, unexpected = model.load_state_dict({name: t.float() for name, t in tensors.items()}, strict=False)
     if unexpected or [name for name in missing if not name.startswith(UNUSED)]:
         raise ValueError(f"{folder} has another architecture")
-
-
-UNUSED = (
-    "detector_model.geometry_encoder.",
-    "detector_model.text_encoder.text_projection.",
-    "detector_model.mask_decoder.semantic_projection.",
-    "detector_model.vision_encoder.neck.fpn_layers.3.",
-    "tracker_neck.fpn_layers.3.",
-)
-"""Weights that text-prompted video tracking never reads, and that are not written."""
 
 
 def save(model: Sam3VideoModel, words: CLIPTokenizer, out: Path) -> None:
