@@ -46,10 +46,9 @@ impl Clock {
     /// The declared rate, or that of the times if it is another one: an AVI declares the rate of its clock, which moves
     /// on where a recorder dropped a frame.
     fn corrected_rate(&self) -> (i64, i64) {
-        let n = self.joined_us.len().saturating_sub(1) as i64;
         let span_us =
             self.joined_us.last().zip(self.joined_us.first()).map_or(0, |(last, first)| last - first);
-        let measured = (n > 0 && span_us > 0).then_some((n.saturating_mul(1_000_000), span_us));
+        let measured = average_rate(self.joined_us.len().saturating_sub(1) as u64, span_us);
         let value = |(numerator, denominator): (i64, i64)| numerator as f64 / denominator as f64;
         let differs =
             |rate: &(i64, i64)| (value(*rate) / value(self.frame_rate) - 1.0).abs() > MAX_RATE_DIFFERENCE;
@@ -64,8 +63,7 @@ impl Clock {
     fn measured_rate(&self, index: &Index) -> Option<(i64, i64)> {
         let last_idx = index.n_frames().checked_sub(1)?;
         let span_us = self.us(index.pts(last_idx)?) - self.us(index.pts(0)?);
-        let n = i64::try_from(last_idx).ok()?;
-        (n > 0 && span_us > 0).then_some((n.saturating_mul(1_000_000), span_us))
+        average_rate(last_idx, span_us)
     }
 
     /// Strictly increasing times for timestamps that are missing, repeat, or restart where recordings
@@ -123,6 +121,12 @@ impl Clock {
     pub(crate) fn seek_us(&self, pts: i64) -> i64 {
         self.us(pts).saturating_add(1).saturating_sub(self.start_us).max(0)
     }
+}
+
+/// Frames per second, as a fraction, of `n` frame periods in `span_us`.
+fn average_rate(n: u64, span_us: i64) -> Option<(i64, i64)> {
+    let n = i64::try_from(n).ok()?;
+    (n > 0 && span_us > 0).then_some((n.saturating_mul(1_000_000), span_us))
 }
 
 /// `ticks * numerator / denominator` seconds in microseconds, rounded, without overflow.

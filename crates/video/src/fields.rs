@@ -14,7 +14,7 @@ pub(crate) fn may_occur(codec: &str, extradata: &[u8], order: Option<&str>) -> b
     !has_frames_only || order.is_none()
 }
 
-/// Whether all sequence parameter sets have `frame_mbs_only_flag`. `None` if there is none that can be read.
+/// Whether all sequence parameter sets have `frame_mbs_only_flag`. `None` if none can be read.
 fn h264_has_frames_only(extradata: &[u8]) -> Option<bool> {
     let sets = match extradata.first()? {
         1 => avc_parameter_sets(extradata)?,

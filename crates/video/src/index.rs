@@ -85,7 +85,11 @@ impl Index {
         let pts = packets.distinct_pts();
         let doubt = packets.doubt(header, &pts);
         let mut index = Index::of_packets(&packets, pts);
-        index.n_periods = packets.last_dts.filter(|_| header.container == "avi").map(|last| last + 1);
+        index.n_periods = packets
+            .last_dts
+            .filter(|_| header.container == "avi")
+            .and_then(|last| u64::try_from(last).ok())
+            .map(|last| last + 1);
         if let Some(doubt) = doubt {
             tracing::debug!(path = %path.display(), ?doubt, "decoding the file to number its frames");
             let n_packets = packets.n_packets;
@@ -156,17 +160,16 @@ impl Index {
     /// from decoding timestamps and frame rates, and differently after a seek.
     fn replace(&mut self, scan: Scan, first_dts: Option<i64>) {
         self.is_scanned = true;
-        let is_of_packet = |pts: &Option<i64>| pts.is_some_and(|pts| self.rank(pts).is_some());
-        let increases =
-            scan.pts.iter().all(is_of_packet) && scan.pts.windows(2).all(|pair| pair[0] < pair[1]);
+        let is_made_up = |pts: i64| self.rank(pts).is_none();
+        let increases = scan.pts.iter().all(|pts| pts.is_some_and(|pts| !is_made_up(pts)))
+            && scan.pts.windows(2).all(|pair| pair[0] < pair[1]);
         self.frames = if increases {
             FrameTimes::Increasing(scan.pts.into_iter().flatten().collect())
         } else {
             // Times that are made up are later than the packets by what the decoder holds back.
-            let first = scan.pts.first().copied().flatten().filter(|first| self.rank(*first).is_none());
+            let first = scan.pts.first().copied().flatten().filter(|&first| is_made_up(first));
             let delay = first.zip(first_dts).map_or(0, |(first, dts)| first.saturating_sub(dts).max(0));
-            let is_made_up = |pts: &i64| self.rank(*pts).is_none();
-            let shown = |pts: i64| if is_made_up(&pts) { pts.saturating_sub(delay) } else { pts };
+            let shown = |pts: i64| if is_made_up(pts) { pts.saturating_sub(delay) } else { pts };
             FrameTimes::Counted(scan.pts.iter().map(|pts| pts.map(shown)).collect())
         };
     }

@@ -32,7 +32,7 @@ pub(crate) struct Packets {
     /// The first decoding timestamp.
     pub(crate) first_dts: Option<i64>,
     /// The last decoding timestamp.
-    pub(crate) last_dts: Option<u64>,
+    pub(crate) last_dts: Option<i64>,
     /// Whether a decoding timestamp is lower than the one before.
     clock_restarts: bool,
     /// Number of shown packets before each of the first two keyframes.
@@ -143,7 +143,6 @@ impl Packets {
 #[derive(Default)]
 struct PacketParser<'a> {
     packets: Packets,
-    last_dts: Option<i64>,
     /// Reading stops after this many packets.
     max_packets: u64,
     ends: Option<&'a mut PacketEnds>,
@@ -162,10 +161,9 @@ impl PacketParser<'_> {
         packets.n_packets += 1;
         let (pts, dts): (Option<i64>, Option<i64>) = (pts.parse().ok(), dts.parse().ok());
         let (size, position): (u64, Option<u64>) = (size.parse().unwrap_or(0), position.parse().ok());
-        packets.clock_restarts |= self.last_dts.zip(dts).is_some_and(|(last, dts)| dts < last);
-        self.last_dts = dts.or(self.last_dts);
+        packets.clock_restarts |= packets.last_dts.zip(dts).is_some_and(|(last, dts)| dts < last);
         packets.first_dts = packets.first_dts.or(dts);
-        packets.last_dts = self.last_dts.and_then(|dts| u64::try_from(dts).ok());
+        packets.last_dts = dts.or(packets.last_dts);
         if let Some(ends) = &mut self.ends {
             // A packet without a position is treated as past the end of the file.
             let end = position.map_or(u64::MAX, |position| position.saturating_add(size));
