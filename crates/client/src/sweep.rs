@@ -5,7 +5,7 @@ use std::time::Duration;
 use jobs::sweep::{SweepReport, sweep};
 
 use crate::Client;
-use crate::terminal::notify;
+use crate::terminal::{counted, notify};
 
 /// Time between two sweeps by the commands of one machine.
 const INTERVAL: Duration = Duration::from_secs(24 * 3600);
@@ -39,7 +39,10 @@ pub async fn sweep_if_due(client: &Client) {
 pub fn announce(report: &SweepReport, location: &str) {
     let SweepReport { n_archived, n_removed } = report;
     if *n_archived > 0 {
-        notify(format!("moved {n_archived} jobs that were imported a week ago to the archive of {location}"));
+        notify(format!(
+            "moved {} that were imported a week ago to the archive of {location}",
+            counted(n_archived, "job")
+        ));
     }
     if *n_removed > 0 {
         notify(format!("removed {n_removed} old logs and checkpoints from {location}"));

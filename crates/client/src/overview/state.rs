@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use super::missing::Closed;
 use crate::progress::clock;
 use crate::submit::{UPLOADING, WAITING};
+use crate::terminal::counted;
 
 /// Time without a heartbeat after which a job is shown as stalled. For display only: workers judge a lease by
 /// their own clocks.
@@ -171,7 +172,7 @@ impl fmt::Display for State {
         match self {
             Self::Uploading => f.write_str(UPLOADING),
             Self::Waiting { frames_kept: 0 } => f.write_str(WAITING),
-            Self::Waiting { frames_kept } => write!(f, "{frames_kept} frames kept, {WAITING}"),
+            Self::Waiting { frames_kept } => write!(f, "{} kept, {WAITING}", counted(frames_kept, "frame")),
             Self::Downloading { current, total: Some(total) } if *total > 0 => {
                 write!(f, "downloading {}%", current * 100 / total)
             }
@@ -197,7 +198,7 @@ impl fmt::Display for State {
             }
             Self::Imported { detections, missing_frames } => {
                 match detections {
-                    Some(n) => write!(f, "{n} detections"),
+                    Some(n) => f.write_str(&counted(n, "detection")),
                     None => f.write_str("in the library"),
                 }?;
                 write_missing(f, *missing_frames)
@@ -221,7 +222,7 @@ fn write_missing(f: &mut fmt::Formatter<'_>, missing_frames: u64) -> fmt::Result
     match missing_frames {
         0 => Ok(()),
         1 => f.write_str(", 1 frame missing"),
-        n => write!(f, ", {n} frames missing"),
+        n => write!(f, ", {} missing", counted(n, "frame")),
     }
 }
 

@@ -21,7 +21,7 @@ use client::export::{
 use client::failure::{Failure, Kind, Outcome};
 use client::progress::Progress;
 use client::stop::Stop;
-use client::terminal::{notify, printable};
+use client::terminal::{counted, notify, printable};
 use client::videos::{self, Fetched};
 
 /// Export the detections of a job or video
@@ -110,7 +110,7 @@ impl Args {
             warnings,
         };
         if is_stdout {
-            notify(format!("{} detections", exported.detections));
+            notify(counted(exported.detections, "detection"));
             return Ok(());
         }
         context.print(&exported)
@@ -233,6 +233,11 @@ struct Exported {
 
 impl fmt::Display for Exported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "wrote {}: {} detections", printable(&self.file.display().to_string()), self.detections)
+        writeln!(
+            f,
+            "wrote {}: {}",
+            printable(&self.file.display().to_string()),
+            counted(self.detections, "detection")
+        )
     }
 }

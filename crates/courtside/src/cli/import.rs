@@ -10,7 +10,7 @@ use client::failure::{Failure, Outcome};
 use client::import::{ImportOptions, Imported, Incomplete, Offer, PendingImports, import, pending_imports};
 use client::progress::Progress;
 use client::sweep::sweep_if_due;
-use client::terminal::{notify, printable};
+use client::terminal::{counted, notify, printable};
 
 /// Import the results of completed jobs
 ///
@@ -114,7 +114,12 @@ impl fmt::Display for Report {
         for job in &self.imported {
             let Imported { job_id, video_id, detections, tracks, .. } = job;
             let already = if job.already { " (already imported)" } else { "" };
-            writeln!(f, "job {job_id}: {detections} detections, {tracks} tracks, video {video_id}{already}")?;
+            writeln!(
+                f,
+                "job {job_id}: {}, {}, video {video_id}{already}",
+                counted(detections, "detection"),
+                counted(tracks, "track")
+            )?;
         }
         for Offer { job_id, reason, command, .. } in &self.offers {
             writeln!(f, "not imported: job {job_id} {reason}")?;

@@ -8,7 +8,7 @@ use sam3::{Model, VideoConfig};
 use serde::Serialize;
 
 use client::failure::Outcome;
-use client::terminal::notify;
+use client::terminal::{counted, notify};
 use worker::failure::EngineResult;
 use worker::model_copy::{CopiedModel, CopiedWeights, copy};
 use worker::model_folder;
@@ -126,7 +126,7 @@ impl fmt::Display for Copied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (n, megabytes) = (self.files.len(), self.size_bytes as f64 / 1e6);
         writeln!(f, "copied {}", self.from.display())?;
-        writeln!(f, "to {}: {n} files, {megabytes:.1} MB", self.folder.display())
+        writeln!(f, "to {}: {}, {megabytes:.1} MB", self.folder.display(), counted(n, "file"))
     }
 }
 

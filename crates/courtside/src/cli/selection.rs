@@ -3,7 +3,7 @@
 use client::export::{NoDetections, NoJob, NotImported, Selected, select};
 use client::failure::Outcome;
 use client::import::{ImportOptions, import};
-use client::terminal::notify;
+use client::terminal::{counted, notify};
 use jobs::JobId;
 use jobs::manifest::Status;
 use store::{JobFilter, Library};
@@ -77,6 +77,10 @@ fn import_job(context: &Context, id: &JobId) -> Outcome<()> {
     bar.finish();
     let imported = imported?;
     imported.warnings.iter().for_each(|warning| notify(format!("warning: job {id}: {warning}")));
-    notify(format!("imported job {id}: {} detections, {} tracks", imported.detections, imported.tracks));
+    notify(format!(
+        "imported job {id}: {}, {}",
+        counted(imported.detections, "detection"),
+        counted(imported.tracks, "track")
+    ));
     Ok(())
 }

@@ -19,7 +19,7 @@ use client::parameters::RequestedParameters;
 use client::progress::Progress;
 use client::stop::Stop;
 use client::submit::{Prepared, Submission, Submitted, check_not_submitted, prepare, prepare_again, send};
-use client::terminal::{Wrapped, notify};
+use client::terminal::{Wrapped, counted, notify};
 use client::videos;
 
 /// Submit videos for tracking
@@ -318,7 +318,11 @@ impl fmt::Display for Report {
             Target::Local => "`courtside worker --local`",
         };
         writeln!(f, "submitted job {job_id}")?;
-        write!(f, "{}", Wrapped::new(&format!("video {video_id}, {n_frames} frames, to {bucket}"), 2))?;
+        write!(
+            f,
+            "{}",
+            Wrapped::new(&format!("video {video_id}, {}, to {bucket}", counted(n_frames, "frame")), 2)
+        )?;
         writeln!(f, "next: run {worker} to track it,")?;
         writeln!(f, "and `courtside status` to see its progress")
     }

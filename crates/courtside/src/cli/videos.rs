@@ -128,14 +128,14 @@ fn confirm(library: &Library, id: i64, is_confirmed: bool) -> Outcome<()> {
         return Ok(());
     }
     let refused = || {
-        Failure::msg(Kind::Failed, format!("video {id} has {n} detections, which would be deleted")).hint(format!(
+        Failure::msg(Kind::Failed, format!("video {id} has {}, which would be deleted", counted(n, "detection"))).hint(format!(
             "`courtside videos rm {id} --yes` deletes them; while their jobs are in the bucket, they can be imported again"
         ))
     };
     if !std::io::stdin().is_terminal() {
         return Err(refused());
     }
-    notify(format!("delete video {id} and its {n} detections from the library? [y/N]"));
+    notify(format!("delete video {id} and its {} from the library? [y/N]", counted(n, "detection")));
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     match answer.trim() {

@@ -8,6 +8,7 @@ use super::{Check, OnCheck, clock};
 use client::Client;
 use client::atomic_file::cannot;
 use client::failure::{Failure, Outcome};
+use client::terminal::counted;
 
 /// Unreadable manifests that are shown one by one.
 const MAX_SHOWN: usize = 10;
@@ -87,8 +88,8 @@ async fn check_bucket(client: &Client, target: Target, name: &'static str, on_ch
 fn count_jobs(catalog: &Catalog) -> String {
     let count = |status| catalog.jobs().filter(|seen| seen.manifest.status == status).count();
     format!(
-        "readable; {} jobs, {} pending, {} processing, {} ready to import",
-        catalog.jobs().count(),
+        "readable; {}, {} pending, {} processing, {} ready to import",
+        counted(catalog.jobs().count(), "job"),
         count(Status::Pending),
         count(Status::Processing),
         count(Status::Completed)

@@ -10,6 +10,7 @@ use super::{Check, OnCheck};
 use client::atomic_file::{cannot, folder_of};
 use client::failure::{Failure, Outcome};
 use client::settings::Settings;
+use client::terminal::counted;
 
 const NAME: &str = "database";
 
@@ -47,10 +48,11 @@ fn inspect(settings: &Settings) -> Outcome<Check> {
     let n_imported = jobs.iter().filter(|job| job.imported).count();
     let size = path.metadata().map_err(|e| cannot("read", &path, e))?.len();
     let summary = format!(
-        "{}: writable, {}, {n_videos} videos, {} jobs, {n_imported} imported",
+        "{}: writable, {}, {}, {}, {n_imported} imported",
         path.display(),
         super::disk::format_bytes(size),
-        jobs.len()
+        counted(n_videos, "video"),
+        counted(jobs.len(), "job")
     );
     if !library.is_set_up()? {
         let later = "the analyzer app's; the first submitted video adds courtside's own tables";

@@ -8,6 +8,7 @@ use crate::rent::{Renter, provider_failure};
 use client::Client;
 use client::failure::{Failure, Kind};
 use client::machine_notices::{describe, machine_notices};
+use client::terminal::counted;
 
 const NAME: &str = "machine";
 
@@ -62,7 +63,13 @@ async fn check_key(renter: &Renter) -> Check {
     match renter.fleet.machines_and_others().await {
         Ok((machines, n_others)) => {
             let n = machines.len();
-            Check::ok("runpod", format!("the key is valid; {n} machines of this bucket, {n_others} others"))
+            Check::ok(
+                "runpod",
+                format!(
+                    "the key is valid; {} of this bucket, others in the account: {n_others}",
+                    counted(n, "machine")
+                ),
+            )
         }
         Err(error) => Check::fail("runpod", &provider_failure(error)),
     }

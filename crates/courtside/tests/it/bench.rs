@@ -36,7 +36,7 @@ fn reports_a_table_for_each_number_of_tracks() {
 fn the_configuration_may_be_a_file() {
     let config = format!("{}/config.json", wide().model());
     let output = Sandbox::new().run(&["bench", "--config", &config]).expect(0, &[]);
-    assert!(output.stdout.contains("1 tracks: "), "{}", output.stdout);
+    assert!(output.stdout.contains("1 track: "), "{}", output.stdout);
 }
 
 #[test]

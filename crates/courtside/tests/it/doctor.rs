@@ -114,7 +114,7 @@ fn reports_invalid_manifests_and_unfinished_uploads() {
     std::fs::create_dir_all(&uploads).unwrap();
     std::fs::write(uploads.join("half-way.json"), "{}").unwrap();
     let checks = examine(doctor(&sandbox), 0);
-    assert_check(&checks, "database ok", &["1 videos, 1 jobs, 1 imported", "write-ahead log"]);
+    assert_check(&checks, "database ok", &["1 video, 1 job, 1 imported", "write-ahead log"]);
     assert_check(&checks, "bucket ok", &["readable; 0 jobs"]);
     assert_check(&checks, "bucket ok", &["writable; conditional writes work"]);
     assert_check(&checks, "bucket warn", &["jobs/broken.json is skipped"]);

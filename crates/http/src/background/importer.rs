@@ -9,7 +9,7 @@ use ::jobs::admin::is_importable;
 use ::jobs::manifest::Manifest;
 use client::failure::Failure;
 use client::import::{ImportOptions, Imported, import, is_automatic};
-use client::terminal::notify;
+use client::terminal::{counted, notify};
 
 use super::job_cache::JobSnapshot;
 use crate::app::App;
@@ -61,7 +61,11 @@ fn report_import(app: &App, imported: &Imported) {
     app.metrics.record_import();
     let Imported { job_id, video_id, detections, tracks, warnings, .. } = imported;
     warnings.iter().for_each(|warning| notify(format!("warning: job {job_id}: {warning}")));
-    notify(format!("imported job {job_id}: {detections} detections of {tracks} tracks in video {video_id}"));
+    notify(format!(
+        "imported job {job_id}: {} of {} in video {video_id}",
+        counted(detections, "detection"),
+        counted(tracks, "track")
+    ));
 }
 
 fn report_failure(app: &App, manifest: &Manifest, failure: &Failure) {

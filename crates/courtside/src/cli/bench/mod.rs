@@ -16,7 +16,7 @@ use sam3::{Frame, Mode, Model, Session, SessionOptions};
 use super::model_args::EngineArgs;
 use client::failure::Outcome;
 use client::progress::Progress;
-use client::terminal::notify;
+use client::terminal::{counted, notify};
 use report::{FrameTimes, Report, Table};
 use worker::engine::Engine;
 use worker::failure::EngineResult;
@@ -87,7 +87,7 @@ impl Args {
         let gflops = matmul_gflops(&engine.device, engine.precision).or_failure()?;
         let mut tables = Vec::new();
         for &n_tracks in &self.tracks {
-            notify(format!("measuring with {n_tracks} tracks ..."));
+            notify(format!("measuring with {} ...", counted(n_tracks, "track")));
             let stages = frame_stages(&model, n_tracks, self.repeat).or_failure()?;
             let frames = match self.frames {
                 0 => None,
@@ -132,7 +132,7 @@ fn track_frames(model: &Arc<Model>, n_tracks: usize, n: usize) -> Outcome<FrameT
     let total = n + sam3::bench::warm_up(model);
     let mut progress = Progress::start("tracking", 0, total as u64);
     let frames = sam3::bench::frames(model, n_tracks, n, |t| {
-        progress.update(t as u64, &format!("{n_tracks} tracks"));
+        progress.update(t as u64, &counted(n_tracks, "track"));
     })
     .or_failure()?;
     progress.finish();

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use client::terminal::counted;
 use sam3::bench::{Frames, Stage};
 use sam3::device::DeviceMemory;
 use serde::Serialize;
@@ -130,7 +131,7 @@ impl fmt::Display for Table {
             writeln!(f, "{:<18} {:>11.1} {:>10.2} {:>9.0} {percent:>9.0}%", s.name, s.ms, s.gflop, s.gflops)?;
         }
         let (n, ms, fps) = (self.n_tracks, self.ms_per_frame, self.fps);
-        writeln!(f, "{n} tracks: {ms:.1} ms per frame, {fps:.3} fps")?;
+        writeln!(f, "{}: {ms:.1} ms per frame, {fps:.3} fps", counted(n, "track"))?;
         match &self.frames {
             Some(FrameTimes { n, median_ms, p95_ms, fps, .. }) => {
                 writeln!(f, "{n} complete frames: median {median_ms:.1} ms, p95 {p95_ms:.1} ms, {fps:.3} fps")

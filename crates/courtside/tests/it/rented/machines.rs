@@ -71,7 +71,10 @@ fn doctor_checks_the_key_and_the_image() {
     let find = |name: &str| {
         checks["checks"].as_array().unwrap().iter().find(|c| c["name"] == name).cloned().unwrap()
     };
-    assert_eq!(find("runpod")["message"], "the key is valid; 1 machines of this bucket, 1 others");
+    assert_eq!(
+        find("runpod")["message"],
+        "the key is valid; 1 machine of this bucket, others in the account: 1"
+    );
     assert_eq!(find("image")["status"], "fail");
     fake.state().keys.clear();
     let checks = run(&fake, &machine, &["doctor"]);

@@ -295,7 +295,7 @@ fn a_stalled_attempt_fails() {
     let mut command = other.worker(&["--stall-timeout", "1"]);
     command.env("PATH", stuck_decoder(&other));
     // The worker exits, although it has no --once: its tracking thread cannot be stopped.
-    let output = Running::start(command).wait().expect(5, &["no frame for 1 seconds after 0 frames", &job]);
+    let output = Running::start(command).wait().expect(5, &["no frame for 1 second after 0 frames", &job]);
     assert!(output.stderr.contains("this worker must be restarted"), "{output:?}");
     let after = machine.status(&job);
     assert_eq!((after["status"].as_str(), after["attempt"].as_u64()), (Some("pending"), Some(1)));
