@@ -57,6 +57,13 @@ class Clip:
         return np.median(self.images[::8], axis=0).astype(np.uint8)
 
 
+def choose(clips: list[Clip], real_share: float, rng: np.random.Generator) -> Clip:
+    """A random clip: a real one with probability `real_share`."""
+    is_real = bool(rng.random() < real_share)
+    pool = [clip for clip in clips if clip.is_real == is_real]
+    return pool[int(rng.integers(len(pool)))]
+
+
 def _save(folder: Path, images: np.ndarray, labels: np.ndarray, kinds: dict[int, str]) -> None:
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -105,9 +112,7 @@ def _prepare_vtest(folder: Path, clips: Path) -> None:
         if frame <= VTEST_FRAMES:
             boxes[int(frame) - 1].append((int(person), left, top, left + wide, top + high))
     background = np.median(images[::8], axis=0).astype(np.int16)
-    labels = np.stack(
-        [_label_people(image, background, people) for image, people in zip(images, boxes, strict=True)]
-    )
+    labels = np.stack([_label_people(image, background, people) for image, people in zip(images, boxes, strict=True)])
     people = {person for frame in boxes for person, *_ in frame}
     _save(folder, images, labels, dict.fromkeys(people, "person"))
 

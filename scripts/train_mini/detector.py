@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,37 +13,23 @@ import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 from transformers import CLIPTokenizer, Sam3VideoModel
 from transformers.models.sam3.modeling_sam3 import box_cxcywh_to_xyxy, inverse_sigmoid
 
-from architecture import GRID, HIDDEN, N_QUERIES, cosine
+from architecture import GRID, HIDDEN, N_QUERIES
 from clips import Clip
 from detector_samples import Sample, make_sample
-from state import Stage, named
+from state import Loss, Schedule, Stage, named
 
 BATCH = 4
 LR = 8e-4
 FREQUENCIES = (1, 2, 4, 8)
 CODE_SIZE = 4 * len(FREQUENCIES) + 2
-SAVE_EVERY = 100
-REPORT_EVERY = 50
 
 
-class Samples(Dataset):
-    """Batch i is a function of the seed and i, so that a training that resumes goes through the same images."""
-
-    def __init__(self, folders: list[Path], seed: int, first: int, n: int) -> None:
-        self.folders, self.seed, self.first, self.n = folders, seed, first, n
-        self.clips: list[Clip] = []
-
-    def __len__(self) -> int:
-        return self.n - self.first
-
-    def __getitem__(self, i: int) -> list[Sample]:
-        self.clips = self.clips or [Clip.open(folder) for folder in self.folders]
-        rng = np.random.default_rng((self.seed, self.first + i))
-        return [make_sample(self.clips, rng) for _ in range(BATCH)]
+def make_batch(clips: list[Clip], step: int, seed: int) -> list[Sample]:
+    rng = np.random.default_rng((seed, step))
+    return [make_sample(clips, rng) for _ in range(BATCH)]
 
 
 class InstanceCodes(nn.Module):
@@ -232,26 +218,10 @@ class DetectorTraining:
 
     def run(self, folders: list[Path], n_steps: int, seed: int) -> Iterator[None]:
         """Train up to `n_steps` in all. Yields each time the state was saved."""
-        stage, started, recent = self.stage, time.monotonic(), []
-        samples = Samples(folders, seed, stage.step, n_steps)
-        for batch in DataLoader(samples, batch_size=None, num_workers=1, prefetch_factor=4):
-            images = torch.stack([sample.image for sample in batch])
-            out = self.detector(images, [sample.prompt for sample in batch])
-            parts = losses(out, self.codes(out.pixels, out.cells), batch)
-            found = parts.pop("found", None)
-            stage.update(sum(parts.values(), torch.zeros(())), cosine(stage.step, n_steps, warm_up=100))
-            recent.append({name: value.item() for name, value in parts.items()})
-            if found is not None:
-                recent[-1]["found"] = found.item()
-            if stage.step % REPORT_EVERY == 0 or stage.step == n_steps:
-                print(f"detector {stage.step}/{n_steps} {means(recent)} {time.monotonic() - started:.0f} s", flush=True)
-                recent.clear()
-            if stage.step % SAVE_EVERY == 0 or stage.step == n_steps:
-                stage.save()
-                yield
+        schedule = Schedule(n_steps, warm_up=100, report_every=50, save_every=100)
+        return self.stage.run(folders, partial(make_batch, seed=seed), self._loss, schedule)
 
-
-def means(rows: list[dict[str, float]]) -> str:
-    """The mean of each value, over the rows that have it."""
-    names = sorted({name for row in rows for name in row})
-    return " ".join(f"{name} {np.mean([row[name] for row in rows if name in row]):.3f}" for name in names)
+    def _loss(self, batch: list[Sample]) -> Loss:
+        out = self.detector(torch.stack([sample.image for sample in batch]), [sample.prompt for sample in batch])
+        parts = losses(out, self.codes(out.pixels, out.cells), batch)
+        return Loss(parts, {name: parts.pop(name) for name in ("found",) if name in parts})

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from architecture import IMAGE_SIZE, MASK_SIZE
-from clips import Clip
+from clips import Clip, choose
 
 PROMPTS = {
     "person": ({"player", "referee", "person"}, ("person", "people", "pedestrian")),
@@ -25,7 +25,7 @@ ABSENT = (
     "book clock vase scissors piano guitar snowman tent candle rocket"
 ).split()
 """Prompts for what is in no training clip."""
-REAL_SHARE = 0.45
+REAL_SHARE = 0.4
 MIN_VISIBLE = 2.5
 """Smallest target, in pixels of the predicted mask."""
 MIN_VISIBLE_BALL = 0.6
@@ -44,26 +44,19 @@ class Sample:
 
 def make_sample(clips: list[Clip], rng: np.random.Generator) -> Sample:
     """A random sample."""
-    clip = _choose(clips, rng)
+    clip = choose(clips, REAL_SHARE, rng)
     t = int(rng.integers(len(clip.images)))
     image, labels = np.array(clip.images[t]), clip.labels[t].astype(np.int16)
     kinds = dict(clip.kinds)
     if clip.is_real and rng.random() < 0.3:
         image, labels = clip.background.copy(), np.zeros_like(labels)
     for _ in range(int(rng.integers(1, 6)) if rng.random() < 0.6 else 0):
-        _paste(_choose(clips, rng), image, labels, kinds, rng)
+        _paste(choose(clips, REAL_SHARE, rng), image, labels, kinds, rng)
     image, labels = _crop(image, labels, rng)
     group, prompt = _choose_prompt(clip, rng)
     wanted = PROMPTS[group][0] if group else set()
     boxes, masks = _targets(labels, {label for label, kind in kinds.items() if kind in wanted}, group == "ball")
     return Sample(to_input(_expose(image, rng)), prompt, boxes, masks)
-
-
-def _choose(clips: list[Clip], rng: np.random.Generator) -> Clip:
-    real = [clip for clip in clips if clip.is_real]
-    made = [clip for clip in clips if not clip.is_real]
-    pool = real if rng.random() < REAL_SHARE else made
-    return pool[int(rng.integers(len(pool)))]
 
 
 def _choose_prompt(clip: Clip, rng: np.random.Generator) -> tuple[str | None, str]:
@@ -79,9 +72,7 @@ def _choose_prompt(clip: Clip, rng: np.random.Generator) -> tuple[str | None, st
     return group, words[0] if rng.random() < 0.7 else str(rng.choice(words))
 
 
-def _paste(
-    source: Clip, image: np.ndarray, labels: np.ndarray, kinds: dict[int, str], rng: np.random.Generator
-) -> None:
+def _paste(source: Clip, image: np.ndarray, labels: np.ndarray, kinds: dict[int, str], rng: np.random.Generator) -> None:
     """Copy a person of a frame of `source` in front of what is there."""
     t = int(rng.integers(len(source.images)))
     there = [label for label in np.unique(source.labels[t]).tolist() if source.kinds.get(label, "ball") != "ball"]

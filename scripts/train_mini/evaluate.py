@@ -4,9 +4,9 @@
     scripts/train_mini/evaluate.py vtest --clips CLIPS --work WORK --program PROGRAM --model MODEL
     scripts/train_mini/evaluate.py games --n 10 --frames 1000 --work WORK --program PROGRAM --model MODEL
 
-`vtest` uses frames 400 to 794 of vtest.avi; `games` renders games with seeds that training never uses. Prints HOTA, MOTA and
-IDF1 (trackeval), and the ids per true person. The others: OpenCV's HOG detector and its background subtraction, and for vtest
-its public detections, each followed by SORT and ByteTrack (the package `trackers`, default settings).
+`vtest` uses frames 400 to 794 of vtest.avi, or to `--last`; `games` renders games with seeds that training never uses. Prints
+HOTA, MOTA and IDF1 (trackeval), and the ids per true person. The others: OpenCV's HOG detector and its background subtraction,
+and for vtest its public detections, each followed by SORT and ByteTrack (the package `trackers`, default settings).
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class Clip:
                 yield t, image
 
 
-def vtest(clips: Path) -> Clip:
-    return Clip("vtest", clips / "vtest.avi", read_mot(clips / "vtest-gt/gt/gt.txt", None), *VTEST, fps=10.0)
+def vtest(clips: Path, last: int) -> Clip:
+    return Clip("vtest", clips / "vtest.avi", read_mot(clips / "vtest-gt/gt/gt.txt", None), VTEST[0], last, fps=10.0)
 
 
 def game(work: Path, seed: int, n_frames: int) -> Clip:
@@ -205,8 +205,8 @@ def report(name: str, sequences: list[dict], seconds: float, n_frames: int) -> N
     hota, clear, identity = rows["HOTA"], rows["CLEAR"], rows["Identity"]
     ids = sum(data["num_tracker_ids"] for data in sequences) / max(1, sum(data["num_gt_ids"] for data in sequences))
     print(
-        f"| {name} | {hota['HOTA'].mean():.3f} | {hota['DetA'].mean():.3f} | {hota['AssA'].mean():.3f} | {clear['MOTA']:.3f} "
-        f"| {identity['IDF1']:.3f} | {clear['CLR_Re']:.2f} | {clear['CLR_Pr']:.2f} | {int(clear['IDSW'])} | {ids:.2f} "
+        f"| {name} | {hota['HOTA'].mean():.3f} | {hota['DetA'].mean():.3f} | {hota['AssA'].mean():.3f} "
+        f"| {clear['MOTA']:.3f} | {identity['IDF1']:.3f} | {clear['CLR_Re']:.2f} | {clear['CLR_Pr']:.2f} | {int(clear['IDSW'])} | {ids:.2f} "
         f"| {n_frames / seconds:.2f} |",
         flush=True,
     )
@@ -222,11 +222,12 @@ def main() -> None:
     parser.add_argument("--prompt", default="person")
     parser.add_argument("--n", type=int, default=10, help="games to render")
     parser.add_argument("--frames", type=int, default=1000, help="frames of a game")
+    parser.add_argument("--last", type=int, default=VTEST[1], help="last frame of vtest")
     parser.add_argument("--only", action="store_true", help="leave the other trackers out")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     if args.what == "vtest":
-        clips = [vtest(args.clips)]
+        clips = [vtest(args.clips, args.last)]
     else:
         clips = [game(args.work, seed, args.frames) for seed in range(args.n)]
     others: dict[str, Callable[[], Detector]] = {"HOG": hog, "background subtraction": background_subtraction}

@@ -6,52 +6,42 @@ The vision encoder and the detector do not change. Objects of a window are a bat
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 from transformers import Sam3VideoModel
 from transformers.models.sam3_tracker_video.modeling_sam3_tracker_video import NO_OBJ_SCORE
 
-from architecture import HIDDEN, IMAGE_SIZE, MASK_SIZE, cosine
+from architecture import HIDDEN, IMAGE_SIZE, MASK_SIZE
 from clips import Clip
-from detector import mask_losses, means
+from detector import mask_losses
 from memory_samples import Window, make_window
-from state import Stage, named
+from state import Loss, Schedule, Stage, named
 
 LR = 6e-4
 SHORT, LONG = 4, 8
 """Frames of a window in the first part of the training, and afterwards."""
 SHORT_SHARE = 0.35
+MAX_FREE = 8
+"""Frames that may come before a window, followed without gradients."""
 N_OBJECTS = 4
 MAX_POINTERS = 16
 N_MEMORIES = 7
-SAVE_EVERY = 50
-REPORT_EVERY = 20
+MAX_CONDITIONING = 4
 
 
-class Windows(Dataset):
-    """Window i is a function of the seed and i."""
-
-    def __init__(self, folders: list[Path], seed: int, first: int, n: int) -> None:
-        self.folders, self.seed, self.first, self.n = folders, seed, first, n
-        self.clips: list[Clip] = []
-
-    def __len__(self) -> int:
-        return self.n - self.first
-
-    def __getitem__(self, i: int) -> Window:
-        self.clips = self.clips or [Clip.open(folder) for folder in self.folders]
-        step = self.first + i
-        rng = np.random.default_rng((self.seed, 1, step))
-        is_short = step < SHORT_SHARE * self.n
-        return make_window(self.clips, SHORT if is_short else LONG, 2 * N_OBJECTS if is_short else N_OBJECTS, rng)
+def make_batch(clips: list[Clip], step: int, seed: int, n_steps: int) -> Window:
+    rng = np.random.default_rng((seed, 1, step))
+    if step < SHORT_SHARE * n_steps:
+        return make_window(clips, SHORT, 0, 2 * N_OBJECTS, rng)
+    n_free = int(rng.integers(MAX_FREE + 1))
+    return make_window(clips, LONG + n_free, n_free, N_OBJECTS, rng)
 
 
 @dataclass
@@ -61,6 +51,7 @@ class Seen:
     features: Tensor
     positions: Tensor
     pointers: Tensor
+    is_conditioning: bool
 
 
 @dataclass
@@ -101,17 +92,21 @@ class Follower:
         prediction, tokens, score = self._decode(frame, self._as_map(frame[-1]), prompt)
         best = prediction.quality.argmax(dim=-1)
         pointers = self._pointers(tokens[torch.arange(n), best], score)
-        self._remember(frame[-1], whole * 20 - 10, torch.full((n,), 10.0), pointers, is_given=True)
+        self._remember(frame[-1], whole * 20 - 10, torch.full((n,), 10.0), pointers, is_given=True, is_conditioning=True)
 
-    def step(self, t: int, n: int) -> Prediction:
-        """Predict frame `t`, and remember the prediction."""
+    def step(self, t: int, n: int, detected: Tensor | None) -> Prediction:
+        """Predict frame `t`, and remember the prediction or, where there is one, the detected mask [n, M, M]."""
         tracker, frame = self.model.tracker_model, self._frame(t, n)
-        used = [0, *range(max(1, t - N_MEMORIES + 1), t)]
+        conditioning = [k for k, seen in enumerate(self.history) if seen.is_conditioning]
+        nearest = conditioning[-MAX_CONDITIONING:]
+        recent = [k for k in range(max(0, t - N_MEMORIES + 1), t) if k not in nearest]
         temporal = tracker.memory_temporal_positional_encoding
-        # The first frame has the last temporal encoding; the others count back from the current one.
-        memory = [self.history[k].features for k in used]
-        positions = [self.history[k].positions + temporal[(t - k if k else 0) - 1] for k in used]
-        ages = [t, *range(1, min(t, MAX_POINTERS))]
+        # Conditioning frames have the last temporal encoding; the others count back from the current one.
+        memory = [self.history[k].features for k in nearest + recent]
+        positions = [self.history[k].positions + temporal[-1] for k in nearest]
+        positions += [self.history[k].positions + temporal[t - k - 1] for k in recent]
+        ages = [t - k for k in conditioning]
+        ages += [age for age in range(1, min(t, MAX_POINTERS)) if t - age not in conditioning]
         pointers, pointer_positions = tracker._process_object_pointers(
             ages, [self.history[t - age].pointers for age in ages], MAX_POINTERS, n, HIDDEN, memory[0].device
         )
@@ -126,8 +121,13 @@ class Follower:
         best = prediction.quality.argmax(dim=-1)
         rows = torch.arange(n)
         chosen = torch.where((score > 0)[:, None, None], prediction.masks[rows, best], NO_OBJ_SCORE)
+        if detected is not None:
+            # Masks of 0 and 1 in the place of logits, as `_prepare_recondition_masks` gives them.
+            chosen = torch.where(detected.any(dim=(-2, -1), keepdim=True), detected, chosen)
         whole = F.interpolate(chosen[:, None].float(), (IMAGE_SIZE, IMAGE_SIZE), mode="bilinear", align_corners=False)
-        self._remember(frame[-1], whole, score, self._pointers(tokens[rows, best], score), is_given=False)
+        visible = (chosen > 0).any(dim=(-2, -1)).float() * 20 - 10
+        pointers = self._pointers(tokens[rows, best], score)
+        self._remember(frame[-1], whole, visible, pointers, is_given=False, is_conditioning=detected is not None)
         return prediction
 
     def _frame(self, t: int, n: int) -> list[Tensor]:
@@ -165,14 +165,16 @@ class Follower:
         tracker, there = self.model.tracker_model, (score > 0).float()[:, None]
         return there * tracker.object_pointer_proj(tokens) + (1 - there) * tracker.no_object_pointer
 
-    def _remember(self, features: Tensor, masks: Tensor, score: Tensor, pointers: Tensor, is_given: bool) -> None:
+    def _remember(
+        self, features: Tensor, masks: Tensor, score: Tensor, pointers: Tensor, *, is_given: bool, is_conditioning: bool
+    ) -> None:
         encoded, positions = self.model.tracker_model._encode_new_memory(
             current_vision_feats=features,
             pred_masks_high_res=masks,
             object_score_logits=score[:, None, None],
             is_mask_from_pts=is_given,
         )
-        self.history.append(Seen(encoded, positions, pointers))
+        self.history.append(Seen(encoded, positions, pointers, is_conditioning))
 
 
 def follow(model: Sam3VideoModel, window: Window) -> dict[str, Tensor]:
@@ -181,11 +183,15 @@ def follow(model: Sam3VideoModel, window: Window) -> dict[str, Tensor]:
     total: dict[str, Tensor] = {}
     with torch.autocast("cpu", torch.bfloat16):
         follower = Follower.over(model, window.images)
-        follower.start(window.first)
+        with torch.set_grad_enabled(window.n_free == 0):
+            follower.start(window.detected[0])
         for t in range(1, n_frames):
-            prediction = follower.step(t, n)
+            with torch.set_grad_enabled(t > window.n_free):
+                prediction = follower.step(t, n, window.detected.get(t))
+            if t <= window.n_free:
+                continue
             for name, value in _losses(prediction, window.masks[:, t], window.visible[:, t]).items():
-                total[name] = total.get(name, torch.zeros(())) + value / (n_frames - 1)
+                total[name] = total.get(name, torch.zeros(())) + value / (n_frames - 1 - window.n_free)
     return total
 
 
@@ -212,24 +218,15 @@ class MemoryTraining:
     """The second stage; made again with the same folders, it continues."""
 
     def __init__(self, model: Sam3VideoModel, work: Path) -> None:
-        with torch.no_grad():
-            model.tracker_model.mask_decoder.pred_obj_score_head.proj_out.bias.fill_(3.0)
         self.model = model
         parameters = named(model, ("tracker_model.", "tracker_neck."))
         self.stage = Stage(work / "memory.pt", {"model": model}, [{"params": parameters}], LR)
 
     def run(self, folders: list[Path], n_steps: int, seed: int) -> Iterator[None]:
         """Train up to `n_steps` in all. Yields each time the state was saved."""
-        stage, started, recent = self.stage, time.monotonic(), []
-        windows = Windows(folders, seed, stage.step, n_steps)
-        for window in DataLoader(windows, batch_size=None, num_workers=1, prefetch_factor=4):
-            parts = follow(self.model, window)
-            iou = parts.pop("iou")
-            stage.update(sum(parts.values(), torch.zeros(())), cosine(stage.step, n_steps, warm_up=50))
-            recent.append({name: value.item() for name, value in parts.items()} | {"iou": iou.item()})
-            if stage.step % REPORT_EVERY == 0 or stage.step == n_steps:
-                print(f"memory {stage.step}/{n_steps} {means(recent)} {time.monotonic() - started:.0f} s", flush=True)
-                recent.clear()
-            if stage.step % SAVE_EVERY == 0 or stage.step == n_steps:
-                stage.save()
-                yield
+        schedule = Schedule(n_steps, warm_up=50, report_every=20, save_every=50)
+        return self.stage.run(folders, partial(make_batch, seed=seed, n_steps=n_steps), self._loss, schedule)
+
+    def _loss(self, window: Window) -> Loss:
+        parts = follow(self.model, window)
+        return Loss(parts, {"iou": parts.pop("iou")})

@@ -9,36 +9,43 @@ import numpy as np
 import torch
 
 from architecture import MASK_SIZE
-from clips import Clip
+from clips import Clip, choose
 from detector_samples import MIN_VISIBLE, MIN_VISIBLE_BALL, resize, to_input
 
 REAL_SHARE = 0.4
 LONGEST_STRIDE = 3
+RECONDITIONED_SHARES = (0.0, 0.5, 0.8, 0.8, 0.95)
+"""Shares of frames that recondition the memory, to choose from: a detector misses some people."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """`images` [T, 3, S, S]; for n objects `masks` [n, T, M, M] with shares of covered area, `visible` [n, T], and the mask
-    that the memory starts from, `first` [n, M, M], 0 or 1."""
+    """`images` [T, 3, S, S]; for n objects `masks` [n, T, M, M] with shares of covered area, and `visible` [n, T].
+
+    `detected` maps frames to what a detector would find there, [n, M, M], 0 or 1: the memory starts from that of frame 0 and
+    is reconditioned by the others. The first `n_free` frames are followed without gradients.
+    """
 
     images: torch.Tensor
     masks: torch.Tensor
     visible: torch.Tensor
-    first: torch.Tensor
+    detected: dict[int, torch.Tensor]
+    n_free: int
 
 
-def make_window(clips: list[Clip], n_frames: int, n_objects: int, rng: np.random.Generator) -> Window:
+def make_window(clips: list[Clip], n_frames: int, n_free: int, n_objects: int, rng: np.random.Generator) -> Window:
     """A random window of `n_frames` with at most `n_objects`."""
     while True:
-        window = _try_window(clips, n_frames, n_objects, rng)
+        window = _try_window(clips, n_frames, n_free, n_objects, rng)
         if window is not None:
             return window
 
 
-def _try_window(clips: list[Clip], n_frames: int, n_objects: int, rng: np.random.Generator) -> Window | None:
-    pool = [clip for clip in clips if clip.is_real == bool(rng.random() < REAL_SHARE)]
-    clip = pool[int(rng.integers(len(pool)))]
-    stride = int(rng.integers(1, LONGEST_STRIDE + 1))
+def _try_window(
+    clips: list[Clip], n_frames: int, n_free: int, n_objects: int, rng: np.random.Generator
+) -> Window | None:
+    clip = choose(clips, REAL_SHARE, rng)
+    stride = int(rng.integers(1, min(LONGEST_STRIDE, (len(clip.images) - 1) // (n_frames - 1)) + 1))
     start = int(rng.integers(len(clip.images) - (n_frames - 1) * stride))
     times = [start + k * stride for k in range(n_frames)]
     if rng.random() < 0.5:
@@ -49,6 +56,8 @@ def _try_window(clips: list[Clip], n_frames: int, n_objects: int, rng: np.random
     if not chosen:
         return None
     masks = np.stack([[_low_resolution(frame == label) for frame in labels] for label in chosen])
+    share = rng.choice(RECONDITIONED_SHARES)
+    detected = [0, *(t for t in range(1, n_frames) if rng.random() < share)]
     light, shift = rng.uniform(0.8, 1.2) * rng.normal(1, 0.04, 3), rng.uniform(-12, 12)
     frames = [resize(np.ascontiguousarray(view.of(clip.images[t], k))) for k, t in enumerate(times)]
     images = [to_input(np.clip(frame * light + shift, 0, 255)) for frame in frames]
@@ -56,7 +65,8 @@ def _try_window(clips: list[Clip], n_frames: int, n_objects: int, rng: np.random
         images=torch.stack(images),
         masks=torch.from_numpy(masks),
         visible=torch.from_numpy(masks.sum((-2, -1)) > MIN_VISIBLE / 2),
-        first=torch.from_numpy(np.stack([_disturbed(mask[0], rng) for mask in masks])),
+        detected={t: torch.from_numpy(np.stack([_disturbed(mask[t], rng) for mask in masks])) for t in detected},
+        n_free=n_free,
     )
 
 
@@ -112,7 +122,9 @@ def _low_resolution(mask: np.ndarray) -> np.ndarray:
 
 
 def _disturbed(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The mask as a detector would have seen it: a little larger, smaller, or in another place."""
+    """The mask as a detector would have seen it: a little larger, smaller, or in another place; empty if it is."""
+    if mask.sum() < MIN_VISIBLE_BALL:
+        return np.zeros_like(mask)
     exact = (mask > 0.5).astype(np.float32)
     changed = exact
     if rng.random() < 0.4:

@@ -4,7 +4,8 @@
     scripts/train_mini/record_reference.py models/courtside-mini fixtures/people/clip.mp4 fixtures/people/reference.json
 
 The output is a JSON object with the prompt, and for both modes (`offline`, `streaming`) a list of frames, each a list of
-[id, left, top, right, bottom, score]. Mask NMS, hole filling and sprinkle removal are on. Also prints the frames per second of transformers. Needs the environment of train.sh.
+[id, left, top, right, bottom, score]. Mask NMS, hole filling and sprinkle removal are on. Also prints the frames per second
+of transformers. Needs the environment of train.sh.
 """
 
 from __future__ import annotations

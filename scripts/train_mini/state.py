@@ -2,13 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from clips import Clip
 
 EMA_DECAY = 0.998
+
+
+class Batches(Dataset):
+    """Batch i is `make(clips, i)`, for i from `first` to `n`: a training that resumes goes through the same images."""
+
+    def __init__(self, folders: list[Path], make: Callable[[list[Clip], int], Any], first: int, n: int) -> None:
+        self.folders, self.make, self.first, self.n = folders, make, first, n
+        self.clips: list[Clip] = []
+
+    def __len__(self) -> int:
+        return self.n - self.first
+
+    def __getitem__(self, i: int) -> Any:
+        self.clips = self.clips or [Clip.open(folder) for folder in self.folders]
+        return self.make(self.clips, self.first + i)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Numbers of steps: in all, of the warm-up, between two reports, and between two saved states."""
+
+    n: int
+    warm_up: int
+    report_every: int
+    save_every: int
+
+    def factor(self, step: int) -> float:
+        """The factor of the learning rate: linear warm-up, then half a cosine down to 2 %."""
+        return min(1.0, (step + 1) / self.warm_up) * (0.49 * (1 + math.cos(math.pi * step / self.n)) + 0.02)
+
+    def is_due(self, every: int, step: int) -> bool:
+        return step % every == 0 or step == self.n
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The weighted parts of a loss, and values that are only reported."""
+
+    parts: dict[str, Tensor]
+    watched: dict[str, Tensor]
 
 
 class Stage:
@@ -17,8 +65,6 @@ class Stage:
     def __init__(self, path: Path, modules: dict[str, nn.Module], groups: list[dict], lr: float) -> None:
         self.path, self.modules, self.lr = path, modules, lr
         self.parameters = [parameter for group in groups for parameter in group["params"]]
-        for group in groups:
-            group.setdefault("scale", 1.0)
         self.optimiser = torch.optim.AdamW(groups, lr=lr, weight_decay=1e-3)
         self.average = [parameter.detach().clone() for parameter in self.parameters]
         self.step = 0
@@ -43,10 +89,28 @@ class Stage:
         torch.save(state, partial)
         partial.replace(self.path)
 
-    def update(self, loss: torch.Tensor, factor: float) -> None:
+    def run(
+        self, folders: list[Path], make: Callable[[list[Clip], int], Any], loss_of: Callable[[Any], Loss], schedule: Schedule
+    ) -> Iterator[None]:
+        """Train on the batches that `make` makes, up to `schedule.n` steps. Yields each time the state was saved."""
+        started, recent = time.monotonic(), []
+        batches = Batches(folders, make, self.step, schedule.n)
+        for batch in DataLoader(batches, batch_size=None, num_workers=1, prefetch_factor=4):
+            loss = loss_of(batch)
+            self._update(sum(loss.parts.values(), torch.zeros(())), schedule.factor(self.step))
+            recent.append({name: value.item() for name, value in (loss.parts | loss.watched).items()})
+            if schedule.is_due(schedule.report_every, self.step):
+                took = time.monotonic() - started
+                print(f"{self.path.stem} {self.step}/{schedule.n} {means(recent)} {took:.0f} s", flush=True)
+                recent.clear()
+            if schedule.is_due(schedule.save_every, self.step):
+                self.save()
+                yield
+
+    def _update(self, loss: Tensor, factor: float) -> None:
         """One step of the optimiser, with `factor` times the learning rate."""
         for group in self.optimiser.param_groups:
-            group["lr"] = self.lr * group["scale"] * factor
+            group["lr"] = self.lr * factor
         self.optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 2.0)
@@ -63,6 +127,12 @@ class Stage:
                 current = parameter.detach().clone()
                 parameter.copy_(average)
                 average.copy_(current)
+
+
+def means(rows: list[dict[str, float]]) -> str:
+    """The mean of each value, over the rows that have it."""
+    names = sorted({name for row in rows for name in row})
+    return " ".join(f"{name} {np.mean([row[name] for row in rows if name in row]):.3f}" for name in names)
 
 
 def named(module: nn.Module, prefixes: tuple[str, ...], without: Iterable[str] = ()) -> list[nn.Parameter]:

@@ -55,19 +55,19 @@ def save(spec: FixtureSpec, model: Sam3VideoModel, tokenizer: CLIPTokenizer, out
         used = {name: t for name, t in model.state_dict().items() if not name.startswith(UNUSED)}
         tensors = {name: t.contiguous().clone() for name, t in used.items()}
         save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
-    processor(spec, tokenizer).save_pretrained(out)
+    processor(spec.image_size, spec.mask_size, tokenizer).save_pretrained(out)
     for path in out.iterdir():
         path.chmod(0o644)
 
 
-def processor(spec: FixtureSpec, tokenizer: CLIPTokenizer) -> Sam3VideoProcessor:
-    """The processor for the fixture's image and mask sizes."""
+def processor(image_size: int, mask_side: int, tokenizer: CLIPTokenizer) -> Sam3VideoProcessor:
+    """The processor for images of `image_size` and masks of `mask_side` pixels a side."""
     common = {
-        "size": {"height": spec.image_size, "width": spec.image_size},
+        "size": {"height": image_size, "width": image_size},
         "image_mean": [0.5] * 3,
         "image_std": [0.5] * 3,
     }
-    mask_size = {"height": spec.mask_size, "width": spec.mask_size}
+    mask_size = {"height": mask_side, "width": mask_side}
     return Sam3VideoProcessor(
         image_processor=Sam3ImageProcessor(**common, mask_size=mask_size),
         video_processor=Sam2VideoVideoProcessor(**common),
