@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 COURTSIDE := target/release/courtside
 
-.PHONY: demo test check bench build setup servers slurm-test image-test
+.PHONY: demo test check bench build setup servers ui slurm-test image-test
 
 setup:
 	@scripts/install_tools.sh
@@ -15,8 +15,12 @@ setup:
 servers: setup
 	@scripts/s3/install_s3_servers.sh
 
+# Build the page that the program embeds.
+ui: setup
+	scripts/build_ui.sh
+
 # Build the program only: the rest of the workspace is for tests.
-build: setup
+build: ui
 	cargo build --release --locked -p courtside
 
 # Submit, track and import a clip, and print where the results are.
@@ -25,12 +29,13 @@ demo: build
 
 # Everything that CI runs. The second cargo line runs the modules at real size in bfloat16, the type that GPUs use; it
 # reuses the build of the first, which it would not with `-p sam3`.
-test: servers check
+test: servers ui check
 	cargo test --workspace --locked
 	COURTSIDE_TEST_DEVICE=cpu cargo test --workspace --locked --lib real_shapes
 	scripts/schemathesis.sh
 	scripts/check_deploy.sh
 	scripts/test_python.sh
+	scripts/test_ui.sh
 	$(MAKE) slurm-test
 	tools/cuda-emulator/test.sh
 	$(MAKE) image-test

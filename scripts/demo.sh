@@ -64,4 +64,4 @@ echo
 echo "annotated video:  $PWD/annotated.mp4"
 echo "contact sheet:    $PWD/contact-sheet.png, sixteen of its frames"
 echo "tracks:           $PWD/tracks.txt (MOT Challenge), $PWD/basketball_analyzer.db (SQLite)"
-echo "HTTP API:         cd $PWD && $program serve   then open   http://127.0.0.1:8000/docs"
+echo "look at it:       cd $PWD && $program open $video   then   http://127.0.0.1:8000/#/videos/$video"

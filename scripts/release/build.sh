@@ -37,6 +37,7 @@ cuda*)
     export CUDA_HOME PATH="$CUDA_HOME/bin:$PATH" CUDA_COMPUTE_CAP=80 CUDAFORGE_THREADS=${CUDAFORGE_THREADS:-$(nproc)}
     ;;
 esac
+scripts/build_ui.sh
 export CARGO_TARGET_DIR=$PWD/target/release-$variant
 
 zig=() program=$CARGO_TARGET_DIR/$target/release/courtside

@@ -5,6 +5,7 @@
 
 mod cli;
 mod doctor;
+mod http_client;
 mod limits;
 mod rent;
 #[cfg(feature = "worker")]

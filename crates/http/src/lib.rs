@@ -5,8 +5,8 @@
 //! * [`routes`] lists every route of the API. A new route is a handler file in `videos/`, `detections/`,
 //!   `exports/`, `games/`, `jobs/` or `monitoring/` and a line there; response bodies are in [`shapes`].
 //! * [`images`] makes pictures of videos, `exports/` files of detections.
-//! * [`pages`] serves everything that is not the API: today the API documentation. Files of a web page belong
-//!   there.
+//! * [`pages`] serves everything that is not the API: the page, whose source is in `ui/`, and the API documentation.
+//! * [`session`] lets a browser log in.
 //! * [`middleware`] runs before every handler: authorization, timeouts, CORS, request counts.
 //! * [`background`] runs next to the requests: uploads to the bucket, polling of the job manifests, imports.
 //! * [`connection`] and [`slots`] keep clients that send or read nothing from holding the server.
@@ -39,6 +39,7 @@ mod pages;
 mod routes;
 mod server;
 mod server_options;
+mod session;
 mod shapes;
 mod signed_url;
 mod slots;

@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use crate::api_error::ApiError;
 use crate::app::AppState;
 use crate::openapi::{self, ApiDocument};
-use crate::{detections, exports, games, jobs, middleware, monitoring, pages, videos};
+use crate::{detections, exports, games, jobs, middleware, monitoring, pages, session, videos};
 
 /// The API: every route, and the OpenAPI document that describes them.
 fn api() -> OpenApiRouter<AppState> {
@@ -65,6 +65,8 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(jobs::logs::logs))
         // POST /api/jobs/{job_id}/remove
         .routes(routes!(jobs::remove::remove))
+        // GET, POST, DELETE /api/session
+        .routes(routes!(session::get, session::log_in, session::log_out))
         // GET /healthz
         .routes(routes!(monitoring::health::health))
         // GET /metrics

@@ -70,14 +70,20 @@ impl Access {
     }
 
     fn signature(&self, path: &str, expires: i64) -> Option<Hmac<Sha256>> {
+        self.mac(&format!("GET {path} {expires}"))
+    }
+
+    /// The HMAC of a text with the token as the key; `None` on a server without a token.
+    pub(crate) fn mac(&self, text: &str) -> Option<Hmac<Sha256>> {
         let Self::Token(token) = self else { return None };
         let mut mac = Hmac::<Sha256>::new_from_slice(token.reveal().as_bytes()).ok()?;
-        mac.update(format!("GET {path} {expires}").as_bytes());
+        mac.update(text.as_bytes());
         Some(mac)
     }
 }
 
-fn from_hex(text: &str) -> Option<Vec<u8>> {
+/// The bytes of a SHA-256 in hexadecimal digits.
+pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digits: Option<Vec<u8>> =
         text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
     let digits = digits.filter(|digits| digits.len() == 64)?;

@@ -18,6 +18,7 @@ mod man;
 mod model;
 #[cfg(feature = "worker")]
 mod model_args;
+mod open;
 mod retry;
 mod rm;
 mod selection;
@@ -103,6 +104,7 @@ commands! {
     Launch(launch),
     Machines(machines),
     Serve(serve),
+    Open(open),
     Status(status),
     Import(import),
     Tracks(tracks),

@@ -15,14 +15,15 @@ use courtside_http::{Access, ConnectionLimits, PollIntervals, Server, ServerOpti
 /// work that is repeated at the next start.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 const GIB: u64 = 1 << 30;
+const DEFAULT_MAX_UPLOAD_GIB: u64 = 64;
 
-/// Serve the library over HTTP
+/// Serve the library over HTTP: a page for the browser, and an API
 ///
-/// Also uploads videos that are submitted over HTTP, and imports results when they are ready. The API is documented at
-/// /docs.
+/// Also uploads videos that are submitted over HTTP, and imports results when they are ready. The page is at /, the
+/// documentation of the API at /docs. `courtside open` opens the page.
 ///
 /// Listening on an address other than loopback requires a token: set COURTSIDE_TOKEN. Clients send it in the header
-/// `Authorization: Bearer TOKEN`.
+/// `Authorization: Bearer TOKEN`; the page asks for it.
 ///
 /// On Ctrl-C or SIGTERM, the server finishes the requests in progress, for at most 10 seconds, and exits with code 0.
 /// Uploads to the bucket resume at the next start.
@@ -41,12 +42,29 @@ pub(super) struct Args {
     #[arg(long, value_name = "ORIGIN")]
     cors_origin: Vec<String>,
     /// Largest video that clients may upload, in GiB
-    #[arg(long, value_name = "GIB", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=4096))]
+    #[arg(long, value_name = "GIB", default_value_t = DEFAULT_MAX_UPLOAD_GIB, value_parser = clap::value_parser!(u64).range(1..=4096))]
     max_upload: u64,
 }
 
 impl Args {
     pub(super) fn run(self, json: bool) -> Outcome<()> {
+        self.serve(json, "", |_| {})
+    }
+
+    /// The defaults, on this port.
+    pub(super) fn on_this_machine(port: u16) -> Self {
+        Self {
+            host: "127.0.0.1".to_owned(),
+            port,
+            no_auto_import: false,
+            cors_origin: Vec::new(),
+            max_upload: DEFAULT_MAX_UPLOAD_GIB,
+        }
+    }
+
+    /// Serves until a stop is requested. `on_listening` gets the address of the page; `page` is the part that names what to
+    /// show there.
+    pub(super) fn serve(self, json: bool, page: &str, on_listening: impl FnOnce(&str)) -> Outcome<()> {
         let context = Context::new(json)?;
         let settings = &context.client.settings;
         let address = resolve(&self.host, self.port)?;
@@ -66,6 +84,7 @@ impl Args {
             let server = Server::new(client, options, stop)?;
             let (listener, address) = listen(address).await?;
             announce(address, json)?;
+            on_listening(&format!("http://{address}/{page}"));
             let work = server.spawn_background_tasks();
             server.serve(listener).await;
             work.abort();
@@ -88,7 +107,7 @@ fn resolve(host: &str, port: u16) -> Outcome<SocketAddr> {
 /// Prints the server's address on standard error, and with `--json` on standard output.
 fn announce(address: SocketAddr, json: bool) -> Outcome<()> {
     let address = format!("http://{address}");
-    notify(format!("serving {address} (documentation at {address}/docs); press Ctrl-C to stop"));
+    notify(format!("serving {address} (API documentation at {address}/docs); press Ctrl-C to stop"));
     if json {
         let mut stdout = std::io::stdout();
         writeln!(stdout, "{}", serde_json::json!({ "address": address }))?;

@@ -28,7 +28,7 @@ pub(super) async fn check(endpoint: &str, on_check: OnCheck<'_>) {
 
 /// The server's time, and the local time at that moment.
 async fn server_time(endpoint: &str) -> Result<(SystemTime, SystemTime), String> {
-    let client = reqwest::Client::builder()
+    let client = crate::http_client::builder()
         .timeout(Duration::from_secs(15))
         .redirect(reqwest::redirect::Policy::none())
         .build()

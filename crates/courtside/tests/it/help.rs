@@ -16,6 +16,7 @@ fn help_matches_the_snapshots() {
         "machines list",
         "machines stop",
         "serve",
+        "open",
         "status",
         "import",
         "tracks",

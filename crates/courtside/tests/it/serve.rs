@@ -116,3 +116,20 @@ fn refuses_to_start_with_invalid_options() {
     let port = taken.local_addr().unwrap().port().to_string();
     sandbox.run(&["serve", "--port", &port]).expect(1, &["cannot listen on 127.0.0.1", "--port"]);
 }
+
+#[test]
+fn open_starts_a_server_or_finds_the_one_of_this_library() {
+    let (sandbox, other) = (Sandbox::new(), Sandbox::new());
+    let server = RunningServer::start(sandbox.command(&["--json", "open", "--no-browser", "--port", "0"]));
+    let port = server.address.rsplit_once(':').unwrap().1.to_owned();
+    // The library is created by the first submission.
+    let none = sandbox.run(&["open", "--no-browser", "--port", &port, "7"]).expect(1, &["7", "videos list"]);
+    assert_eq!(none.stdout, "");
+    let opened = sandbox.run(&["--json", "open", "--no-browser", "--port", &port]).expect(0, &[]);
+    assert_eq!(opened.json()["url"], format!("http://127.0.0.1:{port}/"));
+    // It serves another library: this one needs another port.
+    other
+        .run(&["open", "--no-browser", "--port", &port])
+        .expect(1, &["cannot listen on 127.0.0.1", "--port"]);
+    server.stop("TERM").expect(0, &["serving http://127.0.0.1:"]);
+}

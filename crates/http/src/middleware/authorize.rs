@@ -12,13 +12,14 @@ use crate::access::Access;
 use crate::api_error::{ApiError, ApiResult};
 use crate::app::AppState;
 use crate::pages::is_page;
+use crate::session;
 
-/// Whether a route needs no token: the health check, and the pages, which contain no user data.
+/// Whether a route needs no token: the health check, logging in, and the pages, which contain no user data.
 pub(crate) fn is_public(route: &str) -> bool {
-    route == "/healthz" || is_page(route)
+    matches!(route, "/healthz" | session::ROUTE) || is_page(route)
 }
 
-/// Requires the token, if the server has one. Otherwise accepts programs on this machine and pages of the
+/// Requires the token or the cookie of a session, if the server has a token. Otherwise accepts programs on this machine and pages of the
 /// allowed origins: a page of another site can neither reach the server under its own host name (DNS
 /// rebinding) nor change anything.
 pub(super) async fn authorize(
@@ -31,15 +32,41 @@ pub(super) async fn authorize(
         Access::Token(_) => {
             let route = request.extensions().get::<MatchedPath>();
             let is_public = route.is_some_and(|path| is_public(path.as_str()));
-            let is_signed =
-                || options.access.is_signed(request.method(), request.uri(), app.client.env.utc());
+            let now = app.client.env.utc();
+            let is_signed = || options.access.is_signed(request.method(), request.uri(), now);
             if !is_public && !options.access.is_authorized(request.headers()) && !is_signed() {
-                return Err(ApiError::unauthorized());
+                if !options.access.has_session(request.headers(), now) {
+                    return Err(ApiError::unauthorized());
+                }
+                check_session_origin(&request)?;
             }
         }
         Access::Loopback => check_origin(&options.cors_origins, &request)?,
     }
     Ok(next.run(request).await)
+}
+
+/// Refuses writes of a session that do not come from a page of this server. `SameSite` alone would let pages of other ports
+/// of this machine through.
+fn check_session_origin(request: &Request) -> ApiResult<()> {
+    if is_read(request.method()) {
+        return Ok(());
+    }
+    let host = host_of(request.uri(), request.headers());
+    let origin = request.headers().get(ORIGIN).and_then(|origin| origin.to_str().ok());
+    let authority = origin.and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
+    match (host, authority) {
+        (Some(host), Some(authority)) if host.eq_ignore_ascii_case(authority) => Ok(()),
+        _ => Err(foreign_origin()),
+    }
+}
+
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+fn foreign_origin() -> ApiError {
+    ApiError::new(StatusCode::FORBIDDEN, "Pages of this origin are not allowed; see --cors-origin")
 }
 
 /// Refuses requests whose `Host` is not this machine, and writes from pages of other origins.
@@ -48,7 +75,7 @@ fn check_origin(allowed: &[HeaderValue], request: &Request) -> ApiResult<()> {
         let detail = "Invalid host header: without a token, the server accepts only localhost";
         return Err(ApiError::new(StatusCode::BAD_REQUEST, detail));
     };
-    if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+    if is_read(request.method()) {
         return Ok(());
     }
     // A browser sends at most one.
@@ -59,10 +86,7 @@ fn check_origin(allowed: &[HeaderValue], request: &Request) -> ApiResult<()> {
     match (origin, other) {
         (None, _) => Ok(()),
         (Some(origin), None) if allowed.contains(origin) || is_own(origin) => Ok(()),
-        _ => Err(ApiError::new(
-            StatusCode::FORBIDDEN,
-            "Pages of this origin are not allowed; see --cors-origin",
-        )),
+        _ => Err(foreign_origin()),
     }
 }
 

@@ -151,7 +151,7 @@ async fn only_allowed_origins_get_cors_headers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_paths_and_methods_get_json_errors() {
     let server = TestServer::new();
-    for path in ["/", "/api", "/api/video", "/api/videos/", "/api/videos/1/2", "/docsx"] {
+    for path in ["/index.html", "/api", "/api/video", "/api/videos/", "/api/videos/1/2", "/docsx"] {
         assert_eq!(server.get(path).await.detail(404), "Not Found", "{path}");
     }
     let reply = server.call(request(Method::PUT, "/api/videos", &[], Body::empty())).await;

@@ -22,6 +22,7 @@ mod job_uploads;
 mod jobs;
 mod metrics;
 mod openapi;
+mod pages;
 mod shared_buckets;
 mod stream;
 mod test_server;
