@@ -28,6 +28,8 @@ pub struct TrackRow<'a> {
     pub confidence: f64,
     /// The phrase that names what was tracked, if known.
     pub prompt: Option<&'a str>,
+    /// The name that the user gave it; shown before the prompt.
+    pub name: Option<&'a str>,
 }
 
 /// Writes the header and a line for each track. On a terminal, the lines fit its width.
@@ -47,7 +49,8 @@ pub fn write_tracks<'a>(
         let TrackRow { track_id, first_frame, last_frame, n_detections, confidence, .. } = track;
         let (start, end) = (seconds(track.first_seconds), seconds(track.last_seconds));
         write!(f, "{track_id:>6} {first_frame:>8} {last_frame:>8} {start:>9} {end:>9} ")?;
-        let prompt = printable(track.prompt.unwrap_or("?"));
+        let prompt = track.prompt.unwrap_or("?");
+        let prompt = printable(&track.name.map_or(prompt.to_owned(), |name| format!("{name} ({prompt})")));
         let prompt = prompt_width.map_or(prompt.clone(), |width| shortened(&prompt, width));
         writeln!(f, "{n_detections:>10} {confidence:>10.3} {prompt}")?;
     }
@@ -79,6 +82,7 @@ mod tests {
                 n_detections: 108_000,
                 confidence: 0.93141,
                 prompt: Some("basketball player in a white shirt"),
+                name: None,
             };
             write_tracks(f, std::iter::repeat_n(track, self.0))
         }

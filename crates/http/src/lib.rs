@@ -24,6 +24,7 @@ mod background;
 mod connection;
 mod detached;
 mod detections;
+mod edits;
 mod etag;
 mod exports;
 mod extract;

@@ -33,6 +33,7 @@ const JSON: &str = "application/json";
         (name = "videos", description = "Videos in the library"),
         (name = "games", description = "Games, to which videos belong"),
         (name = "detections", description = "Detections and tracks of a video"),
+        (name = "edits", description = "Corrections of tracks, with undo and redo"),
         (name = "jobs", description = "Jobs that track the players of a video"),
         (name = "server", description = "Health and metrics of the server")
     ),

@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use crate::api_error::ApiError;
 use crate::app::AppState;
 use crate::openapi::{self, ApiDocument};
-use crate::{detections, exports, games, jobs, middleware, monitoring, pages, session, videos};
+use crate::{detections, edits, exports, games, jobs, middleware, monitoring, pages, session, videos};
 
 /// The API: every route, and the OpenAPI document that describes them.
 fn api() -> OpenApiRouter<AppState> {
@@ -41,6 +41,12 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(detections::stats::stats))
         // GET /api/videos/{video_id}/tracks
         .routes(routes!(detections::tracks::tracks))
+        // GET, POST /api/videos/{video_id}/edits
+        .routes(routes!(edits::list, edits::add))
+        // POST /api/videos/{video_id}/edits/undo
+        .routes(routes!(edits::undo))
+        // POST /api/videos/{video_id}/edits/redo
+        .routes(routes!(edits::redo))
         // POST /api/videos/{video_id}/detect
         .routes(routes!(jobs::detect::detect))
         // GET /api/games

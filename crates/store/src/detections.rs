@@ -5,9 +5,10 @@ use std::ops::ControlFlow;
 use rusqlite::types::Value;
 use rusqlite::{Row, params_from_iter};
 
+use crate::edits::Correction;
 use crate::error::{AtDatabase as _, Result};
 use crate::library::Library;
-use crate::scope::{DetectionScope, ScopeRows};
+use crate::scope::{DetectionView, ScopeRows};
 use crate::stored::Totals;
 
 /// A detection as the database stores it: the box of one track on one frame.
@@ -67,25 +68,44 @@ impl Library {
     ///
     /// # Errors
     /// [`StoreError::Sqlite`](crate::StoreError::Sqlite) where the file cannot be read.
-    pub fn detections(&self, scope: DetectionScope<'_>, query: &DetectionQuery) -> Result<Vec<DetectionRow>> {
-        let Some(rows) = self.rows(scope)? else { return Ok(Vec::new()) };
+    pub fn detections<'a>(
+        &self,
+        view: impl Into<DetectionView<'a>>,
+        query: &DetectionQuery,
+    ) -> Result<Vec<DetectionRow>> {
+        let Some((rows, correction)) = self.rows_of(view.into())? else { return Ok(Vec::new()) };
         let conn = &self.conn;
-        let (condition, params) = query.condition(rows.condition(conn)?);
+        // A correction removes rows: then the limit applies to what it leaves.
+        let limit = query.limit.filter(|_| correction.is_none());
+        let (condition, params) = query.condition(rows.condition(conn)?, limit);
         let sql = format!(
             "SELECT {COLUMNS} FROM player_detections WHERE {condition} ORDER BY frame_number, tracking_id, id LIMIT ?"
         );
         let mut statement = conn.prepare_cached(&sql).at(conn)?;
         let rows = statement.query_map(params_from_iter(params), read).at(conn)?;
-        rows.collect::<rusqlite::Result<_>>().at(conn)
+        let Some(correction) = correction else { return rows.collect::<rusqlite::Result<_>>().at(conn) };
+        let kept = rows.filter_map(|row| row.map(|row| corrected(row, &correction)).transpose());
+        let n = query.limit.map_or(usize::MAX, |limit| limit as usize);
+        let mut kept = kept.take(n).collect::<rusqlite::Result<Vec<_>>>().at(conn)?;
+        kept.sort_by_key(|row| (row.detection.frame, row.detection.track_id));
+        Ok(kept)
     }
 
     /// Totals of all detections of a video or a job. For an import they are stored, and used while they are current.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`](crate::StoreError::Sqlite) where the file cannot be read.
-    pub fn detection_totals(&self, scope: DetectionScope<'_>) -> Result<DetectionTotals> {
+    pub fn detection_totals<'a>(&self, view: impl Into<DetectionView<'a>>) -> Result<DetectionTotals> {
+        let view = view.into();
         self.read_consistently(|| {
-            let Some(rows) = self.rows(scope)? else { return Ok(DetectionTotals::default()) };
+            let Some((rows, correction)) = self.rows_of(view)? else { return Ok(DetectionTotals::default()) };
+            if let Some(correction) = correction.filter(|correction| !correction.keeps_tracks_whole()) {
+                let tracks = self.corrected_tracks(&rows, Some(&correction))?;
+                return Ok(DetectionTotals {
+                    total_detections: tracks.n_detections(),
+                    frames_with_detections: tracks.n_frames,
+                });
+            }
             let (total_detections, frames_with_detections) = match self.totals_of_import(&rows)? {
                 Some(totals) => totals,
                 None => self.computed_totals(&rows)?,
@@ -112,13 +132,13 @@ impl Library {
     ///
     /// # Errors
     /// [`StoreError::Sqlite`](crate::StoreError::Sqlite) where the file cannot be read.
-    pub fn for_each_detection(
+    pub fn for_each_detection<'a>(
         &self,
-        scope: DetectionScope<'_>,
+        view: impl Into<DetectionView<'a>>,
         mut each: impl FnMut(&DetectionRow) -> ControlFlow<()>,
     ) -> Result<()> {
         let conn = &self.conn;
-        let Some(rows) = self.rows(scope)? else { return Ok(()) };
+        let Some((rows, correction)) = self.rows_of(view.into())? else { return Ok(()) };
         let (condition, params) = rows.condition(conn)?;
         // The index yields frames in order. The few rows of each frame are sorted here, because sorting in
         // SQLite takes twice the time.
@@ -128,6 +148,11 @@ impl Library {
         let mut frame: Vec<DetectionRow> = Vec::new();
         while let Some(row) = rows.next().at(conn)? {
             let row = read(row).at(conn)?;
+            let row = match &correction {
+                Some(correction) => corrected(row, correction),
+                None => Some(row),
+            };
+            let Some(row) = row else { continue };
             let is_next = frame.first().is_some_and(|first| first.detection.frame != row.detection.frame);
             if is_next && emit_frame(&mut frame, &mut each).is_break() {
                 return Ok(());
@@ -138,6 +163,12 @@ impl Library {
         let _ = emit_frame(&mut frame, &mut each);
         Ok(())
     }
+}
+
+/// The row with the track that it belongs to; `None` if that is deleted.
+fn corrected(mut row: DetectionRow, correction: &Correction) -> Option<DetectionRow> {
+    row.detection.track_id = correction.track(row.detection.frame, row.detection.track_id)?;
+    Some(row)
 }
 
 /// Passes the rows of one frame to `each`, ordered by track, and clears them.
@@ -153,7 +184,7 @@ fn emit_frame(
 
 impl DetectionQuery {
     /// The `WHERE` condition and its parameters, in order, and the limit. `rows`: those of the rows to filter.
-    fn condition(&self, rows: (String, Vec<Value>)) -> (String, Vec<Value>) {
+    fn condition(&self, rows: (String, Vec<Value>), limit: Option<u32>) -> (String, Vec<Value>) {
         let (mut sql, mut params) = rows;
         let mut add_clause = |clause: &str, value: Option<Value>| {
             if let Some(value) = value {
@@ -165,7 +196,7 @@ impl DetectionQuery {
         add_clause("frame_number >= ?", self.frame_start.map(Value::from));
         add_clause("frame_number <= ?", self.frame_end.map(Value::from));
         add_clause("confidence_score >= ?", self.min_confidence.map(Value::from));
-        params.push(self.limit.map_or(-1, i64::from).into());
+        params.push(limit.map_or(-1, i64::from).into());
         (sql, params)
     }
 }

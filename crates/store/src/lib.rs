@@ -11,6 +11,7 @@
 //!   the disk is full or the data is invalid, nothing of the import is visible, and the next import removes what was
 //!   written. Importing the same results of a job again changes nothing; different results replace the detections of
 //!   that job only.
+//! * **Corrections change no detection.** They are a log of [`Edit`]s, and reading applies it; see [`DetectionView`].
 //! * **Other programs can write during an import.** No transaction is planned to last more than half a second.
 //! * **Committed data is on disk.** Every commit is flushed.
 //! * **Memory is bounded.** An import uses about 20 MB and a temporary file, and a stream of detections one frame of rows,
@@ -43,6 +44,7 @@
 
 mod absent;
 mod detections;
+mod edits;
 mod enums;
 mod error;
 #[cfg(test)]
@@ -65,6 +67,7 @@ mod videos;
 mod writes;
 
 pub use detections::{DetectionQuery, DetectionRow, DetectionTotals, StoredDetection};
+pub use edits::{Edit, EditLog, LoggedEdit, TrackLabel};
 pub use enums::{JobStatus, JobType, ProcessingStatus, StoredTarget, SubmissionState};
 pub use error::{Result, StoreError};
 pub use games::Game;
@@ -74,7 +77,7 @@ pub use import::{
 pub use jobs::{JobFilter, JobRow, JobUpdate, NewJob};
 pub use library::{Interrupter, Library};
 pub use removal::RemovalReport;
-pub use scope::DetectionScope;
+pub use scope::{DetectionScope, DetectionView};
 pub use timestamp::is_storable as is_storable_time;
 pub use tracks::{DetectionStats, TrackSummary};
 pub use url::to_path as database_path;

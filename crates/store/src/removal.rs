@@ -40,6 +40,7 @@ impl Library {
             let sql = "DELETE FROM courtside_videos WHERE video_id = ?1 RETURNING made_game";
             let made_game: Option<Option<i64>> =
                 conn.query_row(sql, [id], |row| row.get(0)).optional().at(conn)?;
+            conn.execute("DELETE FROM courtside_edits WHERE video_id = ?1", [id]).at(conn)?;
             conn.execute("DELETE FROM videos WHERE id = ?1", [id]).at(conn)?;
             if let Some(game) = made_game.flatten() {
                 games::remove_made(conn, &self.app, game)?;
@@ -123,6 +124,7 @@ impl Library {
             if let Some(import) = &import {
                 forget_import(conn, import)?;
             }
+            conn.execute("DELETE FROM courtside_edits WHERE job_id = ?1", [id]).at(conn)?;
             jobs::delete(conn, &self.app, id)
         })?;
         writes::collect_garbage(self)?;

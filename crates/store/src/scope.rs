@@ -3,6 +3,7 @@
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
+use crate::edits::Correction;
 use crate::error::Result;
 use crate::import::ImportRow;
 use crate::library::Library;
@@ -15,6 +16,29 @@ pub enum DetectionScope<'a> {
     Video(i64),
     /// The detections of one job.
     Job(&'a str),
+}
+
+/// Detections as they are read: with the edits of their tracks, or as they are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DetectionView<'a> {
+    /// Whose detections.
+    pub scope: DetectionScope<'a>,
+    /// Whether to ignore edits.
+    pub is_raw: bool,
+}
+
+impl<'a> DetectionScope<'a> {
+    /// The detections as they are stored.
+    pub fn raw(self) -> DetectionView<'a> {
+        DetectionView { scope: self, is_raw: true }
+    }
+}
+
+impl<'a> From<DetectionScope<'a>> for DetectionView<'a> {
+    /// The detections with the edits of their tracks.
+    fn from(scope: DetectionScope<'a>) -> Self {
+        Self { scope, is_raw: false }
+    }
 }
 
 /// The rows of a scope.
@@ -38,6 +62,13 @@ impl Library {
     /// [`StoreError::BadValue`](crate::StoreError::BadValue) for a row with an invalid value.
     pub fn import_in(&self, scope: DetectionScope<'_>) -> Result<Option<ImportRow>> {
         Ok(self.rows(scope)?.and_then(|rows| rows.import))
+    }
+
+    /// The rows of a view and their edits, if any are to be applied; `None` if the job is not imported.
+    pub(crate) fn rows_of(&self, view: DetectionView<'_>) -> Result<Option<(ScopeRows, Option<Correction>)>> {
+        let Some(rows) = self.rows(view.scope)? else { return Ok(None) };
+        let correction = if view.is_raw { None } else { self.correction(&rows, view.scope)? };
+        Ok(Some((rows, correction)))
     }
 
     /// The rows of a scope; `None` if the job is not imported.

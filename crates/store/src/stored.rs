@@ -63,7 +63,7 @@ impl Library {
     /// The tracks of the rows of a scope.
     pub(crate) fn tracks(&self, rows: &ScopeRows) -> Result<Arc<Tracks>> {
         let Some((import, write_id)) = imported(rows) else {
-            return tracks::compute(self, rows).map(Arc::new);
+            return tracks::compute(self, rows, None).map(Arc::new);
         };
         match self.check(import, write_id, rows)? {
             Found::Current(stored) => tracks::stored(&self.conn, write_id, stored.n_frames).map(Arc::new),
@@ -83,7 +83,7 @@ impl Library {
         let now = RowState::read(&self.conn, write_id, import.video_id)?;
         let found = match import.stored.filter(|stored| stored.rows == now) {
             Some(stored) => Found::Current(stored),
-            None => Found::Computed(Arc::new(tracks::compute(self, rows)?)),
+            None => Found::Computed(Arc::new(tracks::compute(self, rows, None)?)),
         };
         self.checked.borrow_mut().found.insert(write_id, found.clone());
         Ok(found)

@@ -2,14 +2,16 @@
 //! (`stored.rs`); those of other programs' rows are computed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rusqlite::{Connection, params, params_from_iter};
 
 use crate::detections::StoredDetection;
+use crate::edits::Correction;
 use crate::error::{AtDatabase as _, Result};
 use crate::import;
 use crate::library::Library;
-use crate::scope::{DetectionScope, ScopeRows};
+use crate::scope::{DetectionScope, DetectionView, ScopeRows};
 use crate::writes::{Pace, RowState};
 
 /// Statistics of the detections of a video or a job.
@@ -79,6 +81,20 @@ pub(crate) struct Tracks {
 }
 
 impl Tracks {
+    /// Each track with those that edits made a part of it. The correction keeps tracks whole.
+    fn joined(&self, correction: &Correction) -> Self {
+        let mut tracks: BTreeMap<i64, TrackSummary> = BTreeMap::new();
+        for track in &self.tracks {
+            let Some(id) = correction.track(track.first_frame, track.track_id) else { continue };
+            let joined = tracks.entry(id).or_insert_with(|| TrackSummary::new(id, track.first_frame));
+            joined.n_detections += track.n_detections;
+            joined.first_frame = joined.first_frame.min(track.first_frame);
+            joined.last_frame = joined.last_frame.max(track.last_frame);
+            joined.mean_confidence += track.mean_confidence * track.n_detections as f64;
+        }
+        Self { tracks: tracks.into_values().map(TrackSummary::finish).collect(), n_frames: self.n_frames }
+    }
+
     pub(crate) fn n_detections(&self) -> i64 {
         self.tracks.iter().map(|track| track.n_detections).sum()
     }
@@ -89,10 +105,11 @@ impl Library {
     ///
     /// # Errors
     /// [`StoreError::Sqlite`](crate::StoreError::Sqlite) where the file cannot be read.
-    pub fn detection_stats(&self, scope: DetectionScope<'_>) -> Result<DetectionStats> {
+    pub fn detection_stats<'a>(&self, view: impl Into<DetectionView<'a>>) -> Result<DetectionStats> {
+        let view = view.into();
         self.read_consistently(|| {
-            let Some(rows) = self.rows(scope)? else { return Ok(DetectionStats::default()) };
-            let tracks = self.tracks(&rows)?;
+            let Some((rows, correction)) = self.rows_of(view)? else { return Ok(DetectionStats::default()) };
+            let tracks = self.corrected_tracks(&rows, correction.as_ref())?;
             let processed = rows.import.and_then(|import| import.frames_processed).filter(|n| *n > 0);
             Ok(stats(&tracks, processed.unwrap_or(tracks.n_frames)))
         })
@@ -102,11 +119,27 @@ impl Library {
     ///
     /// # Errors
     /// [`StoreError::Sqlite`](crate::StoreError::Sqlite) where the file cannot be read.
-    pub fn track_summaries(&self, scope: DetectionScope<'_>) -> Result<Vec<TrackSummary>> {
-        self.read_consistently(|| match self.rows(scope)? {
-            Some(rows) => Ok(self.tracks(&rows)?.tracks.clone()),
+    pub fn track_summaries<'a>(&self, view: impl Into<DetectionView<'a>>) -> Result<Vec<TrackSummary>> {
+        let view = view.into();
+        self.read_consistently(|| match self.rows_of(view)? {
+            Some((rows, correction)) => Ok(self.corrected_tracks(&rows, correction.as_ref())?.tracks.clone()),
             None => Ok(Vec::new()),
         })
+    }
+
+    /// The tracks of the rows of a scope, with their edits.
+    pub(crate) fn corrected_tracks(
+        &self,
+        rows: &ScopeRows,
+        correction: Option<&Correction>,
+    ) -> Result<Arc<Tracks>> {
+        match correction {
+            None => self.tracks(rows),
+            Some(correction) if correction.keeps_tracks_whole() => {
+                Ok(Arc::new(self.tracks(rows)?.joined(correction)))
+            }
+            Some(correction) => compute(self, rows, Some(correction)).map(Arc::new),
+        }
     }
 }
 
@@ -146,7 +179,11 @@ pub(crate) fn stored(conn: &Connection, write_id: i64, n_frames: i64) -> Result<
 
 /// Computes tracks from one pass in index order. Memory grows with the number of tracks. Grouping in SQL would sort every
 /// detection and take twice the time.
-pub(crate) fn compute(library: &Library, rows: &ScopeRows) -> Result<Tracks> {
+pub(crate) fn compute(
+    library: &Library,
+    rows: &ScopeRows,
+    correction: Option<&Correction>,
+) -> Result<Tracks> {
     let conn = &library.conn;
     let (condition, params) = rows.condition(conn)?;
     let sql = format!(
@@ -158,7 +195,9 @@ pub(crate) fn compute(library: &Library, rows: &ScopeRows) -> Result<Tracks> {
     let mut tracks: BTreeMap<i64, TrackSummary> = BTreeMap::new();
     let (mut n_frames, mut latest) = (0, None);
     while let Some(row) = rows.next().at(conn)? {
-        let (frame, track_id) = (row.get(0).at(conn)?, row.get(1).at(conn)?);
+        let (frame, raw) = (row.get(0).at(conn)?, row.get(1).at(conn)?);
+        let track_id = correction.map_or(Some(raw), |correction| correction.track(frame, raw));
+        let Some(track_id) = track_id else { continue };
         let confidence = row.get(2).at(conn)?;
         n_frames += i64::from(latest.replace(frame) != Some(frame));
         let detection = StoredDetection { frame, track_id, bbox: [0.0; 4], confidence };
@@ -205,7 +244,7 @@ fn complete_import(library: &Library, job_id: &str) -> Result<()> {
         let Some(import) = rows.import.as_ref() else { return Ok(None) };
         let Some(write_id) = import.write_id else { return Ok(None) };
         let state = RowState::read(&library.conn, write_id, import.video_id)?;
-        Ok(Some((write_id, state, compute(library, &rows)?)))
+        Ok(Some((write_id, state, compute(library, &rows, None)?)))
     })?;
     let Some((write_id, state, Tracks { tracks, n_frames })) = read else { return Ok(()) };
     let (mut pace, mut rest) = (Pace::new(), tracks.as_slice());

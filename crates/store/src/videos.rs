@@ -431,6 +431,7 @@ pub(crate) fn forget_removed(library: &Library) -> Result<()> {
         for sql in [
             format!("UPDATE courtside_jobs SET video_id = NULL WHERE video_id IN ({removed})"),
             format!("DELETE FROM courtside_imports WHERE video_id IN ({removed})"),
+            format!("DELETE FROM courtside_edits WHERE video_id IN ({removed})"),
             format!("DELETE FROM courtside_videos WHERE video_id IN ({removed})"),
         ] {
             conn.execute(&sql, []).at(conn)?;

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use store::{DetectionRow, DetectionScope, Library};
+use store::{DetectionRow, DetectionScope, DetectionView, Library};
 
 use super::detection::ExportDetection;
 use super::selection::Selection;
@@ -19,6 +19,17 @@ const BATCH: usize = 1024;
 /// Batches read ahead of the consumer.
 const BATCHES_AHEAD: usize = 8;
 
+/// Which detections to read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wanted {
+    /// Whose detections.
+    pub selection: Selection,
+    /// Lowest confidence, 0 to 1.
+    pub min_confidence: f64,
+    /// Whether edits of tracks are ignored.
+    pub is_raw: bool,
+}
+
 /// Detections ordered by frame, then track. Ends after the first error.
 pub struct LibraryDetections {
     batches: Option<Receiver<Vec<ExportDetection>>>,
@@ -29,11 +40,11 @@ pub struct LibraryDetections {
 }
 
 impl LibraryDetections {
-    /// Starts reading the detections with at least `min_confidence`, 0 to 1. `library` is a connection that nothing
-    /// else uses. After a stop request the iterator ends with a failure of kind [`Kind::Interrupted`].
-    pub fn start(library: Library, selection: Selection, min_confidence: f64, stop: &Stop) -> Self {
+    /// Starts reading detections. `library` is a connection that nothing else uses. After a stop request the iterator ends
+    /// with a failure of kind [`Kind::Interrupted`].
+    pub fn start(library: Library, wanted: Wanted, stop: &Stop) -> Self {
         let (sender, batches) = sync_channel(BATCHES_AHEAD);
-        let reader = std::thread::spawn(move || read(&library, &selection, min_confidence, &sender));
+        let reader = std::thread::spawn(move || read(&library, &wanted, &sender));
         Self {
             batches: Some(batches),
             current: Vec::new().into_iter(),
@@ -78,25 +89,21 @@ impl Iterator for LibraryDetections {
     }
 }
 
-fn read(
-    library: &Library,
-    selection: &Selection,
-    min_confidence: f64,
-    sender: &SyncSender<Vec<ExportDetection>>,
-) -> Outcome<()> {
-    let select = match selection {
+fn read(library: &Library, wanted: &Wanted, sender: &SyncSender<Vec<ExportDetection>>) -> Outcome<()> {
+    let scope = match &wanted.selection {
         Selection::Video(id) => DetectionScope::Video(*id),
         Selection::Job(id) => DetectionScope::Job(id),
     };
+    let view = DetectionView { scope, is_raw: wanted.is_raw };
     let mut batch = Vec::with_capacity(BATCH);
     let mut invalid = None;
-    library.for_each_detection(select, |row| {
+    library.for_each_detection(view, |row| {
         let d = &row.detection;
         if !d.bbox.iter().chain([&d.confidence]).all(|x| x.is_finite()) {
             invalid = Some(Failure::msg(Kind::Failed, describe_invalid(row)));
             return ControlFlow::Break(());
         }
-        if d.confidence >= min_confidence {
+        if d.confidence >= wanted.min_confidence {
             let (frame, track_id, bbox, confidence) = (d.frame, d.track_id, d.bbox, d.confidence);
             batch.push(ExportDetection { frame, track_id, prompt: 0, bbox, confidence });
         }

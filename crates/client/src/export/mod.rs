@@ -15,7 +15,7 @@ mod selection;
 pub use detection::{Detections, ExportDetection};
 pub use format::{Annotation, Format, UnknownFormat, check_video_name, write_mot};
 pub use info::ExportInfo;
-pub use library_detections::LibraryDetections;
+pub use library_detections::{LibraryDetections, Wanted};
 pub use output::{Output, check_target};
 pub use selection::{
     NoDetections, NoJob, NotImported, Selected, Selection, select, select_of_job, select_of_video,

@@ -146,7 +146,7 @@ fn find_imported(library: &Library, manifest: &Manifest) -> Outcome<Option<Impor
     if !is_same {
         return Ok(None);
     }
-    let stats = library.detection_stats(DetectionScope::Job(&row.job_id))?;
+    let stats = library.detection_stats(DetectionScope::Job(&row.job_id).raw())?;
     Ok(library.has_all_rows(&row.job_id)?.then_some(Imported {
         job_id: row.job_id,
         video_id: row.video_id,
@@ -238,7 +238,7 @@ fn write(
     removed?;
     let tracks = match &read {
         Some(read) => read.n_tracks as i64,
-        None => library.detection_stats(DetectionScope::Job(id.as_str()))?.n_tracks,
+        None => library.detection_stats(DetectionScope::Job(id.as_str()).raw())?.n_tracks,
     };
     let of_worker = result.map(|result| result.warnings.clone()).unwrap_or_default();
     let of_results = read.map(|read| {

@@ -16,7 +16,8 @@ use super::selection::select_imported;
 use super::values::fraction;
 use client::Client;
 use client::export::{
-    Annotation, ExportInfo, Format, LibraryDetections, Output, UnknownFormat, check_target, check_video_name,
+    Annotation, ExportInfo, Format, LibraryDetections, Output, UnknownFormat, Wanted, check_target,
+    check_video_name,
 };
 use client::failure::{Failure, Kind, Outcome};
 use client::progress::Progress;
@@ -45,6 +46,9 @@ pub(super) struct Args {
     /// Job of the video to export [default: the job that was imported last]
     #[arg(long, value_name = "JOB")]
     job: Option<String>,
+    /// Export the tracks as they were imported, without the edits that were made to them
+    #[arg(long)]
+    raw: bool,
 }
 
 /// Parses `--format`. The possible values are the formats of this build.
@@ -86,8 +90,8 @@ impl Args {
             &library,
         )?;
         let stop = Stop::on_signal("stopping the export")?;
-        let mut detections =
-            LibraryDetections::start(reader_of(client)?, selection, self.min_confidence, &stop);
+        let wanted = Wanted { selection, min_confidence: self.min_confidence, is_raw: self.raw };
+        let mut detections = LibraryDetections::start(reader_of(client)?, wanted, &stop);
         let mut warnings = Vec::new();
         match self.format {
             Format::Video => {

@@ -1,9 +1,10 @@
 //! `courtside tracks`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
-use store::{DetectionScope, TrackSummary};
+use store::{DetectionScope, DetectionView, TrackLabel, TrackSummary};
 
 use super::Context;
 use super::selection::select_imported;
@@ -23,6 +24,9 @@ pub(super) struct Args {
     /// Job of the video to list [default: the job that was imported last]
     #[arg(long, value_name = "JOB")]
     job: Option<String>,
+    /// List the tracks as they were imported, without the edits that were made to them
+    #[arg(long)]
+    raw: bool,
 }
 
 impl Args {
@@ -34,10 +38,13 @@ impl Args {
             Selection::Job(job) => DetectionScope::Job(job),
             Selection::Video(video) => DetectionScope::Video(*video),
         };
-        let tracks = library.track_summaries(scope)?;
+        let tracks = library.track_summaries(DetectionView { scope, is_raw: self.raw })?;
+        let mut labels = if self.raw { BTreeMap::new() } else { library.track_labels(scope)? };
+        let row =
+            |track: &TrackSummary| Row::new(track, &info, labels.remove(&track.track_id).unwrap_or_default());
         context.print(&Tracks {
             video_id: video.id,
-            tracks: tracks.iter().map(|track| Row::new(track, &info)).collect(),
+            tracks: tracks.iter().map(row).collect(),
             job_id: info.job_id,
             video: info.video_name,
         })
@@ -55,10 +62,13 @@ struct Row {
     n_detections: i64,
     confidence: f64,
     prompt: Option<String>,
+    /// The name and the team that it was given.
+    name: Option<String>,
+    team: Option<String>,
 }
 
 impl Row {
-    fn new(track: &TrackSummary, info: &ExportInfo) -> Self {
+    fn new(track: &TrackSummary, info: &ExportInfo, label: TrackLabel) -> Self {
         Self {
             track_id: track.track_id,
             first_frame: track.first_frame,
@@ -69,6 +79,8 @@ impl Row {
             confidence: track.mean_confidence,
             // A job has one prompt; what another program tracked is not known.
             prompt: info.job_id.as_ref().and_then(|_| info.prompts.first().cloned()),
+            name: label.name,
+            team: label.team,
         }
     }
 
@@ -82,6 +94,7 @@ impl Row {
             n_detections: self.n_detections,
             confidence: self.confidence,
             prompt: self.prompt.as_deref(),
+            name: self.name.as_deref(),
         }
     }
 }

@@ -68,7 +68,8 @@ enum Format {
 
 /// List the detections of a video, ordered by frame, then track.
 ///
-/// They are those of the latest imported job, unless another one is named.
+/// They are those of the latest imported job, unless another one is named, with the edits that were made to their tracks,
+/// unless `raw` is true.
 #[utoipa::path(
     get, path = "/api/videos/{video_id}/detections", operation_id = "list_detections", tag = "detections",
     params(VideoIdPath, DetectionsQuery, JobQuery),
@@ -93,11 +94,11 @@ pub(crate) async fn list(
     };
     let format = query.format.unwrap_or(Format::List);
     let found_rows = app.client.read_library(move |_, library| {
-        let Some(of) = VideoDetections::find(library, video_id, query.job.job_id.clone())? else {
+        let Some(of) = VideoDetections::find(library, video_id, query.job.clone())? else {
             return Ok(None);
         };
-        let rows = library.detections(of.scope(), &query.of_store(limit))?;
-        let totals = library.detection_totals(of.scope())?;
+        let rows = library.detections(of.view(), &query.of_store(limit))?;
+        let totals = library.detection_totals(of.view())?;
         Ok(Some(DetectionList::new(video_id, of.job(), totals, rows, limit as usize)))
     });
     let list = found(found_rows.await?, video_id)?;

@@ -2,25 +2,28 @@
 
 use client::failure::Outcome;
 use client::videos;
-use store::{DetectionScope, ImportRow, Library};
+use store::{DetectionScope, DetectionView, ImportRow, Library};
 use utoipa::IntoParams;
 
 use crate::api_error::{ApiError, ApiResult};
 use crate::extract::fields::{Fields, FromFields};
 
 /// Which job's detections.
-#[derive(Debug, IntoParams)]
+#[derive(Debug, Clone, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct JobQuery {
     /// The job whose detections to use. Default: the latest imported job of the video or, if there is none, the
     /// detections that other programs inserted.
     #[param(max_length = 128, pattern = r"\S")]
     pub(crate) job_id: Option<String>,
+    /// Whether to use the tracks as they were imported, without edits.
+    #[param(default = false)]
+    pub(crate) raw: Option<bool>,
 }
 
 impl FromFields for JobQuery {
     fn read(fields: &mut Fields) -> Self {
-        Self { job_id: fields.text("job_id", 128) }
+        Self { job_id: fields.text("job_id", 128), raw: fields.flag("raw") }
     }
 }
 
@@ -29,6 +32,7 @@ pub(crate) struct VideoDetections {
     video_id: i64,
     /// The import that they are of; `None` if other programs inserted them.
     import: Option<ImportRow>,
+    is_raw: bool,
 }
 
 impl VideoDetections {
@@ -36,17 +40,26 @@ impl VideoDetections {
     ///
     /// # Errors
     /// If the library has no such video.
-    pub(crate) fn find(library: &Library, video_id: i64, job_id: Option<String>) -> Outcome<Option<Self>> {
+    pub(crate) fn find(library: &Library, video_id: i64, query: JobQuery) -> Outcome<Option<Self>> {
+        let JobQuery { job_id, raw } = query;
         videos::find(library, video_id)?;
         let import = match &job_id {
             Some(job_id) => library.import_of(job_id)?.filter(|import| import.video_id == video_id),
             None => library.import_in(DetectionScope::Video(video_id))?,
         };
         let is_unknown = job_id.is_some() && import.is_none();
-        Ok((!is_unknown).then_some(Self { video_id, import }))
+        Ok((!is_unknown).then_some(Self { video_id, import, is_raw: raw == Some(true) }))
     }
 
-    pub(super) fn scope(&self) -> DetectionScope<'_> {
+    pub(super) fn is_raw(&self) -> bool {
+        self.is_raw
+    }
+
+    pub(super) fn view(&self) -> DetectionView<'_> {
+        DetectionView { scope: self.scope(), is_raw: self.is_raw }
+    }
+
+    pub(crate) fn scope(&self) -> DetectionScope<'_> {
         match &self.import {
             Some(import) => DetectionScope::Job(&import.job_id),
             None => DetectionScope::Video(self.video_id),
@@ -62,7 +75,7 @@ impl VideoDetections {
     }
 
     /// The job, for the response.
-    pub(super) fn job(&self) -> Option<String> {
+    pub(crate) fn job(&self) -> Option<String> {
         self.import.as_ref().map(|import| import.job_id.clone())
     }
 }

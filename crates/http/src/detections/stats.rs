@@ -30,8 +30,8 @@ pub(crate) async fn stats(
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     let stats = app.client.read_library(move |_, library| {
-        let Some(of) = VideoDetections::find(library, video_id, query.job_id)? else { return Ok(None) };
-        let stats = library.detection_stats(of.scope())?;
+        let Some(of) = VideoDetections::find(library, video_id, query)? else { return Ok(None) };
+        let stats = library.detection_stats(of.view())?;
         let counts = of.persons_and_balls(library, stats.total_detections)?;
         Ok(Some(StatsBody::new(video_id, of.job(), &stats, counts)))
     });

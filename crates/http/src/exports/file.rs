@@ -13,7 +13,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CON
 use axum::response::Response;
 use client::Client;
 use client::atomic_file::cannot;
-use client::export::{Format, LibraryDetections, Selected};
+use client::export::{Format, LibraryDetections, Selected, Wanted};
 use client::failure::{Failure, Outcome};
 use client::stop::Stop;
 use client::videos;
@@ -36,6 +36,8 @@ pub(super) struct Export {
     pub(super) format: Format,
     /// Detections below this confidence are left out.
     pub(super) min_confidence: f64,
+    /// Whether edits of tracks are ignored.
+    pub(super) is_raw: bool,
 }
 
 /// The response with the file of an export.
@@ -91,12 +93,13 @@ fn unchanged_file(client: &Client, library: &mut Library, row: &Video) -> Option
 
 /// Writes an export to an unnamed file. Returns it with its size.
 fn write(client: &Client, export: Export, stop: &Stop) -> Outcome<(File, u64)> {
-    let Export { selected: (selection, _, info), format, min_confidence } = export;
+    let Export { selected: (selection, _, info), format, min_confidence, is_raw } = export;
     let scratch = client.settings.scratch();
     let failed = |e| cannot("write in", &scratch, e);
     std::fs::create_dir_all(&scratch).map_err(|e| cannot("create", &scratch, e))?;
     let mut out = BufWriter::with_capacity(1 << 20, tempfile::tempfile_in(&scratch).map_err(failed)?);
-    let mut detections = LibraryDetections::start(client.library()?, selection, min_confidence, stop);
+    let mut detections =
+        LibraryDetections::start(client.library()?, Wanted { selection, min_confidence, is_raw }, stop);
     format.write(&mut out, &info, &mut detections, &scratch)?;
     out.flush().map_err(failed)?;
     let mut file = out.into_inner().map_err(|e| Failure::from(e.into_error()))?;

@@ -39,11 +39,12 @@ impl FromFields for ExportQuery {
 
 impl ExportQuery {
     /// The export of these detections.
-    fn export(&self, selected: Selected) -> ApiResult<file::Export> {
+    fn export(&self, selected: Selected, is_raw: bool) -> ApiResult<file::Export> {
         // Required, and checked while the query was read.
         let missing =
             || ApiError::invalid(vec![FieldError::new("query", "format", "missing", "Field required")]);
         let format = self.format.ok_or_else(missing)?;
-        Ok(file::Export { selected, format, min_confidence: self.min_confidence.unwrap_or(0.0) })
+        let min_confidence = self.min_confidence.unwrap_or(0.0);
+        Ok(file::Export { selected, format, min_confidence, is_raw })
     }
 }

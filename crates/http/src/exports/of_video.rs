@@ -53,14 +53,14 @@ pub(crate) async fn export(
     VideoIdPath { video_id }: VideoIdPath,
     Query(query): Query<VideoExportQuery>,
 ) -> ApiResult<Response> {
-    let job_id = query.job.job_id;
+    let (job, job_id) = (query.job.clone(), query.job.job_id);
     let selected = app.client.read_library(move |_, library| {
-        let is_known = VideoDetections::find(library, video_id, job_id.clone())?.is_some();
+        let is_known = VideoDetections::find(library, video_id, job)?.is_some();
         Ok(is_known.then(|| select_of_video(library, video_id, job_id.as_deref())))
     });
     let selected = found(selected.await?, video_id)?.map_err(|failure| match failure.is_local_io() {
         true => failure.into(),
         false => ApiError::new(StatusCode::CONFLICT, failure.message()),
     })?;
-    send(&app, query.export.export(selected)?).await
+    send(&app, query.export.export(selected, query.job.raw == Some(true))?).await
 }

@@ -1,7 +1,7 @@
 //! Bodies about detections, tracks and their statistics.
 
 use serde::Serialize;
-use store::{DetectionRow, DetectionStats, TrackSummary};
+use store::{DetectionRow, DetectionStats, TrackLabel, TrackSummary};
 use utoipa::ToSchema;
 
 /// Detections of a video, ordered by frame, then track.
@@ -186,11 +186,19 @@ pub(crate) struct TrackBody {
     last_frame: i64,
     /// Mean confidence of the detections.
     mean_confidence: f64,
+    /// The name that was given to the track.
+    #[schema(required)]
+    name: Option<String>,
+    /// The team that it was put into.
+    #[schema(required)]
+    team: Option<String>,
 }
 
-impl From<TrackSummary> for TrackBody {
-    fn from(track: TrackSummary) -> Self {
+impl TrackBody {
+    pub(crate) fn new(track: TrackSummary, label: TrackLabel) -> Self {
         Self {
+            name: label.name,
+            team: label.team,
             tracking_id: track.track_id,
             n_detections: track.n_detections,
             first_frame: track.first_frame,

@@ -6,7 +6,7 @@ use store::{ImportJob, NewVideo, ResultsSummary, StoreError, StoredDetection};
 use super::test_server::TestServer;
 
 /// Adds a video with two tracks on this many frames; the second track is on even frames only. Returns its id.
-fn add_tracked_video(server: &TestServer, n_frames: i64) -> i64 {
+pub(super) fn add_tracked_video(server: &TestServer, n_frames: i64) -> i64 {
     let id = server.library().add_video(&NewVideo::at("/games/final.mp4")).unwrap().id;
     import(server, id, "job-1", n_frames);
     id

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use client::export::{ExportInfo, Format, LibraryDetections, Selection, select_of_video};
+use client::export::{ExportInfo, Format, LibraryDetections, Selection, Wanted, select_of_video};
 use client::stop::Stop;
 use store::{ImportJob, NewVideo, ResultsSummary, StoreError, StoredDetection};
 
@@ -49,7 +49,8 @@ fn write(
 ) -> Vec<u8> {
     let mut out = Vec::new();
     let stop = Stop::default();
-    let mut detections = LibraryDetections::start(server.library(), selection, min_confidence, &stop);
+    let wanted = Wanted { selection, min_confidence, is_raw: false };
+    let mut detections = LibraryDetections::start(server.library(), wanted, &stop);
     format.write(&mut out, info, &mut detections, server.folder.path()).unwrap();
     out
 }

@@ -13,6 +13,7 @@ mod barcode;
 mod clips;
 mod connections;
 mod detections;
+mod edits;
 mod events;
 mod exports;
 mod fake_worker;

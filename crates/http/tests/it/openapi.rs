@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::test_server::TestServer;
 
 /// All routes: those of the contract, and later additions.
-const ROUTES: [&str; 34] = [
+const ROUTES: [&str; 38] = [
     "delete /api/jobs/{job_id}",
     "delete /api/session",
     "delete /api/videos/{video_id}",
@@ -27,6 +27,7 @@ const ROUTES: [&str; 34] = [
     "get /api/videos/{video_id}",
     "get /api/videos/{video_id}/detections",
     "get /api/videos/{video_id}/detections/stats",
+    "get /api/videos/{video_id}/edits",
     "get /api/videos/{video_id}/export",
     "get /api/videos/{video_id}/frame-url",
     "get /api/videos/{video_id}/frames/{frame}",
@@ -43,6 +44,9 @@ const ROUTES: [&str; 34] = [
     "post /api/session",
     "post /api/videos",
     "post /api/videos/{video_id}/detect",
+    "post /api/videos/{video_id}/edits",
+    "post /api/videos/{video_id}/edits/redo",
+    "post /api/videos/{video_id}/edits/undo",
 ];
 
 async fn document() -> Value {

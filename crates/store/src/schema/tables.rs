@@ -261,6 +261,22 @@ pub(crate) const OWN_TABLES: &[Table] = &[
         suffix: ", PRIMARY KEY (write_id, track_id)) WITHOUT ROWID",
         on_create: &[],
     },
+    // Corrections of tracks.
+    Table {
+        name: "courtside_edits",
+        columns: &[
+            // AUTOINCREMENT: ids order the edits, also after some were dropped.
+            essential("id", "INTEGER", "PRIMARY KEY AUTOINCREMENT"),
+            essential("video_id", "INTEGER", NOT_NULL),
+            // The job whose detections they correct; empty for those of other programs.
+            essential("job_id", "TEXT", NOT_NULL),
+            essential("edit", "JSON", NOT_NULL),
+            column("made_at", "DATETIME", NULLABLE),
+            essential("is_undone", "BOOLEAN", NOT_NULL),
+        ],
+        suffix: END,
+        on_create: &["CREATE INDEX courtside_edits_video ON courtside_edits (video_id, job_id)"],
+    },
     Table {
         name: "courtside_settings",
         columns: &[essential("name", "TEXT", "PRIMARY KEY"), essential("value", "TEXT", NOT_NULL)],

@@ -7,6 +7,7 @@ mod app_changes;
 mod beside_the_app;
 mod concurrency;
 mod crash;
+mod edits;
 mod existing;
 mod fresh;
 mod importing;

@@ -101,6 +101,7 @@ impl fmt::Display for RunSummary {
             n_detections: track.n_frames as i64,
             confidence: track.confidence,
             prompt: self.prompts.get(track.prompt as usize).map(String::as_str),
+            name: None,
         };
         write_tracks(f, self.tracks.iter().map(row))?;
         let (frames, tracks) = (counted(self.frames_processed, "frame"), counted(self.tracks.len(), "track"));
