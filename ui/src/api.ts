@@ -39,7 +39,25 @@ export interface Track {
     first_frame: number;
     last_frame: number;
     mean_confidence: number;
+    name: string | null;
+    team: string | null;
 }
+
+/** The corrections of the tracks of a video. */
+export interface Edits {
+    can_undo: boolean;
+    can_redo: boolean;
+    edits: { id: number; is_undone: boolean; problem: string | null; kind: string; track: number }[];
+}
+
+/** A correction. Tracks have the ids that `tracks` lists. */
+export type Edit =
+    | { kind: "name"; track: number; name: string | null }
+    | { kind: "team"; track: number; team: string | null }
+    | { kind: "merge"; track: number; other: number }
+    | { kind: "split"; track: number; frame: number }
+    | { kind: "swap"; track: number; other: number; frame: number }
+    | { kind: "delete"; track: number };
 
 /** Detections as columns of equal length, ordered by frame. */
 export interface Columns {
@@ -148,6 +166,15 @@ export const detections = (videoId: number, jobId: string | null, first: number,
         `/api/videos/${videoId}/detections?format=columns&limit=500000` +
             `&frame_start=${first}&frame_end=${last}${jobQuery("&", jobId)}`,
     );
+
+export const edits = (videoId: number, jobId: string | null) =>
+    json<Edits>(`/api/videos/${videoId}/edits${jobQuery("?", jobId)}`);
+export const addEdit = (videoId: number, jobId: string | null, edit: Edit) =>
+    json<Edits>(`/api/videos/${videoId}/edits${jobQuery("?", jobId)}`, jsonBody("POST", edit));
+export const undo = (videoId: number, jobId: string | null) =>
+    json<Edits>(`/api/videos/${videoId}/edits/undo${jobQuery("?", jobId)}`, { method: "POST" });
+export const redo = (videoId: number, jobId: string | null) =>
+    json<Edits>(`/api/videos/${videoId}/edits/redo${jobQuery("?", jobId)}`, { method: "POST" });
 
 function jobQuery(separator: string, jobId: string | null): string {
     return jobId === null ? "" : `${separator}job_id=${encodeURIComponent(jobId)}`;

@@ -113,6 +113,58 @@ test("a click on a box chooses its track everywhere", async () => {
     await page.context().close();
 });
 
+test("tracks are named, merged, split, swapped and deleted, with undo and redo, in all windows", async () => {
+    const { page, complaints } = await open(browser, address(`videos/${game}`));
+    const other = await open(browser, address(`videos/${game}`));
+    await waitForFrame(page, 0);
+    const rows = page.locator(".tracks .track");
+    const ids = () => rows.locator("strong").allTextContents();
+    const row = (name: string) => rows.filter({ has: page.getByText(name, { exact: true }) });
+    const before = await ids();
+    const [first, second] = before as [string, string];
+    // Bring the track to one half of its frames, and name what it has there.
+    await row(first).click();
+    await page.getByLabel("Name", { exact: true }).fill(HOSTILE);
+    await page.getByRole("button", { name: "Save" }).click();
+    await row(HOSTILE).waitFor();
+    await other.page.getByText(HOSTILE, { exact: true }).first().waitFor();
+    await page.keyboard.press("l");
+    await waitForFrame(page, 10);
+    await page.getByRole("button", { name: "Split here" }).click();
+    await page.getByText(`${before.length + 1} tracks`).waitFor();
+    // The two halves are on no frame together, so that they can be merged again.
+    const half = (await ids()).find((id) => !before.includes(id) && id !== HOSTILE)!;
+    await page.getByRole("button", { name: "Merge with…" }).click();
+    await row(half).click();
+    await page.getByText(`${before.length} tracks`).waitFor();
+    // Two people are not.
+    await page.getByRole("button", { name: "Merge with…" }).click();
+    await row(second).click();
+    await page.getByText("they are two players").waitFor();
+    await page.getByRole("button", { name: "Swap from here…" }).click();
+    await row(second).click();
+    await page.getByText("4 edits").waitFor();
+    await page.getByRole("button", { name: "Delete" }).click();
+    await page.getByText(`${before.length - 1} tracks`).waitFor();
+    for (let i = 0; i < 5; i++) {
+        await page.keyboard.press("Control+z");
+        await page.getByText(i === 3 ? "1 edit" : `${4 - i} edits`, { exact: true }).waitFor();
+    }
+    assert.deepEqual(await ids(), before);
+    await page.keyboard.press("Control+Shift+Z");
+    await row(HOSTILE).waitFor();
+    assert.equal(await page.title(), "Courtside");
+    // What the refused merge answered is the only complaint.
+    assert.deepEqual(
+        complaints.filter((text) => !text.includes("409")),
+        [],
+    );
+    await page.keyboard.press("Control+z");
+    await page.getByText("0 edits", { exact: true }).waitFor();
+    await other.page.context().close();
+    await page.context().close();
+});
+
 test("markup in the name of a file is text", async () => {
     const { page, complaints } = await open(browser, address(""));
     await page.getByText(HOSTILE).waitFor();

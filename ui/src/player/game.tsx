@@ -4,8 +4,10 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import * as api from "../api.ts";
 import { Problem } from "../app.tsx";
 import { clock, counted, fileName } from "../text.ts";
+import { Editing } from "../tracks/editing.ts";
 import { Timeline } from "../tracks/timeline.ts";
 import { TrackList } from "../tracks/track_list.tsx";
+import { type Picking, TrackPanel } from "../tracks/track_panel.tsx";
 import { type Box, Windows } from "../tracks/windows.ts";
 import { FrameTimes } from "./frame_times.ts";
 import { Help } from "./help.tsx";
@@ -53,8 +55,17 @@ async function load(videoId: number, jobId: string | null): Promise<Loaded> {
     return { video, times: new FrameTimes(seconds), tracks, shownJob, jobs: jobs.jobs };
 }
 
-function Game({ video, times, tracks, shownJob, jobs }: Loaded) {
+function Game({ video, times, tracks: loadedTracks, shownJob, jobs }: Loaded) {
     const player = useMemo(() => new Player(times), [times]);
+    const editing = useMemo(() => new Editing(video.id, shownJob, loadedTracks), [video.id, shownJob]);
+    useEffect(() => () => editing.close(), [editing]);
+    const tracks = editing.tracks.value;
+    const version = editing.version.value;
+    const names = useMemo(
+        () => new Map(tracks.flatMap(({ tracking_id: id, name }) => (name ? [[id, name] as const] : []))),
+        [tracks],
+    );
+    const [picking, setPicking] = useState<Picking>(null);
     const [selected, setSelected] = useState<number | null>(null);
     const [confidence, setConfidence] = useState(0);
     const [hasTrails, setHasTrails] = useState(false);
@@ -74,7 +85,7 @@ function Game({ video, times, tracks, shownJob, jobs }: Loaded) {
     const redraw = useRef(() => {});
     const windows = useMemo(
         () => new Windows(video.id, shownJob, times.count, () => redraw.current(), setNotice),
-        [video.id, shownJob, times],
+        [video.id, shownJob, times, version],
     );
     const draw = (frame: number, image: CanvasImageSource | null) => {
         const boxes = tracks.length ? windows.at(frame) : [];
@@ -82,7 +93,7 @@ function Game({ video, times, tracks, shownJob, jobs }: Loaded) {
             box.confidence >= confidence && (!onlySelected || selected === null || box.track === selected);
         const visible = (boxes ?? []).filter(isShown);
         const trails = hasTrails ? trailsOf(windows, frame, visible) : new Map();
-        stage.current?.draw(image, { boxes: visible, selected, trails });
+        stage.current?.draw(image, { boxes: visible, selected, names, trails });
         if (canvas.current) canvas.current.dataset.frame = String(frame);
         setBoxesOf(boxes ? frame : -1);
     };
@@ -122,21 +133,34 @@ function Game({ video, times, tracks, shownJob, jobs }: Loaded) {
     useEffect(() => {
         if (!strip.current) return;
         timeline.current = new Timeline(strip.current, times.count, (frame) => times.at(frame));
-        timeline.current.setTracks(tracks);
         const observer = new ResizeObserver(() => timeline.current?.draw());
         observer.observe(strip.current);
         return () => observer.disconnect();
-    }, [times, tracks]);
+    }, [times]);
+    useEffect(() => timeline.current?.setTracks(tracks), [times, tracks]);
 
     const frame = player.frame.value;
     const loop = player.loop.value;
     useEffect(() => timeline.current?.update(Math.max(0, frame), selected, loop), [frame, selected, loop]);
-    useEffect(() => redraw.current(), [selected, confidence, hasTrails, onlySelected]);
+    useEffect(() => redraw.current(), [selected, confidence, hasTrails, onlySelected, names, version]);
 
-    const select = (track: api.Track) => {
-        setSelected(track.tracking_id);
-        if (frame < track.first_frame || frame > track.last_frame) player.seek(track.first_frame);
+    /** Chooses a track, or ends the edit that waits for another one. */
+    const choose = async (id: number | null) => {
+        if (picking === null || selected === null) return setSelected(id);
+        setPicking(null);
+        if (id === null || id === selected) return;
+        if (picking === "swap") {
+            await editing.add({ kind: "swap", track: selected, other: id, frame: Math.max(0, frame) });
+        } else if (await editing.add({ kind: "merge", track: id, other: selected })) {
+            setSelected(selected);
+        }
     };
+    const select = (track: api.Track) => {
+        void choose(track.tracking_id);
+        if (picking === null && (frame < track.first_frame || frame > track.last_frame))
+            player.seek(track.first_frame);
+    };
+    const chosen = tracks.find((track) => track.tracking_id === selected);
     const fullScreen = () =>
         document.fullscreenElement ? document.exitFullscreen() : view.current?.requestFullscreen();
     useKeys({
@@ -163,21 +187,24 @@ function Game({ video, times, tracks, shownJob, jobs }: Loaded) {
         t: () => setHasTrails(!hasTrails),
         o: () => setOnlySelected(!onlySelected),
         f: () => void fullScreen(),
-        Escape: () => (isHelpOpen ? setIsHelpOpen(false) : setSelected(null)),
+        Escape: () => (isHelpOpen ? setIsHelpOpen(false) : picking ? setPicking(null) : setSelected(null)),
+        "Ctrl+z": () => void editing.undo(),
+        "Ctrl+Z": () => void editing.redo(),
+        "Ctrl+y": () => void editing.redo(),
         "?": () => setIsHelpOpen(!isHelpOpen),
     });
 
     const usable = jobs.filter((job) => job.status === "completed");
     const drag = useDrag(
         (dx, dy) => stage.current?.pan(dx, dy),
-        (x, y) => setSelected(stage.current?.trackAt(x, y) ?? null),
+        (x, y) => void choose(stage.current?.trackAt(x, y) ?? null),
     );
     const stripDrag = useDrag(
         (dx, dy) => timeline.current?.pan(-dx, -dy),
         (x, y) => {
             const track = timeline.current?.trackAt(x, y) ?? null;
-            if (track !== null) setSelected(track);
-            player.seek(timeline.current?.frameAt(x) ?? 0);
+            if (track !== null) void choose(track);
+            if (picking === null) player.seek(timeline.current?.frameAt(x) ?? 0);
         },
     );
 
@@ -316,13 +343,55 @@ function Game({ video, times, tracks, shownJob, jobs }: Loaded) {
                     {...stripDrag}
                 />
             </div>
-            <TrackList
-                tracks={tracks}
-                selected={selected}
-                timeOf={(n) => times.at(n) - times.at(0)}
-                onSelect={select}
-            />
+            <aside class="side">
+                <EditBar editing={editing} />
+                {chosen && (
+                    <TrackPanel
+                        track={chosen}
+                        tracks={tracks}
+                        frame={Math.max(0, frame)}
+                        editing={editing}
+                        picking={picking}
+                        onPick={setPicking}
+                        onGone={setSelected}
+                    />
+                )}
+                <TrackList
+                    tracks={tracks}
+                    selected={selected}
+                    timeOf={(n) => times.at(n) - times.at(0)}
+                    onSelect={select}
+                />
+            </aside>
             {isHelpOpen && <Help onClose={() => setIsHelpOpen(false)} />}
+        </>
+    );
+}
+
+/** Undo, redo, and what stands in the way of edits. */
+function EditBar({ editing }: { editing: Editing }) {
+    const { can_undo: canUndo, can_redo: canRedo, edits } = editing.edits.value;
+    const lost = edits.filter((edit) => edit.problem !== null);
+    const isBusy = editing.isBusy.value;
+    return (
+        <>
+            <div class="row">
+                <button disabled={!canUndo || isBusy} onClick={() => void editing.undo()}>
+                    Undo
+                </button>
+                <button disabled={!canRedo || isBusy} onClick={() => void editing.redo()}>
+                    Redo
+                </button>
+                <span class="hint">{counted(edits.filter((edit) => !edit.is_undone).length, "edit")}</span>
+            </div>
+            {editing.problem.value && <Problem text={editing.problem.value} />}
+            {lost.length > 0 && (
+                <Problem
+                    text={`Other results were imported; ${counted(lost.length, "edit")} no longer fit: ${lost
+                        .map((edit) => `${edit.kind} ${edit.track} (${edit.problem})`)
+                        .join(", ")}`}
+                />
+            )}
         </>
     );
 }

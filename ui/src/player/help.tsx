@@ -12,6 +12,7 @@ const KEYS = [
     ["O", "only the chosen track"],
     ["F", "full screen"],
     ["Escape", "choose no track"],
+    ["Ctrl+Z, Ctrl+Shift+Z", "undo or redo an edit"],
     ["?", "this list"],
 ];
 

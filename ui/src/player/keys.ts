@@ -2,7 +2,7 @@
 
 import { useEffect, useRef } from "preact/hooks";
 
-/** Runs the action of a key that is pressed while nothing is typed into a field. */
+/** Runs the action of a key, such as "t" or "Ctrl+z", that is pressed while nothing is typed into a field. */
 export function useKeys(actions: Record<string, () => void>): void {
     const latest = useRef(actions);
     latest.current = actions;
@@ -11,8 +11,9 @@ export function useKeys(actions: Record<string, () => void>): void {
             const target = event.target as HTMLElement;
             const isField = target.matches("input:not([type=range], [type=checkbox]), select, textarea");
             const isButton = target.matches("button, a, summary") && event.key === " ";
-            if (isField || isButton || event.ctrlKey || event.metaKey || event.altKey) return;
-            const action = latest.current[event.key];
+            if (isField || isButton || event.altKey) return;
+            const modifier = event.ctrlKey || event.metaKey ? "Ctrl+" : "";
+            const action = latest.current[modifier + event.key];
             if (!action) return;
             event.preventDefault();
             action();

@@ -7,6 +7,8 @@ import type { Box } from "../tracks/windows.ts";
 export interface Overlay {
     boxes: Box[];
     selected: number | null;
+    /** Names of tracks that have one. */
+    names: Map<number, string>;
     /** Earlier positions of each track, newest first: the middle of the lower edge, in source pixels. */
     trails: Map<number, [number, number][]>;
 }
@@ -21,7 +23,7 @@ export class Stage {
     /** What is in the middle of the canvas, in source pixels. */
     private centre: [number, number];
     private image: CanvasImageSource | null = null;
-    private overlay: Overlay = { boxes: [], selected: null, trails: new Map() };
+    private overlay: Overlay = { boxes: [], selected: null, names: new Map(), trails: new Map() };
 
     /** `width` and `height` are those of the video in source pixels, in which boxes are given. */
     constructor(
@@ -66,7 +68,10 @@ export class Stage {
         const place = (x: number, y: number): [number, number] => [left + x * scaleX, top + y * scaleY];
         context.lineJoin = "round";
         this.drawTrails(context, place, ratio);
-        for (const box of this.overlay.boxes) this.drawBox(context, box, place, ratio);
+        // The chosen one is drawn last, over the others.
+        const isChosen = (box: Box) => box.track === this.overlay.selected;
+        for (const box of this.overlay.boxes) if (!isChosen(box)) this.drawBox(context, box, place, ratio);
+        for (const box of this.overlay.boxes) if (isChosen(box)) this.drawBox(context, box, place, ratio);
     }
 
     /** The track at a point of the canvas in CSS pixels: of several, the smallest box. */
@@ -141,7 +146,7 @@ export class Stage {
         context.strokeStyle = trackColour(box.track);
         context.lineWidth = (isSelected ? 3.5 : 2) * ratio;
         context.strokeRect(left, top, right - left, bottom - top);
-        const label = String(box.track);
+        const label = this.overlay.names.get(box.track) ?? String(box.track);
         context.font = `600 ${12 * ratio}px system-ui, sans-serif`;
         const labelWidth = context.measureText(label).width + 8 * ratio;
         context.fillStyle = trackColour(box.track);

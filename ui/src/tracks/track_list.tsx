@@ -24,8 +24,10 @@ export function TrackList(props: {
     const [search, setSearch] = useState("");
     const [limit, setLimit] = useState(PAGE);
     const found = useMemo(() => {
-        const wanted = search.trim();
-        const matching = props.tracks.filter((track) => String(track.tracking_id).includes(wanted));
+        const wanted = search.trim().toLowerCase();
+        const matching = props.tracks.filter(({ tracking_id: id, name, team }) =>
+            [String(id), name, team].some((text) => text?.toLowerCase().includes(wanted)),
+        );
         return matching.sort((a, b) => SORTS[sort](a, b) || a.tracking_id - b.tracking_id);
     }, [props.tracks, sort, search]);
     return (
@@ -46,8 +48,8 @@ export function TrackList(props: {
             </div>
             <input
                 type="search"
-                placeholder="Find an id"
-                aria-label="Find an id"
+                placeholder="Find an id, name or team"
+                aria-label="Find an id, name or team"
                 value={search}
                 onInput={(event) => setSearch(event.currentTarget.value)}
             />
@@ -60,7 +62,7 @@ export function TrackList(props: {
                             onClick={() => props.onSelect(track)}
                         >
                             <span class="swatch" style={{ background: trackColour(track.tracking_id) }} />
-                            <strong>{track.tracking_id}</strong>
+                            <strong title={track.team ?? undefined}>{track.name ?? track.tracking_id}</strong>
                             <span>
                                 {clock(props.timeOf(track.first_frame))}–
                                 {clock(props.timeOf(track.last_frame))}
