@@ -23,7 +23,7 @@ ui: setup
 build: ui
 	cargo build --release --locked -p courtside
 
-# Submit, track and import a clip, and print where the results are.
+# Submit, track and import a clip of people, and print where the results are.
 demo: build
 	@COURTSIDE=$(COURTSIDE) MODEL="$(MODEL)" VIDEO="$(VIDEO)" PROMPT="$(PROMPT)" scripts/demo.sh
 

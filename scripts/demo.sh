@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Submits, tracks and imports a video on this machine, and exports it annotated. The bucket is a folder. Set MODEL and
-# VIDEO to use your own, and PROMPT to follow others; the default is the tiny model of fixtures/wide and the synthetic clip that
-# it was trained on.
+# VIDEO to use your own, and PROMPT to follow others; the default is a clip of people and a small model that has not seen it.
 #
 # Run by `make demo`, which builds the program and sets COURTSIDE to its path. Everything is written to demo/.
 set -euo pipefail
@@ -17,16 +16,15 @@ done
 absolute() { case $1 in /*) echo "$1" ;; *) echo "$root/$1" ;; esac; }
 
 if [ -z "${VIDEO:-}" ]; then
-    VIDEO=fixtures/wide/clip.mkv
-    MODEL=${MODEL:-fixtures/wide}
-    PROMPT=${PROMPT:-ball}
+    VIDEO=fixtures/people/clip.mp4
+    PROMPT=${PROMPT:-person}
 fi
 prompt=(${PROMPT:+--prompt "$PROMPT"})
 if [ -z "${MODEL:-}" ]; then
     MODEL=models/courtside-mini
     cat <<'END'
-The model is courtside-mini, a small one for trying Courtside. It finds some people of footage like its own, loses them soon,
-and is no substitute for SAM3. To get SAM3, request access at https://huggingface.co/facebook/sam3, download it with
+The model is courtside-mini, a small one for trying Courtside. It finds most people of footage like its own, and confuses those
+who pass each other: it is no substitute for SAM3. To get SAM3, request access at https://huggingface.co/facebook/sam3, download it with
 `HF_TOKEN=... target/release/courtside model path`, and run `make demo MODEL=FOLDER VIDEO=FILE`.
 END
 fi
