@@ -30,6 +30,8 @@ const MAX_TOKEN_CHARS: usize = 4096;
 /// The token of the server.
 #[derive(Debug, ToSchema)]
 pub(crate) struct LoginRequest {
+    /// The value of COURTSIDE_TOKEN on the server.
+    #[schema(max_length = 4096, pattern = r"\S")]
     token: Option<String>,
 }
 

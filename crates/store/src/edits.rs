@@ -377,10 +377,8 @@ fn with_trimmed_name(edit: &Edit) -> Result<Edit> {
     let checked = |name: &Option<String>| -> Result<Option<String>> {
         let name = name.as_deref().map(str::trim).filter(|name| !name.is_empty());
         match name {
-            Some(name) if name.chars().count() > MAX_NAME_CHARS || name.chars().any(char::is_control) => {
-                Err(StoreError::BadInput(format!(
-                    "a name has at most {MAX_NAME_CHARS} characters, and none of them are control characters"
-                )))
+            Some(name) if name.chars().count() > MAX_NAME_CHARS => {
+                Err(StoreError::BadInput(format!("a name has at most {MAX_NAME_CHARS} characters")))
             }
             name => Ok(name.map(str::to_owned)),
         }

@@ -52,11 +52,11 @@ pub(crate) async fn list(
 #[utoipa::path(
     post, path = "/api/videos/{video_id}/edits", operation_id = "add_edit", tag = "edits",
     params(VideoIdPath, JobQuery),
-    request_body(content = Option<EditRequest>, content_type = "application/json"),
+    request_body(content = EditRequest, content_type = "application/json"),
     responses(
         (status = 201, description = "All edits, with the new one", body = EditsBody),
         (status = 404, description = "No such video, or no such imported job of it", body = ErrorBody),
-        (status = 409, description = "The edit does not fit the tracks", body = ErrorBody),
+        (status = 409, description = "The edit does not fit the tracks, or lacks what its kind needs", body = ErrorBody),
         (status = 413, description = "The body is too large", body = ErrorBody),
         (status = 415, description = "The body is not JSON", body = ErrorBody),
         (status = 422, description = "A parameter or a field is invalid", body = ValidationBody),

@@ -1,5 +1,6 @@
 //! The body of a new edit.
 
+use axum::http::StatusCode;
 use store::Edit;
 use utoipa::ToSchema;
 
@@ -7,23 +8,25 @@ use crate::api_error::{ApiError, ApiResult, FieldError};
 use crate::extract::fields::{Fields, FromFields};
 use crate::shapes::edit::EditKind;
 
-/// Characters of a name or a team that are read; the library's limit is lower, and has a better message.
-const MAX_CHARS: usize = 500;
+/// Length limit of a name or a team.
+const MAX_CHARS: usize = 100;
 
 /// An edit.
 #[derive(Debug, ToSchema)]
 pub(crate) struct EditRequest {
-    /// What to do.
-    #[schema(inline, required)]
+    #[schema(value_type = EditKind)]
     kind: Option<EditKind>,
     /// The track to edit.
-    #[schema(required)]
+    #[schema(value_type = i64, minimum = 0)]
     track: Option<i64>,
     /// For `name`: the new name; null takes it away.
+    #[schema(max_length = 100, pattern = r"\S")]
     name: Option<String>,
     /// For `team`: the team; null takes the track out of its team.
+    #[schema(max_length = 100, pattern = r"\S")]
     team: Option<String>,
     /// For `merge` the track that this one becomes a part of, for `swap` the one to exchange it with.
+    #[schema(minimum = 0)]
     other: Option<i64>,
     /// For `split` and `swap`: the first frame that changes.
     #[schema(minimum = 0)]
@@ -39,10 +42,10 @@ impl FromFields for EditRequest {
         }
         Self {
             kind: fields.choice("kind", &EditKind::WORDS),
-            track: fields.integer("track", i64::MIN + 1..=i64::MAX),
+            track: fields.integer("track", 0..=i64::MAX),
             name: fields.text("name", MAX_CHARS),
             team: fields.text("team", MAX_CHARS),
-            other: fields.integer("other", i64::MIN + 1..=i64::MAX),
+            other: fields.integer("other", 0..=i64::MAX),
             frame: fields.integer("frame", 0..=i64::MAX),
         }
     }
@@ -52,12 +55,16 @@ impl EditRequest {
     /// The edit, if it has what its kind needs.
     pub(super) fn edit(self) -> ApiResult<Edit> {
         let Self { kind, track, name, team, other, frame } = self;
-        let missing =
+        // Required, and checked while the body was read.
+        let required =
             |name: &str| ApiError::invalid(vec![FieldError::new("body", name, "missing", "Field required")]);
-        let track = track.ok_or_else(|| missing("track"))?;
-        let other = other.ok_or_else(|| missing("other"));
-        let frame = frame.ok_or_else(|| missing("frame"));
-        Ok(match kind.ok_or_else(|| missing("kind"))? {
+        let track = track.ok_or_else(|| required("track"))?;
+        let kind = kind.ok_or_else(|| required("kind"))?;
+        // The schema cannot say which kind needs what.
+        let lacks = |what| ApiError::new(StatusCode::CONFLICT, format!("an edit of this kind needs {what}"));
+        let other = other.ok_or_else(|| lacks("`other`"));
+        let frame = frame.ok_or_else(|| lacks("`frame`"));
+        Ok(match kind {
             EditKind::Name => Edit::Name { track, name },
             EditKind::Team => Edit::Team { track, team },
             EditKind::Merge => Edit::Merge { track, into: other? },

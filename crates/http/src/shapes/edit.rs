@@ -59,8 +59,6 @@ pub(crate) struct EditBody {
     /// Why it has no effect: other results were imported since it was made.
     #[schema(required)]
     problem: Option<String>,
-    /// What it does.
-    #[schema(inline)]
     kind: EditKind,
     /// The edited track.
     track: i64,

@@ -66,10 +66,12 @@ async fn edits_that_do_not_fit_are_refused_and_change_nothing() {
     assert_eq!(server.post(&path, &unknown).await.detail(409), "there is no track 9");
     let long = json!({ "kind": "name", "track": 1, "name": "x".repeat(101) });
     for invalid in
-        [json!({}), json!({ "kind": "paint", "track": 1 }), json!({ "kind": "merge", "track": 1 }), long]
+        [json!({}), json!({ "kind": "paint", "track": 1 }), json!({ "kind": null, "track": 1 }), long]
     {
         assert_eq!(server.post(&path, &invalid).await.status, 422, "{invalid}");
     }
+    let half = json!({ "kind": "merge", "track": 1 });
+    assert_eq!(server.post(&path, &half).await.detail(409), "an edit of this kind needs `other`");
     assert_eq!(server.post("/api/videos/99/edits", &merge).await.status, 404);
     assert_eq!(server.post(&format!("{path}?job_id=none"), &merge).await.status, 404);
     assert_eq!(server.get(&path).await.expect(200)["edits"], json!([]));
