@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the page of `courtside serve` into ui/dist/page, from where the program embeds it. Does nothing if it is up to date.
-# Node.js 20.19 or newer is needed; where there is none, it is installed into target/node, from PyPI.
+# Needs Node.js 20.19 or newer; if it is missing, installs it into target/node, from PyPI.
 #
 # To run another command with that Node.js in ui/, such as `npm run dev`: scripts/build_ui.sh COMMAND
 set -euo pipefail

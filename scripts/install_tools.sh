@@ -9,7 +9,7 @@ as_root() {
 missing=()
 command -v cc >/dev/null && command -v c++ >/dev/null || missing+=(g++ libc6-dev)
 command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null || missing+=(ffmpeg)
-# Node.js comes from PyPI where there is none.
+# Without Node.js, scripts/build_ui.sh installs it from PyPI.
 command -v npm >/dev/null || python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 command -v cargo >/dev/null || command -v curl >/dev/null || missing+=(curl ca-certificates)
 

@@ -94,7 +94,7 @@ export function messageOf(error: unknown): string {
 }
 
 /** Called when the server answers that the session has ended. */
-export let onUnauthorized = (): void => {};
+let onUnauthorized = (): void => {};
 export function setOnUnauthorized(action: () => void): void {
     onUnauthorized = action;
 }

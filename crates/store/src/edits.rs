@@ -1,7 +1,7 @@
 //! Corrections of tracks: a log of edits for each set of detections, which themselves never change.
 //!
 //! The log belongs to the detections of one job, or to those that other programs inserted into a video. Edits that are undone
-//! stay in it until another edit is made. [`Correction`] is what the active edits amount to.
+//! stay in it until another edit is made. [`Correction`] is the combined effect of the active edits.
 
 mod correction;
 
@@ -111,12 +111,12 @@ pub struct EditLog {
 }
 
 impl EditLog {
-    fn active(&self) -> impl Iterator<Item = &Edit> {
-        self.edits.iter().filter(|logged| !logged.is_undone).map(|logged| &logged.edit)
+    fn has_active(&self) -> bool {
+        self.edits.iter().any(|logged| !logged.is_undone)
     }
 
-    /// Finds the active edits that do not fit these tracks.
-    fn check(&mut self, raw: &[TrackSummary]) {
+    /// Applies the active edits to these tracks. One that does not fit them is left out, and gets its `problem`.
+    fn apply(&mut self, raw: &[TrackSummary]) -> Correction {
         let is_raw = |id: i64| raw.binary_search_by_key(&id, |track| track.track_id).is_ok();
         let mut correction = Correction::default();
         for logged in self.edits.iter_mut().filter(|logged| !logged.is_undone) {
@@ -133,6 +133,15 @@ impl EditLog {
                 correction.apply(&logged.edit);
             }
         }
+        correction
+    }
+
+    /// Applies the active edits to tracks that are not known.
+    fn apply_unchecked(&self) -> Correction {
+        let mut correction = Correction::default();
+        let active = self.edits.iter().filter(|logged| !logged.is_undone);
+        active.for_each(|logged| correction.apply(&logged.edit));
+        correction
     }
 }
 
@@ -163,7 +172,7 @@ impl Library {
             let Some(rows) = self.rows(scope)? else { return Ok(EditLog::default()) };
             let mut log = read_log(&self.conn, &LogKey::of(&rows, scope))?;
             if !log.edits.is_empty() {
-                log.check(&self.tracks(&rows)?.tracks);
+                log.apply(&self.tracks(&rows)?.tracks);
             }
             Ok(log)
         })
@@ -231,22 +240,21 @@ impl Library {
         })
     }
 
-    /// What the edits of a set of detections amount to; `None` if there are none.
+    /// The combined effect of the edits of a set of detections; `None` without edits.
     pub(crate) fn correction(
         &self,
         rows: &ScopeRows,
         scope: DetectionScope<'_>,
     ) -> Result<Option<Correction>> {
         let mut log = read_log(&self.conn, &LogKey::of(rows, scope))?;
-        if log.active().next().is_none() {
+        if !log.has_active() {
             return Ok(None);
         }
         // Other results of a job may have been imported since. Rows of other programs are not read for this.
-        if rows.import.is_some() {
-            log.check(&self.tracks(rows)?.tracks);
-        }
-        let fitting = log.edits.iter().filter(|logged| !logged.is_undone && logged.problem.is_none());
-        Ok(Some(Correction::replay(fitting.map(|logged| &logged.edit))))
+        Ok(Some(match rows.import {
+            Some(_) => log.apply(&self.tracks(rows)?.tracks),
+            None => log.apply_unchecked(),
+        }))
     }
 
     fn rows_to_edit(&self, scope: DetectionScope<'_>) -> Result<(ScopeRows, LogKey)> {
@@ -372,7 +380,7 @@ fn read_log(conn: &Connection, key: &LogKey) -> Result<EditLog> {
     Ok(EditLog { edits })
 }
 
-/// The edit without white space around its name; an empty name is none.
+/// The edit without white space around its name. An empty name becomes `None`.
 fn with_trimmed_name(edit: &Edit) -> Result<Edit> {
     let checked = |name: &Option<String>| -> Result<Option<String>> {
         let name = name.as_deref().map(str::trim).filter(|name| !name.is_empty());

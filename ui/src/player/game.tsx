@@ -151,8 +151,8 @@ function Game({ video, times, tracks: loadedTracks, shownJob, jobs }: Loaded) {
         if (id === null || id === selected) return;
         if (picking === "swap") {
             await editing.add({ kind: "swap", track: selected, other: id, frame: Math.max(0, frame) });
-        } else if (await editing.add({ kind: "merge", track: id, other: selected })) {
-            setSelected(selected);
+        } else {
+            await editing.add({ kind: "merge", track: id, other: selected });
         }
     };
     const select = (track: api.Track) => {
@@ -353,7 +353,7 @@ function Game({ video, times, tracks: loadedTracks, shownJob, jobs }: Loaded) {
                         editing={editing}
                         picking={picking}
                         onPick={setPicking}
-                        onGone={setSelected}
+                        onGone={() => setSelected(null)}
                     />
                 )}
                 <TrackList

@@ -15,7 +15,7 @@ export function TrackPanel(props: {
     picking: Picking;
     onPick: (picking: Picking) => void;
     /** Called when the track is gone. */
-    onGone: (next: number | null) => void;
+    onGone: () => void;
 }) {
     const { track, frame, editing, picking } = props;
     const id = track.tracking_id;
@@ -93,7 +93,7 @@ export function TrackPanel(props: {
                 </button>
                 <button
                     disabled={isBusy}
-                    onClick={async () => (await add({ kind: "delete", track: id })) && props.onGone(null)}
+                    onClick={async () => (await add({ kind: "delete", track: id })) && props.onGone()}
                 >
                     Delete
                 </button>

@@ -117,7 +117,7 @@ fn is_same_file(a: &Path, b: &Path) -> bool {
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
-/// Opens the user's browser, or says what to do where there is none.
+/// Opens the user's browser. If that fails, prints the address to open.
 fn show(url: &str) {
     if open::that_detached(url).is_err() {
         notify(format!("found no browser to start: open {url}"));

@@ -75,7 +75,7 @@ pub(crate) async fn add(
 
 /// Undo the last edit.
 ///
-/// Changes nothing if there is none.
+/// Without one, nothing changes.
 #[utoipa::path(
     post, path = "/api/videos/{video_id}/edits/undo", operation_id = "undo_edit", tag = "edits",
     params(VideoIdPath, JobQuery),
@@ -95,7 +95,7 @@ pub(crate) async fn undo(
 
 /// Redo the edit that was undone last.
 ///
-/// Changes nothing if there is none.
+/// Without one, nothing changes.
 #[utoipa::path(
     post, path = "/api/videos/{video_id}/edits/redo", operation_id = "redo_edit", tag = "edits",
     params(VideoIdPath, JobQuery),

@@ -1,4 +1,4 @@
-//! What a list of edits amounts to: which track each detection belongs to.
+//! The combined effect of edits: which track each detection belongs to.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,13 +34,7 @@ pub(crate) struct Correction {
 }
 
 impl Correction {
-    /// Applies edits in order. What they name and is not there changes nothing.
-    pub(crate) fn replay<'a>(edits: impl IntoIterator<Item = &'a Edit>) -> Self {
-        let mut correction = Self::default();
-        edits.into_iter().for_each(|edit| correction.apply(edit));
-        correction
-    }
-
+    /// Adds an edit. One of a track that does not exist changes nothing.
     pub(super) fn apply(&mut self, edit: &Edit) {
         match *edit {
             Edit::Name { track, ref name } => self.labels.entry(track).or_default().name.clone_from(name),
@@ -130,8 +124,14 @@ impl Correction {
 mod tests {
     use super::*;
 
+    fn replay(edits: &[Edit]) -> Correction {
+        let mut correction = Correction::default();
+        edits.iter().for_each(|edit| correction.apply(edit));
+        correction
+    }
+
     fn tracks(edits: &[Edit], frame: i64) -> Vec<Option<i64>> {
-        let correction = Correction::replay(edits);
+        let correction = replay(edits);
         (1..=3).map(|raw| correction.track(frame, raw)).collect()
     }
 
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn labels_follow_their_tracks() {
         let name = |track, name: &str| Edit::Name { track, name: Some(name.to_owned()) };
-        let labels = |edits: &[Edit]| Correction::replay(edits).into_labels();
+        let labels = |edits: &[Edit]| replay(edits).into_labels();
         let named = |id: i64, name: &str| {
             BTreeMap::from([(id, TrackLabel { name: Some(name.to_owned()), team: None })])
         };
