@@ -18,5 +18,5 @@ pub use info::ExportInfo;
 pub use library_detections::{LibraryDetections, Wanted};
 pub use output::{Output, check_target};
 pub use selection::{
-    NoDetections, NoJob, NotImported, Selected, Selection, select, select_of_job, select_of_video,
+    NoDetections, NoJob, NotImported, Selected, Selection, find_video, select, select_of_job, select_of_video,
 };

@@ -94,8 +94,11 @@ enum Named {
     Job(String),
 }
 
-/// The video with this number or file name; `None` if there is none, or the name is one of a job.
-fn find_video(library: &Library, name: &str) -> Outcome<Option<i64>> {
+/// The video with this number or file name; `None` if the library has no such video, or the name is one of a job.
+///
+/// # Errors
+/// If several videos have this file name.
+pub fn find_video(library: &Library, name: &str) -> Outcome<Option<i64>> {
     let number = name.parse::<i64>().ok();
     if let Some(number) = number
         && (library.video(number)?.is_some() || resolve_in_library(library, name)?.is_none())

@@ -11,6 +11,7 @@ use store::Library;
 
 use super::{Context, serve};
 use crate::http_client;
+use client::export::find_video;
 use client::failure::{Failure, Kind, Outcome};
 use client::terminal::notify;
 use client::videos;
@@ -78,11 +79,8 @@ impl Args {
 
 /// The part of the page's address that shows a video or a job.
 fn page_of(context: &Context, library: &Library, what: &str) -> Outcome<String> {
-    if let Ok(id) = what.parse() {
+    if let Some(id) = find_video(library, what)? {
         return videos::find(library, id).map(|video| format!("#/videos/{}", video.id));
-    }
-    if let [video] = videos::named(library, what)?.as_slice() {
-        return Ok(format!("#/videos/{}", video.id));
     }
     let id = context.job(library, what)?;
     let row = library.job(id.as_str())?;
